@@ -1,0 +1,1 @@
+"""What crosses a boundary: events, states, topics, dead letters, tables.  Nothing here does any I/O."""

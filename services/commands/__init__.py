@@ -1,0 +1,1 @@
+"""The commands of `afterword`, a module each.  `services.cli` is their table."""

@@ -13,8 +13,8 @@ DEFAULT_TENANT = "default"
 TENANT_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 """A tenant is a slug, so the first `/` of a key ends it."""
 
-REQUEST_ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,256}$"
-"""A request id is opaque: any characters but control characters and lone surrogates."""
+REQUEST_ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]{1,256}$"
+"""A request id is opaque: any characters but control characters."""
 
 OFFSET_BITS = 48
 _OFFSET_MASK = (1 << OFFSET_BITS) - 1

@@ -1,0 +1,55 @@
+"""Options of Kafka clients that must agree with the topics' sizes and with each other."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka.client import AIOKafkaClient
+
+from schemas.topics import Topic
+from services.runtime.settings import KafkaSettings
+
+REQUEST_TIMEOUT_MS = 20_000
+RETRY_BACKOFF_MS = 100
+METADATA_PAUSE_SECONDS = 0.1
+RECORD_OVERHEAD_BYTES = 64 << 10
+"""Room for a batch's header, a record's key and its headers beside the largest value."""
+
+
+def client_options(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """Return what every aiokafka client of ours is made with."""
+    return {
+        "bootstrap_servers": settings.kafka_bootstrap_servers,
+        "client_id": client_id,
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        "retry_backoff_ms": RETRY_BACKOFF_MS,
+    }
+
+
+def consumer_options(settings: KafkaSettings, client_id: str, topics: Iterable[Topic]) -> dict[str, Any]:
+    """Return the options of a consumer that can fetch the largest record of these topics.
+
+    It sees only committed records, and its offsets are committed by whoever has stored the result.
+    """
+    return {
+        **client_options(settings, client_id),
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "max_partition_fetch_bytes": max(topic.max_message_bytes for topic in topics) + RECORD_OVERHEAD_BYTES,
+    }
+
+
+def calm(client: AIOKafkaClient) -> None:
+    """Pause between forced metadata updates.
+
+    While a partition has no leader, aiokafka's sender asks for metadata in a loop without a pause:
+    a whole core, and thousands of log lines a second.
+    """
+    update = client.force_metadata_update
+
+    async def later() -> Any:
+        await asyncio.sleep(METADATA_PAUSE_SECONDS)
+        return await update()
+
+    client.force_metadata_update = lambda: asyncio.get_running_loop().create_task(later())

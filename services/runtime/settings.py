@@ -1,0 +1,196 @@
+"""Settings from the environment: every mistake reported at once, and nothing started on nonsense.
+
+A field's name in upper case is its environment variable: `ingest_port` is `INGEST_PORT`.  Only
+`__main__` modules and commands read the environment; everything else is handed values.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+MASK = "********"
+
+
+def _host_and_port(text: str) -> str:
+    for server in text.split(","):
+        host, colon, port = server.strip().rpartition(":")
+        if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"{server.strip()!r} is not host:port (several are separated by commas)")
+    return text.replace(" ", "")
+
+
+def _http_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(f"{text!r} does not start with http:// or https://")
+    return text.rstrip("/")
+
+
+Servers = Annotated[str, AfterValidator(_host_and_port)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""0 means: any free port."""
+
+
+class SettingsError(ValueError):
+    """Settings that no service can run on.  `mistakes` has a line for each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class Settings(BaseSettings):
+    """What all settings share.  `prefix` is the service's own, in which unknown variables are mistakes."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file=None, validate_default=True)
+
+    prefix: ClassVar[str] = ""
+    """`INGEST_`, say.  Unknown variables that begin with it are refused as typing errors."""
+    neighbours: ClassVar[tuple[str, ...]] = ()
+    """Variables that begin with the prefix though another part reads them."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 (the signature is pydantic's)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values only from `load`, so that building settings in a test never reads the environment."""
+        return (init_settings,)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return these settings with some values changed, validated again."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+
+class KafkaSettings(Settings):
+    """Where Kafka is."""
+
+    kafka_bootstrap_servers: Servers = Field(
+        default="127.0.0.1:9092", description="Kafka brokers, host:port, separated by commas."
+    )
+    kafka_topic_generation: int = Field(
+        default=0,
+        ge=0,
+        lt=2**16,
+        description="Generation of the topics: 0 is `feedback-events`, 2 is `feedback-events-v2`.",
+    )
+
+
+class ClickHouseSettings(Settings):
+    """Where ClickHouse is."""
+
+    clickhouse_url: HttpUrl = Field(
+        default="http://127.0.0.1:8123", description="ClickHouse's HTTP interface."
+    )
+    clickhouse_database: str = Field(
+        default="afterword", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", description="Database of all tables."
+    )
+    clickhouse_user: str = Field(default="default", description="ClickHouse user.")
+    clickhouse_password: SecretStr = Field(default=SecretStr(""), description="The user's password.")
+
+
+class LogSettings(Settings):
+    """How a process logs."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe level that is logged."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto` is console on a terminal and json elsewhere."
+    )
+
+
+class HomeSettings(Settings):
+    """Where an installation keeps its files."""
+
+    afterword_home: Path = Field(
+        default=Path(".afterword"), description="Directory of the local stack's data, logs and process ids."
+    )
+    afterword_keys_file: Path | None = Field(
+        default=None, description="TOML file of API keys; unset: `keys.toml` in AFTERWORD_HOME, if it exists."
+    )
+
+    @property
+    def keys_file(self) -> Path:
+        """The key file, whether it exists or not."""
+        return self.afterword_keys_file or self.afterword_home / "keys.toml"
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
+    """Return the settings that the environment gives; SettingsError lists every mistake.
+
+    An empty variable counts as unset, as compose files and shells leave them.
+    """
+    environ = os.environ if environ is None else environ
+    given: dict[str, Any] = {
+        name.lower(): value for name, value in environ.items() if name.isupper() and value != ""
+    }
+    mistakes = list(_unknown(cls, environ))
+    try:
+        settings = cls(**{name: value for name, value in given.items() if name in cls.model_fields})
+    except ValidationError as error:
+        mistakes += _explained(error)
+    if mistakes:
+        raise SettingsError(mistakes)
+    return settings
+
+
+def _unknown(cls: type[Settings], environ: Mapping[str, str]) -> Iterator[str]:
+    known = [name.upper() for name in cls.model_fields]
+    for name in sorted(environ):
+        if cls.prefix and name.startswith(cls.prefix) and name not in (*known, *cls.neighbours):
+            near = get_close_matches(name, known, n=1)
+            yield f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _explained(error: ValidationError) -> list[str]:
+    lines = []
+    for fault in error.errors(include_url=False):
+        name = str(fault["loc"][0]).upper() if fault["loc"] else "settings"
+        value = "" if "PASSWORD" in name or not fault["loc"] else f" (got {fault['input']!r})"
+        lines.append(f"{name}: {fault['msg'].removeprefix('Value error, ')}{value}")
+    return lines
+
+
+@dataclass(frozen=True)
+class Described:
+    """A setting as `afterword config check` and the settings page show it; secrets are masked."""
+
+    variable: str
+    value: str
+    default: str
+    description: str
+
+
+def describe(settings: Settings) -> list[Described]:
+    """Return every setting of a service with its effective value."""
+    return [
+        Described(name.upper(), _text(getattr(settings, name)), _default(field), field.description or "")
+        for name, field in type(settings).model_fields.items()
+    ]
+
+
+def _default(field: FieldInfo) -> str:
+    return _text(field.get_default(call_default_factory=True, validated_data={}))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return MASK if value.get_secret_value() else ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)

@@ -1,0 +1,58 @@
+# `make help` lists what there is.  Everything runs in .venv, made from hashed requirements.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help up status test lint format generate requirements clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: .venv/local ## run the whole stack in the foreground: Kafka, ClickHouse's engine, all services
+	@exec $(BIN)/afterword up
+
+status: .venv/local ## show the running stack: parts, lag, rows, dead letters
+	@$(BIN)/afterword status
+
+test: .venv/dev ## run every test, on a real Kafka and a real ClickHouse engine
+	@$(BIN)/pytest $(ARGS)
+
+lint: .venv/dev ## check style, types, import rules and spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: .venv/dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+generate: .venv/dev ## write the generated files anew: JSON Schemas, settings and metrics pages
+	$(BIN)/python -m schemas.generate
+
+requirements: .venv/dev ## pin all dependencies anew, with hashes, from pyproject.toml
+	$(PIP) install --quiet uv
+	$(BIN)/python scripts/requirements.py
+
+clean: ## remove the virtual environment and caches; the stack's data stays in .afterword
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Afterword needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 2; }
+	@$(PYTHON) -m venv .venv
+
+.venv/local: requirements/local.txt pyproject.toml | .venv/bin/python
+	@echo "Installing Afterword and its stack into .venv (once; about 1 GB) ..."
+	@$(PIP) install --quiet --progress-bar on --require-hashes -r requirements/local.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev: requirements/dev.txt pyproject.toml | .venv/bin/python
+	@echo "Installing Afterword, its stack and the test tools into .venv (once; about 1.3 GB) ..."
+	@$(PIP) install --quiet --progress-bar on --require-hashes -r requirements/dev.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch .venv/local $@

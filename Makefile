@@ -5,6 +5,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
+# uv installs in seconds what takes pip a minute and a half, but does not read pip's own configuration:
+# where it cannot reach an index, pip does the work.
+define install
+{ $(PIP) install --quiet --require-hashes -r requirements/uv.txt && \
+  $(BIN)/uv pip install --python $(BIN)/python --require-hashes -r $(1); } || \
+  $(PIP) install --progress-bar on --require-hashes -r $(1)
+@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+endef
+
 .PHONY: help up status test lint format generate requirements clean
 
 help: ## list the targets
@@ -34,7 +43,6 @@ generate: .venv/dev ## write the generated files anew: JSON Schemas, settings an
 	$(BIN)/python -m schemas.generate
 
 requirements: .venv/dev ## pin all dependencies anew, with hashes, from pyproject.toml
-	$(PIP) install --quiet uv
 	$(BIN)/python scripts/requirements.py
 
 clean: ## remove the virtual environment and caches; the stack's data stays in .afterword
@@ -47,12 +55,10 @@ clean: ## remove the virtual environment and caches; the stack's data stays in .
 
 .venv/local: requirements/local.txt pyproject.toml | .venv/bin/python
 	@echo "Installing Afterword and its stack into .venv (once; about 1 GB) ..."
-	@$(PIP) install --quiet --progress-bar on --require-hashes -r requirements/local.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@$(call install,requirements/local.txt)
 	@touch $@
 
 .venv/dev: requirements/dev.txt pyproject.toml | .venv/bin/python
 	@echo "Installing Afterword, its stack and the test tools into .venv (once; about 1.3 GB) ..."
-	@$(PIP) install --quiet --progress-bar on --require-hashes -r requirements/dev.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@$(call install,requirements/dev.txt)
 	@touch .venv/local $@

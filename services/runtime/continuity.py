@@ -1,0 +1,168 @@
+"""May a consumer trust its positions?  Pure: facts in, problems out, each with the command that mends it.
+
+A position is a promise that everything before it was dealt with.  After Kafka was wiped, a topic
+recreated or a log cut short, the numbers still look like positions but mean other records; going on
+would skip some for ever, and versions would no longer grow.  So the merger and the sink ask here
+first, and refuse to start on any problem.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class LogRange:
+    """The offsets that a partition holds: `start` is its first record's, `end` its next record's."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """The offset of the next record to read, and who says so, such as `committed by feedback-merger-v0`."""
+
+    holder: str
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What `afterword migrate` wrote down about a generation of topics."""
+
+    generation: int
+    cluster_id: str
+    partitions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that the decision needs.
+
+    `log` has a range for each partition that exists now.  `paired` are topics that must have equally
+    many partitions, the number that was recorded.  `recorded` is None when nothing was.
+    """
+
+    service: str
+    generation: int
+    cluster_id: str
+    recorded: Recorded | None
+    paired: tuple[str, ...]
+    log: Mapping[tuple[str, int], LogRange]
+    positions: Sequence[Position] = field(default=())
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a consumer must not start, and what to do about it.  `kind` is a stable short code."""
+
+    kind: str
+    text: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.text}\n  To mend it: {self.mend}"
+
+
+class ContinuityError(Exception):
+    """The positions of a service do not fit the log.  `problems` says how, and what mends it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+def next_generation(generation: int) -> int:
+    """Return the generation that follows; topics without a suffix are 0, and `-v2` comes next."""
+    return max(2, generation + 1)
+
+
+def problems(facts: Facts) -> list[Problem]:
+    """Return why the service must not start, in the order in which to mend; empty when it may."""
+    found = [*_topics(facts), *_deployment(facts)]
+    return found or [*_partitions(facts), *_positions(facts)]
+
+
+def refuse(found: Sequence[Problem]) -> None:
+    """Raise ContinuityError if there is any problem."""
+    if found:
+        raise ContinuityError(found)
+
+
+def _topics(facts: Facts) -> Iterator[Problem]:
+    present = {topic for topic, _ in facts.log}
+    if missing := [topic for topic in facts.paired if topic not in present]:
+        yield Problem(
+            "topic_missing", f"Kafka has no topic {_and(missing)}.", f"run {_with(facts.generation)}"
+        )
+
+
+def _deployment(facts: Facts) -> Iterator[Problem]:
+    if facts.recorded is None:
+        yield Problem(
+            "not_recorded",
+            f"ClickHouse has no record of generation {facts.generation} of the topics.",
+            f"run {_with(facts.generation)}",
+        )
+    elif facts.recorded.cluster_id != facts.cluster_id:
+        yield Problem(
+            "cluster_differs",
+            f"This Kafka cluster is {facts.cluster_id}, but what ClickHouse holds came from"
+            f" {facts.recorded.cluster_id}.",
+            "if KAFKA_BOOTSTRAP_SERVERS or CLICKHOUSE_URL names the wrong server, correct it; if Kafka was"
+            f" replaced, {_renew(facts)}",
+        )
+
+
+def _partitions(facts: Facts) -> Iterator[Problem]:
+    counts = {topic: sum(1 for name, _ in facts.log if name == topic) for topic in facts.paired}
+    recorded = facts.recorded.partitions if facts.recorded else 0
+    if any(count != recorded for count in counts.values()):
+        now = _and([f"{count} in {topic}" for topic, count in counts.items()])
+        yield Problem(
+            "partitions_differ",
+            f"The partition counts are {now}, where {recorded} were recorded: keys have moved.",
+            _renew(facts),
+        )
+
+
+def _positions(facts: Facts) -> Iterator[Problem]:
+    for position in facts.positions:
+        log = facts.log.get((position.topic, position.partition))
+        if log is None or position.offset > log.end:
+            yield Problem(
+                "beyond_the_end",
+                f"{_place(position)} is beyond the log's end"
+                f" ({'there is no such partition' if log is None else log.end}):"
+                " the topic was recreated, or its log was cut short.",
+                _renew(facts),
+            )
+        elif position.offset < log.start:
+            yield Problem(
+                "below_the_start",
+                f"{_place(position)} is below the log's start ({log.start}):"
+                f" {log.start - position.offset} offsets were deleted before they were read.",
+                f"run `afterword {facts.service} accept-loss` to go on from the log's start without them",
+            )
+
+
+def _place(position: Position) -> str:
+    return f"Offset {position.offset} of {position.topic}/{position.partition}, {position.holder},"
+
+
+def _renew(facts: Facts) -> str:
+    following = next_generation(facts.generation)
+    return (
+        f"set KAFKA_TOPIC_GENERATION={following} for every service and run {_with(following)};"
+        f" rows that are stored stay, and versions go on growing"
+    )
+
+
+def _with(generation: int) -> str:
+    return f"`KAFKA_TOPIC_GENERATION={generation} afterword migrate`" if generation else "`afterword migrate`"
+
+
+def _and(words: Iterable[str]) -> str:
+    return " and ".join(words)

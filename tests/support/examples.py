@@ -1,0 +1,148 @@
+"""Executes the examples of a page, in order, the way a reader would who types them in.
+
+A page names the addresses and the database that a fresh installation has.  The tests' stack has others:
+they are put in before an example runs, and taken out of what it gives.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from clickhouse_connect.driver.asyncclient import AsyncClient
+
+from tests.support.documents import Block, Example, Rows
+from tests.support.eventually import eventually
+from tests.support.expectations import complaint_about_output, complaint_about_rows
+
+SECONDS_AN_EXAMPLE = 60
+SECONDS_UNTIL_VISIBLE = 40
+NULL = "ᴺᵁᴸᴸ"
+"""How ClickHouse's string formats write NULL."""
+
+PRELUDE = """\
+set -euo pipefail
+[ ! -e .exported ] || . ./.exported
+trap 'export -p > .exported' EXIT
+"""
+"""What a block exports, the next one sees, as in one shell."""
+
+
+class Printed(NamedTuple):
+    """What a program left: its exit code, standard output and standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where examples run: a directory of their own, the environment, and the stack's addresses.
+
+    `addresses` maps each address that pages name to the one that is meant here.  `clickhouse` is None on
+    a page without SQL.
+    """
+
+    directory: Path
+    environment: Mapping[str, str]
+    addresses: Mapping[str, str]
+    clickhouse: AsyncClient | None = None
+
+    def localised(self, text: str) -> str:
+        """Return the text with the addresses that are meant here."""
+        for named, meant in self.addresses.items():
+            text = text.replace(named, meant)
+        return text
+
+    def generalised(self, text: str) -> str:
+        """Return the text with the addresses that pages name."""
+        for named, meant in self.addresses.items():
+            text = text.replace(meant, named)
+        return text.replace(str(self.directory), ".")
+
+
+async def execute(example: Example, place: Place) -> None:
+    """Run an example and compare what it gives; AssertionError says how it differs from the page."""
+    match example.block.language:
+        case "sql":
+            await _sql(example, place)
+        case "sh" if "eventually" in example.block.words:
+            await eventually(lambda: _printed(example, place), within=SECONDS_UNTIL_VISIBLE, every=0.25)
+        case "sh" | "python":
+            await _printed(example, place)
+
+
+async def _printed(example: Example, place: Place) -> bool:
+    printed = await _run(example.block, place)
+    expected_code = _expected_code(example.block)
+    assert expected_code == printed.code, f"exit code {printed.code}:\n{printed.out}\n{printed.err}"
+    if example.output:
+        shown = place.generalised(printed.out or printed.err)
+        complaint = complaint_about_output(example.output, shown)
+        assert complaint is None, f"{complaint}\n{printed.err}"
+    return True
+
+
+def _expected_code(block: Block) -> int:
+    return next((int(word.partition("=")[2]) for word in block.words if word.startswith("exit=")), 0)
+
+
+async def _run(block: Block, place: Place) -> Printed:
+    command = (
+        ("bash", "-c", PRELUDE + place.localised(block.text))
+        if block.language == "sh"
+        else (sys.executable, "-W", "error", "-c", place.localised(block.text))
+    )
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=place.directory,
+        env=_environment(place),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), SECONDS_AN_EXAMPLE)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise AssertionError(f"it ran for more than {SECONDS_AN_EXAMPLE} s") from None
+    return Printed(process.returncode or 0, out.decode(), err.decode())
+
+
+def _environment(place: Place) -> dict[str, str]:
+    """Return the environment of a plain user's shell, with this installation's commands on its path."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    plain = {"PATH": path, "HOME": str(place.directory), "LANG": "C.UTF-8", "COLUMNS": "100", "TERM": "dumb"}
+    return {**plain, **place.environment}
+
+
+async def _sql(example: Example, place: Place) -> None:
+    assert place.clickhouse is not None, "the page needs a stack"
+    statement = example.block.text.strip().removesuffix(";")
+    if "server" in example.block.words:
+        await place.clickhouse.raw_query(f"EXPLAIN AST {statement}")
+        return
+    assert example.rows is not None
+    await eventually(
+        lambda: _rows_are_there(place, statement, example), within=SECONDS_UNTIL_VISIBLE, every=0.25
+    )
+
+
+async def _rows_are_there(place: Place, statement: str, example: Example) -> bool:
+    assert place.clickhouse is not None
+    assert example.rows is not None
+    complaint = complaint_about_rows(example.rows, await _result(place, place.clickhouse, statement))
+    assert complaint is None, complaint
+    return True
+
+
+async def _result(place: Place, client: AsyncClient, statement: str) -> Rows:
+    answer = await client.raw_query(place.localised(statement), fmt="JSONCompactStringsEachRowWithNames")
+    header, *rows = [json.loads(line) for line in place.generalised(answer.decode()).splitlines()]
+    return Rows(header, [[cell.replace(NULL, "NULL").strip() for cell in row] for row in rows])

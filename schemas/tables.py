@@ -16,7 +16,9 @@ FEEDBACK_EVENTS = "feedback_events"
 DEAD_LETTERS = "dead_letters"
 SINK_POSITIONS = "sink_positions"
 DEPLOYMENTS = "deployments"
+"""Generation, Kafka cluster id and partitions, as `afterword migrate` recorded them."""
 MIGRATIONS = "migrations"
+"""Which SQL files were applied; `afterword migrate` makes this one itself."""
 
 MINIMUM_VERSION = (26, 2)
 """The oldest ClickHouse that takes the tables: text indexes are in general use from 26.2 on."""

@@ -1,0 +1,133 @@
+"""What transport must know of ClickHouse's formats: which can be joined block by block, and what precedes rows.
+
+The engine emits each block of a streamed query as a complete document.  Documents of the formats here can be
+joined, if need be without the later ones' headers; those of all others (JSON, Parquet, Arrow) cannot, and are
+answered whole.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+DEFAULT = "TabSeparated"
+
+_MIME = {
+    "json": "application/json; charset=UTF-8",
+    "csv": "text/csv; charset=UTF-8",
+    "tab": "text/tab-separated-values; charset=UTF-8",
+    "tsv": "text/tab-separated-values; charset=UTF-8",
+    "xml": "application/xml; charset=UTF-8",
+    "pretty": "text/plain; charset=UTF-8",
+    "vertical": "text/plain; charset=UTF-8",
+}
+_NDJSON = ("eachrow", "jsonlines", "ndjson")
+
+_WITHOUT_HEADER = frozenset(
+    "native tabseparated tsv tabseparatedraw tsvraw csv rowbinary jsoneachrow jsonlines ndjson "
+    "jsonstringseachrow jsoncompacteachrow jsoncompactstringseachrow msgpack tskv".split()
+)
+
+
+def _lines(count: int) -> Callable[[bytes], int]:
+    def header(block: bytes) -> int:
+        at = 0
+        for _ in range(count):
+            at = block.index(b"\n", at) + 1
+        return at
+
+    return header
+
+
+def _csv_lines(count: int) -> Callable[[bytes], int]:
+    # A quoted name may hold a newline; a doubled quote inside it changes the parity twice.
+    line = re.compile(rb'(?:[^"\n]|"[^"]*")*\n')
+
+    def header(block: bytes) -> int:
+        at = 0
+        for _ in range(count):
+            found = line.match(block, at)
+            if found is None:
+                raise ValueError("a CSV block without its header")
+            at = found.end()
+        return at
+
+    return header
+
+
+def _binary(lists: int) -> Callable[[bytes], int]:
+    """Return the length of a number of columns, followed by that many texts once or twice."""
+
+    def header(block: bytes) -> int:
+        columns, at = _varint(block, 0)
+        for _ in range(columns * lists):
+            length, at = _varint(block, at)
+            at += length
+        return at
+
+    return header
+
+
+_HEADERS: dict[str, Callable[[bytes], int]] = {
+    name + suffix: header(count)
+    for header, names in (
+        (_lines, "tabseparated tsv jsoncompacteachrow jsoncompactstringseachrow"),
+        (_csv_lines, "csv"),
+        (_binary, "rowbinary"),
+    )
+    for name in names.split()
+    for suffix, count in (("withnames", 1), ("withnamesandtypes", 2))
+}
+
+
+def is_streamable(name: str) -> bool:
+    """Whether blocks of this format can be joined."""
+    return name.lower() in _WITHOUT_HEADER or has_header(name)
+
+
+def has_header(name: str) -> bool:
+    """Whether each block begins with the columns' names, so that even no rows have an answer."""
+    return name.lower() in _HEADERS
+
+
+def header_length(name: str, block: bytes) -> int:
+    """Return how many bytes of a block precede its rows."""
+    header = _HEADERS.get(name.lower())
+    return header(block) if header else 0
+
+
+def mime_type(name: str) -> str:
+    """Return the Content-Type of a format."""
+    lower = name.lower()
+    if lower.startswith("json") and lower.endswith(_NDJSON) or lower in _NDJSON:
+        return "application/x-ndjson; charset=UTF-8"
+    return next(
+        (mime for start, mime in _MIME.items() if lower.startswith(start)), "application/octet-stream"
+    )
+
+
+def native_header(columns: Sequence[tuple[str, str]]) -> bytes:
+    """Return a Native block of no rows, which a server sends for no rows and the engine leaves out.
+
+    clickhouse-connect reads the columns' names and types from it.
+    """
+    texts = [text.encode() for column in columns for text in column]
+    return _to_varint(len(columns)) + _to_varint(0) + b"".join(_to_varint(len(text)) + text for text in texts)
+
+
+def _varint(block: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = block[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, at
+
+
+def _to_varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

@@ -1,0 +1,176 @@
+"""SQL taken apart only as far as transport needs: what kind of statement, which format, where data begins.
+
+The engine does the real parsing.  Nothing inside strings, quoted names, comments or brackets counts here.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from services.local.warehouse.errors import Code, RefusedError
+
+# The lexical rules of ClickHouse: backslashes and doubled quotes escape, `$tag$...$tag$` quotes too, and
+# comments begin with `--`, `//`, `# `, `#!` or `/*` (which does not nest).  What is left open reaches to the end.
+_TOKEN = re.compile(
+    rb"""
+      (?P<skip>    --[^\n]*+ | //[^\n]*+ | \#[\ !][^\n]*+ | /\*.*?(?:\*/|\Z)
+                 | '(?:[^'\\]++|\\.|'')*+(?:'|\\?\Z) | \xe2\x80\x98.*?(?:\xe2\x80\x99|\Z)
+                 | \$(?P<tag>\w*+)\$.*?(?:\$(?P=tag)\$|\Z) )
+    | (?P<name>    `(?:[^`\\]++|\\.|``)*+(?:`|\\?\Z) | "(?:[^"\\]++|\\.|"")*+(?:"|\\?\Z)
+                 | \xe2\x80\x9c.*?(?:\xe2\x80\x9d|\Z) )
+    | (?P<word>    \w[\w$]*+ )
+    | (?P<mark>    [][().;,] )
+    """,
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+_DATA_START = re.compile(rb"[ \t\f]*\r?\n?")
+
+READING = frozenset(
+    {"SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "CHECK", "VALUES"}
+)
+"""First words of statements that answer with rows and change nothing."""
+SELECTING = frozenset({"SELECT", "WITH", "FROM"})
+
+
+class Kind(Enum):
+    """What a token is to transport."""
+
+    WORD = auto()
+    QUOTED_NAME = auto()
+    MARK = auto()
+
+
+@dataclass(frozen=True)
+class Token:
+    """A word (upper case), a quoted name (as written) or a punctuation mark, with its place in the text."""
+
+    kind: Kind
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement.
+
+    sql: what the engine runs; verb: its first word, upper case, empty when there is none; format: the one that
+    it names; data: for INSERT ... FORMAT, the parts that follow; bare: a query without FORMAT and `;`, fit for
+    a subquery; opens_files: whether it calls the function `file`.
+    """
+
+    sql: bytes
+    verb: str = ""
+    format: str | None = None
+    data: tuple[memoryview, ...] | None = None
+    bare: bytes = b""
+    opens_files: bool = False
+
+    @property
+    def reads(self) -> bool:
+        """Whether it answers with rows and changes nothing."""
+        return self.verb in READING
+
+    @property
+    def selects(self) -> bool:
+        """Whether it is a SELECT, in whatever way it begins."""
+        return self.verb in SELECTING
+
+
+def tokens(text: bytes) -> Iterator[Token]:
+    """Yield the words, quoted names and marks of SQL in order; strings and comments are left out."""
+    for found in _TOKEN.finditer(text):
+        if (word := found["word"]) is not None:
+            yield Token(Kind.WORD, word.decode().upper(), found.start(), found.end())
+        elif (name := found["name"]) is not None:
+            yield Token(Kind.QUOTED_NAME, name.decode(errors="replace"), found.start(), found.end())
+        elif (mark := found["mark"]) is not None:
+            yield Token(Kind.MARK, mark.decode(), found.start(), found.end())
+
+
+def read(query: bytes, body: bytes = b"") -> Statement:
+    """Return the statement of a request: the query in its address, a newline, and its body.
+
+    A body that only holds an INSERT's data is not copied.
+    """
+    if query:
+        head = parse(query + b"\n")
+        if head.data is not None:
+            return replace(head, data=(*head.data, memoryview(body)))
+        body = query + b"\n" + body
+    return parse(body)
+
+
+def parse(text: bytes) -> Statement:
+    """Take one statement apart.  RefusedError when it reads or writes files of its own."""
+    first = next((token for token in tokens(text) if token.kind is Kind.WORD), None)
+    if first is None:
+        return Statement(text)
+    return _insert(text) if first.text == "INSERT" else _query(text, first.text)
+
+
+def _insert(text: bytes) -> Statement:
+    """Cut an INSERT at its data; tokens are read no further than the statement's end."""
+    before: Token | None = None
+    for token in _outer(tokens(text)):
+        _refuse_files(before, token)
+        if token.kind is Kind.WORD and before is not None:
+            if before.text == "FORMAT" and before.kind is Kind.WORD:
+                data = _DATA_START.match(text, token.end)
+                start = data.end() if data else token.end
+                name = text[token.start : token.end].decode()
+                return Statement(text[: before.start], "INSERT", name, (memoryview(text)[start:],))
+            if token.text in ("SELECT", "WITH", "VALUES"):
+                break
+        # A table may be called format.
+        is_table = before is not None and before.text in ("INTO", "TABLE", ".")
+        before = replace(token, text=f"table {token.text}") if is_table and token.text == "FORMAT" else token
+    return Statement(text, "INSERT")
+
+
+def _query(text: bytes, verb: str) -> Statement:
+    everything = list(tokens(text))
+    outer = list(_outer(iter(everything)))
+    for before, token in zip(outer, outer[1:], strict=False):
+        _refuse_files(before, token)
+    words = [token.text for token in outer if token.kind is Kind.WORD]
+    if verb == "WITH" and "INSERT" in words:
+        verb = "INSERT"
+    name, bare = _named_format(text, outer)
+    return Statement(text, verb, name, bare=bare, opens_files=_calls(everything, "file"))
+
+
+def _outer(stream: Iterator[Token]) -> Iterator[Token]:
+    """Leave out whatever is in brackets, and the brackets."""
+    depth = 0
+    for token in stream:
+        if token.kind is Kind.MARK and token.text in "()[]":
+            depth += 1 if token.text in "([" else -1
+        elif depth <= 0:
+            yield token
+
+
+def _named_format(text: bytes, outer: list[Token]) -> tuple[str | None, bytes]:
+    """Return the format of `... FORMAT name [SETTINGS ...]`, and the text without it and without a final `;`."""
+    end = outer[-1].start if outer and outer[-1].text == ";" else len(text)
+    inner = [token for token in outer if token.start < end]
+    for at in range(len(inner) - 2, -1, -1):
+        word, name = inner[at], inner[at + 1]
+        after = inner[at + 2].text if at + 2 < len(inner) else "SETTINGS"
+        if (word.kind, name.kind) == (Kind.WORD, Kind.WORD) and word.text == "FORMAT" and after == "SETTINGS":
+            return text[name.start : name.end].decode(), text[: word.start] + text[name.end : end]
+    return None, text[:end]
+
+
+def _refuse_files(before: Token | None, token: Token) -> None:
+    if before is not None and (before.text, token.text) in (("FROM", "INFILE"), ("INTO", "OUTFILE")):
+        raise RefusedError(Code.UNSUPPORTED_METHOD, "INFILE and OUTFILE are not allowed over HTTP.")
+
+
+def _calls(everything: list[Token], function: str) -> bool:
+    names = (function.upper(), f"`{function}`", f'"{function}"', f"\u201c{function}\u201d")
+    return any(
+        token.text in names and after.text == "("
+        for token, after in zip(everything, everything[1:], strict=False)
+    )

@@ -32,7 +32,7 @@ COMMANDS = (
     Row("status", f"{COMMAND}.status:status", "Show parts, lag, rows and dead letters.", STACK, "local"),
     Row("send", f"{COMMAND}.send.command:app", "Send a file of feedback.", TRAFFIC, "client"),
     Row("demo", f"{COMMAND}.demo.command:app", "Send invented, lifelike traffic.", TRAFFIC, "client"),
-    Row("migrate", f"{COMMAND}.migrate:migrate", "Create or update topics and tables.", OPERATION),
+    Row("migrate", f"{COMMAND}.migrate.command:app", "Create or update topics and tables.", OPERATION),
     Row("keys", f"{COMMAND}.keys:app", "Create, list and revoke API keys.", OPERATION),
     Row("config", f"{COMMAND}.config:app", "Check the settings of each service.", OPERATION),
     Row("ingest", f"{COMMAND}.service:ingest", "Run ingest: HTTP in, the log out.", SERVICES, "ingest"),

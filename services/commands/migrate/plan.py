@@ -1,0 +1,180 @@
+"""What there is to do, and what is not as it should be.  Pure: what was found in, steps and findings out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from schemas.tables import MINIMUM_VERSION, Migration
+from schemas.topics import EVENTS_RETENTION_MS, Topic, Topology
+from services.runtime.continuity import Recorded, next_generation
+
+
+class Weight(Enum):
+    """Whether Afterword works with what was found."""
+
+    WRONG = "wrong"
+    """A promise does not hold."""
+    NOTE = "note"
+    """A choice that an operator may make, worth knowing of."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as Afterword would have made it, and how to change it."""
+
+    weight: Weight
+    text: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A migration as the database recorded it."""
+
+    number: int
+    name: str
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Existing:
+    """A topic as Kafka has it."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+
+
+class RefusedError(Exception):
+    """Migrating would do damage.  Its text says what is wrong and what to do."""
+
+
+def check_server(version: str) -> None:
+    """Refuse a ClickHouse that is too old; `version` is what the server says of itself."""
+    numbers = tuple(int(part) for part in version.split(".")[:2])
+    if numbers < MINIMUM_VERSION:
+        wanted = ".".join(map(str, MINIMUM_VERSION))
+        raise RefusedError(
+            f"This ClickHouse is version {version}; Afterword needs {wanted} or newer, the first release with"
+            " text indexes for everybody (words of comments are looked up in one)."
+        )
+
+
+def pending(applied: Sequence[Applied], known: Sequence[Migration]) -> list[Migration]:
+    """Return the migrations to run, in order; refuse a database that this code does not know."""
+    by_number = {migration.number: migration for migration in known}
+    for was in applied:
+        now = by_number.get(was.number)
+        if now is None:
+            raise RefusedError(
+                f"The database has migration {was.number:04}_{was.name}, which this Afterword does not know:"
+                " it was migrated by a newer one. Run that one."
+            )
+        if now.checksum != was.checksum:
+            raise RefusedError(
+                f"Migration {was.number:04}_{was.name} was changed after it was applied. Put the file back as"
+                " it was, and write the change into a new one."
+            )
+    done = {was.number for was in applied}
+    return [migration for migration in known if migration.number not in done]
+
+
+def check_deployment(
+    recorded: Sequence[Recorded], generation: int, cluster_id: str, missing: Sequence[str], database: str
+) -> None:
+    """Refuse to connect these tables to these topics when rows would be lost or overwritten.
+
+    `missing` are the topics of this generation that do not exist.
+    """
+    own = next((record for record in recorded if record.generation == generation), None)
+    newest = max((record.generation for record in recorded), default=0)
+    following = next_generation(newest)
+    start_over = (
+        f"To keep the rows that are stored: KAFKA_TOPIC_GENERATION={following} for every service, and"
+        f" `KAFKA_TOPIC_GENERATION={following} afterword migrate`. To start over without them:"
+        f" DROP DATABASE {database}, then `afterword migrate`."
+    )
+    if own is None and recorded and generation < newest:
+        raise RefusedError(
+            f"Generation {newest} of the topics is in use; generation {generation} is older, and what it"
+            f" carried would never be seen. Set KAFKA_TOPIC_GENERATION={newest}."
+        )
+    if own is not None and own.cluster_id != cluster_id:
+        raise RefusedError(
+            f"This Kafka cluster is {cluster_id}, but database {database} holds rows from"
+            f" {own.cluster_id}. If KAFKA_BOOTSTRAP_SERVERS or CLICKHOUSE_URL names the wrong server, correct"
+            f" it. If Kafka was replaced, its offsets begin again and new events would lose against stored"
+            f" rows. {start_over}"
+        )
+    if own is not None and missing:
+        raise RefusedError(
+            f"Kafka has lost {' and '.join(missing)}. Made again under the same name, its offsets would begin"
+            f" again and new events would lose against stored rows. {start_over}"
+        )
+
+
+def findings(
+    topology: Topology, existing: Mapping[str, Existing], partitions: int | None, replicas: int
+) -> Iterator[Finding]:
+    """Compare topics with what they should be; `partitions` None means any number will do."""
+    for topic in topology.topics:
+        found = existing[topic.name]
+        if partitions is not None and found.partitions != topic.partitions(partitions):
+            yield Finding(
+                Weight.WRONG,
+                f"{topic.name} has {found.partitions} partitions, not {topic.partitions(partitions)}.",
+                "Partitions of a live topic never change: ask for as many as it has, or begin a generation.",
+            )
+        yield from _settings(topic, found, replicas)
+    events, state = existing[topology.events.name], existing[topology.state.name]
+    if events.partitions != state.partitions:
+        yield Finding(
+            Weight.WRONG,
+            f"{events.name} has {events.partitions} partitions and {state.name} has {state.partitions}:"
+            " a row and its events would not share a partition.",
+            "Begin a new generation.",
+        )
+
+
+def _settings(topic: Topic, found: Existing, replicas: int) -> Iterator[Finding]:
+    for name, wanted in topic.config(replicas).items():
+        actual = found.config.get(name)
+        if actual is None or actual == wanted:
+            continue
+        change = (
+            f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.name}"
+            f" --add-config {name}={wanted}"
+        )
+        yield Finding(
+            _weight(name, wanted, actual), f"{topic.name}: {name} is {actual}, not {wanted}.", change
+        )
+
+
+_AT_LEAST = frozenset({"max.message.bytes", "retention.ms", "delete.retention.ms", "min.insync.replicas"})
+_FREE = frozenset({"max.compaction.lag.ms"})
+
+
+def _weight(name: str, wanted: str, actual: str) -> Weight:
+    """More is an operator's choice; less, or something else, breaks a promise."""
+    if name in _AT_LEAST:
+        unlimited = int(actual) < 0
+        return Weight.NOTE if unlimited or int(actual) > int(wanted) else Weight.WRONG
+    return Weight.NOTE if name in _FREE else Weight.WRONG
+
+
+def broker_findings(config: Mapping[str, str]) -> Iterator[Finding]:
+    """Compare a broker's settings with what the topics need of it."""
+    minutes = EVENTS_RETENTION_MS // 60_000
+    if int(config.get("offsets.retention.minutes", minutes)) < minutes:
+        yield Finding(
+            Weight.NOTE,
+            f"The broker forgets the positions of a stopped service after"
+            f" {config['offsets.retention.minutes']} minutes, before the events are gone ({minutes}).",
+            f"Set offsets.retention.minutes={minutes} on every broker.",
+        )
+    if config.get("auto.create.topics.enable") == "true":
+        yield Finding(
+            Weight.NOTE,
+            "The broker creates topics that are only asked for, with its own settings.",
+            "Set auto.create.topics.enable=false on every broker.",
+        )

@@ -1,0 +1,113 @@
+"""The steps of a migration, in the order in which each may rely on the one before.
+
+Tables first: they hold the record that tells whether these topics belong to them.  The record of this
+generation is written last, when both sides are as they should be.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient
+from clickhouse_connect.driver.asyncclient import AsyncClient
+
+from schemas.topics import Topology, replicas_for
+from services.commands.migrate import tables, topics
+from services.commands.migrate.plan import (
+    Finding,
+    broker_findings,
+    check_deployment,
+    check_server,
+    findings,
+)
+from services.commands.migrate.reach import clickhouse, kafka
+from services.commands.migrate.settings import MigrateSettings
+from services.runtime.continuity import Recorded
+from services.runtime.survey import cluster_id, recorded
+
+DONE, SAME = "done", "same"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the report.  `mark` is done, same, wrong or note."""
+
+    mark: str
+    text: str
+    mend: str = ""
+
+
+async def run(settings: MigrateSettings, partitions: int | None, wait_seconds: float) -> AsyncIterator[Step]:
+    """Migrate, and tell each step as it is done.
+
+    `partitions` None takes the settings' number for topics to create, and any number of those that exist.
+    RefusedError stops before anything that could not be undone.
+    """
+    deadline = asyncio.get_running_loop().time() + wait_seconds
+    async with clickhouse(settings, deadline) as client:
+        check_server(str(client.server_version))
+        yield Step(SAME, f"ClickHouse {client.server_version} at {settings.clickhouse_url}")
+        async for step in _tables(client, settings.clickhouse_database):
+            yield step
+        async with kafka(settings, deadline) as admin:
+            async for step in _topics(admin, client, settings, partitions):
+                yield step
+
+
+async def _tables(client: AsyncClient, database: str) -> AsyncIterator[Step]:
+    async for migration, applied in tables.apply(client, database):
+        label = f"{database}: {migration.number:04} {migration.name.replace('_', ' ')}"
+        yield Step(DONE, label) if applied else Step(SAME, f"{label} (already applied)")
+
+
+async def _topics(
+    admin: AIOKafkaAdminClient, client: AsyncClient, settings: MigrateSettings, partitions: int | None
+) -> AsyncIterator[Step]:
+    cluster, brokers = await cluster_id(admin), await topics.brokers(admin)
+    replicas = replicas_for(len(brokers))
+    yield Step(
+        SAME, f"Kafka cluster {cluster}, {len(brokers)} broker(s), {replicas} replica(s) of each topic"
+    )
+    topology = Topology(settings.kafka_topic_generation)
+    before = await topics.describe(admin, [topic.name for topic in topology.topics])
+    missing = [topic for topic in topology.topics if topic.name not in before]
+    records = await recorded(client, settings.clickhouse_database)
+    check_deployment(
+        records, topology.generation, cluster, [topic.name for topic in missing], settings.clickhouse_database
+    )
+    if missing:
+        await topics.create(admin, missing, partitions or settings.kafka_partitions, replicas)
+    for topic in topology.topics:
+        yield _told(topic.name, created=topic in missing)
+    existing = await _visible(admin, topology)
+    for finding in findings(topology, existing, partitions, replicas):
+        yield _step(finding)
+    for finding in broker_findings(await topics.broker_config(admin, brokers[0])):
+        yield _step(finding)
+    deployment = Recorded(topology.generation, cluster, existing[topology.events.name].partitions)
+    yield await _recorded(client, deployment, known=deployment in records)
+
+
+def _told(name: str, *, created: bool) -> Step:
+    return Step(DONE, f"topic {name} created") if created else Step(SAME, f"topic {name} (already there)")
+
+
+async def _visible(admin: AIOKafkaAdminClient, topology: Topology) -> dict[str, topics.Existing]:
+    """Return all topics as they are; a broker may learn of a new one a moment after it was created."""
+    while True:
+        found = await topics.describe(admin, [topic.name for topic in topology.topics])
+        if len(found) == len(topology.topics):
+            return found
+        await asyncio.sleep(0.1)
+
+
+def _step(finding: Finding) -> Step:
+    return Step(finding.weight.value, finding.text, finding.mend)
+
+
+async def _recorded(client: AsyncClient, deployment: Recorded, *, known: bool) -> Step:
+    text = f"these tables belong to generation {deployment.generation}, {deployment.partitions} partitions"
+    if known:
+        return Step(SAME, f"{text} (already recorded)")
+    await tables.record(client, deployment)
+    return Step(DONE, text)

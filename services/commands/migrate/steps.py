@@ -14,6 +14,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from schemas.topics import Topology, replicas_for
 from services.commands.migrate import tables, topics
 from services.commands.migrate.plan import (
+    Existing,
     Finding,
     broker_findings,
     check_deployment,
@@ -92,7 +93,7 @@ def _told(name: str, *, created: bool) -> Step:
     return Step(DONE, f"topic {name} created") if created else Step(SAME, f"topic {name} (already there)")
 
 
-async def _visible(admin: AIOKafkaAdminClient, topology: Topology) -> dict[str, topics.Existing]:
+async def _visible(admin: AIOKafkaAdminClient, topology: Topology) -> dict[str, Existing]:
     """Return all topics as they are; a broker may learn of a new one a moment after it was created."""
     while True:
         found = await topics.describe(admin, [topic.name for topic in topology.topics])

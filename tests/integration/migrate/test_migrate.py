@@ -1,0 +1,179 @@
+"""`afterword migrate` against a real Kafka and a real ClickHouse engine."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from schemas.tables import FEEDBACK_STATE, MIGRATIONS, migrations
+from schemas.topics import Topology
+from services.commands.migrate.plan import RefusedError
+from services.commands.migrate.settings import MigrateSettings
+from services.commands.migrate.steps import Step, run
+from services.runtime.clickhouse import connect
+from services.runtime.settings import ClickHouseSettings, KafkaSettings
+from services.runtime.survey import admin, partition_counts, recorded
+
+
+@pytest.fixture
+def settings(
+    kafka: KafkaSettings, clickhouse_settings: ClickHouseSettings, generations: Iterator[int]
+) -> MigrateSettings:
+    """Settings of a deployment that nothing was made for yet, but for an empty database."""
+    return MigrateSettings(
+        **{**kafka.model_dump(), **clickhouse_settings.model_dump()}
+        | {"kafka_topic_generation": next(generations), "kafka_partitions": 3}
+    )
+
+
+async def steps(settings: MigrateSettings, partitions: int | None = None) -> list[Step]:
+    """Migrate once, and return what was told."""
+    return [step async for step in run(settings, partitions, 30)]
+
+
+def marks(told: list[Step]) -> set[str]:
+    """Return how the steps were marked."""
+    return {step.mark for step in told}
+
+
+async def test_a_second_run_changes_nothing(settings: MigrateSettings) -> None:
+    """Everything is made once, then only found again."""
+    first, second = await steps(settings), await steps(settings)
+
+    assert "done" in marks(first)
+    assert not marks(first) & {"wrong", "note"}
+    assert marks(second) == {"same"}
+
+
+async def test_topics_and_record_are_as_designed(settings: MigrateSettings) -> None:
+    """Both keyed topics have the partitions asked for, the dead letters one, and the record says so."""
+    await steps(settings, partitions=5)
+    topology = Topology(settings.kafka_topic_generation)
+
+    async with admin(settings, "test") as client:
+        counts = await partition_counts(client, [topic.name for topic in topology.topics])
+    warehouse = await connect(settings)
+    (record,) = await recorded(warehouse, settings.clickhouse_database)
+    await warehouse.close()
+
+    assert list(counts.values()) == [5, 5, 1, 1]
+    assert (record.generation, record.partitions) == (settings.kafka_topic_generation, 5)
+
+
+async def test_a_run_that_was_cut_off_is_finished_by_the_next(settings: MigrateSettings) -> None:
+    """Tables that exist without a record of it are made again, which changes nothing."""
+    await steps(settings)
+    client = await connect(settings)
+    await client.command(f"TRUNCATE TABLE {MIGRATIONS}")
+
+    await steps(settings)
+
+    applied = (await client.query(f"SELECT number FROM {MIGRATIONS} FINAL ORDER BY number")).result_rows
+    await client.close()
+    assert [number for (number,) in applied] == [migration.number for migration in migrations()]
+
+
+async def test_every_column_says_what_it_is(settings: MigrateSettings) -> None:
+    """Whoever opens the database finds the explanations in it."""
+    await steps(settings)
+    client = await connect(settings)
+
+    silent = await client.query(
+        "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND comment = ''"
+        " AND table NOT IN ('feedback')"
+    )
+    tables = await client.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND comment = ''"
+    )
+    await client.close()
+
+    assert silent.result_rows == []
+    assert tables.result_rows == []
+
+
+async def test_a_setting_that_breaks_a_promise_is_told_with_its_cure(settings: MigrateSettings) -> None:
+    """Events that compaction may drop are no log."""
+    await steps(settings)
+    events = Topology(settings.kafka_topic_generation).events.name
+    async with admin(settings, "test") as client:
+        await client.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, events, {"cleanup.policy": "compact"})]
+        )
+
+    (wrong,) = [
+        step for step in await steps(settings) if step.mark == "wrong" and "cleanup.policy" in step.text
+    ]
+
+    assert f"--entity-name {events} --add-config cleanup.policy=delete" in wrong.mend
+
+
+async def test_a_deleted_topic_is_not_made_again(settings: MigrateSettings) -> None:
+    """Under the same name its offsets would begin again."""
+    await steps(settings)
+    topology = Topology(settings.kafka_topic_generation)
+    async with admin(settings, "test") as client:
+        await client.delete_topics([topology.state.name])
+
+        with pytest.raises(RefusedError, match=f"Kafka has lost {topology.state.name}"):
+            await steps(settings)
+
+        assert topology.state.name not in await client.list_topics()
+
+
+async def test_tables_of_another_cluster_are_refused_until_a_new_generation(
+    settings: MigrateSettings, generations: Iterator[int]
+) -> None:
+    """Kafka wiped and ClickHouse kept: nothing is created under the old names."""
+    await steps(settings)
+    client = await connect(settings)
+    await client.command(
+        f"INSERT INTO deployments (generation, cluster_id, partitions)"
+        f" VALUES ({settings.kafka_topic_generation}, 'a-cluster-that-is-gone', 3)"
+    )
+    await client.close()
+
+    with pytest.raises(RefusedError, match="a-cluster-that-is-gone"):
+        await steps(settings)
+
+    assert "wrong" not in marks(await steps(settings.replace(kafka_topic_generation=next(generations))))
+
+
+async def test_the_database_is_made_when_it_does_not_exist(settings: MigrateSettings) -> None:
+    """A fresh server needs no preparation."""
+    database = f"{settings.clickhouse_database}_fresh"
+    fresh = settings.replace(clickhouse_database=database)
+
+    await steps(fresh)
+
+    client = await connect(fresh)
+    tables = (await client.query("SHOW TABLES")).result_rows
+    await client.command(f"DROP DATABASE {database}")
+    await client.close()
+    assert (FEEDBACK_STATE,) in tables
+
+
+@pytest.mark.parametrize("away", ["KAFKA_BOOTSTRAP_SERVERS", "CLICKHOUSE_URL"])
+async def test_a_server_that_is_away_ends_in_75_and_is_named(settings: MigrateSettings, away: str) -> None:
+    """A script can tell try-again from mend-this."""
+    servers = {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "CLICKHOUSE_URL": settings.clickhouse_url,
+        "CLICKHOUSE_DATABASE": settings.clickhouse_database,
+        "KAFKA_TOPIC_GENERATION": str(settings.kafka_topic_generation),
+    }
+    nowhere = "127.0.0.1:1" if away.startswith("KAFKA") else "http://127.0.0.1:1"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.cli", "migrate", "--wait", "1",
+        env={**os.environ, **servers, away: nowhere},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+    _, complaint = await process.communicate()
+
+    assert process.returncode == 75
+    assert f"{nowhere} does not answer" in complaint.decode()
+    assert away in complaint.decode()

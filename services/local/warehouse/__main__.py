@@ -39,12 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logs.configure("warehouse", settings)
         _run(settings, Path(given.directory or settings.directory))
     except SettingsError as error:
-        print(*error.mistakes, sep="\n", file=sys.stderr)
-        return EXIT_SETTINGS
+        return _refuse(error.mistakes)
     except CannotStartError as error:
-        print(error, file=sys.stderr)
-        return EXIT_SETTINGS
+        return _refuse([str(error)])
     return 0
+
+
+def _refuse(mistakes: list[str]) -> int:
+    sys.stderr.write("".join(f"{mistake}\n" for mistake in mistakes))
+    return EXIT_SETTINGS
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -38,9 +38,8 @@ def refuse_foreign(headers: Mapping[str, str]) -> None:
     """
     host = headers.get("host")
     if host is not None and not is_loopback(_hostname(f"//{host}")):
-        raise RefusedError(
-            Code.ACCESS_DENIED, f"Host {host!r} is not this machine: use 127.0.0.1 or localhost."
-        )
+        text = f"Host {host!r} is not this machine: use 127.0.0.1 or localhost."
+        raise RefusedError(Code.ACCESS_DENIED, text)
     origin = headers.get("origin")
     if origin is not None and not is_loopback(_hostname(origin)):
         raise RefusedError(Code.ACCESS_DENIED, f"Requests from pages of {origin!r} are refused.")
@@ -58,14 +57,14 @@ def _hostname(url: str) -> str:
 def authenticate(
     accounts: Mapping[str, Account], headers: Mapping[str, str], params: Mapping[str, str]
 ) -> Account:
-    """Return the account that a request names by Basic authentication, ClickHouse's headers or its address."""
+    """Return the account that a request names by Basic authentication, headers or address."""
     name, password = _credentials(headers, params)
     account = accounts.get(name)
     # Compared even when there is no such user, so that the time taken tells nothing.
     expected = account.password if account else ""
     if hmac.compare_digest(password.encode(), expected.encode()) and account:
         return account
-    text = f"{name}: Authentication failed: password is incorrect, or there is no user with such name."
+    text = f"{name}: Authentication failed: password is incorrect, or there is no such user."
     raise RefusedError(Code.AUTHENTICATION_FAILED, text)
 
 

@@ -1,8 +1,8 @@
 """The engine of one directory, and connections to it.
 
-chdb is quiet about what it allows, so this was found by trial: connections of one process run in parallel, a
-connection runs one statement at a time, opening one costs a tenth of a millisecond, and settings, database and
-temporary tables belong to the connection.
+chdb is quiet about what it allows, so this was found by trial: connections of one process run in parallel,
+a connection runs one statement at a time, opening one costs a tenth of a millisecond, and settings, database
+and temporary tables belong to the connection.
 """
 
 import json
@@ -30,7 +30,7 @@ class Link:
     """One connection.  Any thread may use it, one at a time."""
 
     def __init__(self, address: str) -> None:
-        self.raw: Any = _chdb.connect(address)
+        self.raw: Any = _chdb.connect(address)  # type: ignore[attr-defined] # chdb's stub leaves it out
         self.run(_SERVER_DEFAULTS)
 
     def run(self, sql: str) -> None:

@@ -1,4 +1,4 @@
-"""What transport must know of ClickHouse's formats: which can be joined block by block, and what precedes rows.
+"""What transport must know of ClickHouse's formats: which can be joined block by block, and their headers.
 
 The engine emits each block of a streamed query as a complete document.  Documents of the formats here can be
 joined, if need be without the later ones' headers; those of all others (JSON, Parquet, Arrow) cannot, and are
@@ -22,8 +22,12 @@ _MIME = {
 _NDJSON = ("eachrow", "jsonlines", "ndjson")
 
 _WITHOUT_HEADER = frozenset(
-    "native tabseparated tsv tabseparatedraw tsvraw csv rowbinary jsoneachrow jsonlines ndjson "
-    "jsonstringseachrow jsoncompacteachrow jsoncompactstringseachrow msgpack tskv".split()
+    {
+        *("native", "rowbinary", "msgpack", "csv", "tskv"),
+        *("tabseparated", "tsv", "tabseparatedraw", "tsvraw"),
+        *("jsoneachrow", "jsonlines", "ndjson", "jsonstringseachrow"),
+        *("jsoncompacteachrow", "jsoncompactstringseachrow"),
+    }
 )
 
 
@@ -69,11 +73,11 @@ def _binary(lists: int) -> Callable[[bytes], int]:
 _HEADERS: dict[str, Callable[[bytes], int]] = {
     name + suffix: header(count)
     for header, names in (
-        (_lines, "tabseparated tsv jsoncompacteachrow jsoncompactstringseachrow"),
-        (_csv_lines, "csv"),
-        (_binary, "rowbinary"),
+        (_lines, ("tabseparated", "tsv", "jsoncompacteachrow", "jsoncompactstringseachrow")),
+        (_csv_lines, ("csv",)),
+        (_binary, ("rowbinary",)),
     )
-    for name in names.split()
+    for name in names
     for suffix, count in (("withnames", 1), ("withnamesandtypes", 2))
 }
 
@@ -97,7 +101,7 @@ def header_length(name: str, block: bytes) -> int:
 def mime_type(name: str) -> str:
     """Return the Content-Type of a format."""
     lower = name.lower()
-    if lower.startswith("json") and lower.endswith(_NDJSON) or lower in _NDJSON:
+    if lower.endswith(_NDJSON) and lower.startswith(("json", "ndjson")):
         return "application/x-ndjson; charset=UTF-8"
     return next(
         (mime for start, mime in _MIME.items() if lower.startswith(start)), "application/octet-stream"

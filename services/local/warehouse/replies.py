@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from services.local.warehouse import encodings, formats
 from services.local.warehouse.answers import Summary
 from services.local.warehouse.asgi import Send
+from services.local.warehouse.blocks import BlockEncoder
 from services.local.warehouse.errors import Failure
 from services.local.warehouse.request import Request
 
@@ -49,7 +50,12 @@ class StreamedReply:
         self._request = request
         self._send = send
         self._tag = secrets.token_hex(8)
-        self._encoder = encodings.encoder(request.encoding) if request.encoding else None
+        self._encoder = _encoder(request)
+
+    @property
+    def query_id(self) -> str:
+        """The query that is answered."""
+        return self._request.query_id
 
     async def begin(self, summary: Summary, *, has_rows: bool) -> None:
         """Send the headers.  Without rows no format is named: clients tell commands from queries by it."""
@@ -88,3 +94,9 @@ class StreamedReply:
     async def _body(self, body: bytes, *, more: bool) -> None:
         if body or not more:
             await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+def _encoder(request: Request) -> encodings.Encoder | None:
+    if request.in_blocks:
+        return BlockEncoder()
+    return encodings.encoder(request.encoding) if request.encoding else None

@@ -5,16 +5,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from services.local.warehouse import encodings, formats, forms, statements
+from services.local.warehouse import blocks, encodings, formats, forms, statements
 from services.local.warehouse.access import Account, authenticate, refuse_foreign
 from services.local.warehouse.errors import Code, RefusedError
 from services.local.warehouse.statements import Statement
 
 # Parameters that steer the transport; any other is a query setting, which the engine judges.
 _TRANSPORT = frozenset(
-    "query database default_format user password session_id session_timeout session_check close_session query_id "
-    "compress decompress quota_key client_protocol_version role buffer_size wait_end_of_query stacktrace "
-    "readonly".split()
+    {
+        *(
+            "query",
+            "query_id",
+            "database",
+            "default_format",
+            "wait_end_of_query",
+            "buffer_size",
+            "stacktrace",
+        ),
+        *("user", "password", "quota_key", "role", "readonly", "compress", "decompress"),
+        *("session_id", "session_timeout", "session_check", "close_session", "client_protocol_version"),
+    }
 )
 _READ_ONLY_VERBS = statements.READING | {"SET", "USE"}
 _MAX_SESSION_SECONDS = 3600
@@ -50,8 +60,9 @@ class Head:
 class Request:
     """A request that may run.
 
-    settings: as given in the address; readonly: ClickHouse's levels, 0 to 2; whole: answer only when everything
-    is known; encoding: of the answer; binds: server-side parameters, without their prefix.
+    settings: as given in the address; readonly: ClickHouse's levels, 0 to 2; whole: answer only when
+    everything is known; encoding: of the answer; in_blocks: answer in ClickHouse's compressed blocks; binds:
+    server-side parameters, without their prefix.
     """
 
     statement: Statement
@@ -65,6 +76,7 @@ class Request:
     session: SessionAsk | None
     whole: bool
     encoding: str | None
+    in_blocks: bool
 
 
 def read_head(
@@ -76,14 +88,20 @@ def read_head(
     """Return the checked head of a request.  RefusedError when it may not go on."""
     lower = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
     refuse_foreign(lower)
-    # Percent escapes may stand for any bytes; surrogates carry those that are not UTF-8 through to the engine.
+    # Percent escapes may stand for any bytes; surrogates carry those that are not UTF-8 to the engine.
     text = query_string.decode("latin-1")
     params = dict(parse_qsl(text, keep_blank_values=True, errors="surrogateescape"))
     return Head(method, lower, params, authenticate(accounts, lower, params))
 
 
+def decode_body(head: Head, body: bytes, limit: int) -> bytes:
+    """Return a body as it was before it was compressed.  RefusedError when it grows past `limit` bytes."""
+    decoded = encodings.decode(head.headers.get("content-encoding", ""), body, limit)
+    return blocks.decode(decoded, limit) if _flag(head.params, "decompress") else decoded
+
+
 def read_request(head: Head, body: bytes, new_query_id: str) -> Request:
-    """Return what a request with this decoded body asks for.  RefusedError for nonsense and what is not allowed."""
+    """Return what a request with this decoded body asks for.  RefusedError when it may not run."""
     params = dict(head.params)
     content_type = head.headers.get("content-type", "")
     if forms.is_form(content_type):
@@ -94,11 +112,12 @@ def read_request(head: Head, body: bytes, new_query_id: str) -> Request:
     if not statement.verb:
         raise RefusedError(Code.SYNTAX_ERROR, "Syntax error: Empty query.")
     _refuse_unsafe(head.account, statement, readonly)
-    compresses = _flag(params, "enable_http_compression")
+    in_blocks = _flag(params, "compress")
+    compresses = _flag(params, "enable_http_compression") and not in_blocks
     return Request(
         statement=statement,
         format=_format(statement, head.headers, params),
-        query_id=_query_id(params, new_query_id),
+        query_id=_query_id(head.headers, params, new_query_id),
         account=head.account,
         readonly=readonly,
         settings=_settings(params),
@@ -107,6 +126,7 @@ def read_request(head: Head, body: bytes, new_query_id: str) -> Request:
         session=_session(head.account, params, readonly),
         whole=_flag(params, "wait_end_of_query"),
         encoding=encodings.choose(head.headers.get("accept-encoding", "")) if compresses else None,
+        in_blocks=in_blocks,
     )
 
 
@@ -132,8 +152,8 @@ def _format(statement: Statement, headers: Mapping[str, str], params: Mapping[st
     return name or formats.DEFAULT
 
 
-def _query_id(params: Mapping[str, str], new_query_id: str) -> str:
-    query_id = params.get("query_id") or new_query_id
+def _query_id(headers: Mapping[str, str], params: Mapping[str, str], new_query_id: str) -> str:
+    query_id = params.get("query_id") or headers.get("x-clickhouse-query-id") or new_query_id
     # It goes back in a header, where a line break would begin another one.
     if not re.fullmatch(r"[\x20-\x7e]{1,256}", query_id):
         raise RefusedError(Code.BAD_ARGUMENTS, "query_id must be 1 to 256 printable ASCII characters.")

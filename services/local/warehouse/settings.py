@@ -35,7 +35,7 @@ class WarehouseSettings(ClickHouseSettings, HomeSettings, LogSettings):
     warehouse_max_waiting_bytes: int = Field(
         default=2**30,
         ge=2**20,
-        description="Bytes of all request bodies held at once; a request past it is refused, to be tried again.",
+        description="Bytes of all request bodies held at once; a request past it is refused.",
     )
     warehouse_client_timeout_seconds: float = Field(
         default=60,
@@ -59,8 +59,8 @@ class WarehouseSettings(ClickHouseSettings, HomeSettings, LogSettings):
         url = urlsplit(self.clickhouse_url)
         if url.scheme != "http" or not is_loopback(url.hostname or ""):
             raise ValueError(
-                f"CLICKHOUSE_URL: the local warehouse serves plain HTTP on this machine only, so it cannot be "
-                f"{self.clickhouse_url!r}; use http://127.0.0.1:{_DEFAULT_PORT}"
+                "CLICKHOUSE_URL: the local warehouse serves plain HTTP on this machine only, "
+                f"so {self.clickhouse_url!r} cannot be; use http://127.0.0.1:{_DEFAULT_PORT}"
             )
         self.accounts()
         return self

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import pairwise
 
 from services.local.warehouse.errors import Code, RefusedError
 
 # The lexical rules of ClickHouse: backslashes and doubled quotes escape, `$tag$...$tag$` quotes too, and
-# comments begin with `--`, `//`, `# `, `#!` or `/*` (which does not nest).  What is left open reaches to the end.
+# comments begin with `--`, `//`, `# `, `#!` or `/*` (which does not nest).  What is left open ends nowhere.
 _TOKEN = re.compile(
     rb"""
       (?P<skip>    --[^\n]*+ | //[^\n]*+ | \#[\ !][^\n]*+ | /\*.*?(?:\*/|\Z)
@@ -55,9 +56,9 @@ class Token:
 class Statement:
     """One statement.
 
-    sql: what the engine runs; verb: its first word, upper case, empty when there is none; format: the one that
-    it names; data: for INSERT ... FORMAT, the parts that follow; bare: a query without FORMAT and `;`, fit for
-    a subquery; opens_files: whether it calls the function `file`.
+    sql: what the engine runs; verb: its first word, upper case, empty when there is none; format: the one
+    that it names; data: for INSERT ... FORMAT, the parts that follow; bare: a query without FORMAT and `;`,
+    fit for a subquery; opens_files: whether it calls the function `file`.
     """
 
     sql: bytes
@@ -132,7 +133,7 @@ def _insert(text: bytes) -> Statement:
 def _query(text: bytes, verb: str) -> Statement:
     everything = list(tokens(text))
     outer = list(_outer(iter(everything)))
-    for before, token in zip(outer, outer[1:], strict=False):
+    for before, token in pairwise(outer):
         _refuse_files(before, token)
     words = [token.text for token in outer if token.kind is Kind.WORD]
     if verb == "WITH" and "INSERT" in words:
@@ -152,7 +153,7 @@ def _outer(stream: Iterator[Token]) -> Iterator[Token]:
 
 
 def _named_format(text: bytes, outer: list[Token]) -> tuple[str | None, bytes]:
-    """Return the format of `... FORMAT name [SETTINGS ...]`, and the text without it and without a final `;`."""
+    """Return the format of `... FORMAT name [SETTINGS ...]`, and the text without it and a final `;`."""
     end = outer[-1].start if outer and outer[-1].text == ";" else len(text)
     inner = [token for token in outer if token.start < end]
     for at in range(len(inner) - 2, -1, -1):
@@ -170,7 +171,4 @@ def _refuse_files(before: Token | None, token: Token) -> None:
 
 def _calls(everything: list[Token], function: str) -> bool:
     names = (function.upper(), f"`{function}`", f'"{function}"', f"\u201c{function}\u201d")
-    return any(
-        token.text in names and after.text == "("
-        for token, after in zip(everything, everything[1:], strict=False)
-    )
+    return any(token.text in names and after.text == "(" for token, after in pairwise(everything))

@@ -1,0 +1,37 @@
+"""Where a client command sends to: the options that `send` and `demo` share."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+LOCAL_INGEST = "http://127.0.0.1:8080"
+
+
+def _checked(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise typer.BadParameter(f"{url!r} is no URL like {LOCAL_INGEST}")
+    return url.rstrip("/")
+
+
+def shown(url: str) -> str:
+    """Return the URL without what may be secret in it: a user, a password, a key in the path."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+Url = Annotated[
+    str,
+    typer.Option("--url", envvar="AFTERWORD_URL", metavar="URL", callback=_checked, help="Where ingest is."),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        envvar="AFTERWORD_KEY",
+        metavar="KEY",
+        help="API key with the scope write; better in the variable than on the command line, "
+        "where others can see it.  A local stack without keys needs none.",
+    ),
+]

@@ -1,0 +1,153 @@
+"""Cutting a file into entries: the same entries, however the bytes arrive, from any place."""
+
+import json
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.commands.send.split import (
+    BrokenFileError,
+    Entry,
+    Layout,
+    Lines,
+    Place,
+    Values,
+    layout_of,
+    splitter,
+)
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text('ab"\\,[]{}\n é', max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("a,{", max_size=2), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+events = st.lists(st.dictionaries(st.text("k[", max_size=2), values, max_size=3), max_size=6)
+gaps = st.text(" \n\t\r", max_size=3)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[bytes, Layout, list[Any], list[int]]:
+    """A file, its layout, its events and the line of each, by an own count."""
+    held = draw(events)
+    layout = draw(st.sampled_from(Layout))
+    if layout is Layout.LINES or (layout is Layout.VALUES and not held):
+        return _lines(draw, held)
+    text, numbers = draw(st.sampled_from(["", "\ufeff", "\n"])) + ("[" if layout is Layout.ARRAY else ""), []
+    for index, event in enumerate(held):
+        text += draw(gaps)
+        numbers.append(text.count("\n") + 1)
+        # Indented, so that its first line does not end it: that is what tells values from lines.
+        text += json.dumps({"first": event}, indent=1, ensure_ascii=draw(st.booleans())) + draw(gaps)
+        text += "," if layout is Layout.ARRAY and index < len(held) - 1 else ""
+    text += "]" + draw(gaps) if layout is Layout.ARRAY else ""
+    return text.encode(), layout, [{"first": event} for event in held], numbers
+
+
+def _lines(draw: st.DrawFn, held: list[Any]) -> tuple[bytes, Layout, list[Any], list[int]]:
+    text, numbers = draw(st.sampled_from(["", "\ufeff", "\n \n"])), []
+    for event in held:
+        numbers.append(text.count("\n") + 1)
+        text += json.dumps(event) + draw(st.sampled_from(["\n", "\r\n", "\n\n", " \n"]))
+    return (text if draw(st.booleans()) else text.rstrip("\r\n")).encode(), Layout.LINES, held, numbers
+
+
+def entries_of(blocks: list[bytes], split: Lines | Values) -> list[Entry]:
+    """Return what a splitter makes of these blocks."""
+    found = [entry for block in blocks for entry in split.feed(block)]
+    return [*found, *split.finish()]
+
+
+def cut(content: bytes, at: list[int]) -> list[bytes]:
+    """Return the content in blocks that end at these places."""
+    places = sorted({0, *(place % (len(content) + 1) for place in at), len(content)})
+    return [content[start:end] for start, end in pairwise(places)]
+
+
+@given(files(), st.lists(st.integers(0, 2000), max_size=8))
+def test_entries_do_not_depend_on_how_the_bytes_arrive(
+    file: tuple[bytes, Layout, list[Any], list[int]], at: list[int]
+) -> None:
+    """Every event is found once, with its line, whatever the blocks."""
+    content, layout, held, numbers = file
+    split = splitter(layout, Place())
+
+    entries = entries_of(cut(content, at), split)
+
+    assert [json.loads(entry.text) for entry in entries] == held
+    assert [entry.line for entry in entries] == numbers
+    assert split.place == Place().after(content)
+
+
+@given(files(), st.integers(0, 5))
+def test_any_end_of_an_entry_is_a_place_to_go_on_from(
+    file: tuple[bytes, Layout, list[Any], list[int]], number: int
+) -> None:
+    """What a resumed run reads is what the first run would have read next."""
+    content, layout, held, _ = file
+    entries = entries_of([content], splitter(layout, Place()))
+    if not held:
+        return
+    place = entries[number % len(held)].end
+
+    # Only the last entry of an array ends it.
+    rest = splitter(layout, place, ended=place == entries[-1].end)
+
+    assert place == Place().after(content[: place.offset])
+    assert entries_of([content[place.offset :]], rest) == entries[number % len(held) + 1 :]
+
+
+@given(files())
+def test_the_layout_is_seen_from_the_beginning(file: tuple[bytes, Layout, list[Any], list[int]]) -> None:
+    """Nobody has to say which kind of file it is."""
+    content, layout, held, _ = file
+
+    if held or layout is Layout.ARRAY:
+        assert layout_of(content) is layout
+
+
+@given(
+    st.lists(
+        st.binary(max_size=12).filter(lambda line: b"\n" not in line and line.strip(b" \t\r")), max_size=6
+    )
+)
+@example([b'{"a": "', b"}", b'"'])
+def test_any_bytes_are_lines(lines: list[bytes]) -> None:
+    """A line that is nonsense is an entry, and the next line is another."""
+    entries = entries_of([b"".join(line + b"\n" for line in lines)], Lines(Place()))
+
+    assert [entry.line for entry in entries if entry.text] == [
+        number
+        for number, line in enumerate(lines, 1)
+        if line.strip(b" \t\r\xef\xbb\xbf" if number == 1 else b" \t\r")
+    ]
+
+
+@given(files(), st.integers(1, 400))
+def test_a_file_cut_short_is_told_from_a_whole_one(
+    file: tuple[bytes, Layout, list[Any], list[int]], missing: int
+) -> None:
+    """What stands before the cut is read; what is cut is an error or a malformed entry, never an event."""
+    content, layout, held, _ = file
+    short = content[: max(0, len(content) - missing)]
+    split = splitter(layout, Place())
+
+    found: list[Entry] = []
+    with suppress(BrokenFileError):
+        found.extend(split.feed(short))
+        found.extend(split.finish())
+
+    whole = [json.loads(entry.text) for entry in found if _is_json(entry.text)]
+    assert whole == held[: len(whole)]
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

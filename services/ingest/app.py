@@ -1,0 +1,139 @@
+"""The application: FastAPI for what it documents, the door for everything that is hot."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from services.ingest.dialects import DIALECTS
+from services.ingest.door import problem, respond
+from services.ingest.paths import Paths
+from services.ingest.refusals import rejection_of
+from services.ingest.rejections import Code, Rejection
+from services.ingest.routes import declare, with_problem
+from services.ingest.service import Service
+from services.runtime.health import probe_app
+from services.runtime.keys import Forbidden
+
+PROBES = (b"/livez", b"/readyz", b"/metrics")
+READING = ("GET", "HEAD")
+
+DESCRIPTION = """Takes feedback on LLM answers, and answers success only after Kafka has it.
+
+The dialects of Requesty and GPTBoost are spoken at their own paths, and each under its own prefix;
+`/v1/events` is Afterword's own.  Every error is `application/problem+json` with a stable `code`.
+`503 log_unavailable` means that the outcome is unknown unless the detail says otherwise: send the
+event again with the same `Idempotency-Key`.  `503 overloaded` means that it was never queued.
+"""
+
+CONTENT_POLICY = (
+    "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'"
+)
+"""Of the page at `/docs`: nothing comes from, or goes to, another host."""
+
+
+class IngestApp(FastAPI):
+    """Answers the routes of all dialects before the middleware stack is entered.
+
+    Measured, that is four times as fast as the same routes through FastAPI; they are declared in FastAPI
+    all the same, for `/openapi.json` and `/docs`.
+    """
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(
+            title="Afterword ingest",
+            version="1",
+            description=DESCRIPTION,
+            lifespan=_lifespan(service),
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            exception_handlers={HTTPException: _http_problem},
+        )
+        self._service = service
+        self._paths = Paths(DIALECTS)
+        self._probes = probe_app(service.health)
+        declare(self)
+        self.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]), "assets")
+        self.add_api_route("/docs", _docs, include_in_schema=False)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, or take part in the server's start and stop."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        found = self._paths.find(scope["raw_path"])
+        if found is not None:
+            await self._service.door.answer(found, scope, receive, send)
+            return
+        try:
+            self._check(scope)
+        except Rejection as rejection:
+            await respond(send, *problem(rejection))
+            return
+        if scope["raw_path"] in PROBES:
+            await self._probes(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    def _check(self, scope: Any) -> None:
+        headers = dict(scope["headers"])
+        try:
+            self._service.guard.check_neighbour(headers.get(b"host"), headers.get(b"origin"))
+        except Forbidden as forbidden:
+            raise rejection_of(forbidden) from None
+        if scope["raw_path"] in PROBES and scope["method"] not in READING:
+            detail = f"this route takes {', '.join(READING)}"
+            raise Rejection(Code.METHOD_NOT_ALLOWED, detail, headers=((b"allow", b"GET, HEAD"),))
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document that describes what the door does."""
+        if self.openapi_schema is None:
+            self.openapi_schema = with_problem(super().openapi())
+        return self.openapi_schema
+
+
+def _lifespan(service: Service) -> Any:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    return lifespan
+
+
+async def _docs() -> HTMLResponse:
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title="Afterword ingest",
+        swagger_js_url="docs/assets/swagger-ui-bundle.js",
+        swagger_css_url="docs/assets/swagger-ui.css",
+        swagger_favicon_url="docs/assets/favicon.png",
+    )
+    page.headers["content-security-policy"] = CONTENT_POLICY
+    return page
+
+
+async def _http_problem(_request: Request, error: Exception) -> Response:
+    """Give FastAPI's own refusals the shape that all others have."""
+    code, detail = Code.NOT_FOUND, "there is no such route; /docs shows all of them"
+    allow: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        code, detail = Code.METHOD_NOT_ALLOWED, "this route does not take the method"
+        allow = tuple(
+            (name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()
+        )
+    status, headers, body = problem(Rejection(code, detail, headers=allow))
+    response = Response(body, status)
+    response.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
+    return response

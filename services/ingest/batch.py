@@ -1,0 +1,81 @@
+"""One record batch for Kafka, and everyone who waits for it."""
+
+import asyncio
+from typing import Any
+
+from services.ingest.log import NO_OFFSET, LogUnavailable
+
+RECORD_OVERHEAD_BYTES = 200
+"""What an event costs in memory beside its key and value: its record, its future, its waiting request."""
+
+NOT_WRITTEN = "Kafka does not take events at the moment; the event was not written"
+MAYBE_WRITTEN = (
+    "Kafka did not acknowledge the event in time; it may still be written, once: "
+    "send it again with the same Idempotency-Key"
+)
+
+
+class Batch:
+    """Events of one partition that are written, acknowledged and counted together.
+
+    Each waiter has a future of its own: a task that is cancelled while it awaits a shared future cancels
+    that for all.
+    """
+
+    __slots__ = ("_waiters", "builder", "handed_over_at", "partition", "size", "timer")
+
+    def __init__(self, partition: int, builder: Any) -> None:
+        self.partition = partition
+        self.size = 0
+        """Bytes counted as in flight."""
+        self.handed_over_at: float | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.builder = builder
+        self._waiters: list[asyncio.Future[int]] = []
+
+    def add(self, key: bytes, value: bytes, size: int, waiter: asyncio.Future[int]) -> bool:
+        """Take one more event, unless the batch is full.  The first always fits."""
+        if self.builder.append(timestamp=None, key=key, value=value) is None:
+            return False
+        self._waiters.append(waiter)
+        self.size += size
+        return True
+
+    def __len__(self) -> int:
+        return int(self.builder.record_count())
+
+    def hand_over(self, now: float) -> None:
+        """Close the batch for the producer, which may retry it for ever from now on.
+
+        Closed first, because aiokafka counts the records when it takes a batch and builds it one step of
+        the loop later: a record added between the two would upset the sequence numbers.
+        """
+        self.builder.close()
+        self.handed_over_at = now
+
+    def acknowledge(self, first_offset: int) -> None:
+        """Tell everyone their offset; a negative one means that Kafka has the batch, but not where."""
+        for index, waiter in enumerate(self._settled()):
+            if not waiter.done():
+                waiter.set_result(first_offset + index if first_offset >= 0 else NO_OFFSET)
+
+    def fail(self) -> None:
+        """Tell everyone that there is no acknowledgement, and whether there may still be a record."""
+        unknown = self.handed_over_at is not None
+        for waiter in self._settled():
+            if not waiter.done():
+                waiter.set_exception(
+                    LogUnavailable(MAYBE_WRITTEN if unknown else NOT_WRITTEN, unknown=unknown)
+                )
+                waiter.exception()  # seen: a waiter whose request was cancelled is nothing to complain about
+
+    @property
+    def expired(self) -> bool:
+        """Tell that everyone was told, or nobody waited."""
+        return not self._waiters
+
+    def _settled(self) -> list[asyncio.Future[int]]:
+        if self.timer is not None:
+            self.timer.cancel()
+        waiters, self._waiters = self._waiters, []
+        return waiters

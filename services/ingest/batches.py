@@ -1,0 +1,110 @@
+"""Requests that carry many events: each is judged alone, all are awaited together."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from services.ingest.batch import NOT_WRITTEN
+from services.ingest.dialects.dialect import Reply, Submission
+from services.ingest.dialects.native import read_event
+from services.ingest.intake import Intake, Origin, Submitted
+from services.ingest.items import Item, check_size
+from services.ingest.log import LogUnavailable, Overloaded
+from services.ingest.metrics import REJECTED
+from services.ingest.refusals import rejection_of
+from services.ingest.rejections import Rejection, error_of
+
+ITEMS_AT_ONCE = 128
+"""Judged without a pause: one large batch must not hold up everyone else."""
+
+
+class _Waiting(NamedTuple):
+    item: Item
+    submission: Submission
+    submitted: Submitted
+
+
+@dataclass
+class _Outcome:
+    answers: dict[int, dict[str, Any]] = field(default_factory=dict)
+    accepted: int = 0
+    refusal: Rejection | None = None
+    """The latest reason for which the log did not take an event."""
+
+    def reject(self, item: Item, rejection: Rejection) -> None:
+        REJECTED.labels(rejection.code).inc()
+        self.answers[item.place] = {"index": item.place, "status": "rejected", "error": error_of(rejection)}
+
+    def refuse(self, item: Item, error: LogUnavailable | Overloaded) -> None:
+        self.refusal = rejection_of(error)
+        self.reject(item, self.refusal)
+
+    def accept(self, waiting: _Waiting, version: int | None) -> None:
+        self.accepted += 1
+        answer: dict[str, Any] = {
+            "index": waiting.item.place,
+            "status": "accepted",
+            "request_id": waiting.submission.request_id,
+            "event_id": waiting.submitted.event_id,
+        }
+        if version is not None:
+            answer["version"] = str(version)
+        self.answers[waiting.item.place] = answer
+
+
+class Batches:
+    """Takes many events.
+
+    As soon as the log refuses one, or gives one up, the rest is refused too: so no event of a request
+    can overtake an earlier one of the same batch, and the caller can send them again in order.
+    """
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    async def take(self, origin: Origin, items: list[Item]) -> Reply:
+        """Publish what is valid, and answer item by item; raise Rejection if the log took none at all."""
+        outcome = _Outcome()
+        waiting = await self._submit_all(origin, items, outcome)
+        for one in waiting:
+            try:
+                version = await self._intake.version(origin, one.submission, one.submitted)
+            except LogUnavailable as error:
+                outcome.refuse(one.item, error)
+            else:
+                outcome.accept(one, version)
+        if outcome.refusal is not None and not outcome.accepted:
+            raise outcome.refusal
+        return _reply(outcome)
+
+    async def _submit_all(self, origin: Origin, items: list[Item], outcome: _Outcome) -> list[_Waiting]:
+        waiting: list[_Waiting] = []
+        epoch = self._intake.log.epoch
+        for count, item in enumerate(items):
+            if count % ITEMS_AT_ONCE == ITEMS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            try:
+                check_size(item)
+                submission = read_event(item.body)
+                _check_unbroken(outcome, self._intake.log.epoch == epoch)
+                submitted = self._intake.submit(origin, submission, item.place)
+            except Rejection as rejection:
+                outcome.reject(item, rejection)
+            except (LogUnavailable, Overloaded) as error:
+                outcome.refuse(item, error)
+            else:
+                waiting.append(_Waiting(item, submission, submitted))
+        return waiting
+
+
+def _check_unbroken(outcome: _Outcome, same_epoch: bool) -> None:  # noqa: FBT001
+    if outcome.refusal is not None or not same_epoch:
+        raise LogUnavailable(NOT_WRITTEN, unknown=False)
+
+
+def _reply(outcome: _Outcome) -> Reply:
+    answers = [outcome.answers[index] for index in sorted(outcome.answers)]
+    counts = {"accepted": outcome.accepted, "rejected": len(answers) - outcome.accepted}
+    return Reply(207, orjson.dumps({**counts, "items": answers}))

@@ -1,0 +1,89 @@
+"""Afterword's own dialect: whole events, batches of them, and facts of requests.  Pure."""
+
+from typing import Any
+
+from schemas.events import Op
+from services.ingest.dialects.dialect import (
+    REQUEST_ID,
+    Dialect,
+    Route,
+    Submission,
+    acknowledge,
+    checked_id,
+)
+from services.ingest.faults import Faults, kind_of, parse
+from services.ingest.shapes import REFUSED, NativeBody, decode_facts, decode_native
+
+FIELDS = ("request_id", "data", "request", "op")
+
+
+def read_event(body: bytes | memoryview) -> Submission:
+    """Return what one event says: a whole body, or one item of a batch."""
+    try:
+        event = decode_native(body)
+    except REFUSED:
+        return _judged(parse(bytes(body)))
+    return _complete(event)
+
+
+def read_facts(request_id: str, body: bytes) -> Submission:
+    """Return the facts of a request: the body is the object itself."""
+    checked_id(request_id)
+    try:
+        return Submission(request_id, request=decode_facts(body))
+    except REFUSED:
+        facts = parse(body)
+    faults = Faults()
+    if isinstance(facts, dict):
+        faults.fields("", facts)
+    else:
+        faults.add("", f"must be an object with the request's facts, not {kind_of(facts)}")
+    faults.verdict()
+    return Submission(request_id, request=facts)
+
+
+def _judged(value: Any) -> Submission:
+    faults = Faults()
+    if not isinstance(value, dict):
+        faults.add("", f"must be an object, not {kind_of(value)}")
+        faults.verdict()
+    for name in value:
+        if name not in FIELDS:
+            faults.add(name[:40], f"is no field of an event; these are: {', '.join(FIELDS)}")
+    _judge_id(faults, value)
+    if value.get("op", Op.MERGE) not in tuple(Op):
+        faults.add("op", "must be merge, retract or erase")
+    for name in ("data", "request"):
+        if value.get(name) is not None:
+            faults.fields(name, value[name])
+    faults.verdict()
+    return _complete(NativeBody(**value))
+
+
+def _judge_id(faults: Faults, value: dict[str, Any]) -> None:
+    if "request_id" not in value:
+        faults.add("request_id", "is missing: the id of the request that the feedback is about")
+    elif not isinstance(value["request_id"], str):
+        faults.add("request_id", f"must be a string, not {kind_of(value['request_id'])}")
+    else:
+        faults.text("request_id", value["request_id"])
+
+
+def _complete(event: NativeBody) -> Submission:
+    faults = Faults()
+    empty = event.data is None and event.request is None
+    if event.op == Op.MERGE and empty:
+        faults.add("", "needs `data`, `request` or both")
+    if event.op != Op.MERGE and not empty:
+        faults.add("op", f"is {event.op}, which carries neither data nor request")
+    faults.verdict()
+    return Submission(checked_id(event.request_id), event.data, event.request, Op(event.op))
+
+
+DIALECT = Dialect(
+    "native",
+    (
+        Route(method="POST", path="/v1/events", read=None, answer=acknowledge),
+        Route(method="PUT", path=f"/v1/requests/{REQUEST_ID}", read=read_facts, answer=acknowledge),
+    ),
+)

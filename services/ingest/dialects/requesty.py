@@ -1,0 +1,49 @@
+"""Requesty: `POST /feedback/{request_id}` with `{"data": {…}}`, and its opposite.  Pure.
+
+Fields beside `data` mean nothing in this dialect and are left out.
+"""
+
+from typing import Any
+
+from schemas.events import Op
+from services.ingest.dialects.dialect import REQUEST_ID, Dialect, Route, Submission, acknowledge, checked_id
+from services.ingest.faults import Faults, kind_of, parse
+from services.ingest.shapes import REFUSED, decode_requesty
+
+
+def read(request_id: str, body: bytes) -> Submission:
+    """Return what a body says."""
+    checked_id(request_id)
+    try:
+        return Submission(request_id, decode_requesty(body).data)
+    except REFUSED:
+        return Submission(request_id, _judged(parse(body)))
+
+
+def retract(request_id: str, _body: bytes) -> Submission:
+    """Return the submission that clears all feedback given so far."""
+    return Submission(checked_id(request_id), op=Op.RETRACT)
+
+
+def _judged(value: Any) -> dict[str, Any]:
+    faults = Faults()
+    if not isinstance(value, dict):
+        faults.add("", f"must be an object with `data` in it, not {kind_of(value)}")
+    elif "data" not in value:
+        faults.add("data", "is missing: an object with the feedback's keys")
+    else:
+        faults.fields("data", value["data"])
+    faults.verdict()
+    data: dict[str, Any] = value["data"]
+    return data
+
+
+DIALECT = Dialect(
+    "requesty",
+    (
+        Route(method="POST", path=f"/feedback/{REQUEST_ID}", read=read, answer=acknowledge),
+        Route(
+            method="DELETE", path=f"/feedback/{REQUEST_ID}", read=retract, answer=acknowledge, has_body=False
+        ),
+    ),
+)

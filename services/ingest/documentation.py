@@ -1,0 +1,192 @@
+"""The models that `/openapi.json` shows.  They are not what runs; tests hold both together."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from schemas.events import RequestId
+from schemas.limits import MAX_DEPTH, MAX_KEY_LENGTH, MAX_KEYS
+from services.ingest.faults import Faults
+from services.ingest.rejections import Code, Rejection
+
+
+def _within_limits(value: dict[str, Any]) -> dict[str, Any]:
+    faults = Faults()
+    faults.fields("", value)
+    try:
+        faults.verdict()
+    except Rejection as rejection:
+        raise ValueError(rejection.detail) from None
+    return value
+
+
+Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH)]
+Fields = Annotated[
+    dict[Key, JsonValue],
+    Field(max_length=MAX_KEYS),
+    AfterValidator(_within_limits),
+]
+Version = Annotated[
+    str,
+    Field(
+        description="The event's place in the order of all events of its request: a 64-bit number, as text. "
+        "Absent if Kafka did not say where the event is.",
+        examples=["4711"],
+    ),
+]
+EventId = Annotated[
+    str, Field(json_schema_extra={"format": "uuid"}, examples=["0199e1c2-4a60-7001-8000-5f3a9c0d1e2f"])
+]
+
+FEEDBACK: Any = {"rating": 5, "message": "The response was very accurate and helpful.", "tags": ["a", "b"]}
+
+
+class FeedbackBody(BaseModel):
+    """Feedback in Requesty's dialect.  Fields beside `data` are left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"data": FEEDBACK}]})
+
+    data: Fields = Field(
+        description=f"Free-form keys, nested at most {MAX_DEPTH} deep. "
+        "A key replaces the same key of earlier feedback; null clears it; other keys stay."
+    )
+
+
+class Vote(BaseModel):
+    """A vote in GPTBoost's dialect.  Other fields are kept as they come."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {"message_id": "chatcmpl-1", "rating": "positive", "tags": ["movies"], "comment": "Awesome"}
+            ]
+        },
+    )
+
+    message_id: RequestId = Field(description="The id of the completion.")
+    rating: Literal["positive", "negative", "amazing"]
+    comment: str | None = Field(default=None, description="Empty means absent.")
+    tags: list[str] | None = Field(default=None, description="Empty means absent.")
+
+
+class Event(BaseModel):
+    """One event of the native dialect.  A merge needs `data`, `request` or both; the others carry neither."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"request_id": "chatcmpl-1", "data": {"rating": 5}, "request": {"model": "gpt-x"}}]
+        },
+    )
+
+    request_id: RequestId = Field(description="The id of the request that the feedback is about.")
+    data: Fields | None = Field(default=None, description="The feedback's free-form keys.")
+    request: Fields | None = Field(default=None, description="Facts of the request itself, any keys.")
+    op: Literal["merge", "retract", "erase"] = Field(
+        default="merge",
+        description="`retract` clears all feedback given so far; `erase` removes the row for good, and needs "
+        "a key with the scope `admin`.",
+    )
+
+
+class Facts(BaseModel):
+    """Facts of a request, any keys."""
+
+    model_config = ConfigDict(
+        extra="allow", json_schema_extra={"examples": [{"model": "gpt-x", "latency_ms": 812.5}]}
+    )
+
+
+class Accepted(BaseModel):
+    """Kafka has the event."""
+
+    status: Literal["accepted"]
+    request_id: str
+    event_id: EventId
+    version: Version | None = None
+
+
+class VoteAccepted(BaseModel):
+    """Kafka has the vote."""
+
+    status: Literal["accepted"]
+    message_id: str
+    event_id: EventId
+    version: Version | None = None
+
+
+class VoteRepeated(BaseModel):
+    """Kafka has the vote, and the same rating, comment and tags were stored before it."""
+
+    status: Literal["already_reported"]
+    message_id: str
+    event_id: EventId
+    version: Version | None = None
+
+
+class VoteUnknown(BaseModel):
+    """Nothing was written: this deployment, or this key, wants known requests only."""
+
+    status: Literal["not_found"]
+    message_id: str
+    detail: str
+
+
+class FaultShown(BaseModel):
+    """One thing wrong with the body."""
+
+    path: str = Field(description="Where: `data.tags[3]`. Empty for the whole body.")
+    detail: str
+
+
+class ItemError(BaseModel):
+    """Why an event of a batch was not accepted."""
+
+    code: Code
+    detail: str
+    errors: list[FaultShown] | None = None
+
+
+class ItemAccepted(BaseModel):
+    """An event of a batch that Kafka has."""
+
+    index: int = Field(description="Its place in the array, or its line, from 0.")
+    status: Literal["accepted"]
+    request_id: str
+    event_id: EventId
+    version: Version | None = None
+
+
+class ItemRejected(BaseModel):
+    """An event of a batch that was not accepted."""
+
+    index: int
+    status: Literal["rejected"]
+    error: ItemError
+
+
+class BatchResult(BaseModel):
+    """What became of each event of a batch."""
+
+    accepted: int
+    rejected: int
+    items: list[ItemAccepted | ItemRejected]
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 has it, with a stable code."""
+
+    type: str
+    title: str
+    status: int
+    code: Code
+    detail: str
+    errors: list[FaultShown] | None = None
+
+
+class Probe(BaseModel):
+    """What is wrong, by the name of the check."""
+
+    status: Literal["ok", "failing"]
+    failing: dict[str, str]

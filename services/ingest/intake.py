@@ -1,0 +1,69 @@
+"""From a judged submission to an event that is on its way into the log."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from schemas.events import Op
+from schemas.identity import event_key, version_of
+from services.ingest.accept import event_bytes
+from services.ingest.dialects.dialect import Submission
+from services.ingest.log import NO_OFFSET, Log
+from services.ingest.metrics import event_count
+from services.ingest.rejections import Code, Rejection
+from services.ingest.stamp import Stamp, idempotent_id
+from services.runtime.keys import Caller, Scope
+
+
+class Origin(NamedTuple):
+    """Who sent a request, through which dialect, and the Idempotency-Key it carried."""
+
+    caller: Caller
+    source: str
+    idempotency_key: str | None = None
+
+
+class Submitted(NamedTuple):
+    """An event that was queued; it is accepted once its offset is known."""
+
+    event_id: str
+    offset: asyncio.Future[int]
+
+
+class Intake:
+    """Stamps events and hands them to the log."""
+
+    def __init__(self, log: Log, generation: int, clock: Callable[[], int] = time.time_ns) -> None:
+        self.log = log
+        self._generation = generation
+        self._clock = clock
+        self._stamp = Stamp(os.urandom(9))
+
+    def submit(self, origin: Origin, submission: Submission, index: int = 0) -> Submitted:
+        """Queue one event.
+
+        Raises Rejection for what may not be written, and what `Log.publish` raises.
+        """
+        caller = origin.caller
+        if submission.op is Op.ERASE and not caller.may(Scope.ADMIN):
+            raise Rejection(Code.FORBIDDEN, "op erase needs a key with the scope `admin`")
+        event_id, received_at = self._stamp(self._clock())
+        if origin.idempotency_key is not None:
+            event_id = idempotent_id(caller.tenant, submission.request_id, origin.idempotency_key, index)
+        value = event_bytes(
+            caller.tenant,
+            origin.source,
+            submission,
+            event_id,
+            received_at,
+            idempotent=origin.idempotency_key is not None,
+        )
+        return Submitted(event_id, self.log.publish(event_key(caller.tenant, submission.request_id), value))
+
+    async def version(self, origin: Origin, submission: Submission, submitted: Submitted) -> int | None:
+        """Wait for Kafka; return the event's version, or None if Kafka has it but did not say where."""
+        offset = await submitted.offset
+        event_count(origin.source, submission.op).inc()
+        return None if offset == NO_OFFSET else version_of(self._generation, offset)

@@ -1,0 +1,47 @@
+"""What ingest needs of the log, and the two ways in which the log refuses."""
+
+import asyncio
+from typing import Protocol
+
+NO_OFFSET = -1
+"""In place of an offset: the event is in the log, but Kafka did not say where."""
+
+
+class LogUnavailable(Exception):  # noqa: N818 (named as callers are told)
+    """Kafka did not acknowledge an event.  `unknown`: it may still be written, at most once."""
+
+    def __init__(self, reason: str, *, unknown: bool) -> None:
+        super().__init__(reason)
+        self.unknown = unknown
+
+
+class Overloaded(Exception):  # noqa: N818
+    """Too many bytes wait for Kafka: the event was never queued."""
+
+
+class Log(Protocol):
+    """The topic of events, for writing."""
+
+    @property
+    def epoch(self) -> int:
+        """A number that grows when events handed over before may have been lost.
+
+        Whoever sends several events in order stops when it changes, so that none overtakes another.
+        """
+        ...
+
+    def publish(self, key: bytes, value: bytes) -> asyncio.Future[int]:
+        """Queue an event, and return a future of its offset, or of NO_OFFSET.
+
+        Raises LogUnavailable or Overloaded at once; the future raises LogUnavailable.  Events of one key
+        get their offsets in the order of these calls.
+        """
+        ...
+
+    def readiness(self) -> str | None:
+        """Return why events cannot be written right now, or None."""
+        ...
+
+    def liveness(self) -> str | None:
+        """Return why only a restart can help, or None."""
+        ...

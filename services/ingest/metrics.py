@@ -1,0 +1,43 @@
+"""Every metric of ingest.
+
+Finding a metric by its labels costs more than counting does, so the hot path asks once for each.
+"""
+
+from functools import cache
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.runtime.metrics import COUNTS, SECONDS
+
+REQUESTS = Counter(
+    "ingest_requests_total", "Requests answered, by dialect and outcome.", ["dialect", "outcome"]
+)
+REQUEST_SECONDS = Histogram(
+    "ingest_request_seconds",
+    "From a request's headers to its answer, body and Kafka's acknowledgement included.",
+    ["dialect"],
+    buckets=SECONDS,
+)
+EVENTS = Counter("ingest_events_total", "Events acknowledged by Kafka, by dialect and op.", ["dialect", "op"])
+REJECTED = Counter(
+    "ingest_rejected_total", "Requests, and events of a batch, that were not accepted, by reason.", ["reason"]
+)
+BODY_BYTES = Counter("ingest_body_bytes_total", "Bytes of bodies as they arrived.")
+BATCH_RECORDS = Histogram(
+    "ingest_produce_batch_records", "Events in one record batch for Kafka.", buckets=COUNTS
+)
+PRODUCE_SECONDS = Histogram(
+    "ingest_produce_seconds",
+    "From handing a record batch to the producer to Kafka's answer.",
+    buckets=SECONDS,
+)
+INFLIGHT_BYTES = Gauge("ingest_inflight_bytes", "Bytes of events that wait for Kafka's answer.")
+PRODUCERS_REPLACED = Counter("ingest_producers_replaced_total", "Producers given up, by reason.", ["reason"])
+LOG_READY = Gauge("ingest_log_ready", "1 while events can be written to Kafka.")
+LOOKUPS = Counter(
+    "ingest_lookups_total", "Lookups of votes and requests in ClickHouse, by outcome.", ["outcome"]
+)
+
+request_count = cache(REQUESTS.labels)
+request_seconds = cache(REQUEST_SECONDS.labels)
+event_count = cache(EVENTS.labels)

@@ -1,0 +1,195 @@
+"""The log as ingest writes it: one producer at a time, replaced as soon as it cannot be trusted."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+
+from schemas.topics import Topology
+from services.ingest.batch import NOT_WRITTEN, RECORD_OVERHEAD_BYTES
+from services.ingest.budget import Budget
+from services.ingest.log import LogUnavailable, Overloaded
+from services.ingest.metrics import INFLIGHT_BYTES, LOG_READY, PRODUCERS_REPLACED
+from services.ingest.session import Session, open_session
+from services.ingest.settings import IngestSettings
+from services.runtime.backoff import delays
+
+log = structlog.get_logger()
+
+OPEN_SECONDS = 30.0
+"""How long one try to start a producer may take."""
+
+WATCH_SECONDS = 1.0
+PING_SECONDS = 5.0
+"""How long Kafka may take to answer a question for metadata, before it counts as away."""
+
+
+class Publisher:
+    """Writes events to Kafka, each acknowledged by all in-sync replicas before its future is done.
+
+    Events that were queued when a producer failed are certainly not written.  Events that were handed over
+    may be: their bytes count against the budget until Kafka answers or the producer has ended.
+    """
+
+    def __init__(self, settings: IngestSettings) -> None:
+        self.epoch = 0
+        self._settings = settings
+        self._topic = Topology(settings.kafka_topic_generation).events.name
+        self._budget = Budget(settings.ingest_max_inflight_bytes)
+        self._session: Session | None = None
+        self._problem: str | None = "Kafka has not been reached yet"
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        INFLIGHT_BYTES.set_function(lambda: self._budget.used)
+        LOG_READY.set_function(lambda: self.readiness() is None)
+
+    @property
+    def inflight_bytes(self) -> int:
+        """Bytes that wait for Kafka's answer."""
+        return self._budget.used
+
+    def start(self) -> None:
+        """Begin to look for Kafka.  Until it is found, `publish` refuses."""
+        self._spawn(self._connect(), "connect")
+        self._spawn(self._watch(), "watch")
+
+    def publish(self, key: bytes, value: bytes) -> asyncio.Future[int]:
+        """Queue an event; see `Log`."""
+        session = self._session
+        if session is None:
+            raise LogUnavailable(NOT_WRITTEN, unknown=False)
+        size = len(key) + len(value) + RECORD_OVERHEAD_BYTES
+        if not self._budget.take(size):
+            raise Overloaded
+        try:
+            return session.add(key, value, size)
+        except LogUnavailable:
+            self._budget.give(size)
+            raise
+
+    def partition_of(self, key: bytes) -> int | None:
+        """Return the partition of a key, or None until Kafka has been reached."""
+        return None if self._session is None else self._session.partition_of(key)
+
+    def readiness(self) -> str | None:
+        """Return why events cannot be written right now, or None."""
+        if self._stopping:
+            return "stopping"
+        if self._session is not None and self._session.stuck:
+            return f"Kafka has not answered for {self._age():.0f} s"
+        return self._problem
+
+    def liveness(self) -> str | None:
+        """Return why only a restart can help, or None.
+
+        Kafka being away is no such reason: a producer that hangs is replaced, and the new one is sought
+        for as long as it takes.
+        """
+        if any(task.done() and not task.cancelled() for task in self._tasks):
+            return "a task of the publisher has ended"
+        if self._age() > 2 * self._settings.ingest_stalled_seconds:
+            return f"no progress for {self._age():.0f} s"
+        return None
+
+    def _age(self) -> float:
+        """Return for how many seconds the oldest batch has been waiting for Kafka's answer."""
+        oldest = self._session.oldest() if self._session else None
+        return time.monotonic() - oldest if oldest is not None else 0.0
+
+    async def stop(self, grace: float) -> None:
+        """Refuse what is new, wait for Kafka's answers to the rest for so many seconds, and end."""
+        self._stopping = True
+        session, self._session = self._session, None
+        deadline = time.monotonic() + grace
+        if session is not None:
+            await session.drained(grace)
+            await session.retire(max(0.0, deadline - time.monotonic()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connect(self) -> None:
+        """Find Kafka, however long it takes."""
+        told = None
+        for delay in delays(first=0.2, longest=2.0):
+            try:
+                async with asyncio.timeout(OPEN_SECONDS):
+                    self._session = await open_session(self._settings, self._topic, self._budget, self)
+            except UnknownTopicOrPartitionError:
+                self._problem = f"the topic {self._topic} does not exist; run `afterword migrate`"
+            except (KafkaError, OSError, TimeoutError) as error:
+                self._problem = (
+                    f"Kafka at {self._settings.kafka_bootstrap_servers} does not answer: {error!r}"
+                )
+            else:
+                self._problem = None
+                log.info("log opened", topic=self._topic, epoch=self.epoch)
+                return
+            if self._problem != told:
+                told = self._problem
+                log.warning("log not opened", problem=told)
+            await asyncio.sleep(delay)
+
+    def lost(self) -> None:
+        """Note that events were given up, for whoever sends several in order."""
+        self.epoch += 1
+
+    def broken(self, producer: Any, reason: str) -> None:
+        """Replace the producer that failed, unless that was done already."""
+        if self._session is not None and self._session.producer is producer:
+            self._replace("failed", reason, grace=self._settings.ingest_deadline_seconds)
+
+    def _replace(self, label: str, reason: str, grace: float) -> None:
+        session, self._session = self._session, None
+        if session is None or self._stopping:
+            return
+        self.epoch += 1
+        self._problem = f"the producer is being replaced: {reason}"
+        PRODUCERS_REPLACED.labels(label).inc()
+        log.error("producer replaced", reason=reason, unanswered_bytes=self._budget.used)
+        session.drop_queue()
+        self._spawn(session.retire(grace), "retire")
+        self._spawn(self._connect(), "connect")
+
+    async def _watch(self) -> None:
+        """Replace a producer that hangs, and notice while nothing is sent that Kafka is away."""
+        silent_since: float | None = None
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            session = self._session
+            if session is None:
+                silent_since = None
+                continue
+            answers = await session.answers(PING_SECONDS)
+            silent_since = None if answers else silent_since or time.monotonic()
+            if session is not self._session:
+                continue
+            self._problem = _doubt(session, answers=answers)
+            silent = time.monotonic() - silent_since if silent_since is not None else 0.0
+            if max(silent, self._age()) > self._settings.ingest_stalled_seconds:
+                self._replace("stalled", f"no answer for {max(silent, self._age()):.0f} s", grace=0)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=f"publisher {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Forget a task that did its work; keep one that failed, for liveness to see."""
+        with contextlib.suppress(asyncio.CancelledError):
+            error = task.exception()
+            if error is not None:
+                log.error("publisher task failed", task=task.get_name(), exc_info=error)
+                return
+        self._tasks.discard(task)
+
+
+def _doubt(session: Session, *, answers: bool) -> str | None:
+    if not answers:
+        return "Kafka does not answer"
+    leaderless = session.leaderless()
+    return f"partitions {leaderless} have no leader" if leaderless else None

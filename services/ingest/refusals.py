@@ -1,0 +1,24 @@
+"""What a refusal of the log, or of the guard, is as an answer.  Pure."""
+
+from services.ingest.log import LogUnavailable, Overloaded
+from services.ingest.rejections import Code, Rejection
+from services.runtime.keys import Forbidden, Unauthenticated
+
+OVERLOADED = "too many bytes wait for Kafka at the moment; the event was not queued"
+
+Refusal = LogUnavailable | Overloaded | Unauthenticated | Forbidden
+REFUSALS = (LogUnavailable, Overloaded, Unauthenticated, Forbidden)
+
+
+def rejection_of(refusal: Refusal) -> Rejection:
+    """Return the answer to a request that nothing is wrong with in itself."""
+    match refusal:
+        case Overloaded():
+            return Rejection(Code.OVERLOADED, OVERLOADED)
+        case LogUnavailable():
+            return Rejection(Code.LOG_UNAVAILABLE, str(refusal))
+        case Unauthenticated():
+            headers = ((b"www-authenticate", b"Bearer"),)
+            return Rejection(Code.UNAUTHENTICATED, str(refusal), headers=headers)
+        case Forbidden():
+            return Rejection(Code.FORBIDDEN, str(refusal))

@@ -1,0 +1,84 @@
+"""The parts of ingest, put together; started and stopped in order."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.ingest.batches import Batches
+from services.ingest.bodies import Bodies
+from services.ingest.door import Door
+from services.ingest.freshness import Freshness
+from services.ingest.intake import Intake
+from services.ingest.knowledge import Ignorance, Knowledge, StoredKnowledge
+from services.ingest.log import Log
+from services.ingest.lookups import ClickHouseLookups
+from services.ingest.publisher import Publisher
+from services.ingest.rates import Rates
+from services.ingest.settings import IngestSettings
+from services.ingest.single import Singles
+from services.runtime.health import Health
+from services.runtime.keys import Guard, KeyFile
+
+STOP_SECONDS = 3.0
+"""How long Kafka may take to answer for the last events when the process stops."""
+
+
+def key_file(path: Path) -> KeyFile:
+    """Return the key file of this process."""
+    return KeyFile(path, time.monotonic)
+
+
+@dataclass
+class Service:
+    """Ingest without its HTTP server.  A test that brings its own log starts and stops that itself."""
+
+    door: Door
+    health: Health
+    guard: Guard
+    publisher: Publisher | None = None
+    lookups: ClickHouseLookups | None = None
+    freshness: Freshness | None = None
+
+    async def start(self) -> None:
+        """Begin to look for Kafka and ClickHouse.  Neither needs to be there yet."""
+        if self.publisher is not None:
+            self.publisher.start()
+        if self.lookups is not None:
+            self.lookups.start()
+
+    async def stop(self) -> None:
+        """Stop in the order of the flow: what was taken is written before the connections go."""
+        if self.publisher is not None:
+            await self.publisher.stop(STOP_SECONDS)
+        if self.freshness is not None:
+            await self.freshness.stop()
+        if self.lookups is not None:
+            await self.lookups.stop()
+
+
+def build(settings: IngestSettings, keys: KeyFile) -> Service:
+    """Return the service that the settings describe."""
+    publisher = Publisher(settings)
+    lookups = ClickHouseLookups(settings) if settings.ingest_lookup else None
+    freshness = Freshness(settings, lookups, publisher.partition_of) if lookups else None
+    knowledge: Knowledge = Ignorance()
+    if lookups is not None and freshness is not None:
+        knowledge = StoredKnowledge(settings, lookups, freshness)
+    service = assemble(settings, publisher, knowledge, keys)
+    service.publisher, service.lookups, service.freshness = publisher, lookups, freshness
+    return service
+
+
+def assemble(settings: IngestSettings, log: Log, knowledge: Knowledge, keys: KeyFile) -> Service:
+    """Return a service around a log that somebody else starts and stops."""
+    guard = Guard(keys)
+    intake = Intake(log, settings.kafka_topic_generation)
+    door = Door(
+        guard,
+        Bodies(settings.ingest_max_upload_bytes, settings.ingest_body_seconds),
+        Rates(settings.ingest_events_per_second),
+        Singles(intake, knowledge, known_requests=settings.ingest_known_requests),
+        Batches(intake),
+    )
+    health = Health(liveness={"log": log.liveness}, readiness={"log": log.readiness})
+    return Service(door, health, guard)

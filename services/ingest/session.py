@@ -1,0 +1,138 @@
+"""One producer, from its start to its end, and the lanes through which events reach it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import TopicPartition
+
+from schemas.identity import partition_of
+from services.ingest.budget import Budget
+from services.ingest.lane import Lane, Owner
+from services.ingest.settings import IngestSettings
+from services.runtime.kafka import calm, client_options
+
+MAX_BATCH_BYTES = 900_000
+"""Below the topic's max.message.bytes, and above the largest event."""
+
+REQUEST_TIMEOUT_MS = 10_000
+
+
+class Session:
+    """A producer that works.  It is never trusted again after a failed batch.
+
+    aiokafka has counted the failed records in its sequence numbers and the broker has not, so each later
+    batch of that partition would fail too, for ever: only a new producer id heals that.
+    """
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        topic: str,
+        lane: Callable[[], Lane],
+    ) -> None:
+        self.producer = producer
+        self._topic = topic
+        leaders = [self._leader(partition) for partition in self._partitions()]
+        # A grouping only: when leaders move, a lane serves two brokers and nothing breaks.
+        lanes = {leader: lane() for leader in leaders}
+        self._lanes = [lanes[leader] for leader in leaders]
+        self._distinct = list(lanes.values())
+
+    def _partitions(self) -> list[int]:
+        return sorted(self.producer.client.cluster.partitions_for_topic(self._topic))
+
+    def _leader(self, partition: int) -> int | None:
+        leader: int | None = self.producer.client.cluster.leader_for_partition(
+            TopicPartition(self._topic, partition)
+        )
+        return leader
+
+    def add(self, key: bytes, value: bytes, size: int) -> asyncio.Future[int]:
+        """Queue an event for its key's partition."""
+        partition = self.partition_of(key)
+        return self._lanes[partition].add(partition, key, value, size)
+
+    def partition_of(self, key: bytes) -> int:
+        """Return the partition of a key."""
+        return partition_of(key, len(self._lanes))
+
+    def drop_queue(self) -> None:
+        """Give up what was not handed over to the producer."""
+        for lane in self._distinct:
+            lane.drop_queue()
+
+    async def drained(self, within: float) -> None:
+        """Wait until nothing is queued or unanswered, at most so many seconds."""
+        draining = [lane.draining for lane in self._distinct if lane.draining is not None]
+        if draining:
+            await asyncio.wait(draining, timeout=within)
+
+    @property
+    def stuck(self) -> bool:
+        """A batch has passed its deadline unanswered."""
+        return any(lane.stuck for lane in self._distinct)
+
+    def oldest(self) -> float | None:
+        """Return when the oldest unanswered batch was handed over, in monotonic seconds."""
+        times = [time for lane in self._distinct if (time := lane.oldest()) is not None]
+        return min(times, default=None)
+
+    def leaderless(self) -> list[int]:
+        """Return the partitions that have no leader, as far as is known."""
+        return [partition for partition in self._partitions() if self._leader(partition) in (None, -1)]
+
+    async def answers(self, within: float) -> bool:
+        """Ask Kafka for its metadata, and tell whether it answered in so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                return bool(await self.producer.client.force_metadata_update())
+        except TimeoutError:
+            return False
+
+    async def retire(self, grace: float) -> None:
+        """Let what was handed over be answered for so many seconds, then end for good."""
+        await end(self.producer, grace)
+        for lane in self._distinct:
+            lane.abandon()
+
+
+async def open_session(settings: IngestSettings, topic: str, budget: Budget, owner: Owner) -> Session:
+    """Start a producer; raise aiokafka's errors while Kafka is away or the topic does not exist."""
+    producer = AIOKafkaProducer(
+        **client_options(settings, "ingest")
+        | {
+            "request_timeout_ms": REQUEST_TIMEOUT_MS,
+            "enable_idempotence": True,
+            "acks": "all",
+            "linger_ms": 0,
+            "max_batch_size": MAX_BATCH_BYTES,
+        }
+    )
+    calm(producer.client)
+    try:
+        await producer.start()
+        await producer.partitions_for(topic)
+    except BaseException:
+        await end(producer, grace=0)
+        raise
+    deadline = settings.ingest_deadline_seconds
+    return Session(producer, topic, lambda: Lane(producer, topic, budget, deadline, owner))
+
+
+async def end(producer: Any, grace: float) -> None:
+    """Stop a producer within so many seconds, or cut it off.
+
+    aiokafka's `stop` waits until everything is answered.  Given up, it leaves its sender at work, and a
+    second `stop` does nothing: so the connections are closed, and the sender with them.
+    """
+    try:
+        async with asyncio.timeout(grace):
+            await producer.stop()
+    except TimeoutError:
+        sender = producer._sender.sender_task  # noqa: SLF001 (there is no other way to end it)
+        await producer.client.close()
+        if sender is not None:
+            sender.cancel()
+            await asyncio.wait([sender], timeout=REQUEST_TIMEOUT_MS / 1000)

@@ -1,0 +1,65 @@
+"""What ingest can be told by its environment."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from schemas.limits import MIB
+from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings, LogSettings, Port
+
+
+class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings):
+    """Settings of the ingest service."""
+
+    prefix: ClassVar[str] = "INGEST_"
+
+    ingest_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address to listen on. Any other than loopback needs a key file.",
+    )
+    ingest_port: Port = Field(default=8080, description="Port to listen on; 0 takes a free one.")
+    ingest_deadline_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=300,
+        description="How long an event may wait for Kafka before 503 log_unavailable.",
+    )
+    ingest_stalled_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="After so long without an answer from Kafka the producer is replaced; after twice that "
+        "`/livez` fails.",
+    )
+    ingest_max_inflight_bytes: int = Field(
+        default=64 * MIB,
+        ge=MIB,
+        description="Bytes of events that may wait for Kafka's answer; beyond, 503 overloaded at once.",
+    )
+    ingest_max_upload_bytes: int = Field(
+        default=64 * MIB,
+        ge=16 * MIB,
+        description="Bytes of large bodies that may be on their way in; beyond, 503 overloaded at once.",
+    )
+    ingest_body_seconds: float = Field(
+        default=30.0, gt=0, description="How long a body may take to arrive before 408 request_timeout."
+    )
+    ingest_events_per_second: float = Field(
+        default=0.0,
+        ge=0,
+        description="Events each tenant may send per second, in bursts of ten seconds' worth; 0: no limit.",
+    )
+    ingest_lookup: bool = Field(
+        default=True,
+        description="Look a GPTBoost vote up in ClickHouse, to answer an exact repeat with 208.",
+    )
+    ingest_lookup_seconds: float = Field(
+        default=0.25, gt=0, le=10, description="How long a lookup may take before the answer goes without it."
+    )
+    ingest_max_lookups: int = Field(
+        default=4, ge=1, le=64, description="Lookups at once; further votes are answered without one."
+    )
+    ingest_known_requests: bool = Field(
+        default=False,
+        description="Refuse feedback on a request whose facts have never arrived, when that is certain: 404.",
+    )

@@ -1,0 +1,48 @@
+"""Event ids and times.  Pure: nanoseconds and random bits are handed in."""
+
+import time
+from hashlib import sha256
+
+_COUNTER_BITS = 26
+_LOW_BITS = 14
+_VARIANT = 0x8000
+
+
+class Stamp:
+    """Makes a UUIDv7 and an RFC 3339 time from one reading of the clock.
+
+    RFC 9562 6.2: 48 bits of milliseconds, a counter of 26 bits, and 48 random bits of this process.
+    The counter goes on over milliseconds, so that ids repeat only after 2^26 within one of them.
+    Each process needs its own: a fork would share the random bits.
+    """
+
+    def __init__(self, node: bytes) -> None:
+        """Take at least nine random bytes."""
+        self._node = node[:6].hex()
+        self._count = int.from_bytes(node[6:9], "big")
+        self._millisecond = self._second = -1
+        self._head = self._date = ""
+
+    def __call__(self, nanoseconds: int) -> tuple[str, str]:
+        """Return (event_id, received_at) for a time in nanoseconds since 1970."""
+        microsecond = nanoseconds // 1000
+        millisecond, second = microsecond // 1000, microsecond // 1_000_000
+        if millisecond != self._millisecond:
+            digits = f"{millisecond:012x}"
+            self._millisecond, self._head = millisecond, f"{digits[:8]}-{digits[8:]}-7"
+        if second != self._second:
+            self._second, self._date = second, time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        self._count = count = (self._count + 1) & (1 << _COUNTER_BITS) - 1
+        high, low = count >> _LOW_BITS, count & (1 << _LOW_BITS) - 1 | _VARIANT
+        return f"{self._head}{high:03x}-{low:04x}-{self._node}", f"{self._date}{microsecond % 1_000_000:06d}Z"
+
+
+def idempotent_id(tenant: str, request_id: str, idempotency_key: str, index: int) -> str:
+    """Return the UUIDv8 that the same call always gets: from SHA-256 of what names it.
+
+    `index` is the event's place in its batch, 0 for a single one.  No part can contain the separator.
+    """
+    named = "\0".join((tenant, request_id, idempotency_key, str(index)))
+    digits = sha256(named.encode()).hexdigest()
+    variant = int(digits[16], 16) & 0x3 | 0x8
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-{variant:x}{digits[17:20]}-{digits[20:32]}"

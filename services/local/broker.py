@@ -92,7 +92,7 @@ async def is_ready(port: int) -> bool:
     client = AIOKafkaClient(bootstrap_servers=f"{LOOPBACK}:{port}", request_timeout_ms=_PROBE_MS)
     try:
         await client.bootstrap()
-    except KafkaError:
+    except (KafkaError, OSError, TimeoutError):
         return False
     else:
         return bool(client.cluster.brokers())

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 import services
+from services.local.processes import identity_of
 
 _TIED = Path(__file__).with_name("tied.py")
 _ROOT = Path(services.__file__).parent.parent
@@ -50,7 +49,7 @@ class Child:
                 start_new_session=True,
             )
         self.pid = self._process.pid
-        self.created = psutil.Process(self.pid).create_time()
+        self.identity = identity_of(self.pid)
 
     def exit_code(self) -> int | None:
         """Return None while it runs, then its exit code; a negative one is the signal that ended it."""

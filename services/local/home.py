@@ -1,0 +1,115 @@
+"""The directory of one local stack: `$AFTERWORD_HOME/{kafka,warehouse,merger,jars,run,logs}`."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from services.local.lock import AlreadyLockedError, locked
+
+MAX_LOG_BYTES = 16 << 20
+_LAST_BYTES = 4096
+
+
+class HomeError(Exception):
+    """Raised when the directory cannot be used, in words that say what to change."""
+
+
+class Home:
+    """Paths and small files of one stack's directory, which is made absolute once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.run = self.path / "run"
+        self.logs = self.path / "logs"
+        self._state = self.run / "state.json"
+        self._lock = self.run / "up.lock"
+
+    def make(self) -> None:
+        """Make the directories; HomeError when they cannot be written."""
+        try:
+            for directory in (self.run, self.logs):
+                directory.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=directory):
+                    pass
+        except OSError as error:
+            raise HomeError(
+                f"{self.path} cannot be written ({error.strerror}): set AFTERWORD_HOME to another directory"
+            ) from error
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Hold the directory for the block; HomeError when another `afterword up` holds it."""
+        try:
+            with locked(self._lock, wait=False):
+                yield
+        except AlreadyLockedError:
+            owner = self.state().get("pid", "?")
+            raise HomeError(
+                f"`afterword up` already runs on {self.path} (process {owner}): stop it there, "
+                "or set AFTERWORD_HOME to another directory and give this one other ports"
+            ) from None
+
+    def log(self, name: str) -> Path:
+        """Return the path of a part's log."""
+        return self.logs / f"{name}.log"
+
+    def pid_file(self, name: str) -> Path:
+        """Return the path of the file that holds a running part's process id, and nothing else."""
+        return self.run / f"{name}.pid"
+
+    def write_pid(self, name: str, pid: int) -> None:
+        """Record that a part runs."""
+        _write(self.pid_file(name), f"{pid}\n")
+
+    def forget_pid(self, name: str) -> None:
+        """Record that a part does not run."""
+        self.pid_file(name).unlink(missing_ok=True)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the supervisor last recorded about itself and its parts; empty if there is nothing."""
+        try:
+            content: dict[str, Any] = json.loads(self._state.read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return content
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Record the supervisor and its parts, for `afterword status` and for the next start."""
+        _write(self._state, json.dumps(state))
+
+    def forget_state(self) -> None:
+        """Record that nothing runs."""
+        self._state.unlink(missing_ok=True)
+
+    def bound_log(self, name: str) -> None:
+        """Move a log that has grown too long to `<part>.log.1`, replacing that.
+
+        The part goes on writing to the file it has open, so the content is copied and the file cut; what is
+        written between the two, microseconds, is lost from the log.
+        """
+        log = self.log(name)
+        if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
+
+    def last_line(self, name: str) -> str:
+        """Return the last line of a part's log that has any text."""
+        try:
+            with self.log(name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
+                lines = file.read().decode(errors="replace").split("\n")
+        except FileNotFoundError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a small file such that readers see the old or the new content, whole."""
+    incoming = path.with_name(f".{path.name}.incoming")
+    incoming.write_text(text)
+    incoming.replace(path)

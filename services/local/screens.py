@@ -1,0 +1,100 @@
+"""Where `afterword up` reports: a live view on a terminal, plain lines elsewhere."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+
+from services.local.picture import Picture
+from services.local.view import draw
+
+_PLAIN_STEPS = 4
+
+
+class Screen(Protocol):
+    """Takes lines that stay, and pictures of which the newest counts."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+
+    def show(self, picture: Picture) -> None:
+        """Show the newest picture."""
+
+    def ready(self, seconds: float, lines: tuple[str, ...]) -> None:
+        """Say that all is ready after so many seconds, and what can be done now."""
+
+
+class PlainScreen:
+    """Plain lines, for logs and scripts."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._quarter = 0
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """End."""
+
+    def say(self, line: str) -> None:
+        """Print a line, whole however long it is."""
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def ready(self, seconds: float, lines: tuple[str, ...]) -> None:  # noqa: ARG002 (scripts wait for the word)
+        """Print `ready`, a line of its own, and then the rest."""
+        for line in ("ready", *lines):
+            self.say(line)
+
+    def show(self, picture: Picture) -> None:
+        """Print a line for each quarter of a download."""
+        if picture.download is None:
+            return
+        done, total = picture.download
+        quarter = done * _PLAIN_STEPS // total
+        if quarter > self._quarter:
+            self._quarter = quarter
+            self.say(f"kafka: downloaded {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+
+class LiveScreen(PlainScreen):
+    """A view that is redrawn in place below the lines that stay."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._live = Live(console=console, auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Leave the last view standing."""
+        self._live.stop()
+
+    def ready(self, seconds: float, lines: tuple[str, ...]) -> None:
+        """Print after how long it was ready, and then the rest."""
+        for line in ("", f"Afterword is ready after {seconds:.1f} s.", "", *lines):
+            self.say(line)
+
+    def show(self, picture: Picture) -> None:
+        """Redraw the view."""
+        self._live.update(draw(picture), refresh=True)
+
+
+def screen(console: Console) -> Screen:
+    """Return the screen that fits where the output goes."""
+    return LiveScreen(console) if console.is_terminal else PlainScreen(console)

@@ -1,0 +1,76 @@
+"""Settings of the local stack: the variables that its services read, so that two stacks can run at once."""
+
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings, LogSettings
+
+_LOOPBACK = ("127.0.0.1", "localhost")
+FixedPort = Annotated[int, Field(ge=1, le=65535)]
+
+
+class StatusSettings(KafkaSettings, ClickHouseSettings, HomeSettings):
+    """Where `afterword status` looks."""
+
+
+class LocalSettings(StatusSettings, LogSettings):
+    """Where `afterword up` puts its data and what it listens on.  Everything is on loopback."""
+
+    ingest_port: FixedPort = Field(default=8080, description="Ingest's HTTP port.")
+    query_port: FixedPort = Field(default=8081, description="The query API's HTTP port.")
+    merger_metrics_port: FixedPort = Field(default=8082, description="The merger's health and metrics port.")
+    sink_metrics_port: FixedPort = Field(default=8083, description="The sink's health and metrics port.")
+
+    @property
+    def kafka_port(self) -> int:
+        """The port of the stack's Kafka."""
+        return int(self.kafka_bootstrap_servers.rpartition(":")[2])
+
+    @property
+    def clickhouse_port(self) -> int:
+        """The port of the stack's warehouse."""
+        return urlsplit(self.clickhouse_url).port or 8123
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Every port, by the variable that sets it."""
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka_port,
+            "CLICKHOUSE_URL": self.clickhouse_port,
+            "INGEST_PORT": self.ingest_port,
+            "QUERY_PORT": self.query_port,
+            "MERGER_METRICS_PORT": self.merger_metrics_port,
+            "SINK_METRICS_PORT": self.sink_metrics_port,
+        }
+
+    @model_validator(mode="after")
+    def _is_local(self) -> Self:
+        faults = [*self._foreign_addresses(), *self._shared_ports()]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _foreign_addresses(self) -> list[str]:
+        url = urlsplit(self.clickhouse_url)
+        checks = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka_bootstrap_servers.rpartition(":")[0] in _LOOPBACK,
+            "CLICKHOUSE_URL": url.scheme == "http" and url.hostname in _LOOPBACK,
+        }
+        return [
+            f"{variable} names another machine's server, and `afterword up` runs its own on 127.0.0.1: "
+            "unset it, or start the services one by one"
+            for variable, fits in checks.items()
+            if not fits
+        ]
+
+    def _shared_ports(self) -> list[str]:
+        users: dict[int, list[str]] = {}
+        for variable, port in self.ports.items():
+            users.setdefault(port, []).append(variable)
+        return [
+            f"{' and '.join(variables)} are the same port, {port}"
+            for port, variables in users.items()
+            if len(variables) > 1
+        ]

@@ -1,0 +1,144 @@
+"""One run of the local stack, from the checks before it to the last part stopped."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from services.local.flow import Rates
+from services.local.greeting import greeting
+from services.local.home import Home
+from services.local.leftovers import check_ports, end_orphans
+from services.local.picture import PartRow, Picture
+from services.local.runners import Runner, crew
+from services.local.screens import Screen, screen
+from services.local.settings import LocalSettings
+from services.local.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from services.local.gauge import Gauge
+
+_SHOW_SECONDS = 0.5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class DownloadStoppedError(Exception):
+    """Raised inside a download when the stack is to stop."""
+
+
+async def run(settings: LocalSettings, environ: Mapping[str, str], console: Console) -> bool:
+    """Run the stack until a signal asks it to stop, and return whether everything stopped in order.
+
+    HomeError, PortTakenError before anything starts; JarsError, BrokerError, PartFailedError after all that
+    ran has been stopped.  Call it in the main thread.
+    """
+    home = Home(settings.afterword_home)
+    home.make()
+    with home.owned():
+        return await _Run(settings, home, environ, screen(console)).run()
+
+
+class _Run:
+    def __init__(
+        self, settings: LocalSettings, home: Home, environ: Mapping[str, str], output: Screen
+    ) -> None:
+        self._settings, self._home, self._screen = settings, home, output
+        self._stopping, self._hurry, self._ready = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._download: tuple[int, int] | None = None
+        self._runners: tuple[Runner, ...] = crew(settings, home, environ, self._downloaded)
+        self._supervisor = Supervisor(self._runners, home, output.say)
+        self._gauge: Gauge | None = None
+        self._began = time.monotonic()
+
+    async def run(self) -> bool:
+        with self._screen, self._signals():
+            if orphans := end_orphans(self._home):
+                self._screen.say(f"ended what an earlier run left behind: {', '.join(map(str, orphans))}")
+            check_ports(self._runners)
+            drawing = asyncio.create_task(self._draw(), name="draw")
+            reading = asyncio.create_task(self._read(), name="read figures")
+            try:
+                await self._supervisor.run(self._stopping)
+            finally:
+                await _cancelled(reading)
+                await self._supervisor.stop(self._hurry)
+                await _cancelled(drawing)
+                self._screen.show(self._picture())
+        return not self._hurry.is_set()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._asked_to_stop)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    def _asked_to_stop(self) -> None:
+        if self._stopping.is_set():
+            self._screen.say("stopping at once")
+            self._hurry.set()
+        else:
+            self._screen.say("stopping in the order of the flow; once more stops at once")
+            self._stopping.set()
+
+    def _downloaded(self, done: int, total: int) -> None:
+        """Note how far a download is.  Called in its threads, which this ends when the stack is to stop."""
+        if self._stopping.is_set():
+            raise DownloadStoppedError
+        self._download = (done, total) if done < total else None
+
+    async def _read(self) -> None:
+        """Read figures once there are any."""
+        await self._ready.wait()
+        # Imported here because it takes a second of processor time, which the starting parts need.
+        from services.local.gauge import Gauge  # noqa: PLC0415
+
+        self._gauge = Gauge(self._settings)
+        await self._gauge.run()
+
+    async def _draw(self) -> None:
+        """Keep the screen up to date, and greet once."""
+        while True:
+            self._screen.show(self._picture())
+            if self._supervisor.is_ready and not self._ready.is_set():
+                self._ready.set()
+                self._greet()
+            await asyncio.sleep(_SHOW_SECONDS)
+
+    def _greet(self) -> None:
+        lines = greeting(
+            self._settings,
+            home=str(self._home.path),
+            with_keys=self._settings.keys_file.exists(),
+            parts=frozenset(self._supervisor.states),
+        )
+        self._screen.ready(time.monotonic() - self._began, lines)
+
+    def _picture(self) -> Picture:
+        now = time.monotonic()
+        return Picture(
+            parts=tuple(
+                PartRow(name, state, self._supervisor.pid(name), now - state.started)
+                for name, state in self._supervisor.states.items()
+            ),
+            flow=self._gauge.flow if self._gauge else None,
+            rates=self._gauge.rates if self._gauge else Rates(),
+            download=self._download,
+        )
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; an error of its own is raised."""
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return

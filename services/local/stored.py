@@ -1,0 +1,45 @@
+"""Asks ClickHouse what is stored."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from clickhouse_connect.driver.asyncclient import AsyncClient
+
+from schemas.tables import DEAD_LETTERS, FEEDBACK
+from services.local.settings import StatusSettings
+from services.runtime.clickhouse import connect
+
+_QUERY = f"""
+SELECT (SELECT count() FROM {FEEDBACK}),
+       (SELECT count() FROM {DEAD_LETTERS} FINAL WHERE replayed_at IS NULL)
+"""  # noqa: S608 (names of our own tables)
+
+
+class Stored(NamedTuple):
+    """Current rows, and dead letters that were not replayed."""
+
+    rows: int
+    dead_letters: int
+
+
+class Tables:
+    """ClickHouse's tables, counted.  ClickHouseError when it does not answer or has no such tables yet."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def count(self) -> Stored:
+        """Return the counts now.  Exact, hence not free on a large table: do not ask in a tight loop."""
+        result = await self._client.query(_QUERY)
+        return Stored(*result.result_rows[0])
+
+
+@asynccontextmanager
+async def tables(settings: StatusSettings) -> AsyncIterator[Tables]:
+    """Connect to ClickHouse for the block."""
+    client = await connect(settings)
+    try:
+        yield Tables(client)
+    finally:
+        await client.close()

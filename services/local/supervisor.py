@@ -1,0 +1,190 @@
+"""Runs the parts of the stack: starts them in order, starts again what ends, and stops all in order.
+
+`supervision` decides and this does, ten times a second: look at every part, take the step, act on it.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from services.local import plan
+from services.local.child import Child
+from services.local.home import Home
+from services.local.processes import identity_of
+from services.local.runners import Runner
+from services.local.supervision import FIT, Act, Phase, Sight, State, step
+from services.local.words import announce, ending
+
+_TICK_SECONDS = 0.1
+_PROBE_SECONDS = {Phase.STARTING: 0.2, Phase.READY: 2.0, Phase.AILING: 1.0}
+_LOG_CHECK_TICKS = 100
+
+Say = Callable[[str], None]
+
+
+class PartFailedError(Exception):
+    """Raised when a part cannot run and starting it again would not help; the text says why."""
+
+
+class Supervisor:
+    """The parts of one stack and their lives.  Make and run it in the main thread: see `child.Child`."""
+
+    def __init__(
+        self, runners: Sequence[Runner], home: Home, say: Say, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._runners = {runner.part.name: runner for runner in runners}
+        self._home, self._say, self._clock = home, say, clock
+        self._children: dict[str, Child] = {}
+        self._launches: dict[str, asyncio.Task[None]] = {}
+        self._probes: dict[str, asyncio.Task[None]] = {}
+        self._answers: dict[str, Sight] = {}
+        self._identity = identity_of(os.getpid())
+        self._recorded: dict[str, Any] = {}
+        self.states = {name: State() for name in self._runners}
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether every part is what others need it to be."""
+        return all(state.phase in FIT for state in self.states.values())
+
+    def pid(self, name: str) -> int | None:
+        """Return the process id of a part that runs."""
+        child = self._children.get(name)
+        return child.pid if child else None
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Keep the parts running until `stopping` is set.  PartFailedError when one cannot run at all."""
+        ticks = 0
+        while not stopping.is_set():
+            for runner in self._runners.values():
+                self._advance(runner)
+            self._record()
+            if ticks % _LOG_CHECK_TICKS == 0:
+                self._bound_logs()
+            ticks += 1
+            await _pause(stopping, _TICK_SECONDS)
+
+    def _advance(self, runner: Runner) -> None:
+        """Take one part one step."""
+        name = runner.part.name
+        before = self.states[name]
+        needs_fit = all(self.states[need].phase in FIT for need in runner.part.needs if need in self.states)
+        after, act = step(runner.part, before, self._look(name), needs_fit=needs_fit, now=self._clock())
+        self.states[name] = after
+        if line := announce(name, before, after):
+            self._say(line)
+        if after.phase is Phase.FAILED:
+            raise PartFailedError(f"{name} {after.detail}; its log is {self._home.log(name)}")
+        self._act(runner, act)
+
+    def _look(self, name: str) -> Sight:
+        """Return what is new about a part.  What went wrong while it was prepared or asked is raised."""
+        for tasks in (self._launches, self._probes):
+            if name in tasks and tasks[name].done():
+                tasks.pop(name).result()
+        child = self._children.get(name)
+        code = child.exit_code() if child else None
+        if code is None:
+            return self._answers.pop(name, Sight())
+        self._forget(name)
+        return Sight(exit_code=code, detail=ending(code, self._home.last_line(name)))
+
+    def _act(self, runner: Runner, act: Act | None) -> None:
+        name = runner.part.name
+        if act is Act.START:
+            self._launches[name] = asyncio.create_task(self._launch(runner), name=f"start {name}")
+        elif act is Act.KILL and name in self._children:
+            self._say(f"{name}: killed, because its liveness has failed for too long")
+            self._children[name].kill()
+
+    async def _launch(self, runner: Runner) -> None:
+        name = runner.part.name
+        command = await runner.prepare()
+        child = self._children[name] = Child(command, self._home.log(name))
+        self._home.write_pid(name, child.pid)
+        if runner.probe is not None:
+            self._probes[name] = asyncio.create_task(self._watch(runner), name=f"watch {name}")
+
+    async def _watch(self, runner: Runner) -> None:
+        """Keep asking a part how it is, for as long as it runs."""
+        name = runner.part.name
+        while runner.probe is not None:
+            self._answers[name] = await runner.probe()
+            await asyncio.sleep(_PROBE_SECONDS.get(self.states[name].phase, 1.0))
+
+    def _forget(self, name: str) -> None:
+        """Drop what belongs to a part's process, which has ended."""
+        self._children.pop(name, None)
+        self._answers.pop(name, None)
+        if probe := self._probes.pop(name, None):
+            probe.cancel()
+        self._home.forget_pid(name)
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Stop all parts in the order of the flow; at once, by SIGKILL, when `hurry` is set."""
+        await self._end_tasks()
+        running = [name for name in plan.STOP_ORDER if name in self._children]
+        deadline = self._clock() + plan.STOP_SECONDS
+        for index, name in enumerate(running):
+            seconds = plan.grace(deadline - self._clock(), len(running) - index - 1)
+            await self._stop_part(name, seconds, hurry)
+        self._home.forget_state()
+
+    async def _end_tasks(self) -> None:
+        tasks = [*self._launches.values(), *self._probes.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _stop_part(self, name: str, seconds: float, hurry: asyncio.Event) -> None:
+        """Ask a part to stop, and kill it when it has not within so many seconds."""
+        child, began = self._children[name], self._clock()
+        self._say(f"{name}: stopping")
+        child.terminate()
+        while child.exit_code() is None and self._clock() < began + seconds and not hurry.is_set():
+            await _pause(hurry, 0.05)
+        if child.exit_code() is None:
+            self._say(f"{name}: killed, because it had not stopped after {self._clock() - began:.0f} s")
+            child.kill()
+            await asyncio.to_thread(child.wait)
+        self.states[name] = State(Phase.STOPPED, since=self._clock())
+        self._forget(name)
+
+    def _bound_logs(self) -> None:
+        for name in self._runners:
+            self._home.bound_log(name)
+
+    def _record(self) -> None:
+        """Write down what runs, when that changed: for `afterword status` and for the next start."""
+        state = self._picture()
+        if state != self._recorded:
+            self._home.write_state(state)
+            self._recorded = state
+
+    def _picture(self) -> dict[str, Any]:
+        return {
+            "pid": self._identity.pid,
+            "created": self._identity.created,
+            "parts": {name: self._picture_of(name) for name in self._runners},
+        }
+
+    def _picture_of(self, name: str) -> dict[str, Any]:
+        state, child = self.states[name], self._children.get(name)
+        identity = child.identity if child else None
+        return {
+            "state": state.phase.value,
+            "pid": identity.pid if identity else None,
+            "created": identity.created if identity else None,
+            "restarts": state.restarts,
+            "detail": state.detail,
+        }
+
+
+async def _pause(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, but no longer than so many seconds."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,53 @@
+"""What the supervisor says when a part's life takes a turn.  Pure."""
+
+import json
+import signal
+
+from services.local.supervision import Phase, State
+
+_SHOWN_APART = frozenset({"event", "service", "level", "timestamp", "logger", "exception"})
+
+
+def announce(name: str, before: State, after: State) -> str | None:
+    """Return a line about the change from one state to the next, or None when there is nothing to say."""
+    return None if before.phase is after.phase else f"{name}: {_turn(before, after)}"
+
+
+def _turn(before: State, after: State) -> str:
+    took = after.since - after.started
+    texts = {
+        Phase.STARTING: "starting again" if after.restarts else "starting",
+        Phase.READY: "ready again" if before.phase is Phase.AILING else f"ready after {took:.1f} s",
+        Phase.AILING: f"not ready: {after.detail}",
+        Phase.RESTING: f"{after.detail}; starts again in {after.due - after.since:.3g} s",
+        Phase.DONE: f"done after {took:.1f} s",
+    }
+    return texts.get(after.phase, after.detail)
+
+
+def ending(exit_code: int, last_line: str) -> str:
+    """Return how a program ended, with the last thing that it logged."""
+    if exit_code < 0:
+        return f"killed by {_signal_name(-exit_code)}"
+    said = f": {readable(last_line)}" if last_line else ""
+    return f"ended with exit code {exit_code}{said}"
+
+
+def readable(line: str) -> str:
+    """Return a line of a log for people: of a structured one, its event and what it says went wrong."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict) or "event" not in entry:
+        return line
+    fields = [f"{name}={value}" for name, value in entry.items() if name not in _SHOWN_APART]
+    trouble = str(entry.get("exception", "")).strip().split("\n")[-1]
+    return ", ".join([str(entry["event"]), *fields, *filter(None, [trouble])])
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -60,7 +60,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 def test_variables_of_a_neighbour_are_no_mistake() -> None:
     """Two parts may share a prefix."""
-    assert load(Example, {"EXAMPLE_OF_ANOTHER": "1"})
+    assert load(Example, {"EXAMPLE_OF_ANOTHER": "1"}).example_batch_rows == 10
 
 
 def test_secrets_are_masked() -> None:

@@ -170,12 +170,15 @@ def _maven_repository() -> Path:
 
 
 def _repositories() -> dict[str, str]:
-    """Return the remote repositories: those of the user's jgo settings (a mirror), then Maven Central."""
+    """Return the remote repositories: those of the user's jgo settings, then Maven Central.
+
+    Settings that name a repository `central` replace it, for those who may use only a mirror.
+    """
     from jgo.config import GlobalSettings  # noqa: PLC0415
     from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
 
     configured: dict[str, str] = GlobalSettings.load().repositories
-    return {**configured, "central": MAVEN_CENTRAL_URL}
+    return {**configured, "central": configured.get("central", MAVEN_CENTRAL_URL)}
 
 
 def _resolve_roots() -> tuple[Jar, ...]:

@@ -1,0 +1,146 @@
+"""Jars by exact coordinates, checked."""
+
+import gc
+import hashlib
+import threading
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stamina
+
+from services.local.jar_list import ROOTS, Jar, parse, render
+from services.local.jars import JarsError, fetch, kafka_jars, matches
+
+CONTENT = b"a jar, for all that anybody checks"
+JAR = Jar("org.example", "thing", "1.0", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+
+
+@pytest.fixture
+def maven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Maven repository of this test's own, empty."""
+    repository = tmp_path / "m2"
+    monkeypatch.setenv("M2_REPO", str(repository))
+    return repository
+
+
+@pytest.fixture
+def central(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A remote repository on loopback, empty, in place of Maven Central; nothing is tried twice."""
+    directory = tmp_path / "central"
+    directory.mkdir()
+    handler = partial(Quiet, directory=str(directory))
+    with stamina.set_testing(True), ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        config = tmp_path / "jgo.conf"
+        config.write_text(f"[repositories]\ncentral = http://127.0.0.1:{server.server_port}\n")
+        monkeypatch.setenv("JGO_CONFIG_FILE", str(config))
+        yield directory
+        server.shutdown()
+    with warnings.catch_warnings():
+        # jgo leaves the answers that it did not want to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files without saying so."""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is the library's)
+        """Say nothing."""
+
+
+def put(maven: Path, content: bytes) -> Path:
+    """Put a file where a Maven repository keeps the jar."""
+    file = maven / "org" / "example" / "thing" / "1.0" / "thing-1.0.jar"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    return file
+
+
+def test_the_list_names_its_roots_and_each_jar_once() -> None:
+    """Exact coordinates, 64 hex digits, and no file name that two jars share."""
+    jars = kafka_jars()
+
+    assert set(ROOTS) <= {jar.coordinates for jar in jars}
+    assert len({jar.name for jar in jars}) == len(jars)
+    assert all(len(bytes.fromhex(jar.sha256)) == 32 and jar.size > 0 for jar in jars)
+
+
+def test_a_list_survives_writing_and_reading() -> None:
+    """What `python -m services.local.jars` prints is what is read."""
+    assert parse(render(kafka_jars())) == kafka_jars()
+
+
+def test_a_jar_in_the_maven_repository_is_not_downloaded(tmp_path: Path, maven: Path) -> None:
+    """And progress counts it."""
+    put(maven, CONTENT)
+    seen: list[tuple[int, int]] = []
+    (file,) = fetch((JAR,), tmp_path / "jars", lambda done, total: seen.append((done, total)))
+
+    assert file.read_bytes() == CONTENT
+    assert seen == [(len(CONTENT), len(CONTENT))]
+
+
+def test_a_jar_that_is_there_is_only_checked(tmp_path: Path, maven: Path) -> None:
+    """A second start needs neither the Maven repository nor a network."""
+    cached = put(maven, CONTENT)
+    fetch((JAR,), tmp_path / "jars")
+    cached.unlink()
+    seen: list[tuple[int, int]] = []
+    (file,) = fetch((JAR,), tmp_path / "jars", lambda done, total: seen.append((done, total)))
+
+    assert matches(file, JAR)
+    assert seen == []
+
+
+@pytest.mark.parametrize("damaged", [CONTENT[:-1], CONTENT[:-1] + b"X"], ids=["cut", "changed"])
+def test_a_damaged_jar_is_replaced(tmp_path: Path, maven: Path, damaged: bytes) -> None:
+    """Half a file of an interrupted copy, or a file that somebody changed, is never run."""
+    put(maven, CONTENT)
+    directory = tmp_path / "jars"
+    directory.mkdir()
+    (directory / JAR.name).write_bytes(damaged)
+    (file,) = fetch((JAR,), directory)
+
+    assert file.read_bytes() == CONTENT
+
+
+def test_leftovers_of_a_killed_download_are_removed(tmp_path: Path, maven: Path) -> None:
+    """They would grow for ever."""
+    put(maven, CONTENT)
+    leftover = tmp_path / "jars" / ".incoming-killed"
+    leftover.mkdir(parents=True)
+    fetch((JAR,), tmp_path / "jars")
+
+    assert not leftover.exists()
+
+
+def test_a_missing_jar_is_downloaded_and_remembered(tmp_path: Path, maven: Path, central: Path) -> None:
+    """From the repository that jgo's settings name, and once for all data directories."""
+    file = put(central, CONTENT)
+    (first,) = fetch((JAR,), tmp_path / "first")
+    file.unlink()
+    (second,) = fetch((JAR,), tmp_path / "second")
+
+    assert first.read_bytes() == second.read_bytes() == CONTENT
+
+
+def test_a_jar_that_came_with_another_sum_is_not_used(tmp_path: Path, maven: Path, central: Path) -> None:
+    """Whoever changed it."""
+    put(central, CONTENT[:-1] + b"X")
+    with pytest.raises(JarsError, match=r"org\.example:thing:1\.0 came with another SHA-256"):
+        fetch((JAR,), tmp_path / "jars")
+
+    assert not (tmp_path / "jars" / JAR.name).exists()
+    assert not any(maven.rglob("*.jar"))
+
+
+def test_a_jar_that_cannot_be_had_is_named(tmp_path: Path, maven: Path, central: Path) -> None:
+    """In a line that says what to do."""
+    with pytest.raises(JarsError, match=r"org\.example:thing:1\.0 could not be downloaded .* network"):
+        fetch((JAR,), tmp_path / "jars")

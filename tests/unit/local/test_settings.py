@@ -1,0 +1,50 @@
+"""What `afterword up` refuses to start on."""
+
+import pytest
+
+from services.local.settings import LocalSettings
+from services.runtime.settings import SettingsError, load
+
+
+def mistakes(**environ: str) -> str:
+    """Return what is wrong with an environment."""
+    with pytest.raises(SettingsError) as caught:
+        load(LocalSettings, environ)
+    return str(caught.value)
+
+
+def test_ports_come_from_the_variables_of_the_services() -> None:
+    """Whoever sets INGEST_PORT for ingest has set it for the stack."""
+    settings = load(
+        LocalSettings,
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": "localhost:19092",
+            "CLICKHOUSE_URL": "http://127.0.0.1:18123",
+            "INGEST_PORT": "1",
+        },
+    )
+
+    assert list(settings.ports.values()) == [19092, 18123, 1, 8081, 8082, 8083]
+
+
+def test_defaults_are_those_of_the_services() -> None:
+    """A stack that nobody configured is found by services that nobody configured."""
+    assert list(load(LocalSettings, {}).ports.values()) == [9092, 8123, 8080, 8081, 8082, 8083]
+
+
+def test_a_server_elsewhere_is_refused() -> None:
+    """`up` runs its own servers; taking the address silently would leave the user's server unused."""
+    text = mistakes(KAFKA_BOOTSTRAP_SERVERS="kafka.example:9092", CLICKHOUSE_URL="https://127.0.0.1:8443")
+
+    assert "KAFKA_BOOTSTRAP_SERVERS names another machine's server" in text
+    assert "CLICKHOUSE_URL names" in text
+
+
+def test_two_parts_on_one_port_are_refused() -> None:
+    """With the names of both variables."""
+    assert "QUERY_PORT and SINK_METRICS_PORT are the same port, 8083" in mistakes(QUERY_PORT="8083")
+
+
+def test_a_port_that_changes_at_each_start_is_refused() -> None:
+    """Nobody would find the stack."""
+    assert "INGEST_PORT" in mistakes(INGEST_PORT="0")

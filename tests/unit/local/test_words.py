@@ -1,0 +1,42 @@
+"""What the supervisor says."""
+
+from services.local.supervision import Phase, State
+from services.local.words import announce, ending, readable
+
+
+def test_nothing_is_said_when_nothing_changed() -> None:
+    """Two ticks in the same phase are no news."""
+    assert announce("sink", State(Phase.READY, since=1), State(Phase.READY, since=1, detail="x")) is None
+
+
+def test_each_turn_has_its_line() -> None:
+    """A reader of the lines knows what happened and what comes next."""
+    starting = State(Phase.STARTING, since=10, started=10, starts=1)
+    ready = State(Phase.READY, since=13.14, started=10, starts=1)
+    ailing = State(Phase.AILING, since=20, started=10, starts=1, detail="kafka: away")
+    resting = State(Phase.RESTING, since=30, due=30.5, starts=1, detail="killed by SIGKILL")
+    again = State(Phase.STARTING, since=31, started=31, starts=2)
+
+    assert announce("sink", State(), starting) == "sink: starting"
+    assert announce("sink", starting, ready) == "sink: ready after 3.1 s"
+    assert announce("sink", ready, ailing) == "sink: not ready: kafka: away"
+    assert announce("sink", ailing, ready) == "sink: ready again"
+    assert announce("sink", ready, resting) == "sink: killed by SIGKILL; starts again in 0.5 s"
+    assert announce("sink", resting, again) == "sink: starting again"
+
+
+def test_an_end_names_the_signal_or_the_code_and_the_last_words() -> None:
+    """Enough to know where to look."""
+    assert ending(-9, "whatever") == "killed by SIGKILL"
+    assert ending(-99, "") == "killed by signal 99"
+    assert ending(1, "no space left") == "ended with exit code 1: no space left"
+    assert ending(3, "") == "ended with exit code 3"
+
+
+def test_a_structured_line_is_turned_into_words() -> None:
+    """People read the event and its fields, not the JSON."""
+    line = '{"service":"sink","event":"stopped","table":"t","exception":"Traceback\\nOSError: x"}'
+
+    assert readable(line) == "stopped, table=t, OSError: x"
+    assert readable("[1]") == "[1]"
+    assert readable("{broken") == "{broken"

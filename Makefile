@@ -39,8 +39,9 @@ format: .venv/dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: .venv/dev ## write the generated files anew: JSON Schemas, settings and metrics pages
+generate: .venv/dev ## write the generated files anew: JSON Schemas, and what the pages take from the code
 	$(BIN)/python -m schemas.generate
+	$(BIN)/python -m scripts.reference
 
 requirements: .venv/dev ## pin all dependencies anew, with hashes, from pyproject.toml
 	$(BIN)/python scripts/requirements.py

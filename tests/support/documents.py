@@ -100,6 +100,14 @@ def examples(text: str) -> list[Example]:
     return found
 
 
+def examples_of(page: Path) -> list[Example]:
+    """Return the examples of a page; DocumentError names the page."""
+    try:
+        return examples(page.read_text(encoding="utf-8"))
+    except DocumentError as error:
+        raise DocumentError(f"{page.name}, {error}") from None
+
+
 def _items(stream: Sequence[Token]) -> Iterator[Block | Rows | str]:
     """Yield blocks, tables, and the type of anything else that opens at the top of the page."""
     for position, token in enumerate(stream):

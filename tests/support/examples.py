@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
-from tests.support.documents import Block, Example, Rows
+from tests.support.documents import ROOT, Block, Example, Rows
 from tests.support.eventually import eventually
 from tests.support.expectations import complaint_about_output, complaint_about_rows
 
@@ -24,20 +24,21 @@ SECONDS_UNTIL_VISIBLE = 40
 NULL = "ᴺᵁᴸᴸ"
 """How ClickHouse's string formats write NULL."""
 
-PRELUDE = """\
+PRELUDE = f"""\
 set -euo pipefail
+afterword() {{ {sys.executable} -m services.cli "$@"; }}
+set -a
 [ ! -e .exported ] || . ./.exported
 trap 'export -p > .exported' EXIT
 """
-"""What a block exports, the next one sees, as in one shell."""
+"""`afterword` is this checkout's.  What a block sets, the next one sees, as in one shell."""
 
 
 class Printed(NamedTuple):
-    """What a program left: its exit code, standard output and standard error."""
+    """What a program left: its exit code, and all that a terminal would have shown."""
 
     code: int
-    out: str
-    err: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Place:
 async def execute(example: Example, place: Place) -> None:
     """Run an example and compare what it gives; AssertionError says how it differs from the page."""
     match example.block.language:
+        case "sh" if "elsewhere" in example.block.words:
+            """Another test runs it."""
         case "sql":
             await _sql(example, place)
         case "sh" if "eventually" in example.block.words:
@@ -80,11 +83,10 @@ async def execute(example: Example, place: Place) -> None:
 async def _printed(example: Example, place: Place) -> bool:
     printed = await _run(example.block, place)
     expected_code = _expected_code(example.block)
-    assert expected_code == printed.code, f"exit code {printed.code}:\n{printed.out}\n{printed.err}"
+    assert expected_code == printed.code, f"exit code {printed.code}:\n{printed.text}"
     if example.output:
-        shown = place.generalised(printed.out or printed.err)
-        complaint = complaint_about_output(example.output, shown)
-        assert complaint is None, f"{complaint}\n{printed.err}"
+        complaint = complaint_about_output(example.output, place.generalised(printed.text))
+        assert complaint is None, complaint
     return True
 
 
@@ -104,22 +106,22 @@ async def _run(block: Block, place: Place) -> Printed:
         env=_environment(place),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), SECONDS_AN_EXAMPLE)
+        text, _ = await asyncio.wait_for(process.communicate(), SECONDS_AN_EXAMPLE)
     except TimeoutError:
         process.kill()
         await process.wait()
         raise AssertionError(f"it ran for more than {SECONDS_AN_EXAMPLE} s") from None
-    return Printed(process.returncode or 0, out.decode(), err.decode())
+    return Printed(process.returncode or 0, text.decode())
 
 
 def _environment(place: Place) -> dict[str, str]:
-    """Return the environment of a plain user's shell, with this installation's commands on its path."""
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    plain = {"PATH": path, "HOME": str(place.directory), "LANG": "C.UTF-8", "COLUMNS": "100", "TERM": "dumb"}
-    return {**plain, **place.environment}
+    """Return the environment of a plain user's shell, from which this checkout can be imported."""
+    plain = {"HOME": str(place.directory), "LANG": "C.UTF-8", "COLUMNS": "100", "TERM": "dumb"}
+    path = os.environ.get("PATH", os.defpath)
+    return {**plain, "PATH": path, "PYTHONPATH": str(ROOT), **place.environment}
 
 
 async def _sql(example: Example, place: Place) -> None:
@@ -145,4 +147,9 @@ async def _rows_are_there(place: Place, statement: str, example: Example) -> boo
 async def _result(place: Place, client: AsyncClient, statement: str) -> Rows:
     answer = await client.raw_query(place.localised(statement), fmt="JSONCompactStringsEachRowWithNames")
     header, *rows = [json.loads(line) for line in place.generalised(answer.decode()).splitlines()]
-    return Rows(header, [[cell.replace(NULL, "NULL").strip() for cell in row] for row in rows])
+    return Rows(header, [list(map(_as_in_a_table, row)) for row in rows])
+
+
+def _as_in_a_table(cell: str) -> str:
+    """Return a value as the cell of a page has it: without backticks, which make code spans there."""
+    return cell.replace(NULL, "NULL").replace("`", "").strip()

@@ -45,10 +45,10 @@ async def test_a_pipe_fails_with_its_first_command(place: Place) -> None:
         await execute(example("```sh\nfalse | cat\n```"), place)
 
 
-async def test_exported_variables_reach_the_next_block(place: Place) -> None:
+async def test_variables_reach_the_next_block(place: Place) -> None:
     """As in the shell of a reader, who types one block after the other."""
     first, second = examples(
-        "```sh\nexport KEY=secret\n```\n```sh\necho $KEY $NAME\n```\n```text output\nsecret reader\n```"
+        "```sh\nKEY=secret\n```\n```sh\necho $KEY $NAME\n```\n```text output\nsecret reader\n```"
     )
 
     await execute(first, place)

@@ -29,16 +29,20 @@ class OwnKafka(Program):
 
 
 class OwnWarehouse(Program):
-    """A warehouse: `settings` lead to it; a start after any kind of end goes on with its data."""
+    """A warehouse: `settings` lead to it; a start after any kind of end goes on with its data.
 
-    def __init__(self, directory: Path, port: int | None = None) -> None:
+    `variables` are added to its environment.
+    """
+
+    def __init__(self, directory: Path, port: int | None = None, **variables: str) -> None:
         self.directory, self.port = directory, port or free_port()
+        self.environment = {**os.environ, **variables}
         self.settings = ClickHouseSettings(clickhouse_url=f"http://127.0.0.1:{self.port}")
         super().__init__(self._command, self._is_ready, directory / "warehouse.log")
 
     def _command(self) -> Command:
         arguments = (str(self.directory / "data"), "--port", str(self.port))
-        return python_module("services.local.warehouse", *arguments, environment=os.environ)
+        return python_module("services.local.warehouse", *arguments, environment=self.environment)
 
     async def _is_ready(self) -> bool:
         return await asyncio.to_thread(_pings, self.settings.clickhouse_url)

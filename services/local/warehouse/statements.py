@@ -12,10 +12,11 @@ from itertools import pairwise
 from services.local.warehouse.errors import Code, RefusedError
 
 # The lexical rules of ClickHouse: backslashes and doubled quotes escape, `$tag$...$tag$` quotes too, and
-# comments begin with `--`, `//`, `# `, `#!` or `/*` (which does not nest).  What is left open ends nowhere.
+# comments begin with `--`, `//`, `# `, `#!` or `/*`, which nests.  What is left open ends nowhere.
 _TOKEN = re.compile(
     rb"""
-      (?P<skip>    --[^\n]*+ | //[^\n]*+ | \#[\ !][^\n]*+ | /\*.*?(?:\*/|\Z)
+      (?P<comment> /\* )
+    | (?P<skip>    --[^\n]*+ | //[^\n]*+ | \#[\ !][^\n]*+
                  | '(?:[^'\\]++|\\.|'')*+(?:'|\\?\Z) | \xe2\x80\x98.*?(?:\xe2\x80\x99|\Z)
                  | \$(?P<tag>\w*+)\$.*?(?:\$(?P=tag)\$|\Z) )
     | (?P<name>    `(?:[^`\\]++|\\.|``)*+(?:`|\\?\Z) | "(?:[^"\\]++|\\.|"")*+(?:"|\\?\Z)
@@ -25,6 +26,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
+_COMMENT_MARK = re.compile(rb"/\*|\*/")
 _DATA_START = re.compile(rb"[ \t\f]*\r?\n?")
 
 READING = frozenset(
@@ -81,13 +83,26 @@ class Statement:
 
 def tokens(text: bytes) -> Iterator[Token]:
     """Yield the words, quoted names and marks of SQL in order; strings and comments are left out."""
-    for found in _TOKEN.finditer(text):
-        if (word := found["word"]) is not None:
-            yield Token(Kind.WORD, word.decode().upper(), found.start(), found.end())
+    at = 0
+    while found := _TOKEN.search(text, at):
+        start, at = found.span()
+        if found["comment"]:
+            at = _comment_end(text, at)
+        elif (word := found["word"]) is not None:
+            yield Token(Kind.WORD, word.decode().upper(), start, at)
         elif (name := found["name"]) is not None:
-            yield Token(Kind.QUOTED_NAME, name.decode(errors="replace"), found.start(), found.end())
+            yield Token(Kind.QUOTED_NAME, name.decode(errors="replace"), start, at)
         elif (mark := found["mark"]) is not None:
-            yield Token(Kind.MARK, mark.decode(), found.start(), found.end())
+            yield Token(Kind.MARK, mark.decode(), start, at)
+
+
+def _comment_end(text: bytes, at: int) -> int:
+    depth = 1
+    for mark in _COMMENT_MARK.finditer(text, at):
+        depth += 1 if mark[0] == b"/*" else -1
+        if depth == 0:
+            return mark.end()
+    return len(text)
 
 
 def read(query: bytes, body: bytes = b"") -> Statement:
@@ -122,7 +137,10 @@ def _insert(text: bytes) -> Statement:
                 start = data.end() if data else token.end
                 name = text[token.start : token.end].decode()
                 return Statement(text[: before.start], "INSERT", name, (memoryview(text)[start:],))
-            if token.text in ("SELECT", "WITH", "VALUES"):
+            if token.text == "VALUES":
+                break
+            if token.text in ("SELECT", "WITH"):
+                _refuse_input(text)
                 break
         # A table may be called format.
         is_table = before is not None and before.text in ("INTO", "TABLE", ".")
@@ -167,6 +185,12 @@ def _named_format(text: bytes, outer: list[Token]) -> tuple[str | None, bytes]:
 def _refuse_files(before: Token | None, token: Token) -> None:
     if before is not None and (before.text, token.text) in (("FROM", "INFILE"), ("INTO", "OUTFILE")):
         raise RefusedError(Code.UNSUPPORTED_METHOD, "INFILE and OUTFILE are not allowed over HTTP.")
+
+
+def _refuse_input(text: bytes) -> None:
+    """Refuse what the engine takes without a word, and without the data: INSERT ... SELECT ... FROM input(...)."""
+    if _calls(list(tokens(text)), "input"):
+        raise RefusedError(Code.NOT_IMPLEMENTED, "The table function input is not supported here.")
 
 
 def _calls(everything: list[Token], function: str) -> bool:

@@ -1,0 +1,112 @@
+"""How much goes on at once."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from services.local.warehouse import bodies
+from services.local.warehouse.admission import Room, Share, Turns
+from services.local.warehouse.asgi import Receive
+from services.local.warehouse.bodies import ClientLeftError
+from services.local.warehouse.encodings import TooLargeError
+from services.local.warehouse.errors import RefusedError
+
+
+@pytest.fixture
+def share() -> Iterator[Share]:
+    """Room for 10 bytes."""
+    with Room(10).share() as share:
+        yield share
+
+
+def receive_from(*messages: dict[str, Any]) -> Receive:
+    """Return ASGI's `receive` for these messages; then nothing comes any more."""
+    left = iter(messages)
+
+    async def receive() -> dict[str, Any]:
+        for message in left:
+            return message
+        return await asyncio.Event().wait()  # type: ignore[return-value] # it never returns
+
+    return receive
+
+
+def chunk(body: bytes, *, more: bool = True) -> dict[str, Any]:
+    """Return a part of a body."""
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+async def read(receive: Receive, share: Share, *, max_bytes: int = 10) -> bytes:
+    """Read a body with little patience."""
+    return await bodies.read(receive, share, max_bytes=max_bytes, timeout_seconds=0.05)
+
+
+async def test_no_more_queries_run_at_once_than_there_are_turns() -> None:
+    """The next is refused once it has waited long enough, and goes on when one ends in time."""
+    turns = Turns(1, wait_seconds=0.01)
+    async with turns.turn():
+        with pytest.raises(RefusedError, match="Code: 202.*1 are running"):
+            await turns.turn().__aenter__()
+    async with turns.turn():
+        pass
+
+
+async def test_a_turn_is_given_back_after_a_failure() -> None:
+    """Else failures would use them up."""
+    turns = Turns(1, wait_seconds=0.01)
+    with pytest.raises(ZeroDivisionError):
+        async with turns.turn():
+            raise ZeroDivisionError
+    async with turns.turn():
+        pass
+
+
+def test_bodies_share_one_room_and_give_it_back() -> None:
+    """A request past it is refused as memory is on a server, and may be tried again."""
+    room = Room(10)
+    with room.share() as first:
+        first.take(6)
+        with room.share() as second, pytest.raises(RefusedError, match="Code: 241"):
+            second.take(5)
+    with room.share() as third:
+        third.take(10)
+
+
+async def test_a_body_is_joined_from_its_parts(share: Share) -> None:
+    """Its bytes are counted."""
+    body = await read(receive_from(chunk(b"ab"), chunk(b"c"), chunk(b"", more=False)), share)
+
+    assert (b"abc", 3) == (body, share.taken)
+
+
+async def test_a_body_past_its_limit_is_refused_while_it_comes(share: Share) -> None:
+    """Not only when it is there."""
+    with pytest.raises(TooLargeError):
+        await read(receive_from(chunk(b"abc"), chunk(b"d")), share, max_bytes=3)
+
+
+async def test_a_body_that_stops_coming_is_refused(share: Share) -> None:
+    """Its room is needed by others."""
+    with pytest.raises(RefusedError, match="Code: 209"):
+        await read(receive_from(chunk(b"abc")), share)
+
+
+async def test_a_client_that_leaves_in_the_middle_is_no_failure(share: Share) -> None:
+    """Nobody is there to be told."""
+    with pytest.raises(ClientLeftError):
+        await read(receive_from(chunk(b"abc"), {"type": "http.disconnect"}), share)
+
+
+async def test_a_refused_body_is_read_to_its_end_and_no_further_than_the_limit() -> None:
+    """So that the client reads the reason instead of finding its connection reset."""
+    receive = receive_from(chunk(b"abc"), chunk(b"d", more=False), chunk(b"next"))
+    await bodies.discard(receive, max_bytes=100, timeout_seconds=0.05)
+
+    assert chunk(b"next") == await receive()
+
+    receive = receive_from(chunk(b"abc"), chunk(b"d"), chunk(b"e"))
+    await bodies.discard(receive, max_bytes=3, timeout_seconds=0.05)
+
+    assert chunk(b"e") == await receive()

@@ -32,7 +32,7 @@ def status(
     import orjson  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from services.local.report import report, wait_until_ready  # noqa: PLC0415
+    from services.local.inquiry import report, wait_until_ready  # noqa: PLC0415
     from services.local.report_view import draw  # noqa: PLC0415
     from services.local.settings import StatusSettings  # noqa: PLC0415
     from services.runtime.settings import load  # noqa: PLC0415

@@ -1,23 +1,10 @@
-"""The state of the stack for `afterword status`: parts, lag of each stage, rows, dead letters."""
+"""What `afterword status` says.  Pure: values only."""
 
-import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from services.local.flow import Flow
-from services.local.gauge import UNREACHABLE
-from services.local.home import Home
-from services.local.processes import Identity, is_running
-from services.local.settings import StatusSettings
-from services.local.stored import Stored, tables
-from services.local.supervision import FIT, Phase
-from services.local.watch import log
-
-_ASK_SECONDS = 10.0
-_AGAIN_SECONDS = 0.25
-_GONE = "gone"
+from services.local.supervision import FIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,85 +35,13 @@ class Report:
     @property
     def ready(self) -> bool:
         """Tell whether all parts are fit (where a supervisor runs them here) and both servers answer."""
-        return not self.unreachable and _all_fit(self.parts)
+        return not self.unreachable and all_fit(self.parts)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for scripts."""
         return {"ready": self.ready, **asdict(self)}
 
 
-def _all_fit(parts: tuple[PartReport, ...]) -> bool:
+def all_fit(parts: tuple[PartReport, ...]) -> bool:
+    """Tell whether every part is what others need it to be."""
     return all(part.state in {*FIT} for part in parts)
-
-
-async def report(settings: StatusSettings) -> Report:
-    """Return how the stack is now."""
-    flow, stored = await asyncio.gather(_flow(settings), _stored(settings))
-    servers = {
-        f"Kafka at {settings.kafka_bootstrap_servers}": flow,
-        f"ClickHouse at {settings.clickhouse_url}": stored,
-    }
-    home = Home(settings.afterword_home)
-    supervisor, parts = recorded(home.state(), now=time.time())
-    return Report(
-        home=str(home.path),
-        supervisor=supervisor,
-        parts=parts,
-        events=flow.events if flow else None,
-        lag={stage.name: stage.lag for stage in flow.stages} if flow else None,
-        rows=stored.rows if stored else None,
-        dead_letters=stored.dead_letters if stored else None,
-        unreachable=tuple(server for server, answer in servers.items() if answer is None),
-    )
-
-
-async def wait_until_ready(settings: StatusSettings, seconds: float) -> Report:
-    """Return the report once all is ready, or as it is when so many seconds have passed."""
-    home, deadline = Home(settings.afterword_home), time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        # The supervisor's record costs nothing to read; the servers are asked once it says ready.
-        _, parts = recorded(home.state(), now=time.time())
-        if _all_fit(parts) and (now := await report(settings)).ready:
-            return now
-        await asyncio.sleep(_AGAIN_SECONDS)
-    return await report(settings)
-
-
-def recorded(state: Mapping[str, Any], *, now: float) -> tuple[int | None, tuple[PartReport, ...]]:
-    """Return the supervisor's process id, if it runs, and its parts; `now` in seconds since 1970."""
-    if not state:
-        return None, ()
-    runs = is_running(Identity(state["pid"], state["created"]))
-    parts = tuple(_part(name, part, now=now) for name, part in state["parts"].items())
-    return (state["pid"] if runs else None), parts
-
-
-def _part(name: str, recorded: Mapping[str, Any], *, now: float) -> PartReport:
-    """Return a part, as gone when its process is not there any more and nobody has noticed."""
-    pid, created = recorded["pid"], recorded["created"]
-    runs = pid is not None and is_running(Identity(pid, created))
-    gone = not runs and (pid is not None or recorded["state"] == Phase.READY)
-    return PartReport(
-        name=name,
-        state=_GONE if gone else recorded["state"],
-        pid=pid if runs else None,
-        uptime_seconds=round(now - created, 1) if runs else None,
-        restarts=recorded["restarts"],
-        detail=recorded["detail"],
-    )
-
-
-async def _flow(settings: StatusSettings) -> Flow | None:
-    try:
-        async with asyncio.timeout(_ASK_SECONDS), log(settings) as asked:
-            return await asked.flow()
-    except UNREACHABLE:
-        return None
-
-
-async def _stored(settings: StatusSettings) -> Stored | None:
-    try:
-        async with asyncio.timeout(_ASK_SECONDS), tables(settings) as counted:
-            return await counted.count()
-    except UNREACHABLE:
-        return None

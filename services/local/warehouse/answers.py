@@ -13,6 +13,7 @@ from typing import Any
 from services.local.warehouse import formats
 from services.local.warehouse.connections import Connections, Link
 from services.local.warehouse.errors import Code, RefusedError
+from services.local.warehouse.inserts import insert
 from services.local.warehouse.request import Request
 from services.local.warehouse.sessions import Sessions
 
@@ -124,15 +125,7 @@ def _run(link: Link, request: Request) -> Answer:
 
 
 def _insert(link: Link, request: Request, data: tuple[memoryview, ...]) -> Summary:
-    stream = link.raw.send_insert(request.statement.sql, request.format)
-    try:
-        for part in data:
-            for at in range(0, len(part), _CHUNK):
-                link.raw.insert_append(stream, bytes(part[at : at + _CHUNK]))
-        done = link.raw.insert_done(stream)
-    except Exception:
-        link.raw.insert_cancel(stream)
-        raise
+    done = insert(link, request.statement.sql, request.format, data)
     rows, size = done.rows_written(), done.bytes_written()
     return Summary(rows, size, rows, size, rows, size, int(done.elapsed() * 1e9))
 

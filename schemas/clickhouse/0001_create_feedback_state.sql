@@ -6,7 +6,8 @@
 -- JSON text where text is asked for.
 CREATE TABLE IF NOT EXISTS feedback_state
 (
-    revision UInt64
+    -- The default stands for a row without a revision, which the constraint refuses; 0 is the first record's.
+    revision UInt64 DEFAULT 18446744073709551615
         COMMENT 'Place in the state topic (generation << 48 | offset). The highest one of a request is its row.',
     is_deleted UInt8 DEFAULT 0
         COMMENT '1 hides the row: the request was erased.',
@@ -114,7 +115,7 @@ CREATE TABLE IF NOT EXISTS feedback_state
             NULL)
         COMMENT '`request.started_at`: RFC 3339 (UTC where no zone is given), or Unix time in seconds or, from 1e11 on, milliseconds.',
 
-    CONSTRAINT identified CHECK tenant != '' AND request_id != '' AND revision > 0,
+    CONSTRAINT identified CHECK tenant != '' AND request_id != '' AND revision < 18446744073709551615,
 
     -- The newest requests of a tenant without FINAL: take ids from here, then their rows with FINAL.
     PROJECTION newest

@@ -82,7 +82,7 @@ def next_generation(generation: int) -> int:
 def problems(facts: Facts) -> list[Problem]:
     """Return why the service must not start, in the order in which to mend; empty when it may."""
     found = [*_topics(facts), *_deployment(facts)]
-    return found or [*_partitions(facts), *_positions(facts)]
+    return found or [*_partitions(facts), *misplaced(facts)]
 
 
 def refuse(found: Sequence[Problem]) -> None:
@@ -128,7 +128,8 @@ def _partitions(facts: Facts) -> Iterator[Problem]:
         )
 
 
-def _positions(facts: Facts) -> Iterator[Problem]:
+def misplaced(facts: Facts) -> Iterator[Problem]:
+    """Yield a problem for each position that lies outside its log; `problems` covers this too."""
     for position in facts.positions:
         log = facts.log.get((position.topic, position.partition))
         if log is None or position.offset > log.end:

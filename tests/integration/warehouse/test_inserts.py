@@ -48,18 +48,3 @@ async def test_too_many_parts_is_an_error(server: Face, database: str) -> None:
 
     assert code_of(answer) == 252
     assert await server.value(f"SELECT count() FROM {table}") == "1"
-
-
-async def test_rows_of_an_insert_may_pass_through_a_select(server: Face, table: str) -> None:
-    """INSERT ... SELECT ... FROM input() reads what follows, too."""
-    answer = await server.ask(
-        f"INSERT INTO {table} SELECT id, upper(text) FROM input('id UInt64, text String') FORMAT CSV",
-        b'1,"a"\n2,"b"\n',
-        async_insert=0,
-    )
-
-    assert answer.status_code == 200, answer.text
-    assert (
-        await server.value(f"SELECT groupArray(text) FROM (SELECT text FROM {table} ORDER BY id)")
-        == "['A','B']"
-    )

@@ -1,0 +1,79 @@
+"""Asks whether the sink may start: gathers what Kafka and ClickHouse say, and refuses what does not fit."""
+
+from collections.abc import Mapping, Sequence
+
+from aiokafka.errors import KafkaError
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from schemas.topics import Topology
+from services.runtime.clickhouse import connect
+from services.runtime.continuity import Facts, Position, Recorded, problems, refuse
+from services.runtime.survey import admin, cluster_id, committed, log_ranges, partition_counts, recorded
+from services.sink.outage import Outage
+from services.sink.routes import Route
+from services.sink.settings import SinkSettings
+from services.sink.writer import Stored, UnavailableError, Writer
+
+CLIENT = "afterword-sink"
+
+
+async def admit(settings: SinkSettings, routes: Sequence[Route], writer: Writer, outage: Outage) -> Facts:
+    """Return the facts once both servers answer; ContinuityError when the sink must not start."""
+    facts = await outage.outlast(
+        lambda: gather(settings, routes, writer),
+        KafkaError,
+        ClickHouseError,
+        UnavailableError,
+        OSError,
+        TimeoutError,
+    )
+    refuse(problems(facts))
+    return facts
+
+
+async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer) -> Facts:
+    """Return what Kafka and ClickHouse say about every topic that the sink reads."""
+    topology = Topology(settings.kafka_topic_generation)
+    record = await _record(settings)
+    async with admin(settings, CLIENT) as client:
+        cluster = await cluster_id(client)
+        counts = await partition_counts(client, [topic.name for topic in topology.topics])
+    return Facts(
+        service="sink",
+        generation=topology.generation,
+        cluster_id=cluster,
+        recorded=record,
+        paired=(topology.events.name, topology.state.name),
+        log=await log_ranges(settings, CLIENT, counts),
+        positions=await _positions(settings, routes, counts, writer) if record else [],
+    )
+
+
+async def _record(settings: SinkSettings) -> Recorded | None:
+    # The default database: before `afterword migrate` there is no other.
+    client = await connect(settings, database="default")
+    try:
+        records = await recorded(client, settings.clickhouse_database)
+    finally:
+        await client.close()
+    return next((one for one in records if one.generation == settings.kafka_topic_generation), None)
+
+
+async def _positions(
+    settings: SinkSettings, routes: Sequence[Route], counts: Mapping[str, int], writer: Writer
+) -> list[Position]:
+    found: list[Position] = []
+    for route in routes:
+        topics = [topic.name for topic in route.topics if topic.name in counts]
+        for topic in topics:
+            found += await committed(settings, CLIENT, route.group, topic, counts[topic])
+        found += stored_positions(await writer.positions(topics))
+    return found
+
+
+def stored_positions(stored: Mapping[tuple[str, int], Stored]) -> list[Position]:
+    """Return ClickHouse's positions as what continuity compares with the log."""
+    return [
+        Position("stored in ClickHouse", topic, partition, one.position)
+        for (topic, partition), one in stored.items()
+    ]

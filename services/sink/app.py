@@ -1,0 +1,116 @@
+"""The sink's life: say that it is there, ask whether it may start, run every route, stop them all.
+
+Only positions that do not fit the log end the process, since starting again cannot mend those.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import structlog
+
+from schemas.topics import Topology
+from services.runtime.health import Health, probe_app, serve
+from services.sink.admission import admit
+from services.sink.deadletters import KafkaDeadLetters
+from services.sink.lane import Lane
+from services.sink.outage import Outage
+from services.sink.routes import Route, routes
+from services.sink.settings import SinkSettings
+from services.sink.store import Store
+from services.sink.watch import Watch, Watched
+from services.sink.writer import ClickHouseWriter
+
+log = structlog.get_logger()
+
+STOP_SECONDS = 8.0
+"""Within which a stop ends, whatever hangs: supervisors kill after 10."""
+
+
+async def run(settings: SinkSettings, stop: asyncio.Event) -> None:
+    """Run until `stop` is set; ContinuityError when the sink must not go on, OSError when a port is taken."""
+    async with AsyncExitStack() as stack:
+        ways = routes(Topology(settings.kafka_topic_generation))
+        lanes = [_lane(route, settings, stack) for route in ways]
+        watched = [Watched(lane.route, lane.assigned, lane.waits_for_clickhouse) for lane in lanes]
+        watch = Watch(settings, settings.sink_watch_seconds, settings.sink_stall_seconds, watched)
+        start = _outage("Kafka or ClickHouse", "all")
+        health = _health(lanes, watched, watch, start)
+        address = (settings.sink_metrics_host, settings.sink_metrics_port)
+        port = await stack.enter_async_context(serve(probe_app(health), *address))
+        log.info("sink started", health=f"http://{settings.sink_metrics_host}:{port}/readyz")
+        await _until(stop, _work(settings, ways, lanes, watch, start, stop))
+        log.info("sink stopped")
+
+
+async def _work(
+    settings: SinkSettings,
+    ways: Sequence[Route],
+    lanes: Sequence[Lane],
+    watch: Watch,
+    start: Outage,
+    stop: asyncio.Event,
+) -> None:
+    writer = ClickHouseWriter(settings, settings.sink_insert_timeout_seconds)
+    try:
+        facts = await admit(settings, ways, writer, start)
+    finally:
+        await writer.close()
+    tasks = [asyncio.create_task(lane.run(facts, stop)) for lane in lanes]
+    watching = asyncio.create_task(watch.run())
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in (*tasks, watching):
+            task.cancel()
+        await asyncio.wait({*tasks, watching})
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Run until the work ends, which it does by itself a while after `stop`; what hangs is cut off."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working}, timeout=STOP_SECONDS)
+    finally:
+        stopping.cancel()
+        working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+
+
+def _lane(route: Route, settings: SinkSettings, stack: AsyncExitStack) -> Lane:
+    writer = ClickHouseWriter(settings, settings.sink_insert_timeout_seconds)
+    stack.push_async_callback(writer.close)
+    outages = _outage("ClickHouse", route.name), _outage("Kafka", route.name)
+    return Lane(
+        route, settings, Store(route, writer, KafkaDeadLetters(settings), outages, _utc_now), _wall_ms
+    )
+
+
+def _outage(server: str, route: str) -> Outage:
+    return Outage(server, route, asyncio.get_running_loop().time, asyncio.sleep)
+
+
+def _health(lanes: Sequence[Lane], watched: Sequence[Watched], watch: Watch, start: Outage) -> Health:
+    return Health(
+        liveness={f"route {one.route.name}": partial(watch.stalled, one) for one in watched},
+        readiness={
+            **{f"route {lane.route.name}": lane.complaint for lane in lanes},
+            "start": start.complaint,
+            "kafka": watch.complaint,
+        },
+    )
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 (the rim of the process reads the clock)
+
+
+def _wall_ms() -> int:
+    return int(time.time() * 1000)

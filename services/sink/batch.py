@@ -1,0 +1,93 @@
+"""What has been read and is not stored yet: rows, and how far each partition is read.  Pure.
+
+Positions come from the consumer, not from the records: transactions leave markers in the log that are
+read but never seen, and a position that stops before one would never reach the log's end.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from services.sink.routes import Route
+from services.sink.rows import MalformedRowError, Record
+
+Partition = tuple[str, int]
+"""Topic and number."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a batch is written: whichever comes first."""
+
+    rows: int
+    size: int
+    """Bytes."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A record that cannot be stored, and why."""
+
+    record: Record
+    detail: str
+
+
+@dataclass
+class Batch:
+    """Rows and positions of one route, in the order in which they were read."""
+
+    route: Route
+    limits: Limits
+    lines: list[bytes] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    """The record of each line."""
+    refused: list[Refused] = field(default_factory=list)
+    skipped: int = 0
+    size: int = 0
+    opened_at: float | None = None
+    """When the first record or new position came."""
+    positions: dict[Partition, int] = field(default_factory=dict)
+    newest_ms: dict[Partition, int] = field(default_factory=dict)
+    oldest_ms: int | None = None
+
+    def add(
+        self, records: Mapping[Partition, Iterable[Record]], positions: Mapping[Partition, int], now: float
+    ) -> None:
+        """Take records that were read, and how far that brought their partitions."""
+        for partition, several in records.items():
+            for record in several:
+                self._take(record)
+            self._date(partition, several)
+        self.positions.update(positions)
+        if self.opened_at is None and (records or positions):
+            self.opened_at = now
+
+    def _take(self, record: Record) -> None:
+        try:
+            line = self.route.render(record, self.route.generation)
+        except MalformedRowError as error:
+            self.refused.append(Refused(record, str(error)))
+            return
+        if line is None:
+            self.skipped += 1
+            return
+        self.lines.append(line)
+        self.records.append(record)
+        self.size += len(line)
+
+    def _date(self, partition: Partition, records: Iterable[Record]) -> None:
+        times = [record.timestamp for record in records]
+        if times:
+            self.newest_ms[partition] = max(self.newest_ms.get(partition, 0), *times)
+            self.oldest_ms = min(times) if self.oldest_ms is None else min(self.oldest_ms, *times)
+
+    @property
+    def room(self) -> int:
+        """How many more rows to read; 0 when the batch is full."""
+        return 0 if self.size >= self.limits.size else max(0, self.limits.rows - len(self.lines))
+
+    def due_in(self, now: float) -> float | None:
+        """Return in how many seconds to write the batch; None when there is nothing to write."""
+        if self.opened_at is None:
+            return None
+        return 0.0 if self.room == 0 else max(0.0, self.opened_at + self.limits.seconds - now)

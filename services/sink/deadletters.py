@@ -1,0 +1,64 @@
+"""Sends rows that cannot be stored to their dead-letter topic: pure wording, and a producer."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer
+
+from schemas.deadletters import DeadLetter, Reason, Stage, headers_of
+from schemas.identity import version_of
+from schemas.topics import Topic
+from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options
+from services.runtime.settings import KafkaSettings
+from services.sink.batch import Refused
+
+
+class DeadLetters(Protocol):
+    """Where refused rows go."""
+
+    async def send(self, topic: Topic, refused: Sequence[Refused], now: datetime) -> None:
+        """Return once Kafka has them all; KafkaError when it may not."""
+
+
+def explained(refused: Refused, generation: int, now: datetime) -> DeadLetter:
+    """Return what the headers of a dead letter say; its version is the row's place in its topic."""
+    record = refused.record
+    return DeadLetter(
+        stage=Stage.SINK,
+        reason=Reason.REFUSED_BY_CLICKHOUSE,
+        detail=refused.detail,
+        original_topic=record.topic,
+        original_partition=record.partition,
+        original_offset=record.offset,
+        original_version=version_of(generation, record.offset),
+        failed_at=now.isoformat(),
+    )
+
+
+class KafkaDeadLetters:
+    """The real one.  Refusals are rare, so it makes a producer for each batch that has some.
+
+    A producer that failed once is of no use: after one refused record every later one is out of order.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+
+    async def send(self, topic: Topic, refused: Sequence[Refused], now: datetime) -> None:
+        """Return once Kafka has them all; KafkaError when it may not."""
+        producer = AIOKafkaProducer(
+            **client_options(self._settings, "afterword-sink"),
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=topic.max_message_bytes + RECORD_OVERHEAD_BYTES,
+        )
+        await producer.start()
+        try:
+            for one in refused:
+                letter = explained(one, topic.generation, now)
+                await producer.send_and_wait(
+                    topic.name, value=one.record.value, key=one.record.key, headers=headers_of(letter)
+                )
+        finally:
+            await producer.stop()

@@ -1,0 +1,34 @@
+"""Everything that the sink counts and measures."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.runtime.metrics import COUNTS, SECONDS
+
+ROWS = Counter("sink_rows_stored_total", "Rows that ClickHouse has, repeats included.", ["route"])
+BATCHES = Counter("sink_batches_stored_total", "Batches that ClickHouse has.", ["route"])
+BATCH_ROWS = Histogram("sink_batch_rows", "Rows in a batch.", ["route"], buckets=COUNTS)
+STORE_SECONDS = Histogram(
+    "sink_store_seconds",
+    "Time from the first try to store a batch until its positions are stored, outages included.",
+    ["route"],
+    buckets=SECONDS,
+)
+FRESHNESS_SECONDS = Histogram(
+    "sink_freshness_seconds",
+    "Age of the oldest record of a batch when it is stored: from the append of the (newest) event on.",
+    ["route"],
+    buckets=(*SECONDS, 300.0, 3600.0),
+)
+LAG = Gauge(
+    "sink_lag_offsets", "Offsets between what is stored and the log's end.", ["route", "topic", "partition"]
+)
+SKIPPED = Counter(
+    "sink_records_skipped_total", "Events that do not decode, which the merger gives up.", ["route"]
+)
+HALVINGS = Counter(
+    "sink_halvings_total", "Batches cut in two because ClickHouse refused a row; should stay 0.", ["route"]
+)
+DEAD_LETTERS = Counter(
+    "sink_dead_letters_total", "Rows given up because ClickHouse refuses them; should stay 0.", ["route"]
+)
+RESTARTS = Counter("sink_route_restarts_total", "Routes started again after an error.", ["route"])

@@ -1,0 +1,59 @@
+"""Whether a server that is needed does its work: said once when that changes, not with each try."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from services.runtime.backoff import delays
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+Sleep = Callable[[float], Awaitable[None]]
+Clock = Callable[[], float]
+
+
+@dataclass
+class Outage:
+    """What is known of one server from one route's point of view.  `since` is None while it works."""
+
+    server: str
+    route: str
+    clock: Clock
+    sleep: Sleep
+    since: float | None = None
+    reason: str = ""
+
+    async def outlast(self, attempt: Callable[[], Awaitable[T]], *errors: type[Exception]) -> T:
+        """Return what the attempt returns, trying again after these errors for as long as it takes."""
+        for delay in delays():
+            try:
+                result = await attempt()
+            except errors as error:
+                self._failed(str(error) or type(error).__name__)
+                await self.sleep(delay)
+            else:
+                self._worked()
+                return result
+        raise AssertionError
+
+    def _failed(self, reason: str) -> None:
+        self.reason = reason
+        if self.since is None:
+            self.since = self.clock()
+            log.warning("server stopped answering", server=self.server, route=self.route, reason=reason)
+
+    def _worked(self) -> None:
+        if self.since is not None:
+            seconds = round(self.clock() - self.since, 1)
+            log.info("server answered again", server=self.server, route=self.route, seconds=seconds)
+        self.since, self.reason = None, ""
+
+    def complaint(self) -> str | None:
+        """Return what is wrong in a few words, or None."""
+        if self.since is None:
+            return None
+        return f"{self.server} has not done its work for {self.clock() - self.since:.0f} s: {self.reason}"

@@ -1,0 +1,272 @@
+"""Reads one route: fetches while the batch before is being stored, and hands positions from owner to owner.
+
+A turn of the loop starts what can be started (placing new partitions, storing a batch that is due, the
+next fetch) and waits for whichever ends first.  At most one thing is asked of ClickHouse at a time.
+
+Records are taken only within a session: from the moment the partitions of an assignment were placed at
+their start positions until they are revoked.  Whatever was fetched outside of one is dropped, and read
+again by whoever owns the partition next.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.runtime.continuity import Facts, LogRange, Position, misplaced, refuse
+from services.sink import metrics
+from services.sink.batch import Batch, Limits, Partition
+from services.sink.positions import start
+from services.sink.routes import Route
+from services.sink.rows import Record
+from services.sink.store import Store
+
+log = structlog.get_logger()
+
+FETCH_RECORDS = 10_000
+"""Records taken in one turn: more would keep heartbeats and health checks waiting."""
+FETCH_SECONDS = 1.0
+PATIENCE_SECONDS = 5.0
+"""A full batch behind a slower insert pauses the partitions, so that polls can go on without records."""
+SETTLE_SECONDS = 5.0
+"""How long a rebalance or a stop waits for the insert in hand; it is repeated when it was given up."""
+COMMIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    session: int | None
+    records: dict[Partition, list[Record]]
+    positions: dict[Partition, int]
+
+
+class Reader(ConsumerRebalanceListener):
+    """One route's loop.  `run` returns after `stop` was set, or raises what it cannot mend."""
+
+    def __init__(
+        self,
+        route: Route,
+        consumer: AIOKafkaConsumer,
+        store: Store,
+        limits: Limits,
+        facts: Facts,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self._route, self._consumer, self._store = route, consumer, store
+        self._limits, self._facts, self._wall_ms = limits, facts, wall_ms
+        self._clock = asyncio.get_running_loop().time
+        self._batch = self._empty()
+        self._read: dict[Partition, int] = {}
+        self._unplaced: set[TopicPartition] = set()
+        self._session: int | None = None
+        self._sessions = 0
+        self._fetch: asyncio.Task[_Fetched] | None = None
+        self._job: asyncio.Task[None] | None = None
+        self._job_since = 0.0
+
+    @property
+    def assigned(self) -> frozenset[Partition]:
+        """The partitions that this process owns now."""
+        return frozenset((one.topic, one.partition) for one in self._consumer.assignment())
+
+    def complaint(self) -> str | None:
+        """Return why the route does not read, or None."""
+        return "its partitions are not placed yet" if self._unplaced or not self._sessions else None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read and store until `stop` is set, then store what was read."""
+        self._consumer.subscribe([topic.name for topic in self._route.topics], listener=self)
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await self._consumer.start()
+            while not stop.is_set():
+                await self._turn(stopping)
+            await self._finish()
+        finally:
+            stopping.cancel()
+            await _cancelled(self._fetch, self._job)
+            await self._consumer.stop()
+
+    async def _turn(self, stopping: asyncio.Task[Any]) -> None:
+        self._reap()
+        self._begin()
+        self._ask()
+        waiting = {task for task in (stopping, self._fetch, self._job) if task is not None}
+        await asyncio.wait(waiting, timeout=self._pause(), return_when=asyncio.FIRST_COMPLETED)
+        self._take()
+
+    def _pause(self) -> float:
+        due = None if self._job else self._batch.due_in(self._clock())
+        return FETCH_SECONDS if due is None else min(due, FETCH_SECONDS)
+
+    def _reap(self) -> None:
+        """End a job that is done, and raise what it raised."""
+        if self._job is not None and self._job.done():
+            job, self._job = self._job, None
+            if not job.cancelled():
+                job.result()
+            if self._session is not None:
+                self._consumer.resume(*self._consumer.paused())
+
+    def _begin(self) -> None:
+        if self._job is not None:
+            return
+        if self._unplaced:
+            self._start_job(self._place())
+        elif self._batch.due_in(self._clock()) == 0:
+            batch, self._batch = self._batch, self._empty()
+            self._start_job(self._flush(batch))
+
+    def _start_job(self, work: Coroutine[Any, Any, None]) -> None:
+        self._job, self._job_since = asyncio.create_task(work), self._clock()
+
+    def _ask(self) -> None:
+        if self._fetch is not None:
+            return
+        room = self._batch.room
+        if room == 0:
+            if self._clock() - self._job_since < PATIENCE_SECONDS:
+                return
+            self._consumer.pause(*self._consumer.assignment())
+        self._fetch = asyncio.create_task(self._fetched(max(1, min(room, FETCH_RECORDS))))
+
+    async def _fetched(self, most: int) -> _Fetched:
+        records = await self._consumer.getmany(timeout_ms=int(FETCH_SECONDS * 1000), max_records=most)
+        # Nothing may wait between here and the end: records, positions and session belong together.
+        session = self._session
+        positions = {}
+        if session is not None:
+            for one in self._consumer.assignment():
+                positions[one.topic, one.partition] = await self._consumer.position(one)
+        return _Fetched(session, records, positions)
+
+    def _take(self) -> None:
+        if self._fetch is None or not self._fetch.done():
+            return
+        fetch, self._fetch = self._fetch, None
+        fetched = fetch.result()
+        if fetched.session is None or fetched.session != self._session:
+            return
+        moved = {one: at for one, at in fetched.positions.items() if at != self._read.get(one)}
+        self._read |= moved
+        self._batch.add(fetched.records, moved, self._clock())
+
+    async def _place(self) -> None:
+        """Move the partitions of a new assignment to where their stored part ends."""
+        partitions = sorted(self._unplaced)
+        stored = await self._store.positions()
+        committed = {one: await self._consumer.committed(one) for one in partitions}
+        starts = await self._consumer.beginning_offsets(partitions)
+        ends = await self._consumer.end_offsets(partitions)
+        logs = {one: LogRange(starts[one], ends[one]) for one in partitions}
+        self._refuse(logs, stored, committed)
+        places = {one: start(stored.get(one), committed[one], logs[one]) for one in partitions}
+        for one, offset in places.items():
+            self._consumer.seek(one, offset)
+        self._read = {(one.topic, one.partition): offset for one, offset in places.items()}
+        # A start that nobody has noted is noted now, so that lag and watermark know the partition.
+        unknown = {one: offset for one, offset in self._read.items() if one not in stored}
+        self._batch = self._empty()
+        self._batch.add({}, unknown, self._clock())
+        self._unplaced = set()
+        self._sessions += 1
+        self._session = self._sessions
+        log.info("partitions placed", route=self._route.name, partitions=len(partitions))
+
+    def _refuse(
+        self,
+        logs: dict[TopicPartition, LogRange],
+        stored: dict[Partition, int],
+        committed: dict[TopicPartition, int | None],
+    ) -> None:
+        """Raise ContinuityError when something remembered does not fit the log."""
+        holders: dict[str, Mapping[Any, int | None]] = {
+            "stored in ClickHouse": stored,
+            f"committed by {self._route.group}": committed,
+        }
+        positions = [
+            Position(holder, one.topic, one.partition, offset)
+            for one in logs
+            for holder, offsets in holders.items()
+            if (offset := offsets.get(one)) is not None
+        ]
+        facts = replace(self._facts, log={(*one,): log for one, log in logs.items()}, positions=positions)
+        refuse([*misplaced(facts)])
+
+    async def _flush(self, batch: Batch) -> None:
+        began = self._clock()
+        await self._store.store(batch)
+        self._count(batch, self._clock() - began)
+        await self._commit(batch)
+
+    def _count(self, batch: Batch, seconds: float) -> None:
+        name = self._route.name
+        metrics.SKIPPED.labels(name).inc(batch.skipped)
+        metrics.STORE_SECONDS.labels(name).observe(seconds)
+        if batch.lines:
+            metrics.ROWS.labels(name).inc(len(batch.lines))
+            metrics.BATCHES.labels(name).inc()
+            metrics.BATCH_ROWS.labels(name).observe(len(batch.lines))
+        if batch.oldest_ms is not None:
+            age = max(0, self._wall_ms() - batch.oldest_ms) / 1000
+            metrics.FRESHNESS_SECONDS.labels(name).observe(age)
+            log.debug("batch stored", route=name, rows=len(batch.lines), seconds=round(seconds, 3), age=age)
+
+    async def _commit(self, batch: Batch) -> None:
+        """Tell the group; ClickHouse already knows, so a commit that fails costs reading a batch again."""
+        offsets = {TopicPartition(*one): position for one, position in batch.positions.items()}
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._consumer.commit(offsets)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("offsets not committed", route=self._route.name, reason=repr(error))
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
+        """Let the insert in hand end if it can, and forget what was read: the next owner reads it again."""
+        self._close_session()
+        await self._settle()
+        self._close_session()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Hold the new partitions until they are placed."""
+        self._close_session()
+        self._unplaced = set(assigned)
+        for one in self._unplaced:
+            # Any valid position keeps aiokafka from choosing one itself before `_place` does.
+            self._consumer.seek(one, 0)
+            self._consumer.pause(one)
+
+    def _close_session(self) -> None:
+        self._session, self._unplaced, self._batch = None, set(), self._empty()
+
+    async def _settle(self) -> None:
+        if self._job is not None:
+            done, _ = await asyncio.wait({self._job}, timeout=SETTLE_SECONDS)
+            if not done:
+                await _cancelled(self._job)
+
+    async def _finish(self) -> None:
+        """Store what was read, unless that takes too long: then it is read again after the next start."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                if self._job is not None:
+                    await asyncio.wait({self._job})
+                    self._reap()
+                if self._batch.opened_at is not None:
+                    await self._flush(self._batch)
+
+    def _empty(self) -> Batch:
+        return Batch(self._route, self._limits)
+
+
+async def _cancelled(*tasks: asyncio.Task[Any] | None) -> None:
+    running = [task for task in tasks if task is not None and not task.done()]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)

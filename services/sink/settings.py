@@ -1,0 +1,53 @@
+"""What the sink reads from the environment."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from schemas.limits import MIB
+from services.runtime.settings import ClickHouseSettings, KafkaSettings, LogSettings, Port
+
+
+class SinkSettings(KafkaSettings, ClickHouseSettings, LogSettings):
+    """Where the sink reads and writes, and how much at once."""
+
+    prefix: ClassVar[str] = "SINK_"
+
+    sink_batch_rows: int = Field(
+        default=50_000,
+        ge=1,
+        le=500_000,
+        description="Rows in one insert at most. Larger inserts are faster up to some 100,000; up to 500,000"
+        " ClickHouse takes an insert as a whole or not at all.",
+    )
+    sink_batch_bytes: int = Field(
+        default=64 * MIB,
+        ge=MIB,
+        le=192 * MIB,
+        description="Bytes after which a batch is full; two batches of each route may be in memory.",
+    )
+    sink_flush_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="Seconds after which a batch is written though it is not full: how fresh the tables are"
+        " when there is little to do.",
+    )
+    sink_insert_timeout_seconds: float = Field(
+        default=60.0, ge=1, le=600, description="Seconds that ClickHouse may take for one insert."
+    )
+    sink_stall_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        description="Seconds without progress, with something to read and ClickHouse up, after which /livez"
+        " fails.",
+    )
+    sink_watch_seconds: float = Field(
+        default=5.0, gt=0, le=60, description="Seconds between two looks at the lag of each route."
+    )
+    sink_metrics_host: str = Field(
+        default="127.0.0.1", description="Address that serves /livez, /readyz and /metrics."
+    )
+    sink_metrics_port: Port = Field(
+        default=8083, description="Port that serves /livez, /readyz and /metrics; 0 is any free one."
+    )

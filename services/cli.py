@@ -40,6 +40,9 @@ COMMANDS = (
     Row("sink", f"{COMMAND}.service:sink", "Run the sink: the log to ClickHouse.", SERVICES, "sink"),
 )
 
+_COMPLETION = ("install_completion", "show_completion")
+"""Options of `afterword` itself, which Typer adds to every application."""
+
 _rows = {row.name: row for row in COMMANDS}
 
 
@@ -64,6 +67,7 @@ def _load(row: Row) -> TyperCommand | TyperGroup:
         target.command()(function)
     command = cast("TyperCommand | TyperGroup", get_command(target))
     command.name = row.name
+    command.params = [parameter for parameter in command.params if parameter.name not in _COMPLETION]
     return command
 
 

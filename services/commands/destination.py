@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import typer
 
 LOCAL_INGEST = "http://127.0.0.1:8080"
+IS_IT_RUNNING = "Is Afterword running there?  `afterword up` runs it here; --url names another place."
 
 
 def _checked(url: str) -> str:

@@ -12,6 +12,7 @@ import orjson
 LONGEST_PAUSE_SECONDS = 60.0
 
 _AGAIN_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_REJECTED_STATUS = frozenset({400, 404, 413, 422})
 _AGAIN_CODES = frozenset(
     {"overloaded", "log_unavailable", "rate_limited", "request_timeout", "internal_error"}
 )
@@ -63,6 +64,16 @@ def meaning_of(status: int, retry_after: str | None, body: bytes, count: int) ->
     if status in (400, 413, 415, 422):
         return Refused(f"the server refuses a whole batch ({status} {_problem(body)})")
     return Refused(f"{status}: {_OTHER_SERVER}")
+
+
+def meaning_of_one(status: int, retry_after: str | None, body: bytes) -> Settled | Again | Refused:
+    """Return what the answer to a request with one event means, in whatever dialect it was."""
+    if 200 <= status < 300:
+        return Settled(())
+    if status in _REJECTED_STATUS and (problem := _problem(body)):
+        code, _, detail = problem.partition(": ")
+        return Settled((Rejection(0, code, detail),))
+    return meaning_of(status, retry_after, body, 1)
 
 
 def _items(body: bytes, count: int, pause: float) -> Settled | Again | Refused:

@@ -1,6 +1,7 @@
 """`afterword send`: the command itself."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from services.commands.destination import LOCAL_INGEST, Key, Url
+from services.commands.destination import IS_IT_RUNNING, LOCAL_INGEST, Key, Url
 from services.commands.examples import epilog
 from services.commands.exits import DONE, FOUND, UnreachableError
 from services.commands.send.lanes import Lanes, Patience
@@ -36,10 +37,11 @@ EXAMPLES = (
     ),
 )
 
+STANDARD_INPUT = Path("-")
+
 app = typer.Typer(add_completion=False)
 _errors = Console(stderr=True)
 _GO_ON = "The same call goes on where this one stopped."
-_IS_IT_RUNNING = "Is Afterword running there?  `afterword up` runs it here; --url names another place."
 
 
 class Options(NamedTuple):
@@ -75,16 +77,24 @@ class Result(NamedTuple):
         return f"{counts}; {self.events:,} events in {self.seconds:.1f} s ({rate:,.0f}/s){went_on}"
 
 
+def _checked(files: list[Path]) -> list[Path]:
+    for file in files:
+        if file == STANDARD_INPUT:
+            continue
+        if not file.exists():
+            raise typer.BadParameter(f"file {str(file)!r} does not exist")
+        if file.is_dir() or not os.access(file, os.R_OK):
+            raise typer.BadParameter(f"{str(file)!r} is no file that can be read")
+    return files
+
+
 @app.command(epilog=epilog(EXAMPLES))
 def send(
     files: Annotated[
         list[Path],
         typer.Argument(
             metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            allow_dash=True,
+            callback=_checked,
             help="Files to send, one after the other; - is standard input.",
         ),
     ],
@@ -127,16 +137,16 @@ def send(
         options = Options(url, key, restart, patience, state_dir or state_directory(), kept)
         rejected = 0
         for file in files:
-            result = _send(None if str(file) == "-" else file, options)
+            result = _send(None if file == STANDARD_INPUT else file, options)
             rejected += result.rejected
             typer.echo(orjson.dumps(result._asdict()).decode() if as_json else result.sentence())
     raise typer.Exit(FOUND if rejected else DONE)
 
 
 def _send(path: Path | None, options: Options) -> Result:
-    """Send one file, from where an earlier call stopped."""
-    if path is None:
-        return _run(None, None, None, options)
+    """Send one file, from where an earlier call stopped; a pipe cannot be read twice."""
+    if path is None or not path.is_file():
+        return _run(path, None, None, options)
     store = Store(options.state_directory, path, options.url, options.key)
     with store.locked():
         before = None if options.restart else store.load()
@@ -203,7 +213,7 @@ def _until_sent(
     try:
         asyncio.run(send())
     except UnreachableError as error:
-        raise UnreachableError(f"{error}\n{_GO_ON if patience.reached else _IS_IT_RUNNING}") from error
+        raise UnreachableError(f"{error}\n{_GO_ON if patience.reached else IS_IT_RUNNING}") from error
     except KeyboardInterrupt:
         _errors.print(f"\n{report.name}: stopped.  {_GO_ON}", markup=False, highlight=False)
         raise

@@ -16,7 +16,7 @@ from zlib import crc32
 
 import orjson
 
-from services.commands.send.split import BrokenFileError, Entry, Lines, Place, Values
+from services.commands.send.split import Entry, Lines, Place, Values
 
 LANES = 4
 
@@ -71,7 +71,7 @@ def chunks(
 ) -> Iterator[Chunk]:
     """Yield the file's chunks; the last one ends where the file ends.
 
-    What stands before damage comes before its BrokenFileError.  `eager` ends a chunk with each block as
+    What stands before damage comes before its error.  `eager` ends a chunk with each block as
     well: from a pipe, what has arrived is sent, though more may take hours.
     """
     start, entries, size = split.place, list[Entry](), 0
@@ -84,7 +84,7 @@ def chunks(
             if entries and (full or (eager and not entry)):
                 yield Chunk(start, entries[-1].end, tuple(entries))
                 start, entries, size = entries[-1].end, [], 0
-    except BrokenFileError:
+    except Exception:
         if entries:
             yield Chunk(start, entries[-1].end, tuple(entries))
         raise

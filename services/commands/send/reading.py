@@ -25,12 +25,13 @@ class ChangedFileError(UsageError):
 
 
 class Source(AbstractContextManager["Source"]):
-    """The bytes of a file, decompressed.  `path` None is standard input."""
+    """The bytes of a file, decompressed.  `path` None is standard input; `size` is None for any pipe."""
 
     def __init__(self, path: Path | None) -> None:
         self.name = str(path) if path else "standard input"
-        self.size = path.stat().st_size if path else None
-        self._raw = path.open("rb") if path else cast("BufferedReader", sys.stdin.buffer)
+        self.size = path.stat().st_size if path and path.is_file() else None
+        # A buffer of its own: a thread that still reads would hold the lock of `sys.stdin` at the end.
+        self._raw = path.open("rb") if path else open(0, "rb", closefd=False)  # noqa: SIM115
         self._stream, self._damage = _decompressed(self._raw)
         self._held = b""
 
@@ -73,6 +74,7 @@ class Source(AbstractContextManager["Source"]):
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Not a pipe: closing waits for a thread that still reads from it.
         if self.size is not None:
             self._raw.close()
 

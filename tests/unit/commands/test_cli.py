@@ -1,0 +1,148 @@
+"""The command line itself: its table, its help, its exit codes."""
+
+import os
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from services.cli import COMMANDS, Row
+from services.commands.exits import CommandError, UnreachableError, UsageError, exit_code_of
+from services.runtime.settings import SettingsError
+from tests.support.afterword import ROOT, afterword
+
+HEAVY = ("aiokafka", "clickhouse_connect", "httpx", "pydantic", "fastapi", "faust", "chdb", "rich.markdown")
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
+def test_every_command_has_help(row: Row) -> None:
+    """Each row of the table loads, and says more than its line in the list."""
+    ended = afterword(row.name, "--help")
+
+    assert ended.code == 0
+    assert len(ended.out) > len(row.help) + 200
+    assert "--install-completion" not in ended.out
+
+
+def test_help_lists_every_command() -> None:
+    """The list is the table."""
+    ended = afterword("--help")
+
+    assert ended.code == 0
+    for row in COMMANDS:
+        assert row.name in ended.out
+        assert row.help in ended.out
+
+
+def test_listing_the_commands_imports_none_of_them() -> None:
+    """`--help` and completion are quick, and work though a part is missing."""
+    script = (
+        "import sys; from services.cli import app\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+        "print([name for name in sys.modules if name.startswith('services.commands.')])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+
+    assert ended.stdout.splitlines() == ["[]", "['services.commands.exits']"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sned", "x"], "Did you mean 'send'?"),
+        (["send"], "Missing argument 'FILE'"),
+        (["send", "x", "--no-such-option"], "--no-such-option"),
+        (["send", "/no/such/file"], "does not exist"),
+        (["demo", "--url", "localhost:8080"], "no URL"),
+        (["config", "check", "nothing"], "no such part"),
+    ],
+)
+def test_a_wrong_call_ends_with_2_and_says_why(arguments: list[str], said: str) -> None:
+    """Usage errors are told from failures."""
+    ended = afterword(*arguments)
+
+    assert ended.code == 2
+    assert said in ended.err
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """`--version` needs no server."""
+    ended = afterword("--version")
+
+    assert ended.code == 0
+    assert ended.out.startswith("afterword 0.")
+
+
+def test_completion_knows_commands_and_options() -> None:
+    """What Typer's completion scripts ask for is answered without running anything."""
+    assert "send" in _completed("afterword se")
+    assert "--restart" in _completed("afterword send --re")
+
+
+def _completed(line: str) -> str:
+    asking = {
+        "_AFTERWORD_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - 1),
+    }
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv[0] = 'afterword'; from services.cli import main; main()",
+        ],
+        cwd=ROOT,
+        env={**os.environ, **asking},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ended.stdout
+
+
+def test_every_example_is_a_call_that_the_command_takes(tmp_path: Path) -> None:
+    """What help pages show can be typed: commands and options exist."""
+    shown = 0
+    for row in COMMANDS:
+        module = import_module(row.target.partition(":")[0])
+        for call, _ in getattr(module, "EXAMPLES", ()):
+            words = shlex.split(call)
+            arguments = words[words.index("afterword") + 1 :]
+            known = afterword(row.name, *(["check"] if row.name == "config" else []), "--help").out
+            for option in (word for word in arguments if word.startswith("--")):
+                assert option in known, call
+            assert arguments[0] == row.name
+            shown += 1
+
+    assert shown >= 8
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (CommandError("x"), 1),
+        (UsageError("x"), 2),
+        (SettingsError(["x", "y"]), 2),
+        (UnreachableError("x"), 75),
+        (RuntimeError("x"), None),
+    ],
+)
+def test_errors_have_exit_codes(error: Exception, code: int | None) -> None:
+    """What a user can mend ends in a code, everything else in a traceback."""
+    assert exit_code_of(error) == code
+
+
+def test_a_missing_extra_is_named() -> None:
+    """Who installed only a part is told what to install for the rest."""
+    hidden = "import sys; sys.modules['httpx'] = None; from services.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", hidden, "send", "x"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 2
+    assert "pip install 'afterword[client]'" in ended.stderr

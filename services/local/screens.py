@@ -1,5 +1,6 @@
 """Where `afterword up` reports: a live view on a terminal, plain lines elsewhere."""
 
+import time
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -7,12 +8,13 @@ from rich.console import Console
 from rich.live import Live
 
 from services.local.picture import Picture
+from services.local.supervisor import Voice
 from services.local.view import draw
 
 _PLAIN_STEPS = 4
 
 
-class Screen(Protocol):
+class Screen(Voice, Protocol):
     """Takes lines that stay, and pictures of which the newest counts."""
 
     def __enter__(self) -> Self: ...
@@ -20,9 +22,6 @@ class Screen(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
-
-    def say(self, line: str) -> None:
-        """Print a line that stays."""
 
     def show(self, picture: Picture) -> None:
         """Show the newest picture."""
@@ -48,13 +47,17 @@ class PlainScreen:
         """End."""
 
     def say(self, line: str) -> None:
-        """Print a line, whole however long it is."""
-        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+        """Print a line with the time of day."""
+        self._print(f"{time.strftime('%H:%M:%S')}  {line}")
 
-    def ready(self, seconds: float, lines: tuple[str, ...]) -> None:  # noqa: ARG002 (scripts wait for the word)
-        """Print `ready`, a line of its own, and then the rest."""
+    def note(self, line: str) -> None:
+        """Print what goes as expected, too: there is no view that shows it."""
+        self.say(line)
+
+    def ready(self, seconds: float, lines: tuple[str, ...]) -> None:  # noqa: ARG002 (the times say it)
+        """Print `ready`, a line of its own that scripts wait for, and then the rest."""
         for line in ("ready", *lines):
-            self.say(line)
+            self._print(line)
 
     def show(self, picture: Picture) -> None:
         """Print a line for each quarter of a download."""
@@ -65,6 +68,10 @@ class PlainScreen:
         if quarter > self._quarter:
             self._quarter = quarter
             self.say(f"kafka: downloaded {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+    def _print(self, line: str) -> None:
+        # Whole however long it is, such that it can be copied.
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 class LiveScreen(PlainScreen):
@@ -85,10 +92,13 @@ class LiveScreen(PlainScreen):
         """Leave the last view standing."""
         self._live.stop()
 
+    def note(self, line: str) -> None:
+        """Leave it to the view."""
+
     def ready(self, seconds: float, lines: tuple[str, ...]) -> None:
         """Print after how long it was ready, and then the rest."""
-        for line in ("", f"Afterword is ready after {seconds:.1f} s.", "", *lines):
-            self.say(line)
+        for line in ("", f"Afterword is ready after {seconds:.1f} s.", "", *lines, ""):
+            self._print(line)
 
     def show(self, picture: Picture) -> None:
         """Redraw the view."""

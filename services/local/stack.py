@@ -50,7 +50,7 @@ class _Run:
         self._stopping, self._hurry, self._ready = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._download: tuple[int, int] | None = None
         self._runners: tuple[Runner, ...] = crew(settings, home, environ, self._downloaded)
-        self._supervisor = Supervisor(self._runners, home, output.say)
+        self._supervisor = Supervisor(self._runners, home, output)
         self._gauge: Gauge | None = None
         self._began = time.monotonic()
 
@@ -68,6 +68,7 @@ class _Run:
                 await self._supervisor.stop(self._hurry)
                 await _cancelled(drawing)
                 self._screen.show(self._picture())
+        self._screen.say(f"stopped; the data stays in {self._home.path} for the next start")
         return not self._hurry.is_set()
 
     @contextmanager

@@ -40,6 +40,7 @@ class Phase(StrEnum):
     """It ended, and starts again when it is due."""
     DONE = "done"
     FAILED = "failed"
+    STOPPING = "stopping"
     STOPPED = "stopped"
 
 

@@ -7,7 +7,8 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from services.local import plan
 from services.local.child import Child
@@ -15,13 +16,21 @@ from services.local.home import Home
 from services.local.processes import identity_of
 from services.local.runners import Runner
 from services.local.supervision import FIT, Act, Phase, Sight, State, step
-from services.local.words import announce, ending
+from services.local.words import announce, ending, is_routine
 
 _TICK_SECONDS = 0.1
 _PROBE_SECONDS = {Phase.STARTING: 0.2, Phase.READY: 2.0, Phase.AILING: 1.0}
 _LOG_CHECK_TICKS = 100
 
-Say = Callable[[str], None]
+
+class Voice(Protocol):
+    """Takes what the supervisor says: what happened, and what was expected to happen."""
+
+    def say(self, line: str) -> None:
+        """Take a line that everyone should see."""
+
+    def note(self, line: str) -> None:
+        """Take a line that only a log needs."""
 
 
 class PartFailedError(Exception):
@@ -32,10 +41,15 @@ class Supervisor:
     """The parts of one stack and their lives.  Make and run it in the main thread: see `child.Child`."""
 
     def __init__(
-        self, runners: Sequence[Runner], home: Home, say: Say, *, clock: Callable[[], float] = time.monotonic
+        self,
+        runners: Sequence[Runner],
+        home: Home,
+        voice: Voice,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runners = {runner.part.name: runner for runner in runners}
-        self._home, self._say, self._clock = home, say, clock
+        self._home, self._voice, self._clock = home, voice, clock
         self._children: dict[str, Child] = {}
         self._launches: dict[str, asyncio.Task[None]] = {}
         self._probes: dict[str, asyncio.Task[None]] = {}
@@ -74,7 +88,7 @@ class Supervisor:
         after, act = step(runner.part, before, self._look(name), needs_fit=needs_fit, now=self._clock())
         self.states[name] = after
         if line := announce(name, before, after):
-            self._say(line)
+            (self._voice.note if is_routine(before, after) else self._voice.say)(line)
         if after.phase is Phase.FAILED:
             raise PartFailedError(f"{name} {after.detail}; its log is {self._home.log(name)}")
         self._act(runner, act)
@@ -96,7 +110,7 @@ class Supervisor:
         if act is Act.START:
             self._launches[name] = asyncio.create_task(self._launch(runner), name=f"start {name}")
         elif act is Act.KILL and name in self._children:
-            self._say(f"{name}: killed, because its liveness has failed for too long")
+            self._voice.say(f"{name}: killed, because its liveness has failed for too long")
             self._children[name].kill()
 
     async def _launch(self, runner: Runner) -> None:
@@ -141,15 +155,16 @@ class Supervisor:
     async def _stop_part(self, name: str, seconds: float, hurry: asyncio.Event) -> None:
         """Ask a part to stop, and kill it when it has not within so many seconds."""
         child, began = self._children[name], self._clock()
-        self._say(f"{name}: stopping")
+        self._voice.say(f"{name}: stopping")
+        self.states[name] = replace(self.states[name], phase=Phase.STOPPING, since=began, detail="")
         child.terminate()
         while child.exit_code() is None and self._clock() < began + seconds and not hurry.is_set():
             await _pause(hurry, 0.05)
         if child.exit_code() is None:
-            self._say(f"{name}: killed, because it had not stopped after {self._clock() - began:.0f} s")
+            self._voice.say(f"{name}: killed, because it had not stopped after {self._clock() - began:.0f} s")
             child.kill()
             await asyncio.to_thread(child.wait)
-        self.states[name] = State(Phase.STOPPED, since=self._clock())
+        self.states[name] = replace(self.states[name], phase=Phase.STOPPED, since=self._clock())
         self._forget(name)
 
     def _bound_logs(self) -> None:

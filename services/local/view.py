@@ -17,6 +17,7 @@ _MARKS = {
     Phase.RESTING: ("◌", "red"),
     Phase.DONE: ("✓", "green"),
     Phase.FAILED: ("✗", "red"),
+    Phase.STOPPING: ("◑", "yellow"),
     Phase.STOPPED: ("○", "dim"),
 }
 _MEGABYTE = 1_000_000
@@ -43,7 +44,8 @@ def _parts(picture: Picture) -> Table:
 def _row(part: PartRow, download: tuple[int, int] | None) -> tuple[RenderableType, ...]:
     mark, style = _MARKS[part.state.phase]
     runs = part.pid is not None
-    note: RenderableType = Text(part.state.detail, style="red", overflow="ellipsis", no_wrap=True)
+    tone = "dim" if part.state.phase is Phase.STARTING else "red"
+    note: RenderableType = Text(part.state.detail, style=tone, overflow="ellipsis", no_wrap=True)
     if download is not None and part.name == "kafka":
         note = _download(*download)
     return (

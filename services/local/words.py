@@ -13,6 +13,12 @@ def announce(name: str, before: State, after: State) -> str | None:
     return None if before.phase is after.phase else f"{name}: {_turn(before, after)}"
 
 
+def is_routine(before: State, after: State) -> bool:
+    """Tell whether a change is what everyone expects of a start that goes well."""
+    first = after.starts <= 1 and after.phase in {Phase.STARTING, Phase.READY, Phase.DONE}
+    return first and before.phase is not Phase.AILING
+
+
 def _turn(before: State, after: State) -> str:
     took = after.since - after.started
     texts = {

@@ -65,6 +65,12 @@ class Bench:
         once = manner == "task"
         return Runner(Part(name, needs, once), prepare, None if once else partial(self._probe, name))
 
+    def say(self, line: str) -> None:
+        """Note what the supervisor says."""
+        self.said.append(line)
+
+    note = say
+
     async def _probe(self, name: str) -> Sight:
         return Sight(ready=f"{name} ready" in self.lines(), alive=True)
 
@@ -75,7 +81,7 @@ class Bench:
     @asynccontextmanager
     async def running(self, *runners: Runner) -> AsyncIterator[tuple[Supervisor, asyncio.Event]]:
         """Run a supervisor for the block, then stop it in order; `hurry` makes that sudden."""
-        supervisor = Supervisor(runners, self.home, self.said.append)
+        supervisor = Supervisor(runners, self.home, self)
         stopping, hurry = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(supervisor.run(stopping))
         task.add_done_callback(lambda _: setattr(self, "has_ended", True))

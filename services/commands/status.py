@@ -44,5 +44,5 @@ def status(
     if json:
         typer.echo(orjson.dumps(found.as_json()).decode())
     else:
-        Console(highlight=False).print(draw(found))
+        Console(highlight=False).print(draw(found), soft_wrap=True)
     raise typer.Exit(0 if found.ready else UNREACHABLE)

@@ -24,6 +24,7 @@ from services.runtime.settings import ClickHouseSettings, KafkaSettings, load
 from tests.support import containers
 from tests.support.servers import OwnKafka, OwnWarehouse
 from tests.support.topics import create_topics
+from tests.support.whole import WholeStack
 
 PARTITIONS = 4
 
@@ -89,6 +90,21 @@ async def own_warehouse(tmp_path: Path) -> AsyncIterator[OwnWarehouse]:
         stack.push_async_callback(server.kill)
         await server.start()
         yield server
+
+
+@pytest.fixture(scope="session")
+async def whole_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WholeStack]:
+    """`afterword up`, running for the whole run: use request ids of your own, and stop nothing.
+
+    Always the local one, whatever AFTERWORD_TEST_STACK says.
+    """
+    stack = WholeStack(tmp_path_factory.mktemp("whole"))
+    try:
+        await stack.start()
+        yield stack
+        await stack.stop()
+    finally:
+        await stack.kill()
 
 
 @pytest.fixture(scope="session")

@@ -115,6 +115,8 @@ def fault_in(item: Any) -> str:
         return "must be an object"
     if not isinstance(item.get("request_id"), str) or not item["request_id"]:
         return "request_id: must be a string of 1 to 256 characters"
+    if item.get("op", "merge") == "merge" and "data" not in item and "request" not in item:
+        return "needs `data`, `request` or both"
     wrong = [part for part in ("data", "request") if not isinstance(item.get(part, {}), dict)]
     return f"{wrong[0]}: must be an object" if wrong else ""
 

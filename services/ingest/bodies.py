@@ -8,6 +8,7 @@ from services.ingest.budget import Budget
 from services.ingest.encodings import decompress, encoding_of, too_large
 from services.ingest.log import Overloaded
 from services.ingest.metrics import BODY_BYTES
+from services.ingest.patience import Patience
 from services.ingest.rejections import Code, Rejection
 
 Receive = Callable[[], Awaitable[Any]]
@@ -26,7 +27,7 @@ class Bodies:
 
     def __init__(self, max_upload_bytes: int, seconds: float) -> None:
         self._budget = Budget(max_upload_bytes)
-        self._seconds = seconds
+        self._patience = Patience(seconds)
 
     async def read(self, receive: Receive, headers: Headers, limit: int) -> bytes:
         """Return the body, decompressed, at most `limit` bytes either way.
@@ -37,10 +38,9 @@ class Bodies:
         if int(headers.get(b"content-length", b"0")) > limit:
             raise too_large(limit)
         try:
-            async with asyncio.timeout(self._seconds):
-                body = await self._received(receive, limit)
+            body = await self._patience.wait(self._received(receive, limit))
         except TimeoutError:
-            detail = f"the body did not arrive within {self._seconds:g} s"
+            detail = f"the body did not arrive within {self._patience.seconds:g} s"
             raise Rejection(Code.REQUEST_TIMEOUT, detail) from None
         BODY_BYTES.inc(len(body))
         if encoding is None:

@@ -1,6 +1,6 @@
 """Event ids and times.  Pure: nanoseconds and random bits are handed in."""
 
-import time
+from datetime import UTC, datetime
 from hashlib import sha256
 
 _COUNTER_BITS = 26
@@ -31,7 +31,8 @@ class Stamp:
             digits = f"{millisecond:012x}"
             self._millisecond, self._head = millisecond, f"{digits[:8]}-{digits[8:]}-7"
         if second != self._second:
-            self._second, self._date = second, time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+            self._second = second
+            self._date = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
         self._count = count = (self._count + 1) & (1 << _COUNTER_BITS) - 1
         high, low = count >> _LOW_BITS, count & (1 << _LOW_BITS) - 1 | _VARIANT
         return f"{self._head}{high:03x}-{low:04x}-{self._node}", f"{self._date}{microsecond % 1_000_000:06d}Z"

@@ -1,0 +1,90 @@
+"""Ingest for tests: over a log in memory without a socket, or as a real server on a free port."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import uvicorn
+
+from schemas.identity import DEFAULT_TENANT
+from services.commands.keys import create_key
+from services.ingest.app import IngestApp
+from services.ingest.knowledge import Ignorance, Knowledge
+from services.ingest.log import Log
+from services.ingest.service import assemble, key_file
+from services.ingest.settings import IngestSettings
+from services.runtime.keys import Scope
+from tests.support.eventually import eventually
+
+
+def new_key(home: Path, *scopes: Scope, tenant: str = DEFAULT_TENANT, known_requests: bool = False) -> str:
+    """Add a key to a home's key file, and return it."""
+    made = create_key(
+        home / "keys.toml", tenant=tenant, scopes=scopes or (Scope.WRITE,), known_requests=known_requests
+    )
+    return made.key
+
+
+def ingest_over(log: Log, home: Path, knowledge: Knowledge | None = None, **settings: Any) -> IngestApp:
+    """Return the application over a log; open if the home has no key file."""
+    chosen = IngestSettings(afterword_home=home, **settings)
+    return IngestApp(assemble(chosen, log, knowledge or Ignorance(), key_file(chosen.keys_file)))
+
+
+def client_of(app: IngestApp, key: str | None = None, **headers: str) -> httpx.AsyncClient:
+    """Return a client that calls an application without a socket, and sends these headers."""
+    if key:
+        headers["authorization"] = f"Bearer {key}"
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", headers=headers)
+
+
+@asynccontextmanager
+async def serving(app: IngestApp) -> AsyncIterator[str]:
+    """Serve an application as `python -m services.ingest` does, and yield its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = _Server(
+            uvicorn.Config(
+                app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=5
+            )
+        )
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await eventually(lambda: server.started or running.done(), every=0.01)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await running
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to pytest."""
+        yield
+
+
+def code_of(response: httpx.Response) -> str:
+    """Return the code of a problem, after checking that it is a well-formed one."""
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == response.status_code
+    assert set(problem) - {"errors"} == {"type", "title", "status", "code", "detail"}
+    assert (response.status_code in (429, 503)) == ("retry-after" in response.headers)
+    return str(problem["code"])
+
+
+def paths_of(response: httpx.Response) -> list[str]:
+    """Return where a body is at fault, after checking that it is refused for that."""
+    assert response.status_code == 422
+    assert code_of(response) == "invalid_feedback"
+    return [fault["path"] for fault in response.json()["errors"]]
+
+
+def decoded(values: list[bytes]) -> list[dict[str, Any]]:
+    """Return the events that these bytes are."""
+    return [orjson.loads(value) for value in values]

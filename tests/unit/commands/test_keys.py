@@ -1,0 +1,124 @@
+"""`afterword keys`, on real files."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from services.commands.keys import app, create_key, read_keys
+from services.runtime.keys import Guard, KeyFile, Scope, digest
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A key file that does not exist yet, in a directory that does not either."""
+    return tmp_path / "home" / "keys.toml"
+
+
+def run(path: Path, *arguments: str) -> Result:
+    """Run a command on the file."""
+    return CliRunner().invoke(app, [*arguments, "--file", str(path)])
+
+
+def test_create_prints_the_key_once_and_stores_its_digest(path: Path) -> None:
+    """Standard output is the key and nothing else, for scripts."""
+    result = run(path, "create", "--name", 'shop "1" ü', "--tenant", "acme")
+    key = result.stdout.strip()
+
+    assert result.exit_code == 0
+    assert key.startswith("aw_")
+    assert len(key) > 40
+    assert key not in path.read_text()
+    assert digest(key) in path.read_text()
+    [record] = read_keys(path)
+    assert (record.tenant, record.scopes, record.name) == ("acme", (Scope.WRITE,), 'shop "1" ü')
+    assert record.id in result.stderr
+
+
+def test_the_file_is_its_owners_alone(path: Path) -> None:
+    """Also after it was rewritten, and no temporary file is left."""
+    for _ in range(2):
+        run(path, "create")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert {entry.name for entry in path.parent.iterdir()} == {"keys.toml", ".keys.toml.lock"}
+
+
+def test_what_create_made_lets_its_owner_in(path: Path) -> None:
+    """The scopes and the setting are those that were asked for."""
+    made = run(path, "create", "--scope", "read", "--scope", "admin", "--scope", "read", "--known-requests")
+    caller = Guard(KeyFile(path, lambda: 0.0)).caller(x_api_key=made.stdout.strip().encode())
+
+    assert caller.scopes == {Scope.READ, Scope.ADMIN}
+    assert caller.known_requests
+
+
+def test_list_shows_everything_but_the_keys(path: Path) -> None:
+    """Ids, for revoking."""
+    key = run(path, "create", "--name", "website").stdout.strip()
+    shown = run(path, "list").stdout
+
+    assert read_keys(path)[0].id in shown
+    assert "website" in shown
+    assert key not in shown
+    assert digest(key) not in shown
+
+
+def test_revoke_removes_just_these_keys_and_keeps_comments(path: Path) -> None:
+    """What people wrote into the file stays."""
+    for name in ("one", "two", "three"):
+        run(path, "create", "--name", name)
+    path.write_text(path.read_text().replace('name = "two"', 'name = "two"  # ask Ada before revoking'))
+    one, two, three = (record.id for record in read_keys(path))
+    result = run(path, "revoke", one, three)
+
+    assert result.exit_code == 0
+    assert [record.id for record in read_keys(path)] == [two]
+    assert "# ask Ada" in path.read_text()
+
+
+def test_revoking_an_unknown_key_revokes_nothing(path: Path) -> None:
+    """One mistyped id must not go unnoticed among others."""
+    run(path, "create")
+    known = read_keys(path)[0].id
+    result = run(path, "revoke", known, "k-nope")
+
+    assert result.exit_code != 0
+    assert "k-nope" in str(result.exception)
+    assert [record.id for record in read_keys(path)] == [known]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["create", "--tenant", "Acme"], "no tenant"),
+        (["list"], "no key file"),
+        (["revoke", "k-1"], "no key file"),
+    ],
+)
+def test_what_cannot_work_says_why(path: Path, arguments: list[str], complaint: str) -> None:
+    """And makes no file."""
+    result = run(path, *arguments)
+
+    assert result.exit_code != 0
+    assert complaint in str(result.exception)
+    assert not path.exists()
+
+
+def test_a_broken_file_is_not_overwritten(path: Path) -> None:
+    """Somebody's keys are in it."""
+    path.parent.mkdir()
+    path.write_text("[[keys]\n")
+    result = run(path, "create")
+
+    assert result.exit_code != 0
+    assert path.read_text() == "[[keys]\n"
+
+
+def test_keys_made_at_the_same_time_are_all_there(path: Path) -> None:
+    """Editors wait for each other."""
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: create_key(path, tenant="t", scopes=["write"]), range(16)))
+
+    assert {record.sha256 for record in read_keys(path)} == {digest(one.key) for one in made}

@@ -1,0 +1,145 @@
+"""Many events in one request."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.fake_log import FakeLog
+from tests.support.ingest import client_of, code_of, decoded, ingest_over
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (
+            b'[{"request_id":"a","data":{"x":1}},{"data":{}},{"request_id":"b","request":{}}]',
+            "application/json",
+        ),
+        (
+            b'{"request_id":"a","data":{"x":1}}\n{"data":{}}\r\n{"request_id":"b","request":{}}\n',
+            "application/x-ndjson; charset=utf-8",
+        ),
+    ],
+)
+async def test_each_event_of_a_batch_is_judged_alone(
+    client: httpx.AsyncClient, log: FakeLog, body: bytes, kind: str
+) -> None:
+    """One bad item never spoils the rest, in an array or in lines."""
+    answer = await client.post("/v1/events", content=body, headers={"content-type": kind})
+
+    assert answer.status_code == 207
+    result = answer.json()
+    assert (result["accepted"], result["rejected"]) == (2, 1)
+    first, second, third = result["items"]
+    assert (first["index"], first["status"], first["request_id"]) == (0, "accepted", "a")
+    assert second == {
+        "index": 1,
+        "status": "rejected",
+        "error": {
+            "code": "invalid_feedback",
+            "detail": "request_id is missing: the id of the request that the feedback is about",
+            "errors": [
+                {
+                    "path": "request_id",
+                    "detail": "is missing: the id of the request that the feedback is about",
+                }
+            ],
+        },
+    }
+    assert (third["index"], third["status"], third["request_id"]) == (2, "accepted", "b")
+    assert {event["event_id"] for event in decoded(log.events)} == {first["event_id"], third["event_id"]}
+
+
+async def test_lines_are_counted_with_the_blank_ones(client: httpx.AsyncClient) -> None:
+    """An item's index leads to its line in the sender's file."""
+    body = b'\n{"request_id":"a","data":{}}\n  \n7\n'
+    answer = await client.post("/v1/events", content=body, headers={"content-type": "application/x-ndjson"})
+
+    assert [(item["index"], item["status"]) for item in answer.json()["items"]] == [
+        (1, "accepted"),
+        (3, "rejected"),
+    ]
+
+
+@pytest.mark.parametrize(("body", "kind"), [(b"[]", "application/json"), (b"\n", "application/x-ndjson")])
+async def test_an_empty_batch_is_no_mistake(client: httpx.AsyncClient, body: bytes, kind: str) -> None:
+    """Nothing sent, nothing accepted."""
+    answer = await client.post("/v1/events", content=body, headers={"content-type": kind})
+
+    assert answer.status_code == 207
+    assert answer.json() == {"accepted": 0, "rejected": 0, "items": []}
+
+
+async def test_a_batch_has_a_largest_number_of_events(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """Beyond it nothing of the batch is written."""
+    for body, kind in (
+        (b"[" + b"1," * 100_000 + b"1]", "application/json"),
+        (b"1\n" * 100_001, "application/x-ndjson"),
+        (b"[" + b"1," * (5 << 20) + b"1]", "application/json"),
+        (b"\n" * 300_000, "application/x-ndjson"),
+    ):
+        answer = await client.post("/v1/events", content=body, headers={"content-type": kind})
+        assert (answer.status_code, code_of(answer)) == (413, "too_large")
+    assert not log.events
+
+
+async def test_in_a_batch_size_is_judged_event_by_event(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """Only the one that is too large is refused; a single object has the limit of a single body."""
+    events = [{"request_id": "a", "data": {"x": "a" * (600 * 1024)}}, {"request_id": "b", "data": {}}]
+    answer = await client.post("/v1/events", json=events)
+    spaces = await client.post("/v1/events", json=[events[1]], headers={"x": "y"})
+    single = await client.post("/v1/events", content=b'{"request_id":"a","data":{}}' + b" " * (1 << 20))
+    over = await client.post("/v1/events", content=b"[" + b" " * (16 << 20) + b"]")
+
+    assert [item.get("error", {}).get("code") for item in answer.json()["items"]] == ["too_large", None]
+    assert spaces.status_code == 207
+    assert (single.status_code, code_of(single)) == (413, "too_large")
+    assert (over.status_code, code_of(over)) == (413, "too_large")
+
+
+async def test_a_log_that_is_away_is_503_with_retry_after(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """For one event and for a batch of which none was taken."""
+    log.problem = "away"
+    for answer in (
+        await client.post("/feedback/r", json={"data": {}}),
+        await client.post("/v1/feedback/", json={"message_id": "r", "rating": "positive"}),
+        await client.post("/v1/events", json=[{"request_id": "r", "data": {}}, 7]),
+        await client.delete("/feedback/r"),
+    ):
+        assert (answer.status_code, code_of(answer)) == (503, "log_unavailable")
+    ready = await client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (503, {"status": "failing", "failing": {"log": "away"}})
+    assert (await client.get("/livez")).status_code == 200
+
+
+async def test_after_the_first_refusal_the_rest_of_a_batch_is_refused(
+    client: httpx.AsyncClient, log: FakeLog
+) -> None:
+    """So that no later event of a request is written before an earlier one that must be sent again."""
+    log.fail_after = 2
+    events: list[object] = [{"request_id": f"r{number}", "data": {}} for number in range(4)]
+    answer = await client.post("/v1/events", json=[*events, 7])
+
+    assert answer.status_code == 207
+    codes = [item.get("error", {}).get("code") for item in answer.json()["items"]]
+    assert codes == [None, None, "log_unavailable", "log_unavailable", "invalid_feedback"]
+    assert len(log.events) == 2
+
+
+async def test_a_batch_stops_when_earlier_events_were_given_up(tmp_path: Path) -> None:
+    """A log whose epoch changes while a batch is read takes no more of it."""
+
+    class Fickle(FakeLog):
+        def publish(self, key: bytes, value: bytes) -> asyncio.Future[int]:
+            future = super().publish(key, value)
+            self.epoch += len(self.events) == 3
+            return future
+
+    log = Fickle()
+    events = [{"request_id": "r", "data": {"n": number}} for number in range(9)]
+    answer = await client_of(ingest_over(log, tmp_path)).post("/v1/events", json=events)
+
+    assert answer.json()["accepted"] == 3
+    assert [event["data"]["n"] for event in decoded(log.events)] == [0, 1, 2]

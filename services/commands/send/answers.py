@@ -106,6 +106,6 @@ def _problem(body: bytes) -> str:
 
 
 def _seconds(retry_after: str | None) -> float:
-    if retry_after is None or not retry_after.strip().isdigit():
+    if retry_after is None or not (retry_after.isascii() and retry_after.isdigit()):
         return 0.0
     return min(float(retry_after), LONGEST_PAUSE_SECONDS)

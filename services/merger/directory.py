@@ -1,0 +1,82 @@
+"""The directory of one merger: local copies of rows, and small files beside them.
+
+- `<home>/merger/`, or `merger-2` for a second merger on the same host
+- `lock`, held for as long as the process lives
+- `v<generation>/deployment.json`: which Kafka cluster the copies are of
+- `v<generation>/<partition>/`: RocksDB
+- `v<generation>/<partition>.attempt`: what the process was about to merge
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from pathlib import Path
+
+from services.runtime.continuity import Recorded
+
+
+class DirectoryUnusable(Exception):  # noqa: N818 (it says what the directory is)
+    """The directory is in use or cannot be written; the text says what to change."""
+
+
+class Directory:
+    """Paths of one generation, held for this process alone until it is closed."""
+
+    def __init__(self, home: Path, instance: int, generation: int) -> None:
+        """Lock the directory, which is made if need be; DirectoryUnusable when that is impossible."""
+        self.path = home.expanduser().absolute() / ("merger" if instance == 1 else f"merger-{instance}")
+        self._generation = self.path / f"v{generation}"
+        try:
+            self._generation.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise DirectoryUnusable(
+                f"{self.path} cannot be written ({error.strerror}): set AFTERWORD_HOME to another directory"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise DirectoryUnusable(
+                f"another merger works in {self.path}: stop it, or give this one"
+                f" MERGER_INSTANCE={instance + 1} and another MERGER_METRICS_PORT"
+            ) from None
+
+    def close(self) -> None:
+        """Let another process have the directory."""
+        os.close(self._lock)
+
+    def store(self, partition: int) -> Path:
+        """Return where the local copy of a partition lies."""
+        return self._generation / str(partition)
+
+    def attempt(self, partition: int) -> Path:
+        """Return the file that says what this merger was doing when it ended."""
+        return self._generation / f"{partition}.attempt"
+
+    def stores(self) -> dict[int, Path]:
+        """Return the local copies that exist, by partition."""
+        return {int(path.name): path for path in self._generation.iterdir() if path.name.isdigit()}
+
+    def recorded(self) -> Recorded | None:
+        """Return which cluster the copies are of, None when that was never written down."""
+        try:
+            return Recorded(**json.loads(self._deployment.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def record(self, deployment: Recorded) -> None:
+        """Write down which cluster the copies are of."""
+        incoming = self._deployment.with_suffix(".incoming")
+        incoming.write_text(json.dumps(vars(deployment)) + "\n")
+        incoming.replace(self._deployment)
+
+    def forget(self) -> None:
+        """Delete all local copies of this generation: they are of another cluster."""
+        shutil.rmtree(self._generation)
+        self._generation.mkdir()
+
+    @property
+    def _deployment(self) -> Path:
+        return self._generation / "deployment.json"

@@ -1,0 +1,202 @@
+"""Exactly-once merging of one partition: rows, dead letters and position out of events, in one transaction.
+
+Faust delivers; this decides.  It takes its position from what was committed, skips what lies before it
+and reads again what was left out, so neither a second delivery nor a lost one can corrupt the result.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Self
+
+import structlog
+from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError
+
+from schemas.deadletters import DeadLetter, Stage, headers_of
+from services.merger import metrics
+from services.merger.attempts import Attempts
+from services.merger.batch import Folded, Letter, fold, keys_of
+from services.merger.gaps import holes, read_again
+from services.merger.recovery import Recovered, recover
+from services.merger.setup import Setup
+from services.merger.share import BROKEN, WINDOW_EVENTS, is_too_many, latest
+from services.merger.store import Stored
+from services.merger.transaction import Outgoing, Writer
+
+log = structlog.get_logger()
+
+_FORGET_AT_ONCE = 1_000
+_REFUSED_FOR_THEIR_CONTENT = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError)
+
+
+class TooManyBroken(Exception):  # noqa: N818 (it says what happened)
+    """So many events are broken that something else must be; nothing of this batch was written."""
+
+
+class Partition:
+    """What a process holds for a partition it owns: a fencing producer, the rows, and the position.
+
+    After any exception it is of no more use, and neither is the process: the next owner, or the next
+    process, finds everything as it was committed last.
+    """
+
+    def __init__(self, setup: Setup, number: int, writer: Writer, recovered: Recovered) -> None:
+        self.number = number
+        self.position = recovered.position
+        """The offset of the next event to merge."""
+        self._setup, self._writer, self._store = setup, writer, recovered.store
+        self._source = setup.source(number)
+        self._attempts = Attempts(setup.directory.attempt(number))
+        self._broken = self._store.broken
+        self._busy = asyncio.Lock()
+        self._is_sound = True
+
+    @classmethod
+    async def open(cls, setup: Setup, number: int) -> Self:
+        """Take a partition over from whoever had it, and read back its rows.
+
+        ContinuityError when its positions do not fit the log.
+        """
+        began = time.perf_counter()
+        async with AsyncExitStack() as undo:
+            writer = await Writer.open(setup.settings, setup.topology, number)
+            undo.push_async_callback(writer.close)
+            partition = cls(setup, number, writer, await recover(setup, number))
+            undo.pop_all()
+        metrics.RECOVERY_SECONDS.observe(time.perf_counter() - began)
+        log.info("partition opened", partition=number, position=partition.position)
+        return partition
+
+    async def merge(self, records: Sequence[Any]) -> int:
+        """Merge what is new among consecutive records of this partition; how many those were."""
+        async with self._busy:
+            fresh = await self._fresh(records)
+            size = self._setup.settings.merger_batch_records
+            for start in range(0, len(fresh), size):
+                await self._merge(fresh[start : start + size])
+            return len(fresh)
+
+    async def forget(self, erased_before: int) -> int:
+        """Send null for rows erased before a time in milliseconds, a thousand at most; how many."""
+        async with self._busy:
+            keys = list(islice(self._store.forgettable(erased_before), _FORGET_AT_ONCE))
+            if keys:
+                end = await self._send(Outgoing(key, None) for key in keys)
+                gone = {key: Stored(None, 0) for key in keys}
+                self._store.write(gone, position=end, now=self._setup.clock())
+                metrics.FORGOTTEN.inc(len(keys))
+            return len(keys)
+
+    async def close(self) -> None:
+        """Let go of everything, once the batch in hand is done."""
+        async with self._busy:
+            await self._writer.close()
+            self._store.close()
+            self._attempts.close()
+
+    async def _fresh(self, records: Sequence[Any]) -> Sequence[Any]:
+        """Return the records from the position on, without holes."""
+        if records[0].offset < self.position:
+            records = [record for record in records if record.offset >= self.position]
+        if not records or records[-1].offset - self.position + 1 == len(records):
+            return records
+        missing = holes(self.position, (record.offset for record in records))
+        found = await read_again(self._setup.settings, self._setup.topology.events, self.number, missing)
+        return sorted([*found, *records], key=lambda record: record.offset)
+
+    async def _merge(self, records: Sequence[Any]) -> None:
+        """Merge a batch; if it has ended the process before, find out which record does."""
+        left = self._attempts.left(records[0].offset)
+        if left is None or not (left.is_culprit or left.is_suspect):
+            await self._commit(records)
+            return
+        log.warning("batch ended the process before", partition=self.number, mark=left)
+        if left.is_culprit:
+            await self._commit(records[:1], crashed=frozenset({left.offset}))
+            alone = 1
+        else:
+            alone = sum(1 for record in records if record.offset < left.until)
+            for record in records[:alone]:
+                await self._commit([record], single=True)
+        if rest := records[alone:]:
+            await self._commit(rest)
+
+    async def _commit(
+        self, records: Sequence[Any], *, crashed: frozenset[int] = frozenset(), single: bool = False
+    ) -> None:
+        first, after = records[0].offset, records[-1].offset + 1
+        self._attempts.begin(first, after, single=single)
+        with metrics.BATCH_SECONDS.labels("fold").time():
+            folded = fold(records, self._store.get(keys_of(records)), self._source, crashed)
+        self._attempts.finish()
+        broken = self._judged(folded.letters)
+        try:
+            end = await self._send(_outgoing(folded), self._letters(folded.letters), after)
+        except _REFUSED_FOR_THEIR_CONTENT:
+            self._attempts.begin(first, after, single=single)
+            raise
+        rows = {key: Stored(*row) for key, row in folded.rows.items()}
+        with metrics.BATCH_SECONDS.labels("store").time():
+            self._store.write(
+                rows, position=end, now=self._setup.clock(), input_position=after, broken=broken
+            )
+        self._broken, self.position = broken, after
+        _count(folded, records, self._setup.clock())
+
+    async def _send(self, rows: Any, letters: Any = (), position: int | None = None) -> int | None:
+        if not self._is_sound:
+            raise RuntimeError(f"partition {self.number} failed before, and is open no more")
+        self._is_sound = False
+        with metrics.BATCH_SECONDS.labels("transaction").time():
+            end = await self._writer.commit(rows, letters, position)
+        self._is_sound = True
+        return end
+
+    def _judged(self, letters: Sequence[Letter]) -> list[int]:
+        """Return the offsets of the latest broken events; TooManyBroken when these make too many."""
+        more = [letter.record.offset for letter in letters if letter.reason in BROKEN]
+        if not more:
+            return self._broken
+        broken, most = latest(self._broken, more)
+        if is_too_many(most, self._setup.settings.merger_max_dead_letter_share):
+            raise TooManyBroken(
+                f"{most} of {WINDOW_EVENTS:,} events of partition {self.number} are broken, up to offset"
+                f" {more[-1]} (the last: {letters[-1].detail}).  If it is the events that are wrong, and not"
+                " this release, set MERGER_MAX_DEAD_LETTER_SHARE=1 to give them up."
+            )
+        return broken
+
+    def _letters(self, letters: Sequence[Letter]) -> list[Outgoing]:
+        now = datetime.fromtimestamp(self._setup.clock() / 1000, UTC)
+        failed_at = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return [self._letter(letter, failed_at) for letter in letters]
+
+    def _letter(self, letter: Letter, failed_at: str) -> Outgoing:
+        story = DeadLetter(
+            stage=Stage.MERGER,
+            reason=letter.reason,
+            detail=letter.detail,
+            original_topic=self._source.topic,
+            original_partition=self.number,
+            original_offset=letter.record.offset,
+            original_version=letter.version,
+            failed_at=failed_at,
+        )
+        return Outgoing(letter.record.key, letter.record.value, None, headers_of(story))
+
+
+def _outgoing(folded: Folded) -> list[Outgoing]:
+    return [Outgoing(key, row.value, row.timestamp) for key, row in folded.rows.items()]
+
+
+def _count(folded: Folded, records: Sequence[Any], now: int) -> None:
+    for outcome, count in folded.outcomes.items():
+        metrics.EVENTS.labels(outcome.value).inc(count)
+    for letter in folded.letters:
+        metrics.DEAD_LETTERS.labels(letter.reason.value).inc()
+    metrics.ROWS.inc(len(folded.rows))
+    metrics.BATCH_EVENTS.observe(len(records))
+    metrics.FRESHNESS.observe(max(0, now - records[-1].timestamp) / 1000)

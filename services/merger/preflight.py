@@ -1,0 +1,145 @@
+"""What the merger finds out before it merges anything, and whether it may start at all."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from schemas.topics import Topology
+from services.merger.directory import Directory
+from services.merger.recovery import held_positions, is_stale
+from services.merger.settings import MergerSettings
+from services.merger.setup import Setup
+from services.merger.store import Store
+from services.runtime import survey
+from services.runtime.backoff import delays
+from services.runtime.clickhouse import connect
+from services.runtime.continuity import Facts, Position, Recorded, problems, refuse
+
+log = structlog.get_logger()
+
+_CLIENT = "afterword-merger-preflight"
+_CLICKHOUSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Retention:
+    """For how many milliseconds topics keep what is in them; None is for ever."""
+
+    events_ms: int | None
+    letters_ms: int | None
+    tombstones_ms: int
+
+    @property
+    def longest_ms(self) -> int | None:
+        """After how long no event can come back, neither from the log nor from the dead letters."""
+        if self.events_ms is None or self.letters_ms is None:
+            return None
+        return max(self.events_ms, self.letters_ms)
+
+
+async def patiently(settings: MergerSettings, directory: Directory, waiting: Callable[[str], None]) -> Setup:
+    """Return what all partitions work with, once Kafka answers; ContinuityError when nothing may start.
+
+    `waiting` hears what is being waited for.
+    """
+    for delay in delays(longest=2.0):
+        try:
+            return await prepare(settings, directory)
+        except (KafkaError, OSError, TimeoutError) as error:
+            waiting(f"Kafka at {settings.kafka_bootstrap_servers} does not answer: {error!r}")
+            await asyncio.sleep(delay)
+    raise AssertionError
+
+
+async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
+    """Return what all partitions work with; ContinuityError when the positions do not fit the log."""
+    topology = Topology(settings.kafka_topic_generation)
+    pair = (topology.events.name, topology.state.name)
+    async with survey.admin(settings, _CLIENT) as admin:
+        cluster = await survey.cluster_id(admin)
+        counts = await survey.partition_counts(admin, pair)
+        kept = await retention(admin, topology)
+    current = Recorded(topology.generation, cluster, counts.get(topology.events.name, 0))
+    facts = Facts(
+        service="merger",
+        generation=topology.generation,
+        cluster_id=cluster,
+        recorded=await _recorded(settings, directory, current),
+        paired=pair,
+        log=await survey.log_ranges(settings, _CLIENT, counts),
+        positions=await _committed(settings, topology, current.partitions),
+    )
+    refuse(problems(facts))
+    setup = Setup(
+        settings=settings,
+        topology=topology,
+        directory=directory,
+        facts=facts,
+        tombstone_ms=kept.tombstones_ms,
+    )
+    await asyncio.to_thread(_settle, setup, current)
+    return setup
+
+
+async def _committed(settings: MergerSettings, topology: Topology, count: int) -> list[Position]:
+    if not count:
+        return []
+    return await survey.committed(settings, _CLIENT, topology.merger_group, topology.events.name, count)
+
+
+async def _recorded(settings: MergerSettings, directory: Directory, current: Recorded) -> Recorded | None:
+    """Return what `afterword migrate` recorded, else what this directory did: ClickHouse may be down."""
+    try:
+        client = await connect(settings, database="default", timeout_seconds=_CLICKHOUSE_SECONDS)
+        try:
+            found = await survey.recorded(client, settings.clickhouse_database)
+        finally:
+            await client.close()
+    except (ClickHouseError, OSError, TimeoutError) as error:
+        own = directory.recorded()
+        log.warning("ClickHouse not asked for the cluster id", error=str(error), instead=own)
+        return own or current
+    return next((one for one in found if one.generation == current.generation), None)
+
+
+def _settle(setup: Setup, current: Recorded) -> None:
+    """Drop copies of another cluster, and refuse those whose positions do not fit the log."""
+    directory, facts = setup.directory, setup.facts
+    own = directory.recorded()
+    if own is not None and own.cluster_id != current.cluster_id:
+        log.warning("local copies are of another cluster, building them anew", cluster=own.cluster_id)
+        directory.forget()
+    held = []
+    for partition, path in directory.stores().items():
+        if (events := facts.log.get((setup.topology.events.name, partition))) is not None:
+            with closing(Store(path)) as store:
+                held += [] if is_stale(store, setup) else held_positions(setup, partition, store, events)
+    refuse(problems(replace(facts, positions=held)))
+    directory.record(current)
+
+
+async def retention(admin: AIOKafkaAdminClient, topology: Topology) -> Retention:
+    """Return for how long the topics keep what is in them now; a topic that is missing, what it would get."""
+    topics = (topology.events, topology.events_dlq, topology.state)
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
+    found = {topic.name: topic.config() for topic in topics}
+    for response in await admin.describe_configs(asked):
+        for _, _, _, name, entries in response.resources:
+            found[name] |= {entry[0]: entry[1] for entry in entries}
+    events, letters, state = (found[topic.name] for topic in topics)
+    return Retention(
+        events_ms=_forever(events["retention.ms"]),
+        letters_ms=_forever(letters["retention.ms"]),
+        tombstones_ms=int(state["delete.retention.ms"]),
+    )
+
+
+def _forever(milliseconds: str) -> int | None:
+    return int(milliseconds) if int(milliseconds) >= 0 else None

@@ -1,0 +1,139 @@
+"""Finds out where a partition stands, and brings its local copy up to date with the state topic."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.identity import split_version
+from services.merger import state as states
+from services.merger.metrics import RECOVERED
+from services.merger.setup import Setup
+from services.merger.store import Store, Stored
+from services.runtime.continuity import LogRange, Position, problems, refuse
+from services.runtime.kafka import consumer_options
+
+log = structlog.get_logger()
+
+_POLL_MS = 500
+
+
+class Recovered(NamedTuple):
+    """The rows, and the offset of the next event to merge."""
+
+    store: Store
+    position: int
+
+
+async def recover(setup: Setup, partition: int) -> Recovered:
+    """Return the rows of a partition as the state topic has them, and where its events go on.
+
+    Call it after this process's producer has started: only then are both final.  ContinuityError when a
+    position does not fit the log.
+    """
+    topology = setup.topology
+    events, state = (TopicPartition(topic.name, partition) for topic in (topology.events, topology.state))
+    options = consumer_options(setup.settings, f"afterword-merger-recovery-{partition}", [topology.state])
+    consumer = AIOKafkaConsumer(**options, group_id=topology.merger_group)
+    consumer.assign([state])
+    await consumer.start()
+    store = Store(setup.directory.store(partition))
+    try:
+        if is_stale(store, setup):
+            log.warning("local copy was away for too long, building it anew", path=str(store.path))
+            store.clear("stale")
+        ranges = await _ranges(consumer, events, state)
+        committed = await consumer.committed(events)
+        _check(setup, partition, store, ranges, committed)
+        await _catch_up(setup, store, consumer, state, ranges[state])
+        _check(setup, partition, store, ranges, committed)
+    except BaseException:
+        store.close()
+        raise
+    finally:
+        await consumer.stop()
+    return Recovered(store, _first_of(committed, store.input, ranges[events].start))
+
+
+def _first_of(*positions: int | None) -> int:
+    return next(position for position in positions if position is not None)
+
+
+def is_stale(store: Store, setup: Setup) -> bool:
+    """Tell whether a tombstone may have come and gone while nobody read the state topic into this copy."""
+    return store.seen_at is not None and store.seen_at < setup.clock() - setup.tombstone_ms
+
+
+async def _ranges(consumer: AIOKafkaConsumer, *places: TopicPartition) -> dict[TopicPartition, LogRange]:
+    starts = await consumer.beginning_offsets(places)
+    ends = await consumer.end_offsets(places)
+    return {place: LogRange(starts[place], ends[place]) for place in places}
+
+
+def _check(
+    setup: Setup,
+    partition: int,
+    store: Store,
+    ranges: dict[TopicPartition, LogRange],
+    committed: int | None,
+) -> None:
+    group, events = setup.topology.merger_group, setup.topology.events.name
+    held = held_positions(setup, partition, store, ranges[TopicPartition(events, partition)])
+    if committed is not None:
+        held.append(Position(f"committed by {group}", events, partition, committed))
+    log_now = {(place.topic, place.partition): found for place, found in ranges.items()}
+    refuse(problems(replace(setup.facts, log={**setup.facts.log, **log_now}, positions=held)))
+
+
+def held_positions(setup: Setup, partition: int, store: Store, events: LogRange) -> list[Position]:
+    """Return the positions that a local copy vouches for."""
+    held = []
+    if store.position is not None:
+        held.append(Position(f"stored in {store.path}", setup.topology.state.name, partition, store.position))
+    # Rows that know more than the log holds: the log was cut short, whatever the group has committed.
+    if store.input is not None and store.input > events.end:
+        held.append(
+            Position(f"read by rows in {store.path}", setup.topology.events.name, partition, store.input)
+        )
+    return held
+
+
+async def _catch_up(
+    setup: Setup, store: Store, consumer: AIOKafkaConsumer, state: TopicPartition, found: LogRange
+) -> None:
+    start = _first_of(store.position, found.start)
+    consumer.seek(state, start)
+    count = 0
+    while await consumer.position(state) < found.end:
+        records = (await consumer.getmany(state, timeout_ms=_POLL_MS)).get(state, [])
+        if records:
+            count += len(records)
+            _take(setup, store, records)
+    store.write({}, position=found.end, now=setup.clock())
+    if count:
+        log.info("rows read back", partition=state.partition, rows=count, start=start, end=found.end)
+
+
+def _take(setup: Setup, store: Store, records: list[Any]) -> None:
+    rows = {record.key: Stored(record.value, record.timestamp) for record in records}
+    store.write(
+        rows, position=records[-1].offset + 1, now=setup.clock(), input_position=_input(setup, store, records)
+    )
+    RECOVERED.inc(len(records))
+    setup.progressed()
+
+
+def _input(setup: Setup, store: Store, records: list[Any]) -> int | None:
+    """Return an offset of the events before which everything is in the rows.
+
+    A row and the position of its batch were committed together, so whatever came before a row's newest
+    event was read.  One row of each fetch is enough.
+    """
+    row = records[-1].value
+    if row is None:
+        return None
+    generation, offset = split_version(states.decode(row).version)
+    if generation != setup.topology.generation:
+        return None
+    return max(offset + 1, store.input or 0)

@@ -1,0 +1,113 @@
+"""The life of a merger process: wait for Kafka, check, merge until told to stop."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import structlog
+
+from services.merger.app import Merger, die
+from services.merger.directory import Directory
+from services.merger.preflight import patiently
+from services.merger.settings import MergerSettings
+from services.merger.setup import Setup
+from services.merger.watch import Watch
+from services.runtime.health import Health, probe_app, serve
+
+log = structlog.get_logger()
+
+STOP_SECONDS = 8.0
+"""Less than what a supervisor waits before it kills; nothing here depends on an orderly stop."""
+
+T = TypeVar("T")
+
+
+async def run(settings: MergerSettings) -> None:
+    """Merge until SIGTERM or SIGINT; after the start, faults end the process.
+
+    DirectoryUnusable, OSError for a port that is taken, ContinuityError when nothing may start.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    health = Health()
+    probes = serve(probe_app(health), settings.merger_metrics_host, settings.merger_metrics_port)
+    instance, generation = settings.merger_instance, settings.kafka_topic_generation
+    with closing(Directory(settings.afterword_home, instance, generation)) as directory:
+        async with probes as port:
+            log.info("merger started", port=port, directory=str(directory.path))
+            setup = await _unless(stop, _prepared(settings, directory, health))
+            if setup is not None:
+                await _merge(setup, health, stop)
+    log.info("merger stopped")
+
+
+async def _prepared(settings: MergerSettings, directory: Directory, health: Health) -> Setup:
+    trouble = "starting"
+    health.readiness["start"] = lambda: trouble
+
+    def waiting(reason: str) -> None:
+        nonlocal trouble
+        if trouble == "starting":
+            log.warning("waiting for Kafka", reason=reason)
+        trouble = reason
+
+    setup = await patiently(settings, directory, waiting)
+    del health.readiness["start"]
+    return setup
+
+
+async def _merge(setup: Setup, health: Health, stop: asyncio.Event) -> None:
+    settings, events = setup.settings, setup.topology.events.name
+    watch = Watch(
+        settings,
+        events,
+        setup.topology.merger_group,
+        partitions=setup.source(0).partitions,
+        stall_seconds=settings.merger_stall_seconds,
+    )
+    merger = Merger(replace(setup, progressed=watch.progressed))
+    health.liveness["progress"] = watch.liveness
+    health.readiness |= {"kafka": watch.readiness, "group": merger.readiness}
+    watching = asyncio.create_task(watch.run(merger.assigned), name="watch")
+    await merger.app.start()
+    ended = asyncio.create_task(merger.app.wait_until_stopped(), name="faust")
+    asked = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait({watching, ended, asked}, return_when="FIRST_COMPLETED")
+    if not asked.done():
+        _die_of(watching if watching.done() else None, merger)
+    health.readiness["stop"] = lambda: "stopping"
+    await _stop(merger, watching, ended)
+
+
+def _die_of(watching: asyncio.Task[None] | None, merger: Merger) -> None:
+    error = watching.exception() if watching else merger.app.crash_reason
+    die("watching" if watching else "consuming", error or RuntimeError("it stopped without being asked to"))
+
+
+async def _stop(merger: Merger, *tasks: asyncio.Task[None]) -> None:
+    """Stop in order, as far as that goes within its time: Faust waits for ever for an agent that hangs."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await merger.app.stop()
+    except TimeoutError:
+        log.warning("merger did not stop in time, leaving as it is", seconds=STOP_SECONDS)
+        os._exit(1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what the work returns, or None if the process is told to stop before it does."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when="FIRST_COMPLETED")
+    if not working.done():
+        working.cancel()
+        return None
+    stopping.cancel()
+    return working.result()

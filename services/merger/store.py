@@ -1,0 +1,169 @@
+"""The rows of one partition on this machine, in RocksDB: a copy of its state topic, and nothing more.
+
+Rows arrive with the position up to which the copy is complete, in one write.  So after any crash the
+copy can only be behind, never ahead, and reading on from its position mends it.  Losing or deleting the
+directory costs time, not data.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+
+from schemas.limits import MIB
+from services.merger.metrics import REBUILT
+from services.merger.state import is_erased
+
+log = structlog.get_logger()
+
+# No key of ours begins with a zero byte.
+_POSITION, _INPUT, _SEEN_AT, _BROKEN = b"\0position", b"\0input", b"\0seen_at", b"\0broken"
+_ERASED = b"\0erased/"
+
+_WRITE_BUFFER_BYTES = 32 * MIB
+_BLOCK_CACHE_BYTES = 64 * MIB
+_block_cache = Cache(_BLOCK_CACHE_BYTES)
+"""Shared by all partitions of the process."""
+
+
+class Stored(NamedTuple):
+    """A row as it stands in the state topic; None is a tombstone.  The timestamp is in milliseconds."""
+
+    value: bytes | None
+    timestamp: int
+
+
+class StoreDamaged(Exception):  # noqa: N818 (the same word as RocksDB's Corruption)
+    """The copy was damaged and has been deleted; opening the partition again builds it anew."""
+
+
+class Store:
+    """One partition's copy.  Not for several tasks at once."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._db: Any = self._opened()
+
+    def _opened(self) -> Rdict:
+        try:
+            return _open(self.path)
+        except Exception as error:
+            # rocksdict raises nothing more specific.  A copy in use by another process is not damaged.
+            if "lock" in str(error).lower():
+                raise
+            log.warning("local copy unreadable, building it anew", path=str(self.path), error=str(error))
+            self._remove("damaged")
+            return _open(self.path)
+
+    @property
+    def position(self) -> int | None:
+        """The offset of the first state record that this copy lacks; None before the first write."""
+        return self._number(_POSITION)
+
+    @property
+    def input(self) -> int | None:
+        """An offset of the events before which everything is in these rows."""
+        return self._number(_INPUT)
+
+    @property
+    def seen_at(self) -> int | None:
+        """When the copy was last known to be complete, in milliseconds since 1970."""
+        return self._number(_SEEN_AT)
+
+    @property
+    def broken(self) -> list[int]:
+        """Offsets of the partition's latest broken events."""
+        stored: bytes | None = self._db.get(_BROKEN)
+        return [int(text) for text in stored.split()] if stored else []
+
+    def get(self, keys: list[bytes]) -> dict[bytes, bytes | None]:
+        """Return the row of each key, None where there is none; StoreDamaged when one cannot be read."""
+        if not keys:
+            return {}
+        try:
+            return dict(zip(keys, self._db.get(keys), strict=True))
+        except Exception as error:
+            self.clear("damaged")
+            raise StoreDamaged(f"{self.path} could not be read: {error}") from error
+
+    def write(
+        self,
+        rows: Mapping[bytes, Stored],
+        *,
+        position: int | None,
+        now: int,
+        input_position: int | None = None,
+        broken: Sequence[int] | None = None,
+    ) -> None:
+        """Store rows with what is true once they are there, all or nothing; None leaves a value as it is.
+
+        `position` is how far the copy reaches, `input_position` an offset of the events before which
+        everything is in the rows, `broken` the offsets of the latest broken events, `now` milliseconds.
+        """
+        batch = WriteBatch(raw_mode=True)
+        for key, row in rows.items():
+            if row.value is None:
+                batch.delete(key)
+                batch.delete(_ERASED + key)
+            else:
+                batch.put(key, row.value)
+                if is_erased(row.value):
+                    batch.put(_ERASED + key, b"%d" % row.timestamp)
+        for name, number in ((_POSITION, position), (_INPUT, input_position), (_SEEN_AT, now)):
+            if number is not None:
+                batch.put(name, b"%d" % number)
+        if broken is not None:
+            batch.put(_BROKEN, b" ".join(b"%d" % offset for offset in broken))
+        self._db.write(batch)
+
+    def forgettable(self, erased_before: int) -> Iterator[bytes]:
+        """Yield keys of erased rows whose newest erase was appended before a time in milliseconds.
+
+        An iterator over a damaged file ends early without an error, so it may yield too few.
+        """
+        entries: Iterator[Any] = self._db.items(from_key=_ERASED)
+        for listed, stamp in entries:
+            if not listed.startswith(_ERASED):
+                return
+            key: bytes = listed.removeprefix(_ERASED)
+            row = self._db.get(key)
+            if row is None or not is_erased(row):
+                self._db.delete(listed)  # it lives again
+            elif int(stamp) < erased_before:
+                yield key
+
+    def clear(self, cause: str) -> None:
+        """Delete the copy and begin an empty one."""
+        self._db.close()
+        self._remove(cause)
+        self._db = _open(self.path)
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._db.close()
+
+    def _number(self, key: bytes) -> int | None:
+        stored = self._db.get(key)
+        return None if stored is None else int(stored)
+
+    def _remove(self, cause: str) -> None:
+        REBUILT.labels(cause).inc()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _open(path: Path) -> Rdict:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)  # noqa: FBT003 (that is the call)
+    options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+    options.set_max_write_buffer_number(2)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_keep_log_file_num(2)
+    blocks = BlockBasedOptions()
+    blocks.set_bloom_filter(10, block_based=False)
+    blocks.set_block_cache(_block_cache)
+    options.set_block_based_table_factory(blocks)
+    return Rdict(str(path), options)

@@ -1,0 +1,103 @@
+"""Kafka transactions of one partition: rows, dead letters and the input position, all or nothing."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Self
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from schemas.limits import MIB
+from schemas.topics import Topology
+from services.merger.settings import MergerSettings
+from services.runtime.kafka import calm, client_options
+
+_RECORD_BATCH_BYTES = 2 * MIB
+
+
+class Outgoing(NamedTuple):
+    """A record to be sent.  The timestamp is in milliseconds, None for now."""
+
+    key: bytes | None
+    value: bytes | None
+    timestamp: int | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Writer:
+    """The only producer that Kafka lets write for a partition: starting it fenced every earlier one."""
+
+    def __init__(self, producer: AIOKafkaProducer, topology: Topology, partition: int) -> None:
+        self._producer = producer
+        self._events = TopicPartition(topology.events.name, partition)
+        self._state = TopicPartition(topology.state.name, partition)
+        self._letters = TopicPartition(topology.events_dlq.name, 0)
+        self._group = topology.merger_group
+
+    @classmethod
+    async def open(cls, settings: MergerSettings, topology: Topology, partition: int) -> Self:
+        """Start the producer.
+
+        When this returns, the transaction that an earlier owner left open is at its end, so that the
+        committed offset and the state topic are final.
+        """
+        compression = settings.merger_compression
+        producer = AIOKafkaProducer(
+            **client_options(settings, f"afterword-merger-{partition}"),
+            transactional_id=topology.transactional_id(topology.merger_group, partition),
+            transaction_timeout_ms=int(settings.merger_transaction_seconds * 1000),
+            max_batch_size=_RECORD_BATCH_BYTES,
+            compression_type=None if compression == "none" else compression,
+        )
+        calm(producer.client)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return cls(producer, topology, partition)
+
+    async def commit(
+        self, rows: Iterable[Outgoing], letters: Iterable[Outgoing] = (), position: int | None = None
+    ) -> int | None:
+        """Send rows and dead letters, and commit the input position with them, in one transaction.
+
+        Returns the offset after the last row, None without rows.  After any error this writer is of no
+        more use: the transaction stays open until Kafka or the next owner rolls it back.
+        """
+        await self._producer.begin_transaction()
+        sent = [*await self._send(self._state, rows), *await self._send(self._letters, letters)]
+        # Two reasons to wait here.  aiokafka would commit a transaction although one of its sends failed.
+        # And Kafka refuses, for a while, sends that overlap with adding the offsets.
+        acknowledged = await asyncio.gather(*(future for future, _ in sent))
+        if position is not None:
+            await self._producer.send_offsets_to_transaction({self._events: position}, self._group)
+        await self._producer.commit_transaction()
+        ends = [
+            metadata.offset + count
+            for metadata, (_, count) in zip(acknowledged, sent, strict=True)
+            if metadata.topic == self._state.topic
+        ]
+        return max(ends, default=None)
+
+    async def close(self) -> None:
+        """End the producer; a transaction that is open stays so."""
+        await self._producer.stop()
+
+    async def _send(self, place: TopicPartition, records: Iterable[Outgoing]) -> list[tuple[Any, int]]:
+        """Hand records over in record batches made here, which costs a quarter of sending each."""
+        sent = []
+        for batch in self._packed(records):
+            batch.close()
+            future = await self._producer.send_batch(batch, place.topic, partition=place.partition)
+            sent.append((future, batch.record_count()))
+        return sent
+
+    def _packed(self, records: Iterable[Outgoing]) -> Iterator[Any]:
+        batch = self._producer.create_batch()
+        for key, value, timestamp, headers in records:
+            if batch.append(key=key, value=value, timestamp=timestamp, headers=headers) is None:
+                yield batch
+                batch = self._producer.create_batch()
+                batch.append(key=key, value=value, timestamp=timestamp, headers=headers)
+        if batch.record_count():
+            yield batch

@@ -1,0 +1,141 @@
+"""Notices a merger that makes no progress: events wait, and the committed offset stands still.
+
+Faust and aiokafka have both been seen to stop consuming, or to stay out of their group, in silence.  So
+the offsets are read by a consumer of its own, which shares nothing with the one that may be stuck.
+"""
+
+import asyncio
+import faulthandler
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.merger.metrics import LAG
+from services.runtime.kafka import client_options
+from services.runtime.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+
+class Stalled(Exception):  # noqa: N818 (it says what happened)
+    """Events wait, and nothing has moved for too long."""
+
+
+class Place(NamedTuple):
+    """How far a partition is, and where it ends."""
+
+    committed: int
+    end: int
+
+
+class Progress:
+    """Remembers when each partition last moved.  Pure: times in seconds are handed in."""
+
+    def __init__(self) -> None:
+        self._moved: dict[int, tuple[int, float]] = {}
+
+    def see(self, places: Mapping[int, Place], now: float) -> None:
+        """Take note of how far the watched partitions are."""
+        self._moved = {
+            partition: (place.committed, self._since(partition, place, now))
+            for partition, place in places.items()
+        }
+
+    def _since(self, partition: int, place: Place, now: float) -> float:
+        committed, since = self._moved.get(partition, (None, now))
+        return since if committed == place.committed < place.end else now
+
+    def touch(self, now: float) -> None:
+        """Take note of progress that no offset shows: rows are being read back."""
+        self._moved = {partition: (committed, now) for partition, (committed, _) in self._moved.items()}
+
+    def stalled(self, now: float) -> tuple[float, list[int]]:
+        """Return for how many seconds the slowest partitions have stood still, and which ones they are."""
+        age = max((now - since for _, since in self._moved.values()), default=0.0)
+        return age, [partition for partition, (_, since) in self._moved.items() if now - since == age]
+
+
+class Watch:
+    """Asks Kafka again and again how far the merger is, and says when it stands still."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        group: str,
+        *,
+        partitions: int,
+        stall_seconds: float,
+    ) -> None:
+        self._settings, self._topic, self._group = settings, topic, group
+        self._partitions, self._stall_seconds = partitions, stall_seconds
+        self._progress = Progress()
+        self._trouble: str | None = "Kafka was not asked yet"
+
+    def progressed(self) -> None:
+        """Count what no offset shows as progress."""
+        self._progress.touch(time.monotonic())
+
+    def liveness(self) -> str | None:
+        """Return what is wrong if only a restart can help."""
+        age, stalled = self._progress.stalled(time.monotonic())
+        if age < self._stall_seconds:
+            return None
+        return f"no progress in partitions {stalled} for {age:.0f} s, though events wait"
+
+    def readiness(self) -> str | None:
+        """Return what is wrong if Kafka does not answer."""
+        return self._trouble
+
+    async def run(self, assigned: Callable[[], set[int]]) -> None:
+        """Watch the partitions that `assigned` returns, or all while there are none, until cancelled.
+
+        Stalled after twice the time that is allowed.  Should the event loop hang for so long, a thread of
+        the interpreter's own prints all stacks and ends the process.
+        """
+        limit = 2 * self._stall_seconds
+        consumer = AIOKafkaConsumer(
+            **client_options(self._settings, "afterword-merger-watch"),
+            group_id=self._group,
+            enable_auto_commit=False,
+        )
+        try:
+            await consumer.start()
+            while self._progress.stalled(time.monotonic())[0] < limit:
+                faulthandler.dump_traceback_later(limit, exit=True)
+                await self._look(consumer, assigned())
+                await asyncio.sleep(min(5.0, self._stall_seconds / 10))
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            await consumer.stop()
+        raise Stalled(self.liveness())
+
+    async def _look(self, consumer: AIOKafkaConsumer, assigned: set[int]) -> None:
+        watched = assigned or set(range(self._partitions))
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                places = await self._places(consumer, sorted(watched))
+        except (KafkaError, TimeoutError) as error:
+            # Nothing can move while Kafka is away, and nobody is to blame.
+            self.progressed()
+            self._trouble = f"Kafka does not answer: {error!r}"
+            return
+        self._trouble = None
+        self._progress.see(places, time.monotonic())
+        for partition in range(self._partitions):
+            place = places[partition] if partition in assigned else Place(0, 0)
+            LAG.labels(partition).set(place.end - place.committed)
+
+    async def _places(self, consumer: AIOKafkaConsumer, partitions: list[int]) -> dict[int, Place]:
+        topic_partitions = [TopicPartition(self._topic, number) for number in partitions]
+        starts = await consumer.beginning_offsets(topic_partitions)
+        ends = await consumer.end_offsets(topic_partitions)
+        committed = {one: await consumer.committed(one) for one in topic_partitions}
+        return {
+            one.partition: Place(starts[one] if committed[one] is None else committed[one], ends[one])
+            for one in topic_partitions
+        }

@@ -161,7 +161,8 @@ class Supervisor:
         while child.exit_code() is None and self._clock() < began + seconds and not hurry.is_set():
             await _pause(hurry, 0.05)
         if child.exit_code() is None:
-            self._voice.say(f"{name}: killed, because it had not stopped after {self._clock() - began:.0f} s")
+            why = "as asked" if hurry.is_set() else f"because it had not stopped after {seconds:.0f} s"
+            self._voice.say(f"{name}: killed, {why}")
             child.kill()
             await asyncio.to_thread(child.wait)
         self.states[name] = replace(self.states[name], phase=Phase.STOPPED, since=self._clock())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import stamina
@@ -48,7 +48,16 @@ def central(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files without saying so."""
+    """Serves files without saying so; of those in `breaking`, half and then no more, once."""
+
+    breaking: ClassVar[set[str]] = set()
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        """Send a file, or half of it."""
+        content = source.read()
+        name = self.path.rpartition("/")[2]
+        outputfile.write(content[: len(content) // 2] if name in self.breaking else content)
+        self.breaking.discard(name)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is the library's)
         """Say nothing."""
@@ -128,6 +137,17 @@ def test_a_missing_jar_is_downloaded_and_remembered(tmp_path: Path, maven: Path,
     (second,) = fetch((JAR,), tmp_path / "second")
 
     assert first.read_bytes() == second.read_bytes() == CONTENT
+
+
+def test_a_download_that_breaks_off_begins_anew(tmp_path: Path, maven: Path, central: Path) -> None:
+    """Half a jar is never taken for the whole."""
+    put(central, CONTENT)
+    Quiet.breaking.add(JAR.name)
+    with stamina.set_testing(True, attempts=2):
+        (file,) = fetch((JAR,), tmp_path / "jars")
+
+    assert file.read_bytes() == CONTENT
+    assert not Quiet.breaking
 
 
 def test_a_jar_that_came_with_another_sum_is_not_used(tmp_path: Path, maven: Path, central: Path) -> None:

@@ -1,32 +1,56 @@
 """`afterword ingest`, `merger`, `sink`: run one service in this process, as `python -m services.X` does."""
 
+import sys
 from runpy import run_module
+from typing import Annotated
+
+import typer
 
 
 def ingest() -> None:
     """Run ingest: takes feedback over HTTP, and answers success once Kafka has it.
 
-    Its settings are environment variables: `afterword config check ingest` shows them.
-    It stops on SIGTERM or Ctrl-C, after the answers it owes.
+    Its settings are environment variables: `afterword config check ingest`
+    shows them.  SIGTERM or Ctrl-C stops it, after the answers it owes.
     """
     _run("ingest")
-
-
-def merger() -> None:
-    """Run the merger: folds the events of each request into its latest state, in Kafka transactions.
-
-    Its settings are environment variables: `afterword config check merger` shows them.
-    """
-    _run("merger")
 
 
 def sink() -> None:
     """Run the sink: stores states, events and dead letters in ClickHouse.
 
-    Its settings are environment variables: `afterword config check sink` shows them.
+    Its settings are environment variables: `afterword config check sink`
+    shows them.  SIGTERM or Ctrl-C stops it; a kill loses nothing either.
     """
     _run("sink")
 
 
-def _run(name: str) -> None:
+merger = typer.Typer(invoke_without_command=True)
+
+
+@merger.callback()
+def _merger(ctx: typer.Context) -> None:
+    """Run the merger: folds the events of each request into its latest state, in Kafka transactions.
+
+    Its settings are environment variables: `afterword config check merger`
+    shows them.  SIGTERM or Ctrl-C stops it; a kill loses nothing either.
+    """
+    if ctx.invoked_subcommand is None:
+        _run("merger")
+
+
+@merger.command()
+def accept_loss(
+    *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask before going on.")] = False
+) -> None:
+    """Go on although events were deleted from the log before they were merged.
+
+    The merger refuses to start then, because those events are gone for good.
+    This shows how many they are, asks, and moves its position behind them.
+    """
+    _run("merger", "accept-loss", *(["--yes"] if yes else []))
+
+
+def _run(name: str, *arguments: str) -> None:
+    sys.argv = [f"afterword {name}", *arguments]
     run_module(f"services.{name}", run_name="__main__", alter_sys=True)

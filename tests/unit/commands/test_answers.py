@@ -95,6 +95,7 @@ def test_an_answer_for_another_number_of_events_is_refused(count: int) -> None:
         ("5", 5),
         ("99999", LONGEST_PAUSE_SECONDS),
         ("soon", 0),
+        ("²", 0),
         ("-1", 0),
         ("Wed, 21 Oct 2026 07:28:00 GMT", 0),
     ],

@@ -12,7 +12,7 @@ import pytest
 from services.cli import COMMANDS, Row
 from services.commands.exits import CommandError, UnreachableError, UsageError, exit_code_of
 from services.runtime.settings import SettingsError
-from tests.support.afterword import ROOT, afterword
+from tests.support.afterword import ROOT, afterword, started
 
 HEAVY = ("aiokafka", "clickhouse_connect", "httpx", "pydantic", "fastapi", "faust", "chdb", "rich.markdown")
 
@@ -135,6 +135,26 @@ def test_every_example_is_a_call_that_the_command_takes(tmp_path: Path) -> None:
 def test_errors_have_exit_codes(error: Exception, code: int | None) -> None:
     """What a user can mend ends in a code, everything else in a traceback."""
     assert exit_code_of(error) == code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [
+        (["ingest"], "INGEST_PORT"),
+        (["merger"], "KAFKA_BOOTSTRAP_SERVERS"),
+        (["merger", "accept-loss"], "KAFKA_BOOTSTRAP_SERVERS"),
+        (["sink"], "CLICKHOUSE_URL"),
+    ],
+    ids=" ".join,
+)
+def test_a_service_command_is_the_service(arguments: list[str], variable: str) -> None:
+    """It reads its own settings and ends with its own exit code."""
+    with started(*arguments, environ={variable: "nonsense"}) as process:
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert variable in err.decode()
+    assert "Traceback" not in err.decode()
 
 
 def test_a_missing_extra_is_named() -> None:

@@ -3,8 +3,11 @@
 from hypothesis import strategies as st
 
 _TEMPTING = st.sampled_from(
-    ["FORMAT", "CSV", "INSERT INTO t", "INTO OUTFILE 'x'", "SELECT", "VALUES", ";", "(", ")", "'", '"', "`"]
-    + ["--", "/*", "*/", "$a$", "#!", "\\", "\\'", "''", "``", "\n", "‘", "’", "“", "”", "é", "\0"]
+    [
+        *("FORMAT", "CSV", "INSERT INTO t", "INTO OUTFILE 'x'", "SELECT", "VALUES", ";", "(", ")", "'", '"'),
+        *("`", "--", "/*", "*/", "$a$", "#!", "\\", "\\'", "''", "``", "\n", "é", "\0"),
+        *("\u2018", "\u2019", "\u201c", "\u201d"),
+    ]
 )
 _TEXT = st.lists(_TEMPTING | st.text(max_size=5), max_size=6).map(" ".join)
 

@@ -125,7 +125,7 @@ def _run(link: Link, request: Request) -> Answer:
 
 
 def _insert(link: Link, request: Request, data: tuple[memoryview, ...]) -> Summary:
-    done = insert(link, request.statement.sql, request.format, data)
+    done = insert(link, request.statement, data)
     rows, size = done.rows_written(), done.bytes_written()
     return Summary(rows, size, rows, size, rows, size, int(done.elapsed() * 1e9))
 

@@ -5,11 +5,10 @@ import uuid
 
 import structlog
 
-from services.local.warehouse import bodies
 from services.local.warehouse.admission import Room, Share, Turns
 from services.local.warehouse.answers import Answer
 from services.local.warehouse.asgi import Message, Receive, Scope, Send
-from services.local.warehouse.bodies import ClientLeftError
+from services.local.warehouse.bodies import Body, ClientLeftError
 from services.local.warehouse.connections import Connections
 from services.local.warehouse.encodings import TooLargeError
 from services.local.warehouse.errors import Code, RefusedError, failure_of
@@ -64,50 +63,39 @@ class Warehouse:
         if scope["path"] in _OK:
             await self._replies.text(send, 200, b"Ok.\n")
             return
+        body = self._body(receive)
         try:
             self._refuse_while_stopping()
             head = read_head(scope["method"], scope["headers"], scope["query_string"], self._accounts)
+            if scope["path"] != "/":
+                await self._replies.text(send, 404, _NOWHERE)
+            elif head.method in ("GET", "HEAD") and "query" not in head.params:
+                await self._replies.text(send, 200, b"Ok.\n")
+            else:
+                await self._admit(head, body, send)
         except RefusedError as error:
-            await self._refuse(receive, send, error)
-            return
-        if scope["path"] != "/":
-            await self._replies.text(send, 404, _NOWHERE)
-        elif head.method in ("GET", "HEAD") and "query" not in head.params:
-            await self._replies.text(send, 200, b"Ok.\n")
-        else:
-            await self._admit(head, receive, send)
+            await body.discard()
+            await self._replies.failure(send, failure_of(error))
 
-    async def _admit(self, head: Head, receive: Receive, send: Send) -> None:
+    def _body(self, receive: Receive) -> Body:
+        limit = self._settings.warehouse_max_body_bytes
+        return Body(receive, limit, self._settings.warehouse_client_timeout_seconds)
+
+    async def _admit(self, head: Head, body: Body, send: Send) -> None:
         """Take the body in, then wait for a turn."""
+        if int(head.headers.get("content-length", "0")) > body.max_bytes:
+            raise TooLargeError(body.max_bytes)
         with self._room.share() as share:
-            try:
-                body = await self._body(head, receive, share)
-            except RefusedError as error:
-                await self._refuse(receive, send, error)
-                return
+            content = await body.read(share)
             # After the body, the only message left is that the client has gone.
-            gone = asyncio.ensure_future(receive())
+            gone = asyncio.ensure_future(body.receive())
             try:
                 async with self._turns.turn():
-                    request = await self._queries.in_thread(self._request, head, body, share)
+                    self._refuse_while_stopping()
+                    request = await self._queries.in_thread(self._request, head, content, share)
                     await self._answer(request, gone, send)
-            except RefusedError as error:
-                await self._replies.failure(send, failure_of(error))
             finally:
                 gone.cancel()
-
-    async def _body(self, head: Head, receive: Receive, share: Share) -> bytes:
-        limit = self._settings.warehouse_max_body_bytes
-        if int(head.headers.get("content-length", "0")) > limit:
-            raise TooLargeError(limit)
-        seconds = self._settings.warehouse_client_timeout_seconds
-        return await bodies.read(receive, share, max_bytes=limit, timeout_seconds=seconds)
-
-    async def _refuse(self, receive: Receive, send: Send, error: RefusedError) -> None:
-        limit = self._settings.warehouse_max_body_bytes
-        seconds = self._settings.warehouse_client_timeout_seconds
-        await bodies.discard(receive, max_bytes=limit, timeout_seconds=seconds)
-        await self._replies.failure(send, failure_of(error))
 
     def _request(self, head: Head, body: bytes, share: Share) -> Request:
         decoded = decode_body(head, body, self._settings.warehouse_max_body_bytes)
@@ -116,7 +104,6 @@ class Warehouse:
         return read_request(head, decoded, str(uuid.uuid4()))
 
     async def _answer(self, request: Request, gone: asyncio.Future[Message], send: Send) -> None:
-        self._refuse_while_stopping()
         async with self._queries.flight(request, gone) as query:
             try:
                 answer = await query.begin()

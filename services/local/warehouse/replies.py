@@ -1,5 +1,6 @@
 """Sends answers and failures in the shape ClickHouse gives them."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from services.local.warehouse.blocks import BlockEncoder
 from services.local.warehouse.errors import Failure
 from services.local.warehouse.request import Request
 
+_BREAK_AFTER_SECONDS = 0.25
 _TEXT = "text/plain; charset=UTF-8"
 
 
@@ -83,13 +85,15 @@ class StreamedReply:
         """Send why an answer ends too early, in the form that ClickHouse gives such notes.
 
         The reply is left unfinished, so that clients that do not look for the note see a broken transfer and
-        not a short but complete answer.
+        not a short but complete answer.  It breaks a moment later, since asynchronous clients forget what
+        they have not read yet when the connection breaks.
         """
         text, tag = failure.body.rstrip(b"\n"), self._tag.encode()
         note = b"\r\n__exception__\r\n%s\r\n%s\n%d %s\r\n__exception__\r\n" % (tag, text, len(text) + 1, tag)
         await self._body(
             self._encoder.compress(note) + self._encoder.flush() if self._encoder else note, more=True
         )
+        await asyncio.sleep(_BREAK_AFTER_SECONDS)
 
     async def _body(self, body: bytes, *, more: bool) -> None:
         if body or not more:

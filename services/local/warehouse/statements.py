@@ -59,14 +59,16 @@ class Statement:
     """One statement.
 
     sql: what the engine runs; verb: its first word, upper case, empty when there is none; format: the one
-    that it names; data: for INSERT ... FORMAT, the parts that follow; bare: a query without FORMAT and `;`,
-    fit for a subquery; opens_files: whether it calls the function `file`.
+    that it names; data: for INSERT ... FORMAT, the parts that follow (`sql` ends before SETTINGS then, and
+    `tail` is from there to FORMAT); bare: a query without FORMAT and `;`, fit for a subquery; opens_files:
+    whether it calls the function `file`.
     """
 
     sql: bytes
     verb: str = ""
     format: str | None = None
     data: tuple[memoryview, ...] | None = None
+    tail: bytes = b""
     bare: bytes = b""
     opens_files: bool = False
 
@@ -129,23 +131,34 @@ def parse(text: bytes) -> Statement:
 def _insert(text: bytes) -> Statement:
     """Cut an INSERT at its data; tokens are read no further than the statement's end."""
     before: Token | None = None
+    settings: int | None = None
     for token in _outer(tokens(text)):
         _refuse_files(before, token)
-        if token.kind is Kind.WORD and before is not None:
-            if before.text == "FORMAT" and before.kind is Kind.WORD:
-                data = _DATA_START.match(text, token.end)
-                start = data.end() if data else token.end
-                name = text[token.start : token.end].decode()
-                return Statement(text[: before.start], "INSERT", name, (memoryview(text)[start:],))
-            if token.text == "VALUES":
-                break
-            if token.text in ("SELECT", "WITH"):
-                _refuse_input(text)
-                break
-        # A table may be called format.
-        is_table = before is not None and before.text in ("INTO", "TABLE", ".")
-        before = replace(token, text=f"table {token.text}") if is_table and token.text == "FORMAT" else token
+        # A table may have the name of a clause.
+        is_table = before is not None and before.text in ("INTO", "TABLE", ".") and token.text != "TABLE"
+        word = token.text if token.kind is Kind.WORD and not is_table else ""
+        if before is not None and before.text == "FORMAT" and token.kind is Kind.WORD:
+            return _with_data(text, before.start if settings is None else settings, before, token)
+        if word == "SETTINGS" and settings is None:
+            settings = token.start
+        if word in ("SELECT", "WITH"):
+            _refuse_input(text)
+        if word in ("SELECT", "WITH", "VALUES"):
+            break
+        before = replace(token, text=word or f"table {token.text}") if token.kind is Kind.WORD else token
     return Statement(text, "INSERT")
+
+
+def _with_data(text: bytes, settings: int, clause: Token, name: Token) -> Statement:
+    blanks = _DATA_START.match(text, name.end)
+    data = memoryview(text)[blanks.end() if blanks else name.end :]
+    return Statement(
+        text[:settings],
+        "INSERT",
+        text[name.start : name.end].decode(),
+        data=(data,),
+        tail=text[settings : clause.start],
+    )
 
 
 def _query(text: bytes, verb: str) -> Statement:
@@ -188,7 +201,7 @@ def _refuse_files(before: Token | None, token: Token) -> None:
 
 
 def _refuse_input(text: bytes) -> None:
-    """Refuse what the engine takes without a word, and without the data: INSERT ... SELECT ... FROM input(...)."""
+    """Refuse INSERT ... SELECT ... FROM input(...): the engine takes it, and drops the data."""
     if _calls(list(tokens(text)), "input"):
         raise RefusedError(Code.NOT_IMPLEMENTED, "The table function input is not supported here.")
 

@@ -12,6 +12,7 @@ from tests.support.servers import OwnWarehouse
 from tests.support.stack import choice
 
 MAX_BODY_BYTES = 4 * 2**20
+WAITING_BODIES = 2
 _serial = count()
 
 
@@ -22,7 +23,7 @@ async def ours(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Face]:
         tmp_path_factory.mktemp("protocol"),
         WAREHOUSE_READER_PASSWORDS="analyst:secret",
         WAREHOUSE_MAX_BODY_BYTES=str(MAX_BODY_BYTES),
-        WAREHOUSE_MAX_WAITING_BYTES=str(3 * MAX_BODY_BYTES),
+        WAREHOUSE_MAX_WAITING_BYTES=str(WAITING_BODIES * MAX_BODY_BYTES),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.kill)

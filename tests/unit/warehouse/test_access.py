@@ -28,12 +28,12 @@ def basic(text: str) -> dict[str, str]:
 )
 def test_a_user_is_named_in_any_of_clickhouses_ways(headers: dict[str, str], params: dict[str, str]) -> None:
     """Headers go before the address."""
-    assert READER == authenticate(ACCOUNTS, headers, params)
+    assert authenticate(ACCOUNTS, headers, params) == READER
 
 
 def test_without_a_name_it_is_the_default_user() -> None:
     """As on a server."""
-    assert WRITER == authenticate(ACCOUNTS, {}, {})
+    assert authenticate(ACCOUNTS, {}, {}) == WRITER
 
 
 @pytest.mark.parametrize(

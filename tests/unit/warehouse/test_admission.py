@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.local.warehouse import bodies
 from services.local.warehouse.admission import Room, Share, Turns
 from services.local.warehouse.asgi import Receive
-from services.local.warehouse.bodies import ClientLeftError
+from services.local.warehouse.bodies import Body, ClientLeftError
 from services.local.warehouse.encodings import TooLargeError
 from services.local.warehouse.errors import RefusedError
 
@@ -40,14 +39,14 @@ def chunk(body: bytes, *, more: bool = True) -> dict[str, Any]:
 
 async def read(receive: Receive, share: Share, *, max_bytes: int = 10) -> bytes:
     """Read a body with little patience."""
-    return await bodies.read(receive, share, max_bytes=max_bytes, timeout_seconds=0.05)
+    return await Body(receive, max_bytes, timeout_seconds=0.05).read(share)
 
 
 async def test_no_more_queries_run_at_once_than_there_are_turns() -> None:
     """The next is refused once it has waited long enough, and goes on when one ends in time."""
     turns = Turns(1, wait_seconds=0.01)
     async with turns.turn():
-        with pytest.raises(RefusedError, match="Code: 202.*1 are running"):
+        with pytest.raises(RefusedError, match=r"Code: 202.*1 are running"):
             await turns.turn().__aenter__()
     async with turns.turn():
         pass
@@ -78,7 +77,7 @@ async def test_a_body_is_joined_from_its_parts(share: Share) -> None:
     """Its bytes are counted."""
     body = await read(receive_from(chunk(b"ab"), chunk(b"c"), chunk(b"", more=False)), share)
 
-    assert (b"abc", 3) == (body, share.taken)
+    assert (body, share.taken) == (b"abc", 3)
 
 
 async def test_a_body_past_its_limit_is_refused_while_it_comes(share: Share) -> None:
@@ -99,14 +98,25 @@ async def test_a_client_that_leaves_in_the_middle_is_no_failure(share: Share) ->
         await read(receive_from(chunk(b"abc"), {"type": "http.disconnect"}), share)
 
 
-async def test_a_refused_body_is_read_to_its_end_and_no_further_than_the_limit() -> None:
+async def test_a_refused_body_is_read_to_its_end_and_no_further_than_the_limit(share: Share) -> None:
     """So that the client reads the reason instead of finding its connection reset."""
     receive = receive_from(chunk(b"abc"), chunk(b"d", more=False), chunk(b"next"))
-    await bodies.discard(receive, max_bytes=100, timeout_seconds=0.05)
+    await Body(receive, 100, timeout_seconds=0.05).discard()
 
     assert chunk(b"next") == await receive()
 
     receive = receive_from(chunk(b"abc"), chunk(b"d"), chunk(b"e"))
-    await bodies.discard(receive, max_bytes=3, timeout_seconds=0.05)
+    await Body(receive, 3, timeout_seconds=0.05).discard()
 
     assert chunk(b"e") == await receive()
+
+
+async def test_a_body_refused_at_its_end_is_not_waited_for(share: Share) -> None:
+    """Nothing more will come."""
+    receive = receive_from(chunk(b"abcd", more=False), chunk(b"next"))
+    body = Body(receive, 3, timeout_seconds=0.05)
+    with pytest.raises(TooLargeError):
+        await body.read(share)
+    await body.discard()
+
+    assert chunk(b"next") == await receive()

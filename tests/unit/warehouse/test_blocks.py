@@ -1,4 +1,4 @@
-"""ClickHouse's compressed blocks: round trip, limits, damage; and the bytes of one block, once and for all."""
+"""ClickHouse's compressed blocks: round trip, limits, damage; and the bytes of one, once and for all."""
 
 import pytest
 from hypothesis import given
@@ -59,6 +59,6 @@ def test_blocks_share_one_limit() -> None:
     """The lengths they claim count before anything is unpacked."""
     body = BlockEncoder().compress(bytes(1000))
 
-    assert 2000 == len(decode(body * 2, 2000))
+    assert len(decode(body * 2, 2000)) == 2000
     with pytest.raises(TooLargeError):
         decode(body * 3, 2000)

@@ -9,25 +9,25 @@ def test_a_refusal_reads_as_an_engine_error_does() -> None:
     """Clients take code and name out of the text."""
     failure = failure_of(RefusedError(Code.READONLY, "No."))
 
-    assert (164, "Code: 164. DB::Exception: No. (READONLY)") == (failure.code, failure.text)
-    assert b"Code: 164. DB::Exception: No. (READONLY)\n" == failure.body
+    assert (failure.code, failure.text) == (164, "Code: 164. DB::Exception: No. (READONLY)")
+    assert failure.body == b"Code: 164. DB::Exception: No. (READONLY)\n"
 
 
 def test_an_engine_error_keeps_its_code_even_if_its_text_is_not_utf_8() -> None:
-    """chdb raises another class then, which holds the text."""
+    """Chdb raises another class then, which holds the text."""
     text = b"Code: 117. DB::Exception: near \xff"
     with pytest.raises(UnicodeDecodeError) as caught:
         text.decode()
     failure = failure_of(caught.value)
 
-    assert (117, "Code: 117. DB::Exception: near \\xff") == (failure.code, failure.text)
+    assert (failure.code, failure.text) == (117, "Code: 117. DB::Exception: near \\xff")
 
 
 def test_any_other_error_is_named_and_has_a_code_too() -> None:
     """Lone surrogates in it must not break the answer."""
     failure = failure_of(ValueError("x\ud800"))
 
-    assert 1002 == failure.code
+    assert failure.code == 1002
     assert b"ValueError: x\\ud800 (UNKNOWN_EXCEPTION)\n" in failure.body
 
 

@@ -89,7 +89,7 @@ def test_a_long_native_header_counts_as_varints() -> None:
     """Lengths above 127 take two bytes."""
     header = native_header([("n" * 200, "String")])
 
-    assert b"\x01\x00\xc8\x01" + b"n" * 200 + b"\x06String" == header
+    assert header == b"\x01\x00\xc8\x01" + b"n" * 200 + b"\x06String"
 
 
 @pytest.mark.parametrize(

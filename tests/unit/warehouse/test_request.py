@@ -30,7 +30,7 @@ def ask(
 
 def test_address_and_body_are_joined_by_a_newline() -> None:
     """As a server does it."""
-    assert b"SELECT\n1" == ask("query=SELECT", b"1").statement.sql
+    assert ask("query=SELECT", b"1").statement.sql == b"SELECT\n1"
 
 
 @given(st.binary(min_size=1).filter(lambda text: b"'" not in text and b"\\" not in text))
@@ -45,8 +45,8 @@ def test_unknown_parameters_are_settings() -> None:
     """The engine judges them; what steers the transport never reaches it."""
     asked = ask("query=SELECT+1&max_threads=1&param_x=2&wait_end_of_query=1&user=default")
 
-    assert {"max_threads": "1"} == asked.settings
-    assert {"x": "2"} == asked.binds
+    assert asked.settings == {"max_threads": "1"}
+    assert asked.binds == {"x": "2"}
     assert asked.whole
 
 
@@ -138,12 +138,12 @@ def test_answers_are_compressed_only_if_asked_twice() -> None:
     assert ask("query=SELECT+1", headers=headers).encoding is None
     assert ask("query=SELECT+1&enable_http_compression=1", headers=headers).encoding == "gzip"
     blocks = ask("query=SELECT+1&enable_http_compression=1&compress=1", headers=headers)
-    assert (True, None) == (blocks.in_blocks, blocks.encoding)
+    assert (blocks.in_blocks, blocks.encoding) == (True, None)
 
 
 def test_bodies_come_in_encodings_in_blocks_or_in_both() -> None:
     """decompress=1 is about ClickHouse's own blocks."""
-    assert b"SELECT 1" == ask("decompress=1", BlockEncoder().compress(b"SELECT 1")).statement.sql
+    assert ask("decompress=1", BlockEncoder().compress(b"SELECT 1")).statement.sql == b"SELECT 1"
 
 
 def test_a_session_belongs_to_its_user() -> None:
@@ -151,8 +151,8 @@ def test_a_session_belongs_to_its_user() -> None:
     session = ask("query=SELECT+1&session_id=s&session_timeout=5&session_check=1&close_session=1").session
 
     assert session is not None
-    assert ("default", "s") == session.key
-    assert (5, True, True) == (session.timeout_seconds, session.must_exist, session.close)
+    assert session.key == ("default", "s")
+    assert (session.timeout_seconds, session.must_exist, session.close) == (5, True, True)
     assert ask("query=SELECT+1&session_id=s", headers=READER).session is None
     assert ask("query=SELECT+1&session_id=s", method="GET").session is None
     with pytest.raises(RefusedError, match="session_timeout must be a number from 1 to 3600"):
@@ -162,5 +162,5 @@ def test_a_session_belongs_to_its_user() -> None:
 @pytest.mark.parametrize("body", [b"", b" \n", b"-- nothing"])
 def test_an_empty_query_is_a_syntax_error(body: bytes) -> None:
     """And not an empty answer."""
-    with pytest.raises(RefusedError, match="Code: 62.*Empty query"):
+    with pytest.raises(RefusedError, match=r"Code: 62.*Empty query"):
         ask(body=body)

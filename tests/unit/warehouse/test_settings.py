@@ -10,8 +10,8 @@ def test_it_listens_where_clients_look_for_it() -> None:
     """CLICKHOUSE_URL is the one place."""
     settings = load(WarehouseSettings, {"CLICKHOUSE_URL": "http://localhost:9999"})
 
-    assert ("localhost", 9999) == (settings.host, settings.port)
-    assert ("127.0.0.1", 8123) == (WarehouseSettings().host, WarehouseSettings().port)
+    assert (settings.host, settings.port) == ("localhost", 9999)
+    assert (WarehouseSettings().host, WarehouseSettings().port) == ("127.0.0.1", 8123)
     assert (
         load(WarehouseSettings, {"CLICKHOUSE_URL": "http://[::1]:5"}).on_port(6).clickhouse_url
         == "http://[::1]:6"
@@ -30,8 +30,10 @@ def test_readers_are_accounts_beside_the_writer() -> None:
     environ = {"CLICKHOUSE_USER": "w", "CLICKHOUSE_PASSWORD": "p", "WAREHOUSE_READER_PASSWORDS": "a:b:c, d:"}
     accounts = load(WarehouseSettings, environ).accounts()
 
-    assert {"w": ("p", True), "a": ("b:c", False), "d": ("", False)} == {
-        account.name: (account.password, account.may_write) for account in accounts.values()
+    assert {account.name: (account.password, account.may_write) for account in accounts.values()} == {
+        "w": ("p", True),
+        "a": ("b:c", False),
+        "d": ("", False),
     }
 
 
@@ -46,5 +48,5 @@ def test_readers_that_make_no_sense_are_refused_without_their_passwords(given: s
 
 def test_a_misspelt_setting_is_named() -> None:
     """With the one that was meant."""
-    with pytest.raises(SettingsError, match="WAREHOUSE_MEMORY_BYTE: .*WAREHOUSE_MEMORY_BYTES"):
+    with pytest.raises(SettingsError, match=r"WAREHOUSE_MEMORY_BYTE: .*WAREHOUSE_MEMORY_BYTES"):
         load(WarehouseSettings, {"WAREHOUSE_MEMORY_BYTE": "1"})

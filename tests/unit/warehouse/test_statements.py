@@ -1,5 +1,7 @@
 """What transport finds in SQL: where data begins, which format is named, and never inside quotes."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def test_a_format_is_found_behind_whatever_strings_names_and_comments_say(
 
     assert name == statement.format
     assert (select + after).encode() == statement.bare
-    assert "SELECT" == statement.verb
+    assert statement.verb == "SELECT"
 
 
 @given(sql.selects())
@@ -46,7 +48,8 @@ def test_an_inserts_data_is_found_to_the_byte(
     head = f"INSERT{gap}INTO{gap}{table} (a, `FORMAT CSV`) SETTINGS x = {value}{gap}"
     statement = parse(f"{head}FORMAT {name}\n".encode() + data)
 
-    assert head.encode() == statement.sql
+    assert head.encode() == statement.sql + statement.tail
+    assert statement.tail.startswith(b"SETTINGS")
     assert name == statement.format
     assert data == data_of(statement)
 
@@ -67,10 +70,8 @@ def test_any_bytes_are_read_without_a_failure_other_than_refusal(text: bytes) ->
     for token in tokens(text):
         assert ends[-1] <= token.start < token.end
         ends.append(token.end)
-    try:
+    with contextlib.suppress(RefusedError):
         parse(text)
-    except RefusedError as refused:
-        assert "FILE" in str(refused)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,8 @@ def test_any_bytes_are_read_without_a_failure_other_than_refusal(text: bytes) ->
         (b"/* a /* nested */ comment */ SELECT 1 FORMAT CSV", "SELECT", "CSV"),
         (b"INSERT INTO t VALUES ('FORMAT CSV')", "INSERT", None),
         (b"INSERT INTO format FORMAT CSV\n1\n", "INSERT", "CSV"),
+        (b"INSERT INTO settings FORMAT CSV\n1\n", "INSERT", "CSV"),
+        (b"INSERT INTO select.values FORMAT CSV\n1\n", "INSERT", "CSV"),
         (b"INSERT INTO format VALUES (1)", "INSERT", None),
         (b"INSERT INTO db.format (a) VALUES (1)", "INSERT", None),
         (b"INSERT INTO TABLE format FORMAT TSV\n1\n", "INSERT", "TSV"),
@@ -129,7 +132,7 @@ def test_data_begins_after_blanks_and_one_newline(text: bytes, data: bytes) -> N
 )
 def test_statements_that_open_files_by_themselves_are_refused(text: bytes) -> None:
     """A client's INFILE and OUTFILE would be files of the server here."""
-    with pytest.raises(RefusedError, match="Code: 1[.].*UNSUPPORTED_METHOD"):
+    with pytest.raises(RefusedError, match=r"Code: 1[.].*UNSUPPORTED_METHOD"):
         parse(text)
 
 
@@ -151,7 +154,7 @@ def test_calls_of_the_function_file_are_noticed(text: bytes, opens: bool) -> Non
 
 def test_the_table_function_input_is_refused() -> None:
     """The engine would answer that all is well, and insert nothing."""
-    with pytest.raises(RefusedError, match="Code: 48.*input"):
+    with pytest.raises(RefusedError, match=r"Code: 48.*input"):
         parse(b"INSERT INTO t SELECT a FROM input('a Int8') FORMAT CSV\n1\n")
 
 
@@ -165,9 +168,9 @@ def test_tokens_are_words_quoted_names_and_marks() -> None:
     """Words come in upper case, names as they are written."""
     found = [(token.kind, token.text) for token in tokens(b"select `a``b`, 'no' -- no\n;")]
 
-    assert [
+    assert found == [
         (Kind.WORD, "SELECT"),
         (Kind.QUOTED_NAME, "`a``b`"),
         (Kind.MARK, ","),
         (Kind.MARK, ";"),
-    ] == found
+    ]

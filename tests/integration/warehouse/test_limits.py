@@ -1,0 +1,157 @@
+"""What the warehouse refuses: too much, too long, and whoever may not ask."""
+
+import asyncio
+import contextlib
+import gzip
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from services.local.warehouse.errors import Code
+from tests.integration.warehouse.conftest import MAX_BODY_BYTES, WAITING_BODIES
+from tests.support.faces import Face, code_of
+
+READER = {"X-ClickHouse-User": "analyst", "X-ClickHouse-Key": "secret"}
+
+
+@pytest.fixture
+def server(ours: Face) -> Face:
+    """Test the warehouse alone."""
+    return ours
+
+
+async def test_bodies_are_limited_however_they_come(ours: Face, table: str) -> None:
+    """With a length, in chunks, compressed; the client reads why, though it may still be sending."""
+    large = bytes(MAX_BODY_BYTES + 1)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for at in range(0, len(large), 2**16):
+            yield large[at : at + 2**16]
+
+    for body, headers in (
+        (large, {}),
+        (chunks(), {}),
+        (gzip.compress(large), {"Content-Encoding": "gzip"}),
+    ):
+        answer = await ours.ask(f"INSERT INTO {table} FORMAT TSV", body, headers=headers)
+        assert (answer.status_code, code_of(answer)) == (413, 229)
+    assert await ours.value(f"SELECT count() FROM {table}") == "0"
+
+
+async def test_a_body_of_exactly_the_limit_is_taken(ours: Face, table: str) -> None:
+    """The limit says what it means."""
+    body = b"1\t" + b"x" * (MAX_BODY_BYTES - 3) + b"\n"
+    answer = await ours.ask(f"INSERT INTO {table} FORMAT TSV", body)
+    assert answer.status_code == 200, answer.text
+    assert str(MAX_BODY_BYTES - 3) == await ours.value(f"SELECT length(text) FROM {table}")
+
+
+async def test_bodies_that_wait_together_are_limited(ours: Face, table: str) -> None:
+    """One past the room for bodies is refused, to be tried again; the others are not disturbed."""
+    held = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"1\t" + b"x" * (MAX_BODY_BYTES - 10)
+        await held.wait()
+        yield b"\n"
+
+    async def probe() -> httpx.Response:
+        return await ours.ask(f"INSERT INTO {table} FORMAT TSV", bytes(2**14))
+
+    async with asyncio.TaskGroup() as group:
+        holding = [
+            group.create_task(ours.ask(f"INSERT INTO {table} FORMAT TSV", slow()))
+            for _ in range(WAITING_BODIES)
+        ]
+        probes = [await probe()]
+        # Two hold all the room, unless a probe took the last of it from one of them at just that moment.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(3):
+                while code_of(probes[-1]) != 241:
+                    probes.append(await probe())
+        held.set()
+
+    held_back = [task.result() for task in holding if not task.result().is_success]
+    refused = [answer for answer in (probes[-1], *held_back) if code_of(answer) == 241]
+    assert refused
+    assert "Request bodies already take" in refused[0].text
+    assert {code_of(answer) for answer in held_back} <= {241}
+    assert await ours.value(f"SELECT count() FROM {table}") == str(len(holding) - len(held_back))
+    assert code_of(await probe()) == 27
+
+
+async def test_queries_are_limited_in_time_and_memory(ours: Face) -> None:
+    """By the engine's own settings."""
+    answer = await ours.ask("SELECT sleep(3)", max_execution_time=1)
+    assert (answer.status_code, code_of(answer)) == (408, 159)
+    answer = await ours.ask("SELECT groupArray(number) FROM numbers(10000000)", max_memory_usage=10**7)
+    assert (answer.status_code, code_of(answer)) == (500, 241)
+
+
+async def test_the_memory_of_all_queries_is_limited(ours: Face) -> None:
+    """By the setting's default: an engine that takes all memory takes the stack with it."""
+    limit = "SELECT value FROM system.server_settings WHERE name = 'max_server_memory_usage'"
+    assert str(4 * 2**30) == await ours.value(limit)
+
+
+async def test_a_reader_reads_and_does_nothing_else(ours: Face, table: str) -> None:
+    """Data, temporary tables, other queries, merges and files are out of reach."""
+    assert (await ours.ask(f"SELECT count() FROM {table}", headers=READER)).text == "0\n"
+    assert (await ours.ask("SELECT 1", headers=READER, max_threads=1)).text == "1\n"
+    for statement in (
+        f"INSERT INTO {table} FORMAT CSV 1,1",
+        f"INSERT INTO {table} VALUES (1, '')",
+        f"TRUNCATE TABLE {table}",
+        f"ALTER TABLE {table} DELETE WHERE 1",
+        "CREATE TEMPORARY TABLE x (a UInt8)",
+        "KILL QUERY WHERE 1",
+        "SYSTEM STOP MERGES",
+        "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+        "SELECT * FROM `/etc/hostname`",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+        "SELECT file('/etc/hostname')",
+        "SET readonly = 0",
+    ):
+        answer = await ours.ask(body=statement, headers=READER)
+        assert (answer.status_code, code_of(answer)) == (500, 164), statement
+
+
+async def test_a_wrong_password_is_refused(ours: Face) -> None:
+    """Before anything else of the request is looked at."""
+    answer = await ours.ask("nonsense", headers={**READER, "X-ClickHouse-Key": "guess"})
+    assert (answer.status_code, code_of(answer)) == (403, 516)
+    answer = await ours.raw.get(
+        "/", params={"query": "SELECT currentUser()"}, auth=httpx.BasicAuth("analyst", "secret")
+    )
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+async def test_pages_of_other_sites_are_refused(ours: Face, table: str, headers: dict[str, str]) -> None:
+    """A browser on this machine must not be their way in, and nothing of the request is done."""
+    answer = await ours.ask(body=f"INSERT INTO {table} VALUES (1, '')", headers=headers)
+    assert (answer.status_code, code_of(answer)) == (403, 497)
+    assert await ours.value(f"SELECT count() FROM {table}") == "0"
+
+
+async def test_pages_of_this_machine_are_let_in(ours: Face) -> None:
+    """A dashboard on another port of it, say."""
+    answer = await ours.ask("SELECT 1", headers={"Origin": "http://localhost:8081"})
+    assert answer.status_code == 200
+
+
+async def test_the_codes_raised_here_are_the_engines(ours: Face) -> None:
+    """Name by name."""
+    numbers = ", ".join(str(code.value) for code in Code)
+    names = await ours.value(f"SELECT toJSONString(arrayMap(n -> errorCodeToName(n), [{numbers}]))")
+    assert [code.name for code in Code] == json.loads(names)

@@ -1,28 +1,59 @@
-"""Listening, signals, and the order of stopping."""
+"""The warehouse's life: the engine opened, requests served, signals, and the order of stopping."""
 
 import asyncio
 import contextlib
+import logging
+import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import structlog
 import uvicorn
 
 from services.local.warehouse.app import Warehouse
+from services.local.warehouse.connections import Connections
+from services.local.warehouse.places import CannotStartError
+from services.local.warehouse.settings import WarehouseSettings
+
+log = structlog.get_logger()
 
 _KEEP_ALIVE_SECONDS = 60
-_BEYOND_GRACE_SECONDS = 4
+_BEYOND_GRACE_SECONDS = 3
+"""For queries to be killed in; then connections that still hang are cut."""
+
+
+def run(settings: WarehouseSettings, directory: Path, listener: socket.socket) -> None:
+    """Serve a directory on a bound socket until SIGTERM or SIGINT.  CannotStartError if the engine cannot."""
+    # uvicorn reports each answer that is broken off on purpose as an error of the application.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    try:
+        connections = Connections(directory, settings.warehouse_memory_bytes)
+    except RuntimeError as error:
+        raise CannotStartError(f"The engine cannot open {directory}: {error}") from None
+    warehouse = Warehouse(connections, settings)
+    host, port = listener.getsockname()[:2]
+    log.info("warehouse started", host=host, port=port, directory=str(directory), version=connections.version)
+    asyncio.run(_serve(warehouse, listener, settings.warehouse_grace_seconds))
+    ended = warehouse.close()
+    log.info("warehouse stopped", queries_ended=ended)
+    if not ended:
+        # A thread is still in the engine, and would keep the process for as long as its query takes.
+        sys.stdout.flush()
+        os._exit(0)
 
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to `serve`."""
+        """Leave signals to `_serve`."""
         yield
 
 
-async def serve(warehouse: Warehouse, listener: socket.socket, grace_seconds: float) -> None:
-    """Serve until SIGTERM or SIGINT, then stop: no new queries, running ones end or are killed."""
+async def _serve(warehouse: Warehouse, listener: socket.socket, grace_seconds: float) -> None:
+    """Serve until a signal comes, then stop: no new queries, running ones end or are killed."""
     config = uvicorn.Config(
         warehouse,
         log_config=None,

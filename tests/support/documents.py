@@ -108,6 +108,11 @@ def examples_of(page: Path) -> list[Example]:
         raise DocumentError(f"{page.name}, {error}") from None
 
 
+def tables(page: Path) -> list[Rows]:
+    """Return every table of a page."""
+    return [item for item in _items(tokens(page.read_text(encoding="utf-8"))) if isinstance(item, Rows)]
+
+
 def _items(stream: Sequence[Token]) -> Iterator[Block | Rows | str]:
     """Yield blocks, tables, and the type of anything else that opens at the top of the page."""
     for position, token in enumerate(stream):

@@ -11,7 +11,7 @@ from schemas.generate import MODELS
 from scripts import reference
 from services.cli import COMMANDS
 from services.ingest.dialects import DIALECTS
-from tests.support.documents import ROOT, examples_of, pages, tokens
+from tests.support.documents import ROOT, examples_of, pages, tables, tokens
 from tests.support.elsewhere import ELSEWHERE
 from tests.support.examples import Place, execute
 
@@ -97,6 +97,14 @@ def exists(place: str) -> bool:
     path, _, test = place.partition("::")
     file = ROOT / path
     return file.exists() and (not test or f"def {test}(" in file.read_text())
+
+
+@each_page
+def test_tests_in_a_table_are_in_the_file_that_its_header_names(page: Path) -> None:
+    """A table of laws names their file once."""
+    for rows in tables(page):
+        if file := re.search(r"tests/[\w/]+\.py$", rows.header[-1]):
+            assert [row for row in rows.rows if not exists(f"{file[0]}::{row[-1]}")] == []
 
 
 @each_page

@@ -4,25 +4,21 @@ One stack serves all pages, one after the other: first the cookbook, whose answe
 the page that makes a key, after which nobody is served without one.
 """
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from services.local.child import Command, python_module
-from services.local.ports import free_port
 from services.local.settings import LocalSettings
 from services.runtime.clickhouse import connect
-from services.runtime.settings import describe, load
+from services.runtime.settings import describe
 from tests.support.documents import ROOT, examples_of, pages
 from tests.support.examples import Place, execute
-from tests.support.programs import Program
+from tests.support.whole import WholeStack
 
 FIRST, LAST = "docs/sql.md", "docs/http.md"
 LOOPBACK = "127.0.0.1"
-PORTS = ("INGEST_PORT", "QUERY_PORT", "MERGER_METRICS_PORT", "SINK_METRICS_PORT")
 
 
 def named(page: Path) -> str:
@@ -36,56 +32,33 @@ def pages_with_a_stack() -> list[Path]:
     return sorted(found, key=lambda page: (named(page) != FIRST, named(page) == LAST, named(page)))
 
 
-class Stack(Program):
-    """`afterword up` on ports and in a directory of its own."""
+def addresses(settings: LocalSettings) -> Mapping[str, str]:
+    """Return the addresses that a fresh installation has, and a stack's instead."""
+    defaults, own = LocalSettings().ports, settings.ports
+    return {f"{LOOPBACK}:{defaults[name]}": f"{LOOPBACK}:{own[name]}" for name in defaults}
 
-    def __init__(self, directory: Path) -> None:
-        self.variables = {
-            "AFTERWORD_HOME": str(directory / "home"),
-            "KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{free_port()}",
-            "CLICKHOUSE_URL": f"http://{LOOPBACK}:{free_port()}",
-            **{name: str(free_port()) for name in PORTS},
-        }
-        super().__init__(self._command, self._is_ready, directory / "up.log")
 
-    @property
-    def settings(self) -> LocalSettings:
-        """The settings of the running stack."""
-        return load(LocalSettings, self.variables)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What leads a reader's shell to this stack."""
-        return {**self.variables, "AFTERWORD_URL": f"http://{LOOPBACK}:{self.settings.ingest_port}"}
-
-    @property
-    def addresses(self) -> Mapping[str, str]:
-        """The addresses that a fresh installation has, and this stack's instead."""
-        defaults, own = LocalSettings().ports, self.settings.ports
-        return {f"{LOOPBACK}:{defaults[name]}": f"{LOOPBACK}:{own[name]}" for name in defaults}
-
-    def _command(self) -> Command:
-        shown = {described.variable for described in describe(LocalSettings())}
-        inherited = {name: value for name, value in os.environ.items() if name not in shown}
-        return python_module("services.cli", "up", environment={**inherited, **self.variables})
-
-    async def _is_ready(self) -> bool:
-        return "\nready\n" in self.log.read_text()
+def environment(stack: WholeStack) -> Mapping[str, str]:
+    """Return what leads a reader's shell to the stack."""
+    variables = describe(LocalSettings())
+    own = {one.variable: stack.environ[one.variable] for one in variables if one.variable in stack.environ}
+    return {**own, "AFTERWORD_URL": stack.ingest_url}
 
 
 @pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WholeStack]:
     """The stack that a reader has after `make up`, fresh."""
-    stack = Stack(tmp_path_factory.mktemp("stack"))
+    stack = WholeStack(tmp_path_factory.mktemp("stack"))
     async with AsyncExitStack() as ending:
-        ending.push_async_callback(stack.stop)
+        ending.push_async_callback(stack.kill)
         await stack.start()
         yield stack
+        await stack.stop()
 
 
 @pytest.fixture(scope="module")
 async def complaints(
-    request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, stack: WholeStack, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Path, str]:
     """What is wrong with each page that this run asks for, in the order of the walk; empty if nothing is."""
     asked = {item.callspec.params.get("page") for item in request.session.items if hasattr(item, "callspec")}
@@ -96,7 +69,7 @@ async def complaints(
         for page in pages_with_a_stack():
             if page in asked:
                 directory = tmp_path_factory.mktemp(page.stem)
-                place = Place(directory, stack.environment, stack.addresses, client)
+                place = Place(directory, environment(stack), addresses(stack.settings), client)
                 found[page] = await complaint_about(page, place)
         return found
 

@@ -1,6 +1,7 @@
 """Where `afterword up` reports: a live view on a terminal, plain lines elsewhere."""
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -12,6 +13,27 @@ from services.local.supervisor import Voice
 from services.local.view import draw
 
 _PLAIN_STEPS = 4
+
+
+class Journal:
+    """Passes on what is said, and keeps all of it in a file, where it outlives the terminal."""
+
+    def __init__(self, voice: Voice, file: Path) -> None:
+        self._voice, self._file = voice, file
+
+    def say(self, line: str) -> None:
+        """Keep a line and pass it on."""
+        self._keep(line)
+        self._voice.say(line)
+
+    def note(self, line: str) -> None:
+        """Keep a line and pass it on."""
+        self._keep(line)
+        self._voice.note(line)
+
+    def _keep(self, line: str) -> None:
+        with self._file.open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}  {line}\n")
 
 
 class Screen(Voice, Protocol):
@@ -67,7 +89,7 @@ class PlainScreen:
         quarter = done * _PLAIN_STEPS // total
         if quarter > self._quarter:
             self._quarter = quarter
-            self.say(f"kafka: downloaded {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+            self.say(f"kafka: fetched {done / 1e6:.0f} of {total / 1e6:.0f} MB")
 
     def _print(self, line: str) -> None:
         # Whole however long it is, such that it can be copied.

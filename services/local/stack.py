@@ -15,7 +15,7 @@ from services.local.home import Home
 from services.local.leftovers import check_ports, end_orphans
 from services.local.picture import PartRow, Picture
 from services.local.runners import Runner, crew
-from services.local.screens import Screen, screen
+from services.local.screens import Journal, Screen, screen
 from services.local.settings import LocalSettings
 from services.local.supervisor import Supervisor
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from services.local.gauge import Gauge
 
 _SHOW_SECONDS = 0.5
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OWN = "up"
+"""The supervisor's name among the logs."""
 
 
 class DownloadStoppedError(Exception):
@@ -47,17 +48,19 @@ class _Run:
         self, settings: LocalSettings, home: Home, environ: Mapping[str, str], output: Screen
     ) -> None:
         self._settings, self._home, self._screen = settings, home, output
+        self._voice = Journal(output, home.log(_OWN))
         self._stopping, self._hurry, self._ready = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._download: tuple[int, int] | None = None
         self._runners: tuple[Runner, ...] = crew(settings, home, environ, self._downloaded)
-        self._supervisor = Supervisor(self._runners, home, output)
+        self._supervisor = Supervisor(self._runners, home, self._voice)
         self._gauge: Gauge | None = None
         self._began = time.monotonic()
 
     async def run(self) -> bool:
+        self._home.bound_log(_OWN)
         with self._screen, self._signals():
             if orphans := end_orphans(self._home):
-                self._screen.say(f"ended what an earlier run left behind: {', '.join(map(str, orphans))}")
+                self._voice.say(f"ended what an earlier run left behind: {', '.join(map(str, orphans))}")
             check_ports(self._runners)
             drawing = asyncio.create_task(self._draw(), name="draw")
             reading = asyncio.create_task(self._read(), name="read figures")
@@ -68,26 +71,29 @@ class _Run:
                 await self._supervisor.stop(self._hurry)
                 await _cancelled(drawing)
                 self._screen.show(self._picture())
-        self._screen.say(f"stopped; the data stays in {self._home.path} for the next start")
+        self._voice.say(f"stopped; the data stays in {self._home.path} for the next start")
         return not self._hurry.is_set()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)  # under nohup, a terminal that closes is no reason to stop
+        for number in numbers:
             loop.add_signal_handler(number, self._asked_to_stop)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in numbers:
                 loop.remove_signal_handler(number)
 
     def _asked_to_stop(self) -> None:
         if self._stopping.is_set():
-            self._screen.say("stopping at once")
+            self._voice.say("stopping at once")
             self._hurry.set()
         else:
-            self._screen.say("stopping in the order of the flow; once more stops at once")
+            self._voice.say("stopping in the order of the flow; once more stops at once")
             self._stopping.set()
 
     def _downloaded(self, done: int, total: int) -> None:

@@ -60,8 +60,8 @@ def _row(part: PartRow, download: tuple[int, int] | None) -> tuple[RenderableTyp
 
 def _download(done: int, total: int) -> Table:
     table = Table.grid(padding=(0, 1))
-    text = f"downloading Kafka: {done / _MEGABYTE:.0f} of {total / _MEGABYTE:.0f} MB"
-    table.add_row(ProgressBar(total=total, completed=done, width=24), text)
+    text = f"fetching {done / _MEGABYTE:.0f} of {total / _MEGABYTE:.0f} MB"
+    table.add_row(ProgressBar(total=total, completed=done, width=12), Text(text, no_wrap=True))
     return table
 
 

@@ -44,7 +44,7 @@ def test_the_view_shows_a_download() -> None:
     kafka = PartRow("kafka", State(Phase.STARTING), None, 1.0)
     picture = Picture(parts=(kafka,), download=(11_000_000, 44_000_000))
 
-    assert "downloading Kafka: 11 of 44 MB" in shown(view.draw(picture))
+    assert "fetching 11 of 44 MB" in shown(view.draw(picture))
 
 
 def test_the_greeting_has_lines_that_can_be_copied() -> None:

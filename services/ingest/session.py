@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import TopicPartition
 
 from schemas.identity import partition_of
@@ -17,6 +18,8 @@ MAX_BATCH_BYTES = 900_000
 """Below the topic's max.message.bytes, and above the largest event."""
 
 REQUEST_TIMEOUT_MS = 10_000
+TOPIC_SECONDS = 2.0
+"""How long a topic that Kafka does not name may take to appear, as it does after a restart."""
 
 
 class Session:
@@ -113,12 +116,20 @@ async def open_session(settings: IngestSettings, topic: str, budget: Budget, own
     calm(producer.client)
     try:
         await producer.start()
-        await producer.partitions_for(topic)
+        await _find(producer, topic)
     except BaseException:
         await end(producer, grace=0)
         raise
     deadline = settings.ingest_deadline_seconds
     return Session(producer, topic, lambda: Lane(producer, topic, budget, deadline, owner))
+
+
+async def _find(producer: AIOKafkaProducer, topic: str) -> None:
+    try:
+        async with asyncio.timeout(TOPIC_SECONDS):
+            await producer.partitions_for(topic)
+    except TimeoutError:  # otherwise aiokafka asks again for as long as a request may take
+        raise UnknownTopicOrPartitionError from None
 
 
 async def end(producer: Any, grace: float) -> None:

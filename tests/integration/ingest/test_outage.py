@@ -1,0 +1,232 @@
+"""Kafka stops, dies and comes back: what ingest says meanwhile is true, and it goes on by itself."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from schemas.identity import version_of
+from schemas.limits import MIB
+from schemas.topics import Topology
+from services.ingest.app import IngestApp
+from services.ingest.publisher import Publisher
+from services.ingest.service import build, key_file
+from services.runtime.settings import KafkaSettings
+from tests.integration.ingest.conftest import Running, ready, settings_for
+from tests.support.eventually import eventually
+from tests.support.ingest import code_of, serving
+from tests.support.servers import OwnKafka
+from tests.support.topics import create_topics
+
+
+class Outage:
+    """An ingest without keys, and the Kafka behind it, which the test may stop."""
+
+    def __init__(self, kafka: OwnKafka, settings: KafkaSettings, home: Path, stack: AsyncExitStack) -> None:
+        self.kafka, self.settings, self._home, self._stack = kafka, settings, home, stack
+
+    async def ingest(self, *, within: float = 60, **changes: Any) -> Running:
+        """Return a server with these settings, ready within so many seconds; 0 does not wait."""
+        chosen = settings_for(self.settings, self._home, **changes)
+        service = build(chosen, key_file(chosen.keys_file))
+        url = await self._stack.enter_async_context(serving(IngestApp(service)))
+        if within:
+            await ready(url, within=within)
+        return Running(url, chosen, service, {})
+
+    def pause(self) -> None:
+        """Stop Kafka in the middle of whatever it does; connections stay open and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let Kafka go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.kafka.child is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self.kafka.child.pid, number)
+
+
+@pytest.fixture(scope="module")
+async def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OwnKafka]:
+    """A Kafka for the tests here, which each leaves running."""
+    server = OwnKafka(tmp_path_factory.mktemp("kafka"))
+    await server.start()
+    yield server
+    await server.kill()
+
+
+@pytest.fixture
+async def outage(own_kafka: OwnKafka, generations: Iterator[int], tmp_path: Path) -> AsyncIterator[Outage]:
+    """That Kafka, with topics of the test's own."""
+    topology = Topology(next(generations))
+    await create_topics(own_kafka.settings, topology, partitions=2)
+    settings = own_kafka.settings.replace(kafka_topic_generation=topology.generation)
+    async with AsyncExitStack() as stack:
+        made = Outage(own_kafka, settings, tmp_path, stack)
+        try:
+            yield made
+        finally:
+            made.resume()
+
+
+def publisher_of(ingest: Running) -> Publisher:
+    """Return the publisher of a server in this process."""
+    assert ingest.service.publisher is not None
+    return ingest.service.publisher
+
+
+def ids(partitions: list[list[dict[str, Any]]]) -> list[str]:
+    """Return the ids of all requests in a log."""
+    return [event["request_id"] for partition in partitions for event in partition]
+
+
+async def test_a_kafka_that_hangs_is_503_within_the_deadline_and_no_longer_than_it_hangs(
+    outage: Outage,
+) -> None:
+    """The first to wait learns that the outcome is unknown; those after it do not have to wait at all."""
+    ingest = await outage.ingest(ingest_deadline_seconds=0.5)
+    outage.pause()
+    async with ingest.client() as client:
+        first = await client.post("/feedback/first", json={"data": {}})
+        second = await client.post("/feedback/second", json={"data": {}})
+        batch = await client.post("/v1/events", json=[{"request_id": "third", "data": {}}])
+        probes = [(await client.get(path)).status_code for path in ("/readyz", "/livez")]
+        held = publisher_of(ingest).inflight_bytes
+        outage.resume()
+        await ready(ingest.url)
+        after = await client.post("/feedback/after", json={"data": {}})
+
+    assert [code_of(answer) for answer in (first, second, batch)] == ["log_unavailable"] * 3
+    assert "may still be written" in first.json()["detail"]
+    assert "was not written" in second.json()["detail"]
+    assert probes == [503, 200]
+    assert held > 0
+    assert after.status_code == 202
+    assert publisher_of(ingest).inflight_bytes == 0
+    written = ids(await ingest.log())
+    assert sorted(written) in (["after"], ["after", "first"])
+
+
+async def test_bytes_stay_counted_until_kafka_answers_whoever_leaves(outage: Outage) -> None:
+    """A client that goes away frees nothing; beyond the bound others are told at once."""
+    ingest = await outage.ingest(ingest_deadline_seconds=120, ingest_max_inflight_bytes=MIB)
+    outage.pause()
+    large = {"data": {"x": "a" * 300_000}}
+    async with ingest.client() as client:
+        waiting = [asyncio.create_task(client.post(f"/feedback/w{n}", json=large)) for n in range(3)]
+        await eventually(lambda: publisher_of(ingest).inflight_bytes > 900_000, within=30)
+        held = publisher_of(ingest).inflight_bytes
+        waiting[0].cancel()
+        await asyncio.wait(waiting[:1])
+        over = [
+            await client.post("/feedback/over", json=large),
+            await client.post("/v1/events", json=[{"request_id": "over", **large}]),
+        ]
+        still_held = publisher_of(ingest).inflight_bytes
+        outage.resume()
+        answers = await asyncio.gather(*waiting[1:])
+
+    assert [code_of(answer) for answer in over] == ["overloaded"] * 2
+    assert all("not queued" in answer.json()["detail"] for answer in over)
+    assert still_held == held
+    assert [answer.status_code for answer in answers] == [202, 202]
+    await eventually(lambda: publisher_of(ingest).inflight_bytes == 0, within=30)
+    assert sorted(ids(await ingest.log())) == ["w0", "w1", "w2"]
+
+
+async def test_a_kafka_that_is_killed_loses_no_acknowledged_event(outage: Outage) -> None:
+    """Clients go on through the kill and the restart; each 202 is true, and so is each 'not written'."""
+    ingest = await outage.ingest(ingest_deadline_seconds=2)
+    told: dict[str, tuple[int, dict[str, Any]]] = {}
+    stop = asyncio.Event()
+
+    async def keep_sending(client: httpx.AsyncClient, worker: int) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            answer = await client.post(f"/feedback/{worker}-{number}", json={"data": {}})
+            told[f"{worker}-{number}"] = answer.status_code, answer.json()
+            if answer.status_code != 202:
+                await asyncio.sleep(0.02)
+
+    def accepted() -> int:
+        return sum(status == 202 for status, _ in told.values())
+
+    async with ingest.client() as client:
+        workers = [asyncio.create_task(keep_sending(client, worker)) for worker in range(8)]
+        await eventually(lambda: accepted() > 100, within=30)
+        await outage.kafka.kill()
+        await eventually(lambda: any(status == 503 for status, _ in told.values()), within=30)
+        await ready(ingest.url, status=503)
+        await outage.kafka.start()
+        await ready(ingest.url)
+        before = accepted()
+        await eventually(lambda: accepted() > before + 100, within=60)
+        stop.set()
+        await asyncio.gather(*workers)
+
+    partitions = await ingest.log()
+    written = ids(partitions)
+    generation = ingest.settings.kafka_topic_generation
+    places = {
+        (event["request_id"], str(version_of(generation, offset)))
+        for partition in partitions
+        for offset, event in enumerate(partition)
+    }
+    assert {(name, said["version"]) for name, (status, said) in told.items() if status == 202} <= places
+    assert {status for status, _ in told.values()} == {202, 503}
+    assert not {name for name, (_, said) in told.items() if "not written" in said.get("detail", "")} & set(
+        written
+    )
+    assert len(set(written)) == len(written)
+
+
+async def test_a_producer_that_hangs_for_long_is_replaced(outage: Outage) -> None:
+    """Liveness fails only while nothing moves; when Kafka answers again, so does ingest."""
+    ingest = await outage.ingest(ingest_deadline_seconds=0.2, ingest_stalled_seconds=0.5)
+    outage.pause()
+    async with ingest.client() as client:
+        assert (await client.post("/feedback/x", json={"data": {}})).status_code == 503
+
+        async def live() -> int:
+            return (await client.get("/livez")).status_code
+
+        async def is_failing() -> bool:
+            return await live() == 503
+
+        async def is_alive() -> bool:
+            return await live() == 200
+
+        await eventually(is_failing, within=30)
+        await eventually(lambda: "Kafka" in (publisher_of(ingest).readiness() or ""), within=30)
+        await eventually(is_alive, within=60)
+        await eventually(lambda: publisher_of(ingest).inflight_bytes == 0, within=60)
+        outage.resume()
+        await ready(ingest.url)
+        assert (await client.post("/feedback/x", json={"data": {}})).status_code == 202
+
+
+async def test_ingest_starts_without_kafka_and_notices_when_it_goes(outage: Outage) -> None:
+    """Ready only while events can be written, also when nobody sends any."""
+    await outage.kafka.stop()
+    ingest = await outage.ingest(within=0)
+    async with ingest.client() as client:
+        refused = await client.post("/feedback/x", json={"data": {}})
+        assert code_of(refused) == "log_unavailable"
+        assert "was not written" in refused.json()["detail"]
+        assert (await client.get("/livez")).status_code == 200
+        await outage.kafka.start()
+        await ready(ingest.url)
+        await outage.kafka.kill()
+        await ready(ingest.url, status=503)
+        assert (await client.get("/livez")).status_code == 200
+        await outage.kafka.start()
+        await ready(ingest.url)

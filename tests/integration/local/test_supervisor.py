@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -56,6 +57,7 @@ class Bench:
         self.journal = directory / "journal"
         self.said: list[str] = []
         self.has_ended = False
+        self.now: float | None = None
 
     def runner(self, name: str, *needs: str, manner: str = "orderly") -> Runner:
         """Return a part that runs the program."""
@@ -83,7 +85,7 @@ class Bench:
     @asynccontextmanager
     async def running(self, *runners: Runner) -> AsyncIterator[tuple[Supervisor, asyncio.Event]]:
         """Run a supervisor for the block, then stop it in order; `hurry` makes that sudden."""
-        supervisor = Supervisor(runners, self.home, self)
+        supervisor = Supervisor(runners, self.home, self, clock=lambda: self.now or time.monotonic())
         stopping, hurry = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(supervisor.run(stopping))
         task.add_done_callback(lambda _: setattr(self, "has_ended", True))
@@ -180,19 +182,27 @@ async def test_what_cannot_be_prepared_ends_the_run(bench: Bench) -> None:
             await eventually(lambda: bench.has_ended)
 
 
-async def test_a_part_that_does_not_stop_is_killed(bench: Bench) -> None:
-    """At once here, because the user is in a hurry; others have had their turn before it."""
-    async with bench.running(bench.runner("kafka", manner="stubborn"), bench.runner("ingest")) as (
-        supervisor,
-        hurry,
-    ):
+async def test_a_part_that_does_not_stop_is_killed_after_its_grace(bench: Bench) -> None:
+    """Others stop in their turn before it."""
+    parts = [bench.runner("kafka", manner="stubborn"), bench.runner("ingest")]
+    async with bench.running(*parts) as (supervisor, _):
         await eventually(is_ready(supervisor))
         pid = supervisor.pid("kafka")
-        asyncio.get_running_loop().call_later(1.0, hurry.set)
+        asyncio.get_running_loop().call_later(0.5, setattr, bench, "now", time.monotonic() + 60)
 
     assert pid is not None
     assert not psutil.pid_exists(pid)
     assert "ingest stopped" in bench.lines()
+    assert any(line.startswith("kafka: killed, because it had not stopped after ") for line in bench.said)
+
+
+async def test_a_part_is_killed_at_once_when_the_user_is_in_a_hurry(bench: Bench) -> None:
+    """The time of its grace, which stands still here, plays no part."""
+    async with bench.running(bench.runner("kafka", manner="stubborn")) as (supervisor, hurry):
+        await eventually(is_ready(supervisor))
+        bench.now = time.monotonic()
+        hurry.set()
+
     assert "kafka: killed, as asked" in bench.said
 
 

@@ -55,6 +55,11 @@ class Freshness:
             raise LookupSkipped("down") from error
         return await self._lookups.position(state.topic, partition) >= int(merged)
 
+    @property
+    def connected(self) -> bool:
+        """Kafka was reached."""
+        return self._consumer is not None
+
     def _connect_soon(self) -> None:
         """Find Kafka in the background: only deployments that ask for known requests need the connection."""
         if self._connecting is None:

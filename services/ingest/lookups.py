@@ -65,6 +65,11 @@ class ClickHouseLookups:
         """Begin to connect."""
         self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="lookups")
 
+    @property
+    def connected(self) -> bool:
+        """ClickHouse was reached."""
+        return self._client is not None
+
     async def stop(self) -> None:
         """Disconnect."""
         if self._connecting is not None:

@@ -44,6 +44,9 @@ async def log_ranges(
 ) -> dict[tuple[str, int], LogRange]:
     """Return what each partition holds now, records of open transactions included."""
     partitions = [TopicPartition(name, number) for name, count in counts.items() for number in range(count)]
+    if not partitions:
+        # aiokafka's consumer, stopped before it has waited for anything, raises CancelledError.
+        return {}
     consumer = AIOKafkaConsumer(**client_options(settings, client_id))
     try:
         await consumer.start()

@@ -35,7 +35,7 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog=epilog(EXAMPLES))
 def demo(
     *,
-    rate: Annotated[float, typer.Option(min=0.1, max=2000, help="Calls a second, on average.")] = 5.0,
+    rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Calls a second, on average.")] = 5.0,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after so many calls.")] = None,
     duration: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="Stop after so many seconds.")

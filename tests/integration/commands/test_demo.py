@@ -20,7 +20,7 @@ def ingest() -> Iterator[FakeIngest]:
 
 def test_it_sends_what_it_counts_and_says_that_it_is_generated(ingest: FakeIngest) -> None:
     """On the screen, in the ids, and in the facts of each request."""
-    ended = afterword("demo", "--url", ingest.url, "--rate", "2000", "--count", "600", "--seed", "4")
+    ended = afterword("demo", "--url", ingest.url, "--rate", "1000", "--count", "600", "--seed", "4")
 
     assert ended.code == 0, ended.err
     assert len(ingest.log.events) == 600
@@ -34,7 +34,7 @@ def test_it_sends_what_it_counts_and_says_that_it_is_generated(ingest: FakeInges
 
 def test_every_door_is_used(ingest: FakeIngest) -> None:
     """Whoever watches sees each dialect work."""
-    afterword("demo", "--url", ingest.url, "--rate", "2000", "--count", "600", "--seed", "4")
+    afterword("demo", "--url", ingest.url, "--rate", "1000", "--count", "600", "--seed", "4")
 
     doors = {(method, path.split("demo-")[0]) for method, path in ingest.requests}
     assert doors == {
@@ -49,9 +49,9 @@ def test_every_door_is_used(ingest: FakeIngest) -> None:
 def test_retries_are_no_second_votes(ingest: FakeIngest) -> None:
     """A lost answer is asked for again under the same Idempotency-Key, in its place."""
     ingest.next.extend(["", "lose", "refuse", "drop", "limit"] * 4)
-    afterword("demo", "--url", ingest.url, "--rate", "2000", "--count", "100", "--seed", "4")
+    afterword("demo", "--url", ingest.url, "--rate", "1000", "--count", "100", "--seed", "4")
     with serving(FakeIngest()) as calm:
-        afterword("demo", "--url", calm.url, "--rate", "2000", "--count", "100", "--seed", "4")
+        afterword("demo", "--url", calm.url, "--rate", "1000", "--count", "100", "--seed", "4")
 
     assert len(ingest.log.events) > 100
     assert _bodies(ingest) == _bodies(calm)
@@ -90,7 +90,7 @@ def test_nobody_there_ends_with_75() -> None:
     with serving(gone):
         pass
 
-    ended = afterword("demo", "--url", gone.url, "--count", "1", "--rate", "2000")
+    ended = afterword("demo", "--url", gone.url, "--count", "1", "--rate", "1000")
 
     assert ended.code == 75
     assert "afterword up" in ended.err

@@ -55,7 +55,8 @@ CREATE TABLE IF NOT EXISTS feedback_state
             ['amazing', 'positive', 'negative', 'true', 'false'],
             [5.,        4.,         2.,         5.,     1.],
             -- JSONExtract reads every digit; toFloat64OrNull is inexact unless a setting says otherwise.
-            if(match(rating_text, '^-?(0|[1-9][0-9]*)([.][0-9]+)?(e[+-]?[0-9]+)?$'),
+            if(match(rating_text, '^-?(0|[1-9][0-9]*)([.][0-9]+)?(e[+-]?[0-9]+)?$')
+               AND isFinite(JSONExtract(rating_text, 'Float64')),
                JSONExtract(rating_text, 'Nullable(Float64)'), NULL))
         COMMENT '`data.rating`: a finite number, also as text; amazing 5, positive 4, negative 2, true 5, false 1; else NULL.',
     vote LowCardinality(String)
@@ -93,12 +94,14 @@ CREATE TABLE IF NOT EXISTS feedback_state
         COMMENT '`request.provider`, or empty.',
     latency_ms Nullable(Float64)
         MATERIALIZED if(match(lower(tupleElement(request_texts, 'latency_ms')),
-                              '^-?(0|[1-9][0-9]*)([.][0-9]+)?(e[+-]?[0-9]+)?$'),
+                              '^-?(0|[1-9][0-9]*)([.][0-9]+)?(e[+-]?[0-9]+)?$')
+                        AND isFinite(JSONExtract(tupleElement(request_texts, 'latency_ms'), 'Float64')),
                         JSONExtract(tupleElement(request_texts, 'latency_ms'), 'Nullable(Float64)'), NULL)
         COMMENT '`request.latency_ms`: a finite number, also as text; milliseconds.',
     cost_usd Nullable(Float64)
         MATERIALIZED if(match(lower(tupleElement(request_texts, 'cost_usd')),
-                              '^-?(0|[1-9][0-9]*)([.][0-9]+)?(e[+-]?[0-9]+)?$'),
+                              '^-?(0|[1-9][0-9]*)([.][0-9]+)?(e[+-]?[0-9]+)?$')
+                        AND isFinite(JSONExtract(tupleElement(request_texts, 'cost_usd'), 'Float64')),
                         JSONExtract(tupleElement(request_texts, 'cost_usd'), 'Nullable(Float64)'), NULL)
         COMMENT '`request.cost_usd`: a finite number, also as text; US dollars.',
     started_at Nullable(DateTime64(6, 'UTC'))
@@ -106,10 +109,11 @@ CREATE TABLE IF NOT EXISTS feedback_state
             match(upper(tupleElement(request_texts, 'started_at')),
                   '^(19[7-9]|2[01][0-9])[0-9]-[01][0-9]-[0-3][0-9]([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]+)?)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?$'),
             parseDateTime64BestEffortOrNull(upper(tupleElement(request_texts, 'started_at')), 6, 'UTC'),
-            match(tupleElement(request_texts, 'started_at'), '^[0-9]{1,13}([.][0-9]+)?$'),
+            match(tupleElement(request_texts, 'started_at'), '^(0|[1-9][0-9]{0,12})([.][0-9]+)?$'),
+            -- Clamped, since ClickHouse may compute this for every row, and must not fail on any.
             fromUnixTimestamp64Micro(
                 toInt64(round(
-                    JSONExtract(tupleElement(request_texts, 'started_at'), 'Float64')
+                    greatest(0., least(1e13, JSONExtract(tupleElement(request_texts, 'started_at'), 'Float64')))
                     * if(JSONExtract(tupleElement(request_texts, 'started_at'), 'Float64') < 1e11, 1e6, 1e3))),
                 'UTC'),
             NULL)

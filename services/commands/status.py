@@ -19,14 +19,17 @@ def status(
 ) -> None:
     """Show parts, the lag of each stage, rows and dead letters.
 
-    Of a local stack (AFTERWORD_HOME) it shows the parts with process id, uptime and restarts.  Lag, rows and
-    dead letters are asked from Kafka and ClickHouse, wherever KAFKA_BOOTSTRAP_SERVERS and CLICKHOUSE_URL
-    say they are.  Lag is in records: the merger reads the events, the sink reads states, events and dead
-    letters.  Dead letters that were replayed do not count.
+    Of a local stack (AFTERWORD_HOME) it shows the parts with process id,
+    uptime and restarts.  Lag, rows and dead letters are asked from Kafka and
+    ClickHouse, wherever KAFKA_BOOTSTRAP_SERVERS and CLICKHOUSE_URL say they
+    are.  Lag is in records: the merger reads the events, the sink reads
+    states, events and dead letters.  Dead letters that were replayed do not
+    count.
 
-    `afterword status --json --wait 30` waits at most 30 seconds.
+    In scripts: `afterword status --json --wait 30` waits 30 seconds at most.
 
-    Exit codes: 0 everything is ready, 2 settings, 75 something is not (or a server does not answer).
+    Exit codes: 0 everything is ready, 2 settings, 75 something is not, or a
+    server does not answer.
     """
     # Imported here because it takes half a second, which `--help` should not pay.
     import orjson  # noqa: PLC0415

@@ -10,18 +10,21 @@ from services.commands.exits import INTERRUPTED, CommandError, UnreachableError,
 
 
 def up() -> None:
-    """Run the whole stack here: Kafka, ClickHouse and the services.  No Docker, no Java, no server.
+    """Run the whole stack here: Kafka, ClickHouse and the services.
 
-    The first start downloads Kafka (44 MB).  Data, logs and process ids are kept in AFTERWORD_HOME
-    (.afterword); a later start goes on with the same data.  Ctrl-C stops everything in order, a second
-    Ctrl-C at once.
+    No Docker, no Java, no server.  The first start downloads Kafka (44 MB).
+    Ctrl-C stops everything in order, a second Ctrl-C at once.  Data, logs and
+    process ids are kept in AFTERWORD_HOME (.afterword), and the next start
+    goes on with the same data.
 
-    Ports come from the variables that the services read: INGEST_PORT, QUERY_PORT, KAFKA_BOOTSTRAP_SERVERS,
-    CLICKHOUSE_URL, MERGER_METRICS_PORT, SINK_METRICS_PORT.  Another AFTERWORD_HOME with other ports is a
-    second stack beside the first.
+    Ports come from the variables that the services read: INGEST_PORT,
+    QUERY_PORT, KAFKA_BOOTSTRAP_SERVERS, CLICKHOUSE_URL, MERGER_METRICS_PORT,
+    SINK_METRICS_PORT.  Another AFTERWORD_HOME with other ports is a second
+    stack beside the first.
 
-    Exit codes: 0 stopped in order, 1 a part cannot run, 2 settings (a port that is taken, a directory that
-    cannot be written), 75 the download failed, 130 stopped at once.
+    Exit codes: 0 stopped in order, 1 a part cannot run, 2 settings (a port
+    that is taken, a directory that cannot be written), 75 the download
+    failed, 130 stopped at once.
     """
     # Imported here because it takes half a second, which `--help` should not pay.
     from rich.console import Console  # noqa: PLC0415

@@ -1,7 +1,7 @@
 """Kafka transactions of one partition: rows, dead letters and the input position, all or nothing."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -14,13 +14,16 @@ from services.runtime.kafka import calm, client_options
 _RECORD_BATCH_BYTES = 2 * MIB
 
 
+_NO_HEADERS: list[tuple[str, bytes]] = []
+
+
 class Outgoing(NamedTuple):
     """A record to be sent.  The timestamp is in milliseconds, None for now."""
 
     key: bytes | None
     value: bytes | None
     timestamp: int | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: list[tuple[str, bytes]] = _NO_HEADERS
 
 
 class Writer:

@@ -60,7 +60,6 @@ class IngestApp(FastAPI):
         self._service = service
         self._paths = Paths(DIALECTS)
         self._probes = probe_app(service.health)
-        declare(self)
         self.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]), "assets")
         self.add_api_route("/docs", _docs, include_in_schema=False)
 
@@ -94,8 +93,9 @@ class IngestApp(FastAPI):
             raise Rejection(Code.METHOD_NOT_ALLOWED, detail, headers=((b"allow", b"GET, HEAD"),))
 
     def openapi(self) -> dict[str, Any]:
-        """Return the document that describes what the door does."""
+        """Return the document that describes what the door does; made when it is first asked for."""
         if self.openapi_schema is None:
+            declare(self)
             self.openapi_schema = with_problem(super().openapi())
         return self.openapi_schema
 

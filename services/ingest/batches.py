@@ -1,6 +1,7 @@
 """Requests that carry many events: each is judged alone, all are awaited together."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,8 +17,8 @@ from services.ingest.metrics import REJECTED
 from services.ingest.refusals import rejection_of
 from services.ingest.rejections import Rejection, error_of
 
-ITEMS_AT_ONCE = 128
-"""Judged without a pause: one large batch must not hold up everyone else."""
+TURN_SECONDS = 0.005
+"""How long a batch may work without a pause: it must not hold up everyone else."""
 
 
 class _Waiting(NamedTuple):
@@ -82,9 +83,11 @@ class Batches:
     async def _submit_all(self, origin: Origin, items: list[Item], outcome: _Outcome) -> list[_Waiting]:
         waiting: list[_Waiting] = []
         epoch = self._intake.log.epoch
-        for count, item in enumerate(items):
-            if count % ITEMS_AT_ONCE == ITEMS_AT_ONCE - 1:
+        turn_ends = time.monotonic() + TURN_SECONDS
+        for item in items:
+            if time.monotonic() > turn_ends:
                 await asyncio.sleep(0)
+                turn_ends = time.monotonic() + TURN_SECONDS
             try:
                 check_size(item)
                 submission = read_event(item.body)

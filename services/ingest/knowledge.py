@@ -27,20 +27,6 @@ class Knowledge(Protocol):
         ...
 
 
-class Ignorance:
-    """The knowledge of a deployment without ClickHouse: all feedback is news."""
-
-    async def certainly_unknown(self, _tenant: str, _request_id: str) -> bool:
-        """Never be certain."""
-        return False
-
-    async def repeated(
-        self, _tenant: str, _request_id: str, _said: dict[str, Any], _repeats: Repeats
-    ) -> int | None:
-        """Find no repeat."""
-        return None
-
-
 class StoredKnowledge:
     """What ClickHouse knows, and how fresh that is."""
 

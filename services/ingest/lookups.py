@@ -61,9 +61,10 @@ class ClickHouseLookups:
         self._connecting: asyncio.Task[None] | None = None
         self._resume_at = float("-inf")
 
-    def start(self) -> None:
-        """Begin to connect."""
-        self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="lookups")
+    def connect_soon(self) -> None:
+        """Begin to connect, unless that was done already."""
+        if self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="lookups")
 
     @property
     def connected(self) -> bool:
@@ -113,6 +114,7 @@ class ClickHouseLookups:
 
     def _ready_client(self) -> AsyncClient:
         if self._client is None:
+            self.connect_soon()
             raise LookupSkipped("down")
         if time.monotonic() < self._resume_at:
             raise LookupSkipped("paused")

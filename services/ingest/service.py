@@ -9,7 +9,7 @@ from services.ingest.bodies import Bodies
 from services.ingest.door import Door
 from services.ingest.freshness import Freshness
 from services.ingest.intake import Intake
-from services.ingest.knowledge import Ignorance, Knowledge, StoredKnowledge
+from services.ingest.knowledge import Knowledge, StoredKnowledge
 from services.ingest.log import Log
 from services.ingest.lookups import ClickHouseLookups
 from services.ingest.publisher import Publisher
@@ -35,49 +35,62 @@ class Service:
     door: Door
     health: Health
     guard: Guard
-    publisher: Publisher | None = None
-    lookups: ClickHouseLookups | None = None
-    freshness: Freshness | None = None
+
+    async def start(self) -> None:
+        """Start nothing."""
+
+    async def stop(self) -> None:
+        """Stop nothing."""
+
+
+@dataclass
+class Connected(Service):
+    """Ingest with its connections to Kafka and to ClickHouse."""
+
+    publisher: Publisher
+    lookups: ClickHouseLookups
+    freshness: Freshness
+    eager: bool
+    """Lookups are wanted from the first vote on; else they are connected when one is needed."""
 
     async def start(self) -> None:
         """Begin to look for Kafka and ClickHouse.  Neither needs to be there yet."""
-        if self.publisher is not None:
-            self.publisher.start()
-        if self.lookups is not None:
-            self.lookups.start()
+        self.publisher.start()
+        if self.eager:
+            self.lookups.connect_soon()
 
     async def stop(self) -> None:
         """Stop in the order of the flow: what was taken is written before the connections go."""
-        if self.publisher is not None:
-            await self.publisher.stop(STOP_SECONDS)
-        if self.freshness is not None:
-            await self.freshness.stop()
-        if self.lookups is not None:
-            await self.lookups.stop()
+        await self.publisher.stop(STOP_SECONDS)
+        await self.freshness.stop()
+        await self.lookups.stop()
 
 
-def build(settings: IngestSettings, keys: KeyFile) -> Service:
+def build(settings: IngestSettings, keys: KeyFile) -> Connected:
     """Return the service that the settings describe."""
-    publisher = Publisher(settings)
-    lookups = ClickHouseLookups(settings) if settings.ingest_lookup else None
-    freshness = Freshness(settings, lookups, publisher.partition_of) if lookups else None
-    knowledge: Knowledge = Ignorance()
-    if lookups is not None and freshness is not None:
-        knowledge = StoredKnowledge(settings, lookups, freshness)
-    service = assemble(settings, publisher, knowledge, keys)
-    service.publisher, service.lookups, service.freshness = publisher, lookups, freshness
-    return service
+    publisher, lookups = Publisher(settings), ClickHouseLookups(settings)
+    freshness = Freshness(settings, lookups, publisher.partition_of)
+    knowledge = StoredKnowledge(settings, lookups, freshness)
+    parts = assemble(settings, publisher, knowledge, keys)
+    eager = settings.ingest_lookup or settings.ingest_known_requests
+    return Connected(parts.door, parts.health, parts.guard, publisher, lookups, freshness, eager)
 
 
 def assemble(settings: IngestSettings, log: Log, knowledge: Knowledge, keys: KeyFile) -> Service:
     """Return a service around a log that somebody else starts and stops."""
     guard = Guard(keys)
     intake = Intake(log, settings.kafka_topic_generation)
+    singles = Singles(
+        intake,
+        knowledge,
+        known_requests=settings.ingest_known_requests,
+        find_repeats=settings.ingest_lookup,
+    )
     door = Door(
         guard,
         Bodies(settings.ingest_max_upload_bytes, settings.ingest_body_seconds),
         Rates(settings.ingest_events_per_second),
-        Singles(intake, knowledge, known_requests=settings.ingest_known_requests),
+        singles,
         Batches(intake),
     )
     health = Health(liveness={"log": log.liveness}, readiness={"log": log.readiness})

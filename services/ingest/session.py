@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.structs import TopicPartition
 
 from schemas.identity import partition_of
@@ -141,9 +141,16 @@ async def end(producer: Any, grace: float) -> None:
     try:
         async with asyncio.timeout(grace):
             await producer.stop()
-    except TimeoutError:
-        sender = producer._sender.sender_task  # noqa: SLF001 (there is no other way to end it)
-        await producer.client.close()
-        if sender is not None:
-            sender.cancel()
-            await asyncio.wait([sender], timeout=REQUEST_TIMEOUT_MS / 1000)
+    except (TimeoutError, KafkaError):
+        await _cut_off(producer)
+    except asyncio.CancelledError:
+        await _cut_off(producer)
+        raise
+
+
+async def _cut_off(producer: Any) -> None:
+    sender = producer._sender.sender_task  # noqa: SLF001 (there is no other way to end it)
+    await producer.client.close()
+    if sender is not None:
+        sender.cancel()
+        await asyncio.wait([sender], timeout=REQUEST_TIMEOUT_MS / 1000)

@@ -11,10 +11,13 @@ from services.ingest.knowledge import Knowledge
 class Singles:
     """Takes one event, and answers as its dialect does."""
 
-    def __init__(self, intake: Intake, knowledge: Knowledge, *, known_requests: bool) -> None:
+    def __init__(
+        self, intake: Intake, knowledge: Knowledge, *, known_requests: bool, find_repeats: bool
+    ) -> None:
         self._intake = intake
         self._knowledge = knowledge
         self._known_requests = known_requests
+        self._find_repeats = find_repeats
 
     async def take(self, route: Route, origin: Origin, submission: Submission) -> Reply:
         """Publish a submission and answer it; raise what `Intake` raises."""
@@ -43,7 +46,7 @@ class Singles:
         self, route: Route, tenant: str, submission: Submission
     ) -> asyncio.Task[int | None] | None:
         """Begin to look, while the event is on its way: it is published whatever is found."""
-        if route.repeats is None or submission.data is None:
+        if route.repeats is None or submission.data is None or not self._find_repeats:
             return None
         looking = self._knowledge.repeated(tenant, submission.request_id, submission.data, route.repeats)
         return asyncio.get_running_loop().create_task(looking)

@@ -14,12 +14,27 @@ import uvicorn
 from schemas.identity import DEFAULT_TENANT
 from services.commands.keys import create_key
 from services.ingest.app import IngestApp
-from services.ingest.knowledge import Ignorance, Knowledge
+from services.ingest.dialects.dialect import Repeats
+from services.ingest.knowledge import Knowledge
 from services.ingest.log import Log
 from services.ingest.service import assemble, key_file
 from services.ingest.settings import IngestSettings
 from services.runtime.keys import Scope
 from tests.support.eventually import eventually
+
+
+class Ignorance:
+    """The knowledge of an ingest that never reached ClickHouse: all feedback is news."""
+
+    async def certainly_unknown(self, _tenant: str, _request_id: str) -> bool:
+        """Never be certain."""
+        return False
+
+    async def repeated(
+        self, _tenant: str, _request_id: str, _said: dict[str, Any], _repeats: Repeats
+    ) -> int | None:
+        """Find no repeat."""
+        return None
 
 
 def new_key(home: Path, *scopes: Scope, tenant: str = DEFAULT_TENANT, known_requests: bool = False) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from schemas.topics import Topology
 from services.ingest.app import IngestApp
-from services.ingest.service import Service, build, key_file
+from services.ingest.service import Connected, build, key_file
 from services.ingest.settings import IngestSettings
 from services.runtime.keys import Scope
 from services.runtime.settings import KafkaSettings
@@ -27,7 +27,7 @@ class Running:
 
     url: str
     settings: IngestSettings
-    service: Service
+    service: Connected
     keys: dict[str, str]
 
     def client(self, tenant: str = "default") -> httpx.AsyncClient:

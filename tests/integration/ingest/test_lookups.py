@@ -45,7 +45,7 @@ async def lookups(tables: ClickHouseSettings, tmp_path: Path) -> AsyncIterator[C
     """Lookups that are connected."""
     settings = IngestSettings(**tables.model_dump(), afterword_home=tmp_path, ingest_max_lookups=1)
     made = ClickHouseLookups(settings)
-    made.start()
+    made.connect_soon()
     await eventually(lambda: made.connected, within=60)
     yield made
     await made.stop()
@@ -163,7 +163,6 @@ async def test_without_clickhouse_votes_are_accepted(start: Start) -> None:
 async def test_a_lookup_that_takes_too_long_is_given_up(start: Start) -> None:
     """The vote is answered, and those right after it do not wait at all."""
     ingest = await start(ingest_lookup_seconds=1e-6)
-    assert ingest.service.lookups is not None
     lookups = ingest.service.lookups
     await eventually(lambda: lookups.connected, within=60)
     slow, paused = counted("slow"), counted("paused")
@@ -225,7 +224,6 @@ async def test_an_unknown_request_is_404_only_when_that_is_certain(
     """Stage by stage: as long as anything of the log is not stored yet, feedback is accepted."""
     ingest = await start(ingest_known_requests=True)
     freshness = ingest.service.freshness
-    assert freshness is not None
     pipeline = Pipeline(kafka_settings, tables, topology)
     async with ingest.client() as client:
 

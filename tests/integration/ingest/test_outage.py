@@ -15,7 +15,6 @@ from schemas.identity import version_of
 from schemas.limits import MIB
 from schemas.topics import Topology
 from services.ingest.app import IngestApp
-from services.ingest.publisher import Publisher
 from services.ingest.service import build, key_file
 from services.runtime.settings import KafkaSettings
 from tests.integration.ingest.conftest import Running, ready, settings_for
@@ -77,12 +76,6 @@ async def outage(own_kafka: OwnKafka, generations: Iterator[int], tmp_path: Path
             made.resume()
 
 
-def publisher_of(ingest: Running) -> Publisher:
-    """Return the publisher of a server in this process."""
-    assert ingest.service.publisher is not None
-    return ingest.service.publisher
-
-
 def ids(partitions: list[list[dict[str, Any]]]) -> list[str]:
     """Return the ids of all requests in a log."""
     return [event["request_id"] for partition in partitions for event in partition]
@@ -99,7 +92,7 @@ async def test_a_kafka_that_hangs_is_503_within_the_deadline_and_no_longer_than_
         second = await client.post("/feedback/second", json={"data": {}})
         batch = await client.post("/v1/events", json=[{"request_id": "third", "data": {}}])
         probes = [(await client.get(path)).status_code for path in ("/readyz", "/livez")]
-        held = publisher_of(ingest).inflight_bytes
+        held = ingest.service.publisher.inflight_bytes
         outage.resume()
         await ready(ingest.url)
         after = await client.post("/feedback/after", json={"data": {}})
@@ -110,7 +103,7 @@ async def test_a_kafka_that_hangs_is_503_within_the_deadline_and_no_longer_than_
     assert probes == [503, 200]
     assert held > 0
     assert after.status_code == 202
-    assert publisher_of(ingest).inflight_bytes == 0
+    assert ingest.service.publisher.inflight_bytes == 0
     written = ids(await ingest.log())
     assert sorted(written) in (["after"], ["after", "first"])
 
@@ -122,15 +115,15 @@ async def test_bytes_stay_counted_until_kafka_answers_whoever_leaves(outage: Out
     large = {"data": {"x": "a" * 300_000}}
     async with ingest.client() as client:
         waiting = [asyncio.create_task(client.post(f"/feedback/w{n}", json=large)) for n in range(3)]
-        await eventually(lambda: publisher_of(ingest).inflight_bytes > 900_000, within=30)
-        held = publisher_of(ingest).inflight_bytes
+        await eventually(lambda: ingest.service.publisher.inflight_bytes > 900_000, within=30)
+        held = ingest.service.publisher.inflight_bytes
         waiting[0].cancel()
         await asyncio.wait(waiting[:1])
         over = [
             await client.post("/feedback/over", json=large),
             await client.post("/v1/events", json=[{"request_id": "over", **large}]),
         ]
-        still_held = publisher_of(ingest).inflight_bytes
+        still_held = ingest.service.publisher.inflight_bytes
         outage.resume()
         answers = await asyncio.gather(*waiting[1:])
 
@@ -138,7 +131,7 @@ async def test_bytes_stay_counted_until_kafka_answers_whoever_leaves(outage: Out
     assert all("not queued" in answer.json()["detail"] for answer in over)
     assert still_held == held
     assert [answer.status_code for answer in answers] == [202, 202]
-    await eventually(lambda: publisher_of(ingest).inflight_bytes == 0, within=30)
+    await eventually(lambda: ingest.service.publisher.inflight_bytes == 0, within=30)
     assert sorted(ids(await ingest.log())) == ["w0", "w1", "w2"]
 
 
@@ -206,9 +199,9 @@ async def test_a_producer_that_hangs_for_long_is_replaced(outage: Outage) -> Non
             return await live() == 200
 
         await eventually(is_failing, within=30)
-        await eventually(lambda: "Kafka" in (publisher_of(ingest).readiness() or ""), within=30)
+        await eventually(lambda: "Kafka" in (ingest.service.publisher.readiness() or ""), within=30)
         await eventually(is_alive, within=60)
-        await eventually(lambda: publisher_of(ingest).inflight_bytes == 0, within=60)
+        await eventually(lambda: ingest.service.publisher.inflight_bytes == 0, within=60)
         outage.resume()
         await ready(ingest.url)
         assert (await client.post("/feedback/x", json={"data": {}})).status_code == 202

@@ -55,6 +55,15 @@ async def test_an_exact_repeat_is_208_and_written_all_the_same(log: FakeLog, tmp
     assert sum(len(records) - 8 for records in log.partitions) == 1
 
 
+async def test_lookups_can_be_turned_off(log: FakeLog, tmp_path: Path) -> None:
+    """Then every vote is 200."""
+    log.partitions = [[(b"", b"{}")] * 8 for _ in range(4)]
+    memory = Memory({"rating": "positive", "comment": "x"}, version=5)
+    client = gptboost(log, tmp_path, memory, ingest_lookup=False)
+
+    assert (await client.post("/v1/feedback/", json=VOTE)).status_code == 200
+
+
 async def test_a_changed_vote_is_200(log: FakeLog, tmp_path: Path) -> None:
     """Another comment is news."""
     log.partitions = [[(b"", b"{}")] * 8 for _ in range(4)]

@@ -90,7 +90,7 @@ class Supervisor:
         if line := announce(name, before, after):
             (self._voice.note if is_routine(before, after) else self._voice.say)(line)
         if after.phase is Phase.FAILED:
-            raise PartFailedError(f"{name} {after.detail}; its log is {self._home.log(name)}")
+            raise PartFailedError(f"{name} {after.detail} (its log: {self._home.log(name)})")
         self._act(runner, act)
 
     def _look(self, name: str) -> Sight:

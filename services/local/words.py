@@ -14,9 +14,9 @@ def announce(name: str, before: State, after: State) -> str | None:
 
 
 def is_routine(before: State, after: State) -> bool:
-    """Tell whether a change is what everyone expects of a start that goes well."""
-    first = after.starts <= 1 and after.phase in {Phase.STARTING, Phase.READY, Phase.DONE}
-    return first and before.phase is not Phase.AILING
+    """Tell whether a change is part of a start that goes well, or ends the run, which tells of it."""
+    goes_well = after.starts <= 1 and after.phase in {Phase.STARTING, Phase.READY, Phase.DONE}
+    return (goes_well and before.phase is not Phase.AILING) or after.phase is Phase.FAILED
 
 
 def _turn(before: State, after: State) -> str:

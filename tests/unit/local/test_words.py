@@ -1,7 +1,7 @@
 """What the supervisor says."""
 
 from services.local.supervision import Phase, State
-from services.local.words import announce, ending, readable
+from services.local.words import announce, ending, is_routine, readable
 
 
 def test_nothing_is_said_when_nothing_changed() -> None:
@@ -23,6 +23,19 @@ def test_each_turn_has_its_line() -> None:
     assert announce("sink", ailing, ready) == "sink: ready again"
     assert announce("sink", ready, resting) == "sink: killed by SIGKILL; starts again in 0.5 s"
     assert announce("sink", resting, again) == "sink: starting again"
+
+
+def test_a_start_that_goes_well_is_routine_and_whatever_follows_an_end_is_not() -> None:
+    """A terminal shows the one in its view, and says the other."""
+    first = State(Phase.STARTING, starts=1)
+    again = State(Phase.STARTING, starts=2)
+
+    assert is_routine(State(), first)
+    assert is_routine(first, State(Phase.READY, starts=1))
+    assert not is_routine(State(Phase.AILING, starts=1), State(Phase.READY, starts=1))
+    assert not is_routine(first, State(Phase.RESTING, starts=1))
+    assert not is_routine(State(Phase.RESTING, starts=1), again)
+    assert not is_routine(again, State(Phase.READY, starts=2))
 
 
 def test_an_end_names_the_signal_or_the_code_and_the_last_words() -> None:

@@ -5,10 +5,11 @@ import uuid
 
 import structlog
 
+from services.local.warehouse import bodies
 from services.local.warehouse.admission import Room, Share, Turns
 from services.local.warehouse.answers import Answer
 from services.local.warehouse.asgi import Message, Receive, Scope, Send
-from services.local.warehouse.bodies import Body, ClientLeftError
+from services.local.warehouse.bodies import ClientLeftError
 from services.local.warehouse.connections import Connections
 from services.local.warehouse.encodings import TooLargeError
 from services.local.warehouse.errors import Code, RefusedError, failure_of
@@ -63,7 +64,6 @@ class Warehouse:
         if scope["path"] in _OK:
             await self._replies.text(send, 200, b"Ok.\n")
             return
-        body = self._body(receive)
         try:
             self._refuse_while_stopping()
             head = read_head(scope["method"], scope["headers"], scope["query_string"], self._accounts)
@@ -72,30 +72,31 @@ class Warehouse:
             elif head.method in ("GET", "HEAD") and "query" not in head.params:
                 await self._replies.text(send, 200, b"Ok.\n")
             else:
-                await self._admit(head, body, send)
+                await self._admit(head, receive, send)
         except RefusedError as error:
-            await body.discard()
+            # What is still to come of the body is read and dropped by uvicorn, so that the client reads this.
             await self._replies.failure(send, failure_of(error))
 
-    def _body(self, receive: Receive) -> Body:
-        limit = self._settings.warehouse_max_body_bytes
-        return Body(receive, limit, self._settings.warehouse_client_timeout_seconds)
-
-    async def _admit(self, head: Head, body: Body, send: Send) -> None:
+    async def _admit(self, head: Head, receive: Receive, send: Send) -> None:
         """Take the body in, then wait for a turn."""
-        if int(head.headers.get("content-length", "0")) > body.max_bytes:
-            raise TooLargeError(body.max_bytes)
         with self._room.share() as share:
-            content = await body.read(share)
+            body = await self._body(head, receive, share)
             # After the body, the only message left is that the client has gone.
-            gone = asyncio.ensure_future(body.receive())
+            gone = asyncio.ensure_future(receive())
             try:
                 async with self._turns.turn():
                     self._refuse_while_stopping()
-                    request = await self._queries.in_thread(self._request, head, content, share)
+                    request = await self._queries.in_thread(self._request, head, body, share)
                     await self._answer(request, gone, send)
             finally:
                 gone.cancel()
+
+    async def _body(self, head: Head, receive: Receive, share: Share) -> bytes:
+        limit = self._settings.warehouse_max_body_bytes
+        if int(head.headers.get("content-length", "0")) > limit:
+            raise TooLargeError(limit)
+        seconds = self._settings.warehouse_client_timeout_seconds
+        return await bodies.read(receive, share, max_bytes=limit, timeout_seconds=seconds)
 
     def _request(self, head: Head, body: bytes, share: Share) -> Request:
         decoded = decode_body(head, body, self._settings.warehouse_max_body_bytes)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from services.local.warehouse import bodies
 from services.local.warehouse.admission import Room, Share, Turns
 from services.local.warehouse.asgi import Receive
-from services.local.warehouse.bodies import Body, ClientLeftError
+from services.local.warehouse.bodies import ClientLeftError
 from services.local.warehouse.encodings import TooLargeError
 from services.local.warehouse.errors import RefusedError
 
@@ -39,7 +40,7 @@ def chunk(body: bytes, *, more: bool = True) -> dict[str, Any]:
 
 async def read(receive: Receive, share: Share, *, max_bytes: int = 10) -> bytes:
     """Read a body with little patience."""
-    return await Body(receive, max_bytes, timeout_seconds=0.05).read(share)
+    return await bodies.read(receive, share, max_bytes=max_bytes, timeout_seconds=0.05)
 
 
 async def test_no_more_queries_run_at_once_than_there_are_turns() -> None:
@@ -96,27 +97,3 @@ async def test_a_client_that_leaves_in_the_middle_is_no_failure(share: Share) ->
     """Nobody is there to be told."""
     with pytest.raises(ClientLeftError):
         await read(receive_from(chunk(b"abc"), {"type": "http.disconnect"}), share)
-
-
-async def test_a_refused_body_is_read_to_its_end_and_no_further_than_the_limit(share: Share) -> None:
-    """So that the client reads the reason instead of finding its connection reset."""
-    receive = receive_from(chunk(b"abc"), chunk(b"d", more=False), chunk(b"next"))
-    await Body(receive, 100, timeout_seconds=0.05).discard()
-
-    assert chunk(b"next") == await receive()
-
-    receive = receive_from(chunk(b"abc"), chunk(b"d"), chunk(b"e"))
-    await Body(receive, 3, timeout_seconds=0.05).discard()
-
-    assert chunk(b"e") == await receive()
-
-
-async def test_a_body_refused_at_its_end_is_not_waited_for(share: Share) -> None:
-    """Nothing more will come."""
-    receive = receive_from(chunk(b"abcd", more=False), chunk(b"next"))
-    body = Body(receive, 3, timeout_seconds=0.05)
-    with pytest.raises(TooLargeError):
-        await body.read(share)
-    await body.discard()
-
-    assert chunk(b"next") == await receive()

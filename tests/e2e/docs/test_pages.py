@@ -1,10 +1,11 @@
 """Each example of each page gives what the page says, on the stack that `make up` starts.
 
-One stack serves all pages, one after the other: first the cookbook, whose answers count every row, and last
-the page that makes a key, after which nobody is served without one.
+One stack serves all pages: first the cookbook alone, whose answers count every row, then all others at once,
+and last the page that makes a key, after which nobody is served without one.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -27,9 +28,14 @@ def named(page: Path) -> str:
 
 
 def pages_with_a_stack() -> list[Path]:
-    """Return the pages that need running services, in the order in which they are gone through."""
-    found = [page for page in pages() if any(example.needs_a_stack for example in examples_of(page))]
-    return sorted(found, key=lambda page: (named(page) != FIRST, named(page) == LAST, named(page)))
+    """Return the pages that need running services."""
+    return [page for page in pages() if any(example.needs_a_stack for example in examples_of(page))]
+
+
+def turns(asked: Collection[Path]) -> list[list[Path]]:
+    """Return the pages in the order in which they are gone through, those of one turn at once."""
+    first, last = ([page for page in asked if named(page) == name] for name in (FIRST, LAST))
+    return [first, [page for page in asked if page not in (*first, *last)], last]
 
 
 def addresses(settings: LocalSettings) -> Mapping[str, str]:
@@ -61,17 +67,20 @@ async def complaints(
     request: pytest.FixtureRequest, stack: WholeStack, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Path, str]:
     """What is wrong with each page that this run asks for, in the order of the walk; empty if nothing is."""
-    asked = {item.callspec.params.get("page") for item in request.session.items if hasattr(item, "callspec")}
+    chosen = [item.callspec.params.get("page") for item in request.session.items if hasattr(item, "callspec")]
+    asked = [page for page in pages_with_a_stack() if page in chosen]
+    found: dict[Path, str] = {}
     async with AsyncExitStack() as closing:
         client = await connect(stack.settings)
         closing.push_async_callback(client.close)
-        found = {}
-        for page in pages_with_a_stack():
-            if page in asked:
-                directory = tmp_path_factory.mktemp(page.stem)
-                place = Place(directory, environment(stack), addresses(stack.settings), client)
-                found[page] = await complaint_about(page, place)
-        return found
+        for turn in turns(asked):
+            directories = [tmp_path_factory.mktemp(page.stem) for page in turn]
+            places = [
+                Place(directory, environment(stack), addresses(stack.settings), client)
+                for directory in directories
+            ]
+            found |= dict(zip(turn, await asyncio.gather(*map(complaint_about, turn, places)), strict=True))
+    return found
 
 
 async def complaint_about(page: Path, place: Place) -> str:

@@ -81,8 +81,9 @@ def next_generation(generation: int) -> int:
 
 def problems(facts: Facts) -> list[Problem]:
     """Return why the service must not start, in the order in which to mend; empty when it may."""
-    found = [*_topics(facts), *_deployment(facts)]
-    return found or [*_partitions(facts), *misplaced(facts)]
+    return (
+        [*_deployment(facts)] or [*_topics(facts)] or [*_partitions(facts), *misplaced(facts)]
+    )  # each group only makes sense once the one before it is mended
 
 
 def refuse(found: Sequence[Problem]) -> None:

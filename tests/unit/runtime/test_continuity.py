@@ -91,6 +91,11 @@ def test_a_deployment_without_a_record_asks_for_migrate() -> None:
     assert "`afterword migrate`" in problem.mend
 
 
+def test_a_kafka_that_was_wiped_is_another_cluster_before_it_lacks_topics() -> None:
+    """Migrating would be the wrong advice: it would make topics whose offsets begin again."""
+    assert kinds(replace(SOUND, cluster_id="kraft-2", log={})) == ["cluster_differs"]
+
+
 def test_a_missing_topic_asks_for_migrate() -> None:
     """Topics are never created by accident, so a missing one was never made or was deleted."""
     facts = replace(SOUND, log={("feedback-events", 0): LogRange(0, 0)})

@@ -1,0 +1,98 @@
+"""When a batch is written, and how far it says that its partitions are read."""
+
+import pytest
+
+from schemas.topics import Topology
+from services.sink.batch import Batch, Limits
+from services.sink.routes import Route, routes
+from tests.support.sink import FakeRecord, state
+
+STATE, EVENTS, _ = routes(Topology())
+PLACE = ("feedback-state", 0)
+
+
+def batch(rows: int = 10, size: int = 1_000_000, seconds: float = 1.0) -> Batch:
+    """Return an empty batch of the state route."""
+    return Batch(STATE, Limits(rows, size, seconds))
+
+
+def test_an_empty_batch_is_never_due() -> None:
+    """There is nothing to write."""
+    assert batch().due_in(now=1e9) is None
+
+
+def test_a_batch_is_due_a_while_after_its_first_record() -> None:
+    """A lone record does not wait for others to fill the batch."""
+    one = batch(seconds=1.0)
+    one.add({PLACE: [state()]}, {PLACE: 1}, now=100.0)
+    one.add({PLACE: [state(offset=1)]}, {PLACE: 2}, now=100.9)
+
+    assert one.due_in(100.75) == 0.25
+    assert one.due_in(101.0) == 0
+    assert one.due_in(500.0) == 0
+
+
+def test_a_batch_is_due_at_once_when_it_has_all_its_rows() -> None:
+    """Waiting would only make the next one late."""
+    one = batch(rows=2)
+    one.add({PLACE: [state()]}, {PLACE: 1}, now=0.0)
+    assert one.room == 1
+
+    one.add({PLACE: [state(offset=1)]}, {PLACE: 2}, now=0.0)
+
+    assert (one.room, one.due_in(0.0)) == (0, 0)
+
+
+def test_a_batch_is_due_at_once_when_it_has_all_its_bytes() -> None:
+    """Rows of 4 MiB fill memory long before there are many."""
+    one = batch(size=100)
+    one.add({PLACE: [state(data={"comment": "x" * 200})]}, {PLACE: 1}, now=0.0)
+
+    assert (one.room, one.due_in(0.0)) == (0, 0)
+
+
+def test_a_position_without_records_is_written_too() -> None:
+    """Markers of transactions are read and never seen; without them the position never reaches the end."""
+    one = batch()
+    one.add({}, {PLACE: 5}, now=100.0)
+
+    assert one.due_in(100.0) == 1.0
+    assert one.positions == {PLACE: 5}
+
+
+def test_nothing_read_opens_no_batch() -> None:
+    """A fetch that timed out is no work."""
+    one = batch()
+    one.add({}, {}, now=100.0)
+
+    assert one.due_in(200.0) is None
+
+
+def test_every_record_is_a_row_or_refused_or_left_out() -> None:
+    """No record disappears between Kafka and the batch."""
+    one = batch()
+    one.add({PLACE: [state(), FakeRecord(b"[]", offset=1), state(offset=2)]}, {PLACE: 3}, now=0.0)
+    events = Batch(EVENTS, Limits(10, 1_000_000, 1.0))
+    events.add({("feedback-events", 0): [FakeRecord(b"no event")]}, {("feedback-events", 0): 1}, now=0.0)
+
+    assert [record.offset for record in one.records] == [0, 2]
+    assert len(one.lines) == 2
+    assert [refused.record.offset for refused in one.refused] == [1]
+    assert (events.lines, events.refused, events.skipped) == ([], [], 1)
+
+
+def test_freshness_goes_by_the_oldest_record_and_the_watermark_by_the_newest() -> None:
+    """The record that waited longest tells how late the table is."""
+    one = batch()
+    records = [
+        FakeRecord(b'{"a":1}', offset=number, timestamp=time) for number, time in enumerate([30, 10, 20])
+    ]
+    one.add({PLACE: records}, {PLACE: 3}, now=0.0)
+
+    assert (one.oldest_ms, one.newest_ms) == (10, {PLACE: 30})
+
+
+@pytest.mark.parametrize("route", routes(Topology()), ids=lambda route: route.name)
+def test_only_dead_letters_have_no_dead_letters(route: Route) -> None:
+    """A dead letter that led to another one would go round for ever."""
+    assert (route.dead_letters is None) == (route.name == "dlq")

@@ -1,0 +1,140 @@
+"""Storing a batch: what is written, in which order, and what happens when that fails."""
+
+import orjson
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
+from services.sink.store import TooManyRefusedError
+from tests.support.sink import NOW, Bench, FakeRecord, InMemoryDeadLetters, InMemoryWriter, state
+
+POISONED = state("bad", 1, data={"comment": "poison"})
+
+
+def offsets(bench: Bench) -> list[int]:
+    """Return the offsets of the stored rows, in order."""
+    return [orjson.loads(line)["revision"] for line in bench.writer.tables.get(FEEDBACK_STATE, [])]
+
+
+async def test_rows_are_stored_before_their_positions() -> None:
+    """A position is a promise about rows that are already there."""
+    bench = Bench()
+
+    await bench.store.store(bench.batch(state(offset=0), state(offset=1)))
+
+    assert bench.writer.calls == [(FEEDBACK_STATE, 2), (SINK_POSITIONS, 1)]
+    (line,) = bench.writer.tables[SINK_POSITIONS]
+    assert orjson.loads(line) == {
+        "route": "state",
+        "topic": "feedback-state",
+        "partition": 0,
+        "position": 2,
+        "appended_at": "2026-09-21T14:13:20.123+00:00",
+    }
+
+
+async def test_a_batch_of_positions_alone_inserts_no_rows() -> None:
+    """Transaction markers move positions and have no rows; the table stays as fresh as it was."""
+    bench = Bench()
+    await bench.store.store(bench.batch(state(offset=0)))
+    empty = bench.batch()
+    empty.add({}, {("feedback-state", 0): 2}, now=0.0)
+
+    await bench.store.store(empty)
+
+    assert bench.writer.calls == [(FEEDBACK_STATE, 1), (SINK_POSITIONS, 1), (SINK_POSITIONS, 1)]
+    stored = await bench.writer.positions(["feedback-state"])
+    assert stored["feedback-state", 0].position == 2
+    assert stored["feedback-state", 0].newest_ms == 1_790_000_000_123
+
+
+@pytest.mark.parametrize("place", [0, 1, 517, 999])
+async def test_a_poisoned_row_is_found_and_everything_beside_it_is_stored(place: int) -> None:
+    """Halving needs some 20 inserts for 1,000 rows, and the dead letter comes before the position."""
+    bench = Bench()
+    records = [state(f"r-{number}", number) for number in range(1_000)]
+    records[place] = state("bad", place, data={"comment": "poison"})
+
+    await bench.store.store(bench.batch(*records))
+
+    assert offsets(bench) == [number for number in range(1_000) if number != place]
+    ((topic, refused, at),) = bench.dead_letters.sent
+    assert (topic, refused.record.offset, at) == ("feedback-state-dlq", place, NOW)
+    assert "a poisoned row" in refused.detail
+    assert bench.writer.calls[-1] == (SINK_POSITIONS, 1)
+    assert len(bench.writer.calls) <= 24
+
+
+async def test_several_poisoned_rows_are_all_found() -> None:
+    """One search does not end with the first."""
+    bench = Bench()
+    poisoned = {3, 4, 9}
+    records = [state("r", n, data={"c": "poison"} if n in poisoned else {}) for n in range(10)]
+
+    await bench.store.store(bench.batch(*records))
+
+    assert offsets(bench) == [0, 1, 2, 5, 6, 7, 8]
+    assert {one.record.offset for _, one, _ in bench.dead_letters.sent} == poisoned
+
+
+async def test_a_malformed_row_is_given_up_without_asking_clickhouse() -> None:
+    """What is no object cannot be sent at all."""
+    bench = Bench()
+
+    await bench.store.store(bench.batch(FakeRecord(b"[]", offset=0), state(offset=1)))
+
+    assert offsets(bench) == [1]
+    assert [one.detail for _, one, _ in bench.dead_letters.sent] == ["the value is not a JSON object"]
+
+
+async def test_clickhouse_down_is_outlasted() -> None:
+    """However long it takes, nothing is given up and nothing is skipped."""
+    bench = Bench(writer=InMemoryWriter(down=True), up_after=50)
+
+    await bench.store.store(bench.batch(state(offset=0)))
+
+    assert offsets(bench) == [0]
+    assert bench.dead_letters.sent == []
+    assert bench.waits[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert max(bench.waits) == 10.0
+    assert bench.store.clickhouse.since is None
+
+
+async def test_an_outage_is_what_readiness_tells() -> None:
+    """While it lasts, how long and why; nothing afterwards."""
+    bench = Bench(writer=InMemoryWriter(down=True))
+    told: list[str | None] = []
+
+    async def sleep(seconds: float) -> None:
+        bench.waits.append(seconds)
+        told.append(bench.store.clickhouse.complaint())
+        bench.writer.down = len(told) < 3
+
+    bench.store.clickhouse.sleep = sleep
+    await bench.store.store(bench.batch(state(offset=0)))
+
+    assert told[0] == "ClickHouse has not done its work for 0 s: it is switched off"
+    assert bench.store.clickhouse.complaint() is None
+
+
+async def test_dead_letters_are_sent_again_until_kafka_has_them() -> None:
+    """Positions wait for the dead letters as they wait for the rows."""
+    bench = Bench(dead_letters=InMemoryDeadLetters(failures=[KafkaConnectionError("away")] * 3))
+
+    await bench.store.store(bench.batch(state(offset=0), POISONED))
+
+    assert len(bench.waits) == 3
+    assert len(bench.dead_letters.sent) == 1
+    assert bench.writer.calls[-1] == (SINK_POSITIONS, 1)
+
+
+async def test_too_many_refused_rows_stop_the_route_before_any_is_given_up() -> None:
+    """Tables that do not fit the rows are mended by people, and the log waits for them."""
+    bench = Bench()
+    poisoned = [state("bad", number, data={"c": "poison"}) for number in range(150)]
+
+    with pytest.raises(TooManyRefusedError, match="Nothing was given up"):
+        await bench.store.store(bench.batch(*poisoned))
+
+    assert bench.dead_letters.sent == []
+    assert SINK_POSITIONS not in bench.writer.tables

@@ -30,7 +30,7 @@ async def connect(
         port=url.port or (8443 if url.scheme == "https" else 8123),
         secure=url.scheme == "https",
         username=settings.clickhouse_user,
-        password=settings.clickhouse_password.get_secret_value(),
+        password=settings.password(),
         database=settings.clickhouse_database if database is None else database,
         connect_timeout=min(10, max(1, int(timeout_seconds))),
         send_receive_timeout=max(1, int(timeout_seconds)),

@@ -98,6 +98,15 @@ class ClickHouseSettings(Settings):
     )
     clickhouse_user: str = Field(default="default", description="ClickHouse user.")
     clickhouse_password: SecretStr = Field(default=SecretStr(""), description="The user's password.")
+    clickhouse_password_file: Path | None = Field(
+        default=None, description="File that holds the password; wins over CLICKHOUSE_PASSWORD."
+    )
+
+    def password(self) -> str:
+        """Return the password, from its file where one is named; OSError when that cannot be read."""
+        if self.clickhouse_password_file is not None:
+            return self.clickhouse_password_file.read_text(encoding="utf-8").strip()
+        return self.clickhouse_password.get_secret_value()
 
 
 class LogSettings(Settings):

@@ -4,14 +4,17 @@ import gc
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import yaml
 from pydantic import SecretStr
 
 from services.local.ports import free_port
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 
-KAFKA_IMAGE = "apache/kafka:4.1.1"
-CLICKHOUSE_IMAGE = "clickhouse/clickhouse-server:26.9"
+_COMPOSE = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
+KAFKA_IMAGE: str = _COMPOSE["x-kafka-image"]
+CLICKHOUSE_IMAGE: str = _COMPOSE["x-clickhouse-image"]
 PASSWORD = "for-tests-only"  # noqa: S105 (of a container that lives as long as the tests)
 _PING_SECONDS = 2
 

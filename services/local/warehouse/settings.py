@@ -88,7 +88,7 @@ class WarehouseSettings(ClickHouseSettings, HomeSettings, LogSettings):
 
     def accounts(self) -> Mapping[str, Account]:
         """Return all accounts by name; the settings' own user is the one that may write."""
-        writer = Account(self.clickhouse_user, self.clickhouse_password.get_secret_value(), may_write=True)
+        writer = Account(self.clickhouse_user, self.password(), may_write=True)
         accounts = {writer.name: writer}
         given = self.warehouse_reader_passwords.get_secret_value()
         for entry in filter(None, (part.strip() for part in given.split(","))):

@@ -1,5 +1,6 @@
 """Settings: all mistakes at once, no nonsense, no secrets in sight."""
 
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -71,6 +72,15 @@ def test_secrets_are_masked() -> None:
     assert shown["CLICKHOUSE_PASSWORD"].value == MASK
     assert "hunter2" not in str(describe(settings))
     assert shown["EXAMPLE_BATCH_ROWS"].default == "10"
+
+
+def test_a_password_may_come_from_a_file(tmp_path: Path) -> None:
+    """As containers hand secrets over; the line end that editors add does not count."""
+    file = tmp_path / "password"
+    file.write_text("hunter2\n")
+
+    assert load(Example, {"CLICKHOUSE_PASSWORD_FILE": str(file)}).password() == "hunter2"
+    assert load(Example, {"CLICKHOUSE_PASSWORD": "hunter3"}).password() == "hunter3"
 
 
 def test_every_setting_is_described() -> None:

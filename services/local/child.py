@@ -12,6 +12,7 @@ import services
 from services.local.processes import identity_of
 
 _TIED = Path(__file__).with_name("tied.py")
+_LAST_BYTES = 8192
 _ROOT = Path(services.__file__).parent.parent
 
 
@@ -37,6 +38,7 @@ class Child:
 
     def __init__(self, command: Command, log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
+        self._log, self._log_start = log, log.stat().st_size if log.exists() else 0
         tied = (sys.executable, "-I", "-S", str(_TIED), str(os.getpid()), *command.argv)
         with log.open("ab") as output:
             # A session of its own: Ctrl-C reaches the supervisor alone, which stops the parts in order.
@@ -54,6 +56,16 @@ class Child:
     def exit_code(self) -> int | None:
         """Return None while it runs, then its exit code; a negative one is the signal that ended it."""
         return self._process.poll()
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines with any text that it has written to its log."""
+        with self._log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            # A log that was cut meanwhile holds only what this program wrote.
+            start = self._log_start if size >= self._log_start else 0
+            file.seek(max(start, size - _LAST_BYTES))
+            text = file.read().decode(errors="replace")
+        return [line.strip() for line in text.splitlines() if line.strip()][-count:]
 
     def terminate(self) -> None:
         """Ask it to stop."""

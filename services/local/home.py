@@ -12,7 +12,6 @@ from typing import Any
 from services.local.lock import AlreadyLockedError, locked
 
 MAX_LOG_BYTES = 16 << 20
-_LAST_BYTES = 4096
 
 
 class HomeError(Exception):
@@ -96,16 +95,6 @@ class Home:
         if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
             shutil.copyfile(log, log.with_suffix(".log.1"))
             os.truncate(log, 0)
-
-    def last_line(self, name: str) -> str:
-        """Return the last line of a part's log that has any text."""
-        try:
-            with self.log(name).open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
-                lines = file.read().decode(errors="replace").split("\n")
-        except FileNotFoundError:
-            return ""
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _write(path: Path, text: str) -> None:

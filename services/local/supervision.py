@@ -69,6 +69,7 @@ class State:
     due: float = 0.0
     starts: int = 0
     ends_in_a_row: int = 0
+    has_been_ready: bool = False
     sick_since: float | None = None
     detail: str = ""
 
@@ -123,7 +124,8 @@ def _watched(state: State, sight: Sight, now: float) -> tuple[State, Act | None]
         return replace(state, sick_since=now, detail="its liveness fails"), Act.KILL
     phase = _phase(state, ready=sight.ready)
     after = state if phase is state.phase else _entered(state, phase, now)
-    return replace(after, sick_since=sick_since, detail=sight.detail), None
+    ready_once = state.has_been_ready or sight.ready
+    return replace(after, sick_since=sick_since, has_been_ready=ready_once, detail=sight.detail), None
 
 
 def _is_sick(state: State, sight: Sight) -> bool:
@@ -142,7 +144,7 @@ def _ended(part: Part, state: State, sight: Sight, now: float) -> State:
     """Judge the end of a part: done, to be started again, or beyond what a restart can mend."""
     if part.once and sight.exit_code == 0:
         return _entered(state, Phase.DONE, now)
-    if _is_final(part, sight.exit_code):
+    if _is_final(part, state, sight.exit_code):
         return _entered(state, Phase.FAILED, now, sight.detail)
     was_steady = state.phase is not Phase.STARTING and now - state.started >= STEADY_SECONDS
     ends = 1 if was_steady else state.ends_in_a_row + 1
@@ -150,10 +152,14 @@ def _ended(part: Part, state: State, sight: Sight, now: float) -> State:
     return replace(resting, due=now + rest_seconds(ends), ends_in_a_row=ends)
 
 
-def _is_final(part: Part, exit_code: int | None) -> bool:
-    """Tell whether a restart cannot help: wrong settings, or a task that found what a person must mend."""
+def _is_final(part: Part, state: State, exit_code: int | None) -> bool:
+    """Tell whether a restart cannot help: wrong settings, or a task that found what a person must mend.
+
+    Settings with which the part has been ready before are not wrong.
+    """
     says_why = exit_code is not None and exit_code > 0 and exit_code != NOT_REACHABLE
-    return exit_code == SETTINGS_ARE_WRONG or (part.once and says_why)
+    wrong = exit_code == SETTINGS_ARE_WRONG and not state.has_been_ready
+    return wrong or (part.once and says_why)
 
 
 def _entered(state: State, phase: Phase, now: float, detail: str = "") -> State:

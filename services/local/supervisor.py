@@ -21,6 +21,7 @@ from services.local.words import announce, ending, is_routine
 _TICK_SECONDS = 0.1
 _PROBE_SECONDS = {Phase.STARTING: 0.2, Phase.READY: 2.0, Phase.AILING: 1.0}
 _LOG_CHECK_TICKS = 100
+_LAST_LINES = 12
 
 
 class Voice(Protocol):
@@ -90,7 +91,7 @@ class Supervisor:
         if line := announce(name, before, after):
             (self._voice.note if is_routine(before, after) else self._voice.say)(line)
         if after.phase is Phase.FAILED:
-            raise PartFailedError(f"{name} {after.detail} (its log: {self._home.log(name)})")
+            raise PartFailedError(f"{name} {after.detail}\nIts log: {self._home.log(name)}")
         self._act(runner, act)
 
     def _look(self, name: str) -> Sight:
@@ -99,11 +100,10 @@ class Supervisor:
             if name in tasks and tasks[name].done():
                 tasks.pop(name).result()
         child = self._children.get(name)
-        code = child.exit_code() if child else None
-        if code is None:
+        if child is None or (code := child.exit_code()) is None:
             return self._answers.pop(name, Sight())
         self._forget(name)
-        return Sight(exit_code=code, detail=ending(code, self._home.last_line(name)))
+        return Sight(exit_code=code, detail=ending(code, child.last_lines(_LAST_LINES)))
 
     def _act(self, runner: Runner, act: Act | None) -> None:
         name = runner.part.name

@@ -2,8 +2,9 @@
 
 import json
 import signal
+from collections.abc import Sequence
 
-from services.local.supervision import Phase, State
+from services.local.supervision import SETTINGS_ARE_WRONG, Phase, State
 
 _SHOWN_APART = frozenset({"event", "service", "level", "timestamp", "logger", "exception"})
 
@@ -31,12 +32,13 @@ def _turn(before: State, after: State) -> str:
     return texts.get(after.phase, after.detail)
 
 
-def ending(exit_code: int, last_line: str) -> str:
-    """Return how a program ended, with the last thing that it logged."""
+def ending(exit_code: int, last_lines: Sequence[str]) -> str:
+    """Return how a program ended and what it said: its last line, or each mistake in its settings."""
     if exit_code < 0:
         return f"killed by {_signal_name(-exit_code)}"
-    said = f": {readable(last_line)}" if last_line else ""
-    return f"ended with exit code {exit_code}{said}"
+    told = last_lines if exit_code == SETTINGS_ARE_WRONG else last_lines[-1:]
+    said = "; ".join(map(readable, told))
+    return f"ended with exit code {exit_code}" + (f": {said}" if said else "")
 
 
 def readable(line: str) -> str:

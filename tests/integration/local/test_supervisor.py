@@ -227,6 +227,21 @@ time.sleep(60)
     await eventually(lambda: not psutil.pid_exists(int(grandchild)))
 
 
+def test_a_program_is_quoted_with_its_own_last_words(tmp_path: Path) -> None:
+    """Not with those of an earlier run, of which the log is full, nor with empty lines."""
+    log = tmp_path / "sink.log"
+    log.write_text("an earlier run\n")
+    silent = Child(Command((sys.executable, "-I", "-S", "-c", "")), log)
+    silent.wait()
+    quoted = silent.last_lines(5)
+    telling = Child(Command((sys.executable, "-I", "-S", "-c", "print('first\\nlast\\n\\n')")), log)
+    telling.wait()
+
+    assert quoted == []
+    assert telling.last_lines(1) == ["last"]
+    assert telling.last_lines(5) == ["first", "last"]
+
+
 def test_a_program_whose_parent_is_gone_already_does_not_start() -> None:
     """The kernel tells of a parent's end only those who asked before it."""
     tied = Path(child_module.__file__).with_name("tied.py")

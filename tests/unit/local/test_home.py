@@ -68,14 +68,6 @@ def test_a_log_is_bounded_while_its_writer_goes_on(home: Home, monkeypatch: pyte
     assert log.with_suffix(".log.1").read_bytes() == b"more than ten bytes\n"
 
 
-def test_the_last_line_of_a_log_is_the_last_that_says_something(home: Home) -> None:
-    """Empty lines at the end say nothing."""
-    home.log("sink").write_text("first\nlast words\n\n  \n")
-
-    assert home.last_line("sink") == "last words"
-    assert home.last_line("no such part") == ""
-
-
 def test_a_home_is_found_from_any_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A relative path means the directory that `up` was started in, for good."""
     monkeypatch.chdir(tmp_path)

@@ -126,6 +126,14 @@ def test_wrong_settings_are_final() -> None:
     assert (failed, None) == after(failed, NOTHING, READY)
 
 
+def test_settings_with_which_a_part_was_ready_are_not_wrong() -> None:
+    """A port that somebody had for a moment, say: the part is tried again."""
+    ready, _ = after(running(Phase.STARTING), READY)
+    resting, _ = after(ready, Sight(exit_code=SETTINGS_ARE_WRONG))
+
+    assert resting.phase is Phase.RESTING
+
+
 def test_a_task_that_ends_well_is_done() -> None:
     """And is not started again."""
     done, _ = after(running(Phase.STARTING), Sight(exit_code=0), part=TASK)

@@ -40,10 +40,15 @@ def test_a_start_that_goes_well_is_routine_and_whatever_follows_an_end_is_not() 
 
 def test_an_end_names_the_signal_or_the_code_and_the_last_words() -> None:
     """Enough to know where to look."""
-    assert ending(-9, "whatever") == "killed by SIGKILL"
-    assert ending(-99, "") == "killed by signal 99"
-    assert ending(1, "no space left") == "ended with exit code 1: no space left"
-    assert ending(3, "") == "ended with exit code 3"
+    assert ending(-9, ["whatever"]) == "killed by SIGKILL"
+    assert ending(-99, []) == "killed by signal 99"
+    assert ending(1, ["before", "no space left"]) == "ended with exit code 1: no space left"
+    assert ending(3, []) == "ended with exit code 3"
+
+
+def test_every_mistake_in_the_settings_is_told() -> None:
+    """Not only the last one."""
+    assert ending(2, ["A: no", "B: no"]) == "ended with exit code 2: A: no; B: no"
 
 
 def test_a_structured_line_is_turned_into_words() -> None:

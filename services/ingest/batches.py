@@ -21,6 +21,19 @@ TURN_SECONDS = 0.005
 """How long a batch may work without a pause: it must not hold up everyone else."""
 
 
+class _Turns:
+    """Lets others have their turn when one has taken long enough."""
+
+    def __init__(self) -> None:
+        self._ends = time.monotonic() + TURN_SECONDS
+
+    async def pause(self) -> None:
+        """Pause if it is time to."""
+        if time.monotonic() > self._ends:
+            await asyncio.sleep(0)
+            self._ends = time.monotonic() + TURN_SECONDS
+
+
 class _Waiting(NamedTuple):
     item: Item
     submission: Submission
@@ -69,7 +82,9 @@ class Batches:
         """Publish what is valid, and answer item by item; raise Rejection if the log took none at all."""
         outcome = _Outcome()
         waiting = await self._submit_all(origin, items, outcome)
+        turns = _Turns()
         for one in waiting:
+            await turns.pause()
             try:
                 version = await self._intake.version(origin, one.submission, one.submitted)
             except LogUnavailable as error:
@@ -83,11 +98,9 @@ class Batches:
     async def _submit_all(self, origin: Origin, items: list[Item], outcome: _Outcome) -> list[_Waiting]:
         waiting: list[_Waiting] = []
         epoch = self._intake.log.epoch
-        turn_ends = time.monotonic() + TURN_SECONDS
+        turns = _Turns()
         for item in items:
-            if time.monotonic() > turn_ends:
-                await asyncio.sleep(0)
-                turn_ends = time.monotonic() + TURN_SECONDS
+            await turns.pause()
             try:
                 check_size(item)
                 submission = read_event(item.body)

@@ -18,7 +18,7 @@ class Item(NamedTuple):
     """One item.  Its place is its index in the array, or its line, from 0, blank lines counted."""
 
     place: int
-    body: bytes | memoryview
+    body: bytes
 
 
 def is_array(body: bytes) -> bool:
@@ -36,7 +36,7 @@ def items_of(kind: Kind, body: bytes) -> list[Item]:
         raws = decode_items(body)
     except REFUSED as error:
         raise Rejection(Code.MALFORMED_JSON, f"the array cannot be read: {error}") from None
-    return _bounded([Item(place, memoryview(raw)) for place, raw in enumerate(raws)])
+    return _bounded([Item(place, bytes(raw)) for place, raw in enumerate(raws)])
 
 
 def _lines(body: bytes) -> list[Item]:

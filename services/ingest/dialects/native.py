@@ -17,12 +17,12 @@ from services.ingest.shapes import REFUSED, NativeBody, decode_facts, decode_nat
 FIELDS = ("request_id", "data", "request", "op")
 
 
-def read_event(body: bytes | memoryview) -> Submission:
+def read_event(body: bytes) -> Submission:
     """Return what one event says: a whole body, or one item of a batch."""
     try:
         event = decode_native(body)
     except REFUSED:
-        return _judged(parse(bytes(body)))
+        return _judged(parse(body))
     return _complete(event)
 
 

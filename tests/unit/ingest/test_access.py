@@ -1,9 +1,12 @@
 """Who may do what: keys, scopes, browsers, rates."""
 
+import asyncio
 from pathlib import Path
+from traceback import format_exception
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from services.runtime.keys import Scope
 from tests.support.fake_log import FakeLog
@@ -152,3 +155,23 @@ async def test_a_tenant_over_its_rate_is_told_when_to_come_back(log: FakeLog, tm
     assert code_of(burst[1]) == "rate_limited"
     assert 1 <= int(burst[1].headers["retry-after"]) <= 11
     assert (free.status_code, batch.status_code) == (207, 429)
+
+
+async def test_a_failure_of_ours_is_a_problem_too_and_its_log_holds_no_key(tmp_path: Path) -> None:
+    """500, with the path in the log, but not the key in the path."""
+
+    class Broken(FakeLog):
+        def publish(self, *_: bytes) -> asyncio.Future[int]:
+            raise RuntimeError("bug")
+
+    key = new_key(tmp_path)
+    client = client_of(ingest_over(Broken(), tmp_path))
+    with capture_logs() as logged:
+        answer = await client.post(f"/k/{key}/feedback/r", json={"data": {}})
+    [entry] = [entry for entry in logged if entry["log_level"] == "error"]
+    trace = "".join(format_exception(entry.pop("exc_info")))
+
+    assert (answer.status_code, code_of(answer)) == (500, "internal_error")
+    assert entry["path"] == "/k/***/feedback/r"
+    assert "RuntimeError: bug" in trace
+    assert key not in trace + str(entry)

@@ -37,8 +37,8 @@ class Post(Protocol):
 class Report(Protocol):
     """Is told what happens, in order to show it."""
 
-    def opened(self, chunk: Chunk) -> None:
-        """A chunk was read and planned."""
+    def opened(self, chunk: Chunk, left: int) -> None:
+        """A chunk was read; so many of its entries are still to be sent."""
 
     def settled(self, batch: Batch, rejections: tuple[Rejection, ...]) -> None:
         """Every event of the batch is durable, but for the rejected ones.  Told before that is stored."""
@@ -118,8 +118,8 @@ class Lanes:
             queue.put_nowait(None)
 
     def _hand_out(self, chunk: Chunk, planned: Plan) -> None:
-        self._report.opened(chunk)
         work = self._ledger.open(chunk, planned)
+        self._report.opened(chunk, sum(len(batch.entries) for lane in work.lanes for batch in lane))
         if work.faults:
             self._report.faulty(planned.faults)
             self._ledger.settle_faults(chunk, len(planned.faults))

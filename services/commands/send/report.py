@@ -71,10 +71,10 @@ class Shown:
         self._weighed = self._source.consumed
         self._bar.update(self._task, completed=self._weighed)
 
-    def opened(self, chunk: Chunk) -> None:
-        """Learn how many bytes of the file an entry of this chunk stands for."""
+    def opened(self, chunk: Chunk, left: int) -> None:
+        """Share out the chunk's bytes of the file among the entries that are still to be sent."""
         read, self._weighed = self._source.consumed - self._weighed, self._source.consumed
-        self._weights[chunk.start.offset] = read / max(1, len(chunk.entries))
+        self._weights[chunk.start.offset] = read / max(1, left)
 
     def settled(self, batch: Batch, rejections: tuple[Rejection, ...]) -> None:
         """Move on, and show what was rejected."""

@@ -90,7 +90,7 @@ class Told:
     def __init__(self) -> None:
         self.lines: list[int] = []
 
-    def opened(self, chunk: Chunk) -> None:
+    def opened(self, chunk: Chunk, left: int) -> None:
         """Nothing to remember."""
 
     def settled(self, batch: Batch, rejections: tuple[Rejection, ...]) -> None:  # noqa: ARG002

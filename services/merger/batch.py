@@ -5,6 +5,7 @@ Pure: the whole of what a transaction will hold, decided before anything is sent
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -84,9 +85,9 @@ def fold(
     return _Fold(stored, source, crashed, limits).run(records)
 
 
-_CRASHED = Poison(Reason.CRASHED, "the merger ended again and again while it merged this record")
 _NOTHING = Poison(Reason.MALFORMED_EVENT, "the record has no key, or no value")
 _DETAILS = {
+    Reason.CRASHED: "the merger ended again and again while it merged this record",
     Reason.IDEMPOTENCY_CONFLICT: "the Idempotency-Key was used before for another body, which stands",
     Reason.ROW_TOO_LARGE: f"the row would have more than {MAX_ROW_KEYS} keys or {MAX_ROW_BYTES} bytes",
 }
@@ -131,13 +132,13 @@ class _Fold:
 
     def _consume(self, record: Record) -> Outcome:
         key, value, own = record.key, record.value, self._base | record.offset
+        if record.offset in self._crashed:
+            return self._give_up(record, own)
         touched = self._find(key)
         if touched is not None and touched.row.has_read(own):
             return Outcome.READ_BEFORE
         version = own
         try:
-            if record.offset in self._crashed:
-                raise _CRASHED
             if record.headers:
                 version = place(record.headers, own)
             if key is None or value is None:
@@ -146,10 +147,18 @@ class _Fold:
             touched = touched or self._add(key, event)
         except Poison as poison:
             self._letters.append(Letter(record, version, poison.reason, poison.detail))
-            return Outcome.CRASHED if poison.reason is Reason.CRASHED else Outcome.POISON
+            return Outcome.POISON
         outcome = consume(touched.row, event, version, own, len(value), self._limits)
         self._settle(record, touched, outcome, version)
         return outcome
+
+    def _give_up(self, record: Record, own: int) -> Outcome:
+        """Make a dead letter of a record without a look at its body, nor at its row."""
+        version = own
+        with suppress(Poison):
+            version = place(record.headers, own)
+        self._letters.append(Letter(record, version, Reason.CRASHED, _DETAILS[Reason.CRASHED]))
+        return Outcome.CRASHED
 
     def _settle(self, record: Record, touched: _Touched, outcome: Outcome, version: int) -> None:
         state = touched.row.state

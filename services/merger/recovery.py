@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from msgspec import MsgspecError
 
 from schemas.identity import split_version
 from services.merger import state as states
@@ -133,7 +134,8 @@ def _input(setup: Setup, store: Store, records: list[Any]) -> int | None:
     row = records[-1].value
     if row is None:
         return None
-    generation, offset = split_version(states.decode(row).version)
-    if generation != setup.topology.generation:
-        return None
-    return max(offset + 1, store.input or 0)
+    try:
+        generation, offset = split_version(states.decode(row).version)
+    except MsgspecError:
+        return None  # whoever wrote that; the next event of its key will show it
+    return max(offset + 1, store.input or 0) if generation == setup.topology.generation else None

@@ -1,6 +1,5 @@
 """The laws of the merge, over whatever Hypothesis invents."""
 
-import json
 from typing import Any
 
 from hypothesis import given
@@ -14,7 +13,8 @@ from services.merger.batch import Folded, fold, keys_of
 from services.merger.merge import merge
 from services.merger.state import State, blank
 from tests.support.merging import SOURCE, ARecord, a_record, an_event, events, in_pieces, logs
-from tests.support.oracle import Oracle, Truth
+from tests.support.oracle import Oracle
+from tests.support.states import shown
 
 Versioned = tuple[int, dict[str, Any]]
 
@@ -153,24 +153,8 @@ def test_the_log_comes_to_what_the_oracle_says(log: list[ARecord], cuts: list[in
         truth.read(record)
     rows, folds = _fold_all(log, cuts, SMALL)
 
-    assert truth.rows == {key: _public(row) for key, row in rows.items()}
+    assert truth.rows == {key: shown(row) for key, row in rows.items()}
     assert truth.dead == _letters(folds)
-
-
-def _public(row: bytes) -> Truth:
-    fields = json.loads(row)
-    if fields.get("is_deleted"):
-        return Truth(fields["erased"], deleted=True)
-    shown = FeedbackState.model_validate(fields)
-    return Truth(
-        shown.version,
-        deleted=False,
-        first_received_at=shown.first_received_at,
-        last_received_at=shown.last_received_at,
-        sources=shown.sources,
-        data=fields["data"],
-        request=fields["request"],
-    )
 
 
 @given(logs(), CUTS)

@@ -1,0 +1,174 @@
+"""Local copies in a real RocksDB, damaged in every way that a disk knows."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from services.merger.metrics import REBUILT
+from services.merger.store import Store, Stored, StoreDamaged
+
+ROWS = {b"default/r%d" % number: b'{"n":%d}' % number for number in range(2_000)}
+ERASED = b'{"tenant":"default","request_id":"r","erased":1,"is_deleted":1}'
+
+
+def fill(store: Store) -> None:
+    """Write rows in four steps, of which all but the last reach a table file."""
+    names = sorted(ROWS)
+    for step in range(4):
+        part = names[step * 500 : (step + 1) * 500]
+        position = (step + 1) * 500
+        store.write({name: Stored(ROWS[name], 1) for name in part}, position=position, now=position)
+        if step < 3:
+            store._db.flush()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a copy with 2,000 rows that was not closed in order, as after kill -9."""
+    with closing(Store(tmp_path / "live")) as store:
+        fill(store)
+        shutil.copytree(tmp_path / "live", tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def only(path: Path, pattern: str) -> Path:
+    """Return the one file whose name matches."""
+    (found,) = path.glob(pattern)
+    return found
+
+
+def cut(file: Path, part: float = 0.5) -> None:
+    """Keep only the first part of a file."""
+    with file.open("r+b") as opened:
+        opened.truncate(int(file.stat().st_size * part))
+
+
+def is_consistent(store: Store) -> bool:
+    """Tell whether the rows are exactly those up to the position."""
+    known = {key: row for key, row in store.get(sorted(ROWS)).items() if row is not None}
+    expected = {key: ROWS[key] for key in sorted(ROWS)[: store.position or 0]}
+    return known == expected
+
+
+def test_a_kill_takes_the_copy_back_to_an_earlier_moment(path: Path) -> None:
+    """Rows and position together, so that reading on from there mends it."""
+    with closing(Store(path)) as store:
+        assert (store.position, store.seen_at) == (1_500, 1_500)
+        assert is_consistent(store)
+
+
+def test_an_orderly_end_keeps_everything(tmp_path: Path) -> None:
+    """Nothing has to be read again."""
+    with closing(Store(tmp_path / "0")) as store:
+        fill(store)
+    with closing(Store(tmp_path / "0")) as store:
+        assert store.position == 2_000
+        assert is_consistent(store)
+
+
+@pytest.mark.parametrize("part", [part / 20 for part in range(20)])
+def test_with_a_list_of_files_cut_short_it_is_an_earlier_moment(path: Path, part: float) -> None:
+    """Or empty: but never a position with rows missing before it."""
+    cut(only(path, "MANIFEST-*"), part)
+
+    with closing(Store(path)) as store:
+        assert store.position in (None, 500, 1_000, 1_500)
+        assert is_consistent(store)
+
+
+def test_without_its_first_file_it_begins_anew(path: Path) -> None:
+    """An empty copy has no position, and is read back whole."""
+    cut(path / "CURRENT")
+
+    with closing(Store(path)) as store:
+        assert store.position is None
+        assert is_consistent(store)
+
+
+@pytest.mark.parametrize("harm", [cut, Path.unlink])
+def test_without_a_table_it_begins_anew(path: Path, harm: Callable[[Path], None]) -> None:
+    """And says so."""
+    before = REBUILT.labels("damaged")._value.get()
+    harm(next(path.glob("*.sst")))
+
+    with closing(Store(path)) as store:
+        assert store.position is None
+        assert is_consistent(store)
+    assert REBUILT.labels("damaged")._value.get() == before + 1
+
+
+def test_a_flipped_bit_is_found_when_it_is_read(path: Path) -> None:
+    """It opens as if nothing were wrong; the read fails, and the copy is deleted."""
+    table = next(path.glob("*.sst"))
+    content = bytearray(table.read_bytes())
+    content[len(content) // 4] ^= 0xFF
+    table.write_bytes(content)
+
+    with closing(Store(path)) as store:
+        with pytest.raises(StoreDamaged, match="could not be read"):
+            store.get(sorted(ROWS))
+        assert store.position is None
+        assert is_consistent(store)
+
+
+HOLD = """
+import sys, time
+from rocksdict import Rdict
+held = Rdict(sys.argv[1])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(path: Path) -> Iterator[None]:
+    """Let another process hold the copy."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        process.kill()
+
+
+@pytest.mark.usefixtures("holder")
+def test_a_copy_in_use_is_not_a_damaged_one(path: Path) -> None:
+    """It is never deleted under the process that has it."""
+    with pytest.raises(Exception, match=r"(?i)lock"):
+        Store(path)
+    assert list(path.glob("*.sst"))
+
+
+def test_a_tombstone_takes_the_row_and_its_erase_away(tmp_path: Path) -> None:
+    """Nothing of the key is left."""
+    with closing(Store(tmp_path / "0")) as store:
+        store.write({b"k": Stored(ERASED, 5)}, position=1, now=1)
+        assert list(store.forgettable(6)) == [b"k"]
+        store.write({b"k": Stored(None, 7)}, position=2, now=2)
+
+        assert store.get([b"k"]) == {b"k": None}
+        assert list(store.forgettable(9)) == []
+
+
+def test_only_rows_that_are_still_erased_can_be_forgotten(tmp_path: Path) -> None:
+    """And only if their newest erase is old enough."""
+    with closing(Store(tmp_path / "0")) as store:
+        store.write({key: Stored(ERASED, 5) for key in (b"a", b"b", b"c")}, position=1, now=1)
+        store.write({b"b": Stored(b"{}", 6), b"c": Stored(ERASED, 8)}, position=2, now=2)
+
+        assert list(store.forgettable(8)) == [b"a"]
+        assert list(store.forgettable(9)) == [b"a", b"c"]
+
+
+def test_what_is_not_said_stays(tmp_path: Path) -> None:
+    """Positions and broken offsets are kept until they are replaced."""
+    with closing(Store(tmp_path / "0")) as store:
+        assert (store.position, store.input, store.seen_at, store.broken) == (None, None, None, [])
+        store.write({}, position=3, now=1, input_position=7, broken=[4, 5])
+        store.write({}, position=None, now=2)
+
+        assert (store.position, store.input, store.seen_at, store.broken) == (3, 7, 2, [4, 5])

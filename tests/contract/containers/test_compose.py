@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from schemas.topics import EVENTS_RETENTION_MS
+from schemas.topics import DEAD_LETTERS_RETENTION_MS
 from services.commands.migrate.settings import MigrateSettings
 from services.ingest.settings import IngestSettings
 from services.merger.settings import MergerSettings
@@ -120,11 +120,11 @@ def test_health_is_asked_where_it_is_answered() -> None:
 
 
 def test_kafka_keeps_what_the_design_needs() -> None:
-    """No topics by accident, and committed offsets that outlive the events."""
+    """No topics by accident, and committed offsets that outlive the records."""
     environment = SERVICES["kafka"]["environment"]
 
     assert environment["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
-    assert int(environment["KAFKA_OFFSETS_RETENTION_MINUTES"]) * 60_000 >= EVENTS_RETENTION_MS
+    assert int(environment["KAFKA_OFFSETS_RETENTION_MINUTES"]) * 60_000 >= DEAD_LETTERS_RETENTION_MS
 
 
 def test_services_wait_for_their_tables_and_topics() -> None:

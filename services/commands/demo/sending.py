@@ -12,6 +12,7 @@ from services.commands.demo.traffic import Call
 from services.commands.exits import CommandError, UsageError
 from services.commands.send.answers import Again, Refused, Settled, meaning_of_one
 from services.commands.send.lanes import Patience
+from services.commands.send.posting import answer_to
 from services.runtime.backoff import delays
 
 WORKERS = 8
@@ -83,12 +84,7 @@ class Sender:
         raise AssertionError("delays never end")
 
     async def _post(self, key: str, call: Call) -> Settled | Again | Refused:
-        try:
-            answer = await self._client.request(
-                call.method, call.path, json=call.body, headers={"Idempotency-Key": key}
-            )
-        except httpx.ConnectError as error:
-            return Again(f"nothing answers at {self._client.base_url} ({error})", reached=False)
-        except httpx.TransportError as error:
-            return Again(f"no answer from {self._client.base_url} ({str(error) or type(error).__name__})")
+        answer = await answer_to(self._client, call.method, call.path, idempotency_key=key, json=call.body)
+        if isinstance(answer, Again):
+            return answer
         return meaning_of_one(answer.status_code, answer.headers.get("Retry-After"), answer.content)

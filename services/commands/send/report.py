@@ -8,6 +8,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from services.commands.exits import UsageError
 from services.commands.send.answers import Rejection
 from services.commands.send.plan import Batch, Chunk
 from services.commands.send.reading import Source
@@ -21,8 +22,10 @@ class RejectsFile:
     """Keeps every rejected entry: a JSON object a line, with the line number, the reason and the entry."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._file: TextIO | None = path.open("a", encoding="utf-8") if path else None
+        try:
+            self._file: TextIO | None = path.open("a", encoding="utf-8") if path else None
+        except OSError as error:
+            raise UsageError(f"cannot write rejects to {path} ({error.strerror})") from error
 
     def add(self, name: str, entry: Entry, reason: dict[str, Any]) -> None:
         """Keep one; it is on its way to the disk when this returns."""

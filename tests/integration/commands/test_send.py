@@ -376,6 +376,28 @@ def test_a_wrong_key_is_told_at_once(tmp_path: Path) -> None:
     assert right.code == 0
 
 
+def test_a_key_in_the_url_is_used_and_not_shown(tmp_path: Path) -> None:
+    """`/k/<key>` stands before every route; what is printed may be pasted anywhere."""
+    with serving(FakeIngest()) as ingest:
+        send = Sending(ingest, tmp_path)
+        ingest.next.append("refuse")
+        send(send.file(lines(events(1))), "--url", f"{ingest.url}/k/secret", "--patience", "0")
+    gone = send(send.file(lines(events(1))), "--url", f"{ingest.url}/k/secret", "--patience", "0")
+
+    assert ingest.requests == [("POST", "/k/secret/v1/events")]
+    assert gone.code == 75
+    assert "secret" not in gone.out + gone.err
+
+
+def test_rejects_that_cannot_be_kept_are_told_at_once(send: Sending, tmp_path: Path) -> None:
+    """Before anything is sent."""
+    ended = send(send.file(lines(events(1))), "--rejects", tmp_path / "nowhere" / "rejects")
+
+    assert ended.code == 2
+    assert "cannot write rejects" in ended.err
+    assert not send.ingest.requests
+
+
 def test_another_kind_of_server_is_told_at_once(send: Sending) -> None:
     """A wrong URL is no outage."""
     send.ingest.next.append("strange")

@@ -157,6 +157,20 @@ def test_a_service_command_is_the_service(arguments: list[str], variable: str) -
     assert "Traceback" not in err.decode()
 
 
+def test_a_command_tells_all_mistakes_of_its_settings() -> None:
+    """One round of mending is enough."""
+    environ = {
+        "KAFKA_BOOTSTRAP_SERVERS": "nowhere",
+        "CLICKHOUSE_URL": "localhost",
+        "CLICKHOUSE_DATABASE": "9",
+    }
+    ended = afterword("migrate", environ=environ)
+
+    assert ended.code == 2
+    assert all(f"{variable}: " in ended.err for variable in environ)
+    assert len(ended.err.splitlines()) == 3
+
+
 def test_a_missing_extra_is_named() -> None:
     """Who installed only a part is told what to install for the rest."""
     hidden = "import sys; sys.modules['httpx'] = None; from services.cli import main; main()"

@@ -44,6 +44,16 @@ class TestPublisher(LogContract):
     """The suite is the same as for the log in memory."""
 
 
+async def test_an_event_is_written_once_and_by_every_replica_in_sync(log: Publisher) -> None:
+    """What no single broker can show: the producer asks for all acknowledgements, and numbers its batches."""
+    assert log._session is not None
+    producer = log._session.producer
+
+    assert producer._sender._acks == -1
+    assert producer._txn_manager.has_pid()
+    assert producer._txn_manager.transactional_id is None
+
+
 async def test_the_largest_event_and_a_normal_one_after_it(log: Publisher, reading: Reading) -> None:
     """To the same partition, with the longest key; and several that do not fit into one batch."""
     key = event_key("t" * 63, "🙂" * 256)

@@ -198,8 +198,8 @@ async def test_a_part_that_does_not_stop_is_killed_after_its_grace(bench: Bench)
 
 async def test_a_part_is_killed_at_once_when_the_user_is_in_a_hurry(bench: Bench) -> None:
     """The time of its grace, which stands still here, plays no part."""
-    async with bench.running(bench.runner("kafka", manner="stubborn")) as (supervisor, hurry):
-        await eventually(is_ready(supervisor))
+    async with asyncio.timeout(60), bench.running(bench.runner("kafka", manner="stubborn")) as (part, hurry):
+        await eventually(is_ready(part))
         bench.now = time.monotonic()
         hurry.set()
 

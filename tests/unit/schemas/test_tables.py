@@ -28,7 +28,7 @@ def test_a_file_is_cut_at_semicolons_that_end_a_line() -> None:
     """Comments and strings may hold semicolons as long as no line ends with one."""
     migration = Migration(1, "two", "-- a; comment\nSELECT 'x;y';\n\nSELECT 2 ; \n")
 
-    assert ["-- a; comment\nSELECT 'x;y'", "SELECT 2"] == migration.statements
+    assert migration.statements == ["-- a; comment\nSELECT 'x;y'", "SELECT 2"]
 
 
 def test_the_checksum_tells_an_edited_file() -> None:

@@ -18,8 +18,17 @@ _SPACE = b" \t\r\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LEAD = _SPACE + _BYTE_ORDER_MARK
 
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
-"""A whole string, or what gives JSON its shape; a lone quote is a string that goes on behind the block."""
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+
+
+def _up_to(marks: bytes) -> re.Pattern[bytes]:
+    """Return what matches through the next of these marks, over whole strings; no match: more is needed."""
+    other = rb'[^"' + marks + rb"]*+"
+    return re.compile(other + rb"(?:" + _STRING + other + rb")*+([" + marks + rb"])", re.DOTALL)
+
+
+_BETWEEN, _WITHIN = _up_to(rb"\[\]{},"), _up_to(rb"\[\]{}")
+"""The next mark that can end an entry: commas count only outside of brackets."""
 
 _DEPTH = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 
@@ -71,7 +80,10 @@ def layout_of(head: bytes) -> Layout:
 
 
 def _is_open(text: bytes) -> bool:
-    return sum(_DEPTH.get(match.group()[0], 0) for match in _TOKEN.finditer(text)) > 0
+    depth, end = 0, 0
+    while match := _WITHIN.match(text, end):
+        depth, end = depth + _DEPTH[match[1][0]], match.end()
+    return depth > 0
 
 
 def splitter(layout: Layout, start: Place, *, ended: bool = False) -> "Lines | Values":
@@ -132,8 +144,8 @@ class Values:
         if not self._opened and not self._open():
             return
         taken = 0
-        for end, token in self._tokens():
-            if self._ends_entry(token):
+        for end, mark in self._marks():
+            if self._ends_entry(mark):
                 yield from self._entry(self._rest[taken:end])
                 taken = end
         self._rest, self._scanned = self._rest[taken:], self._scanned - taken
@@ -143,7 +155,7 @@ class Values:
         """Yield what stands at the end; BrokenFileError if it only begins something."""
         if self._in_array and not self._closed:
             raise BrokenFileError(self._line_of(self._rest), "the file ends inside the array")
-        if self._depth or self._scanned < len(self._rest):
+        if self._depth:
             raise BrokenFileError(
                 self._line_of(self._rest), "the file ends inside the value that begins here"
             )
@@ -161,22 +173,21 @@ class Values:
             self.place, self._rest = self.place.after(self._rest[:start]), self._rest[start:]
         return self._opened
 
-    def _tokens(self) -> Iterator[tuple[int, int]]:
-        """Yield where each token ends, and its first byte; an unfinished string waits for the next block."""
-        for match in _TOKEN.finditer(self._rest, self._scanned):
-            if self._closed or match.group() == b'"':
-                self._scanned = match.start()
+    def _marks(self) -> Iterator[tuple[int, int]]:
+        """Yield where each mark ends, and which it is; what follows the last one waits for the next block."""
+        while not self._closed:
+            match = (_WITHIN if self._depth else _BETWEEN).match(self._rest, self._scanned)
+            if match is None:
                 return
             self._scanned = match.end()
-            yield match.end(), match.group()[0]
-        self._scanned = len(self._rest)
+            yield match.end(), match[1][0]
 
-    def _ends_entry(self, token: int) -> bool:
-        before, self._depth = self._depth, max(0, self._depth + _DEPTH.get(token, 0))
+    def _ends_entry(self, mark: int) -> bool:
+        before, self._depth = self._depth, max(0, self._depth + _DEPTH.get(mark, 0))
         if not self._in_array:
             return before > 0 and self._depth == 0
-        self._closed = before == 0 and token == ord("]")
-        return before == 0 and token in b",]"
+        self._closed = before == 0 and mark == ord("]")
+        return before == 0 and mark in b",]"
 
     def _check_rest(self) -> None:
         if self._closed and self._rest.strip(_SPACE):

@@ -22,7 +22,7 @@ FIRST, SECOND = Migration(1, "create_a", "SELECT 1;"), Migration(2, "create_b", 
 DONE = Applied(1, "create_a", FIRST.checksum)
 
 
-def topics(partitions: int = 4, **changes: str) -> dict[str, Existing]:
+def topics(partitions: int = 4, /, **changes: str) -> dict[str, Existing]:
     """Return all topics as migrate makes them, with changed settings of the events topic."""
     made = {
         topic.name: Existing(topic.name, topic.partitions(partitions), topic.config(1))

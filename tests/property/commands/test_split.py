@@ -110,6 +110,11 @@ def test_the_layout_is_seen_from_the_beginning(file: tuple[bytes, Layout, list[A
         assert layout_of(content) is layout
 
 
+def test_a_long_line_that_never_closes_is_seen_through_once() -> None:
+    """Trying again from each of its bytes would take hours."""
+    assert layout_of(b'{"a": "' + b"x" * (1 << 20) + b"\n") is Layout.VALUES
+
+
 @given(
     st.lists(
         st.binary(max_size=12).filter(lambda line: b"\n" not in line and line.strip(b" \t\r")), max_size=6

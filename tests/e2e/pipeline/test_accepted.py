@@ -29,7 +29,7 @@ async def post(stack: WholeStack, body: bytes) -> dict[str, Any]:
     return dict(answer.json())
 
 
-@settings(max_examples=8, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(generated=st.lists(st.tuples(parts, texts), min_size=60, max_size=120))
 async def test_what_is_accepted_becomes_a_row_and_what_is_rejected_does_not(
     whole_stack: WholeStack, generated: list[tuple[str, str]]

@@ -129,4 +129,5 @@ class LiveScreen(PlainScreen):
 
 def screen(console: Console) -> Screen:
     """Return the screen that fits where the output goes."""
-    return LiveScreen(console) if console.is_terminal else PlainScreen(console)
+    redraws = console.is_terminal and not console.is_dumb_terminal
+    return LiveScreen(console) if redraws else PlainScreen(console)

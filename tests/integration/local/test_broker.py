@@ -1,12 +1,15 @@
 """The local stack's Kafka, for real."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from schemas.topics import Topology
+from services.local.broker import prepare
+from services.local.jars import fetch, kafka_jars
 from services.runtime.kafka import client_options, consumer_options
 from services.runtime.settings import KafkaSettings
 from tests.support.servers import OwnKafka
@@ -52,6 +55,20 @@ async def test_a_killed_broker_goes_on_with_its_records_and_offsets(own_kafka: O
 
     assert before + 1 == after
     assert await _read(own_kafka.settings, topology, 2) == [b"before", b"after"]
+
+
+def test_a_data_directory_is_formatted_once_and_whole(tmp_path: Path) -> None:
+    """An interrupted attempt does not count, and a later start keeps the cluster id."""
+    jars = fetch(kafka_jars(), tmp_path / "jars")
+    (tmp_path / "data.formatting").mkdir()
+    (tmp_path / "data.formatting" / "meta.properties").write_text("half of it")
+    prepare(tmp_path, jars, 9092)
+    made = (tmp_path / "data" / "meta.properties").read_text()
+    prepare(tmp_path, jars, 9092)
+
+    assert "cluster.id=" in made
+    assert (tmp_path / "data" / "meta.properties").read_text() == made
+    assert not (tmp_path / "data.formatting").exists()
 
 
 async def test_no_topic_comes_into_being_by_itself(kafka_settings: KafkaSettings) -> None:

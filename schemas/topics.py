@@ -66,7 +66,7 @@ class Topology:
             name=self._name("feedback-events"),
             generation=self.generation,
             key="<tenant>/<request_id>",
-            writers=("ingest", "afterword dlq replay"),
+            writers=("ingest",),
             readers=("merger", "sink"),
             max_message_bytes=MIB,
             settings=(

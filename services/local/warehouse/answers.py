@@ -5,7 +5,7 @@ Everything here blocks, and runs in worker threads.
 
 import json
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,17 +39,27 @@ class Summary:
 
 @dataclass
 class Answer:
-    """An answer that has begun; `pieces` runs the rest of the query."""
+    """An answer that has begun: its first piece, and what runs the rest of the query, if there is any."""
 
     summary: Summary
     has_rows: bool
-    pieces: Generator[bytes]
+    first: bytes = b""
+    rest: Generator[bytes] | None = None
     release: ExitStack = field(default_factory=ExitStack)
+
+    def advance(self) -> bytes | None:
+        """Return the next piece; None at the end, where the connection has been given back."""
+        piece = next(self.rest, None) if self.rest else None
+        if piece is None:
+            self.close()
+        return piece
 
     def close(self) -> None:
         """End the query if it still runs, and give its connection back."""
         with self.release:
-            self.pieces.close()
+            if self.rest is not None:
+                self.rest.close()
+                self.rest = None
 
 
 class Runner:
@@ -68,7 +78,8 @@ class Runner:
             link = stack.enter_context(self._connection(request))
             stack.enter_context(_dressed(link, request, marker))
             answer = _run(link, request)
-            answer.release = stack.pop_all()
+            if answer.rest is not None:
+                answer.release = stack.pop_all()
             return answer
 
     @contextmanager
@@ -116,7 +127,7 @@ def _restore(link: Link, request: Request, database: str, values: dict[str, str]
 def _run(link: Link, request: Request) -> Answer:
     statement = request.statement
     if statement.data is not None:
-        return Answer(_insert(link, request, statement.data), has_rows=False, pieces=_pieces(()))
+        return Answer(_insert(link, request, statement.data), has_rows=False)
     if link.raw.classify_query(statement.sql)["statement_count"] > 1:
         raise RefusedError(Code.SYNTAX_ERROR, "Syntax error: Multi-statements are not allowed.")
     if statement.selects and not request.whole and formats.is_streamable(request.format):
@@ -143,12 +154,10 @@ def _whole(link: Link, request: Request) -> Answer:
     )
     has_rows = request.statement.reads or result.size() > 0
     if result.size() == 0:
-        return Answer(summary, has_rows, _pieces(_nothing(link, request)))
-    return Answer(summary, has_rows, _slices(result))
-
-
-def _pieces(pieces: Iterable[bytes]) -> Generator[bytes]:
-    yield from pieces
+        return Answer(summary, has_rows, _nothing(link, request))
+    if result.size() <= _CHUNK:
+        return Answer(summary, has_rows, result.bytes())
+    return Answer(summary, has_rows, rest=_slices(result))
 
 
 def _slices(result: Any) -> Generator[bytes]:
@@ -161,14 +170,14 @@ def _stream(link: Link, request: Request) -> Answer:
     stream = link.raw.send_query(request.statement.sql, request.format, params=dict(request.binds))
     first = link.raw.streaming_fetch_result(stream)
     if not first or not first.rows_read():
-        return Answer(Summary(), has_rows=True, pieces=_pieces(_nothing(link, request)))
-    return Answer(Summary(), has_rows=True, pieces=_blocks(link, request.format, stream, first))
+        return Answer(Summary(), has_rows=True, first=_nothing(link, request))
+    rest = _later_blocks(link, request.format, stream)
+    return Answer(Summary(), has_rows=True, first=first.bytes(), rest=rest)
 
 
-def _blocks(link: Link, name: str, stream: Any, block: Any) -> Generator[bytes]:
-    """Yield blocks, the header only once."""
+def _later_blocks(link: Link, name: str, stream: Any) -> Generator[bytes]:
+    """Yield all blocks but the first, without the header that each of them has."""
     try:
-        yield block.bytes()
         while (block := link.raw.streaming_fetch_result(stream)) and block.rows_read():
             piece = block.bytes()
             yield piece[formats.header_length(name, piece) :]
@@ -177,16 +186,17 @@ def _blocks(link: Link, name: str, stream: Any, block: Any) -> Generator[bytes]:
         raise
 
 
-def _nothing(link: Link, request: Request) -> list[bytes]:
+def _nothing(link: Link, request: Request) -> bytes:
     """Return what a server answers for no rows, where the engine says nothing at all."""
     statement = request.statement
     if not statement.selects:
-        return []
+        return b""
     if request.format.lower() == "native":
         rows = link.rows(b"DESCRIBE (" + statement.bare + b"\n)", request.binds)
-        return [formats.native_header([(row["name"], row["type"]) for row in rows])]
+        return formats.native_header([(row["name"], row["type"]) for row in rows])
     if formats.has_header(request.format):
         # As a subquery, since the engine would read everything once more.
         empty = b"SELECT * FROM (" + statement.bare + b"\n) LIMIT 0"
-        return [link.raw.query(empty, request.format, params=dict(request.binds)).bytes()]
-    return []
+        header: bytes = link.raw.query(empty, request.format, params=dict(request.binds)).bytes()
+        return header
+    return b""

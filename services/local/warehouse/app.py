@@ -15,13 +15,22 @@ from services.local.warehouse.encodings import TooLargeError
 from services.local.warehouse.errors import Code, RefusedError, failure_of
 from services.local.warehouse.queries import Queries, Query
 from services.local.warehouse.replies import Replies, StreamedReply
-from services.local.warehouse.request import Head, Request, decode_body, read_head, read_request
+from services.local.warehouse.request import (
+    Head,
+    Request,
+    decode_body,
+    is_compressed,
+    read_head,
+    read_request,
+)
 from services.local.warehouse.settings import WarehouseSettings
 
 log = structlog.get_logger()
 
 # The engine raises RuntimeError, or UnicodeDecodeError when its message is not UTF-8; all else is our defect.
 _ENGINE_ERRORS = (RuntimeError, UnicodeDecodeError, RefusedError)
+_QUICK_BYTES = 2**16
+"""A body that is read in less time than a thread takes to hear of it."""
 _OK = frozenset({"/ping", "/replicas_status"})
 _NOWHERE = b"Nothing is here: try /, /ping or /?query=SELECT+1\n"
 
@@ -86,7 +95,7 @@ class Warehouse:
             try:
                 async with self._turns.turn():
                     self._refuse_while_stopping()
-                    request = await self._queries.in_thread(self._request, head, body, share)
+                    request = await self._read(head, body, share)
                     await self._answer(request, gone, send)
             finally:
                 gone.cancel()
@@ -97,6 +106,11 @@ class Warehouse:
             raise TooLargeError(limit)
         seconds = self._settings.warehouse_client_timeout_seconds
         return await bodies.read(receive, share, max_bytes=limit, timeout_seconds=seconds)
+
+    async def _read(self, head: Head, body: bytes, share: Share) -> Request:
+        if len(body) <= _QUICK_BYTES and not is_compressed(head):
+            return self._request(head, body, share)
+        return await self._queries.in_thread(self._request, head, body, share)
 
     def _request(self, head: Head, body: bytes, share: Share) -> Request:
         decoded = decode_body(head, body, self._settings.warehouse_max_body_bytes)

@@ -92,14 +92,14 @@ class Query:
         """Yield the answer's pieces, as long as there is somebody to read them."""
         if self._answer is None:
             raise RuntimeError("a query that has not begun has no pieces")
-        while (piece := await self._step(next, self._answer.pieces, None)) is not None:
-            if self._gone.done():
-                return
-            yield piece
+        yield self._answer.first
+        while self._answer.rest is not None and not self._gone.done():
+            if (piece := await self._step(self._answer.advance)) is not None:
+                yield piece
 
     async def close(self) -> None:
         """End the query if it still runs, and give its connection back."""
-        if self._answer is not None and not self.abandoned:
+        if self._answer is not None and self._answer.rest is not None and not self.abandoned:
             await self._queries.in_thread(self._answer.close)
 
     async def _step(self, function: Callable[..., T], *arguments: object) -> T:

@@ -94,6 +94,11 @@ def read_head(
     return Head(method, lower, params, authenticate(accounts, lower, params))
 
 
+def is_compressed(head: Head) -> bool:
+    """Whether a body has to be decompressed, which may take a while."""
+    return "content-encoding" in head.headers or _flag(head.params, "decompress")
+
+
 def decode_body(head: Head, body: bytes, limit: int) -> bytes:
     """Return a body as it was before it was compressed.  RefusedError when it grows past `limit` bytes."""
     decoded = encodings.decode(head.headers.get("content-encoding", ""), body, limit)

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.local.warehouse.errors import RefusedError
@@ -18,6 +18,7 @@ def data_of(statement: Statement) -> bytes | None:
     return None if statement.data is None else b"".join(statement.data)
 
 
+@settings(max_examples=50)
 @given(sql.selects(), sql.gaps, FORMATS, sql.gaps, st.sampled_from(["", ";"]))
 def test_a_format_is_found_behind_whatever_strings_names_and_comments_say(
     select: str, gap: str, name: str, after: str, end: str
@@ -30,6 +31,7 @@ def test_a_format_is_found_behind_whatever_strings_names_and_comments_say(
     assert statement.verb == "SELECT"
 
 
+@settings(max_examples=50)
 @given(sql.selects())
 def test_no_format_is_found_where_none_is_named(select: str) -> None:
     """Strings, names and comments never name one."""

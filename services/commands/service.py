@@ -16,13 +16,30 @@ def ingest() -> None:
     _run("ingest")
 
 
-def sink() -> None:
+sink = typer.Typer(invoke_without_command=True)
+
+
+@sink.callback()
+def _sink(ctx: typer.Context) -> None:
     """Run the sink: stores states, events and dead letters in ClickHouse.
 
     Its settings are environment variables: `afterword config check sink`
     shows them.  SIGTERM or Ctrl-C stops it; a kill loses nothing either.
     """
-    _run("sink")
+    if ctx.invoked_subcommand is None:
+        _run("sink")
+
+
+@sink.command("accept-loss")
+def _sink_accepts_loss(
+    *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask before going on.")] = False
+) -> None:
+    """Go on although records were deleted from the log before they were stored.
+
+    The sink refuses to start then, because those records are gone for good.
+    This shows how many they are, asks, and moves its positions behind them.
+    """
+    _run("sink", "accept-loss", *(["--yes"] if yes else []))
 
 
 merger = typer.Typer(invoke_without_command=True)

@@ -56,9 +56,10 @@ class KafkaDeadLetters:
         await producer.start()
         try:
             for one in refused:
-                letter = explained(one, topic.generation, now)
-                await producer.send_and_wait(
-                    topic.name, value=one.record.value, key=one.record.key, headers=headers_of(letter)
-                )
+                value, key = one.record.value, one.record.key
+                if value is None and key is None:
+                    key = b""  # aiokafka sends no record without either, and nothing must vanish
+                headers = headers_of(explained(one, topic.generation, now))
+                await producer.send_and_wait(topic.name, value=value, key=key, headers=headers)
         finally:
             await producer.stop()

@@ -7,6 +7,7 @@ from services.runtime.metrics import COUNTS, SECONDS
 ROWS = Counter("sink_rows_stored_total", "Rows that ClickHouse has, repeats included.", ["route"])
 BATCHES = Counter("sink_batches_stored_total", "Batches that ClickHouse has.", ["route"])
 BATCH_ROWS = Histogram("sink_batch_rows", "Rows in a batch.", ["route"], buckets=COUNTS)
+OPEN_ROWS = Gauge("sink_open_rows", "Rows in the batch that is being filled.", ["route"])
 STORE_SECONDS = Histogram(
     "sink_store_seconds",
     "Time from the first try to store a batch until its positions are stored, outages included.",

@@ -99,6 +99,7 @@ class Reader(ConsumerRebalanceListener):
         waiting = {task for task in (stopping, self._fetch, self._job) if task is not None}
         await asyncio.wait(waiting, timeout=self._pause(), return_when=asyncio.FIRST_COMPLETED)
         self._take()
+        metrics.OPEN_ROWS.labels(self._route.name).set(len(self._batch.lines))
 
     def _pause(self) -> float:
         due = None if self._job else self._batch.due_in(self._clock())

@@ -54,3 +54,12 @@ async def rows(settings: ClickHouseSettings, query: str) -> list[tuple[Any, ...]
         return [tuple(row) for row in (await client.query(query)).result_rows]
     finally:
         await client.close()
+
+
+async def run(settings: ClickHouseSettings, statement: str) -> None:
+    """Run a statement that answers nothing in the settings' database."""
+    client = await connect(settings)
+    try:
+        await client.command(statement)
+    finally:
+        await client.close()

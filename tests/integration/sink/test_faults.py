@@ -1,0 +1,251 @@
+"""What goes wrong around the sink: servers that die, the sink that dies, logs that do not fit."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from structlog.testing import capture_logs
+
+from schemas.tables import SINK_POSITIONS
+from schemas.topics import EVENTS_ROUTE, STATE_ROUTE, Topology
+from services.commands.migrate.plan import RefusedError
+from services.runtime.continuity import ContinuityError
+from services.runtime.settings import ClickHouseSettings, KafkaSettings
+from services.runtime.survey import admin, committed, partition_counts
+from services.sink.accept_loss import Loss, StillRunningError, accept_loss
+from services.sink.app import run
+from services.sink.routes import routes
+from services.sink.rows import position_line
+from services.sink.settings import SinkSettings
+from services.sink.watch import Watch, Watched
+from services.sink.writer import ClickHouseWriter
+from tests.integration.sink.test_flow import states, stored
+from tests.support.eventually import eventually
+from tests.support.servers import OwnKafka, OwnWarehouse
+from tests.support.sink import InMemoryWriter
+from tests.support.sink_runs import SinkProgram, count, failing, is_ready, migrated, probe, running
+from tests.support.state_log import write
+
+
+async def test_clickhouse_may_die_in_the_middle_of_the_load(
+    kafka_settings: KafkaSettings, own_warehouse: OwnWarehouse
+) -> None:
+    """The sink waits, says so once, stays in its groups, and stores everything when ClickHouse is back."""
+    settings = await migrated(kafka_settings, own_warehouse.settings, sink_batch_rows=500)
+    topology = Topology(settings.kafka_topic_generation)
+    with capture_logs() as logs:
+        async with running(settings):
+            await write(settings, topology.state, states(0, 2_000))
+            await eventually(lambda: count(settings), within=30)
+            await own_warehouse.kill()
+            await write(settings, topology.state, states(2_000, 3_000))
+            await eventually(lambda: _complains(settings, "ClickHouse has not done its work"), within=30)
+            assert (await probe(settings, "livez")).status_code == 200
+
+            await own_warehouse.start()
+
+            await stored(settings, 5_000, within=60)
+            await eventually(lambda: is_ready(settings), within=15)
+
+    said = [log["event"] for log in logs if log.get("route") == STATE_ROUTE]
+    assert said.count("partitions placed") == 1, "it left its group while it waited"
+    assert said.count("server stopped answering") <= 2
+    assert "route failed" not in said
+
+
+async def _complains(settings: SinkSettings, words: str) -> bool:
+    return any(words in text for text in (await failing(settings, "readyz")).values())
+
+
+async def test_the_sink_may_be_killed_at_any_time(settings: SinkSettings, tmp_path: Path) -> None:
+    """Killed twice in the middle of the load, with no chance to say goodbye: nothing is lost."""
+    topology = Topology(settings.kafka_topic_generation)
+    sink = SinkProgram(settings.replace(sink_batch_rows=400), tmp_path)
+    for rounds in range(2):
+        await write(settings, topology.state, states(rounds * 4_000, 4_000))
+        await sink.start()
+        before = rounds * 4_000
+
+        async def more(before: int = before) -> bool:
+            return await count(settings) > before
+
+        await eventually(more, within=60, every=0.02)
+        await sink.kill()
+    try:
+        await sink.start()
+        await stored(settings, 8_000, within=60)
+    finally:
+        await sink.stop()
+
+
+async def test_a_stopped_process_fails_its_liveness(settings: SinkSettings, tmp_path: Path) -> None:
+    """SIGSTOP freezes everything; the probe does not answer, and does again after SIGCONT."""
+    sink = SinkProgram(settings, tmp_path)
+    await sink.start()
+    assert sink.child is not None
+    try:
+        await eventually(lambda: is_ready(settings), within=30)
+        os.kill(sink.child.pid, signal.SIGSTOP)
+
+        with pytest.raises(httpx.TimeoutException):
+            await probe(settings, "livez")
+
+        os.kill(sink.child.pid, signal.SIGCONT)
+        await eventually(lambda: is_ready(settings), within=30)
+    finally:
+        await sink.stop()
+
+
+async def test_a_reader_that_makes_no_progress_fails_liveness(settings: SinkSettings) -> None:
+    """Something to read, ClickHouse up, and no position moves: only a restart can help."""
+    topology = Topology(settings.kafka_topic_generation)
+    state_route = routes(topology)[0]
+    excuses = {"clickhouse is down": False}
+    watched = Watched(state_route, frozenset, lambda: excuses["clickhouse is down"])
+    watch = Watch(settings, 0.1, 1.0, [watched])
+    looking = asyncio.create_task(watch.run())
+    try:
+        await eventually(lambda: watch.complaint() is None, within=20)
+        assert watch.stalled(watched) is None
+
+        await write(settings, topology.state, states(0, 10))
+
+        text = await eventually(lambda: watch.stalled(watched), within=20)
+        assert "nothing was stored for" in str(text)
+        excuses["clickhouse is down"] = True
+        await eventually(lambda: watch.stalled(watched) is None, within=20)
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+
+
+async def test_kafka_wiped_with_clickhouse_kept_is_refused(
+    own_kafka: OwnKafka, clickhouse_settings: ClickHouseSettings
+) -> None:
+    """Another cluster under the same address: sink and migrate both name the way out, and touch nothing."""
+    settings = await migrated(own_kafka.settings, clickhouse_settings)
+    await write(settings, Topology().state, states(0, 10))
+    async with running(settings):
+        await stored(settings, 10)
+    await own_kafka.kill()
+    for entry in own_kafka.directory.iterdir():
+        if entry.name != "jars":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    await own_kafka.start()
+
+    with pytest.raises(ContinuityError, match=r"came from(.|\n)*KAFKA_TOPIC_GENERATION=2 afterword migrate"):
+        await run(settings, asyncio.Event())
+    with pytest.raises(RefusedError, match="KAFKA_TOPIC_GENERATION=2 afterword migrate"):
+        await migrated(own_kafka.settings, clickhouse_settings)
+
+    async with admin(settings, "test") as client:
+        assert await partition_counts(client, [topic.name for topic in Topology().topics]) == {}
+    renewed = await migrated(own_kafka.settings.replace(kafka_topic_generation=2), clickhouse_settings)
+    async with running(renewed):
+        await write(renewed, Topology(2).state, states(5, 10))
+        await stored(renewed, 15)
+
+
+async def test_a_log_cut_short_below_the_position_is_refused(settings: SinkSettings) -> None:
+    """Events were deleted before the sink had stored them; only an operator can write them off."""
+    topology = Topology(settings.kafka_topic_generation)
+    await _stored_once(settings, topology)
+    events = [(key, b"no event") for key, _ in states(0, 400)]
+    await write(settings, topology.events, events)
+    async with admin(settings, "test") as client:
+        places = {TopicPartition(topology.events.name, number): RecordsToDelete(50) for number in range(4)}
+        await client.delete_records(places)
+
+    with pytest.raises(ContinuityError, match="`afterword sink accept-loss`"):
+        await run(settings, asyncio.Event())
+
+    shown: list[str] = []
+
+    def disagree(losses: Sequence[Loss]) -> bool:
+        shown.extend(map(str, losses))
+        return False
+
+    writer = ClickHouseWriter(settings, 30)
+    assert await accept_loss(settings, writer, disagree) == []
+    assert f"50 offsets of {topology.events.name}/0: 0 to 49" in shown
+    assert len(await accept_loss(settings, writer, lambda _: True)) == 4
+    await writer.close()
+    async with running(settings):
+        await eventually(lambda: is_ready(settings), within=30)
+
+
+async def test_no_loss_is_accepted_under_a_running_sink(settings: SinkSettings) -> None:
+    """Its positions would move under it."""
+    topology = Topology(settings.kafka_topic_generation)
+    await write(settings, topology.events, [(key, b"no event") for key, _ in states(0, 400)])
+    group = topology.sink_group(EVENTS_ROUTE)
+    async with running(settings):
+        await eventually(lambda: _committed(settings, group, topology), within=30)
+        async with admin(settings, "test") as client:
+            await client.delete_records({TopicPartition(topology.events.name, 0): RecordsToDelete(60)})
+        behind = InMemoryWriter()
+        low = position_line(EVENTS_ROUTE, topology.events.name, 0, 10, 0)
+        await behind.insert(SINK_POSITIONS, [low])
+
+        with pytest.raises(StillRunningError, match=group):
+            await accept_loss(settings, behind, lambda _: True)
+
+
+async def _committed(settings: SinkSettings, group: str, topology: Topology) -> bool:
+    found = await committed(settings, "test", group, topology.events.name, 4)
+    return sum(position.offset for position in found) == 400
+
+
+async def test_a_topic_made_again_under_its_name_is_refused(settings: SinkSettings) -> None:
+    """Its offsets began again, so the stored positions lie beyond its end."""
+    topology = Topology(settings.kafka_topic_generation)
+    await _stored_once(settings, topology)
+    async with admin(settings, "test") as client:
+        await client.delete_topics([topology.state.name])
+        again = NewTopic(topology.state.name, 4, 1, topic_configs=topology.state.config())
+
+        async def created() -> bool:
+            response = await client.create_topics([again])
+            return all(code == 0 for _, code, *_ in response.topic_errors)
+
+        await eventually(created, within=20)
+
+    with pytest.raises(ContinuityError, match=r"beyond the log's end(.|\n)*KAFKA_TOPIC_GENERATION="):
+        await run(settings, asyncio.Event())
+
+
+async def test_a_sink_before_migrate_is_told_to_migrate(
+    kafka_settings: KafkaSettings, clickhouse_settings: ClickHouseSettings, tmp_path: Path
+) -> None:
+    """The process ends with 1 and one line that names the command."""
+    both = {**kafka_settings.model_dump(), **clickhouse_settings.model_dump()}
+    sink = SinkProgram(SinkSettings(**both, sink_metrics_port=0), tmp_path)
+
+    with pytest.raises(RuntimeError, match=r"ended with 1:(.|\n)*afterword migrate`"):
+        await sink.start()
+
+
+async def test_a_port_that_is_taken_is_one_clear_line(settings: SinkSettings, tmp_path: Path) -> None:
+    """Not a traceback: what is taken, and which variable to change."""
+    sink = SinkProgram(settings, tmp_path)
+    port = settings.sink_metrics_port
+    line = r"ended with 2:(.|\n)*SINK_METRICS_PORT"
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(RuntimeError, match=line):
+        await sink.start()
+
+
+async def _stored_once(settings: SinkSettings, topology: Topology) -> None:
+    await write(settings, topology.state, states(0, 100))
+    async with running(settings):
+        await stored(settings, 100)

@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # where it cannot reach an index, pip does the work.
 define install
 { $(PIP) install --quiet --require-hashes -r requirements/uv.txt && \
-  $(BIN)/uv pip install --python $(BIN)/python --require-hashes -r $(1); } || \
+  $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --require-hashes -r $(1); } || \
   $(PIP) install --progress-bar on --require-hashes -r $(1)
 @$(PIP) install --quiet --no-deps --no-build-isolation -e .
 endef

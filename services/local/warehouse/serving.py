@@ -37,8 +37,8 @@ def run(settings: WarehouseSettings, directory: Path, listener: socket.socket) -
     warehouse = Warehouse(connections, settings)
     host, port = listener.getsockname()[:2]
     log.info("warehouse started", host=host, port=port, directory=str(directory), version=connections.version)
-    # With asyncio's own loop each small answer waits 40 ms for an acknowledgement: it leaves Nagle's algorithm
-    # on for sockets that were made outside it.
+    # With asyncio's own loop each small answer waits 40 ms for an acknowledgement: it leaves Nagle's
+    # algorithm on for sockets that were made outside it.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(warehouse, listener, settings.warehouse_grace_seconds))
     ended = warehouse.close()

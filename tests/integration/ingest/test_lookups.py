@@ -90,7 +90,7 @@ async def test_a_row_is_found_by_its_exact_id(
     rows = [
         state_row(request_id, 7, data={"rating": 5}, request={"model": "m"}),
         state_row(request_id + "x", 8),
-        state_row(request_id, 9, tenant="other", data={"rating": 1}),
+        *(state_row(request_id, 9, tenant=tenant, data={"rating": 1}) for tenant in ("another", "zone")),
     ]
     await insert(tables, FEEDBACK_STATE, rows)
 

@@ -62,7 +62,10 @@ class WarehouseSettings(ClickHouseSettings, HomeSettings, LogSettings):
                 "CLICKHOUSE_URL: the local warehouse serves plain HTTP on this machine only, "
                 f"so {self.clickhouse_url!r} cannot be; use http://127.0.0.1:{_DEFAULT_PORT}"
             )
-        self.accounts()
+        try:
+            self.accounts()
+        except OSError as error:
+            raise ValueError(f"CLICKHOUSE_PASSWORD_FILE cannot be read: {error}") from None
         return self
 
     @property

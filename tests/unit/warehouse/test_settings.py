@@ -1,5 +1,7 @@
 """Settings that no warehouse can run on are refused in words."""
 
+from pathlib import Path
+
 import pytest
 
 from services.local.warehouse.settings import WarehouseSettings
@@ -44,6 +46,18 @@ def test_readers_that_make_no_sense_are_refused_without_their_passwords(given: s
         load(WarehouseSettings, {"WAREHOUSE_READER_PASSWORDS": given})
 
     assert "secret" not in str(refused.value)
+
+
+def test_the_writers_password_may_come_from_a_file(tmp_path: Path) -> None:
+    """One that cannot be read is named, as every other mistake is."""
+    file = tmp_path / "password"
+    with pytest.raises(SettingsError, match=f"CLICKHOUSE_PASSWORD_FILE cannot be read: .*{file}"):
+        load(WarehouseSettings, {"CLICKHOUSE_PASSWORD_FILE": str(file)})
+    file.write_text("hunter2\n")
+
+    settings = load(WarehouseSettings, {"CLICKHOUSE_PASSWORD_FILE": str(file)})
+
+    assert {account.password for account in settings.accounts().values()} == {"hunter2"}
 
 
 def test_a_misspelt_setting_is_named() -> None:

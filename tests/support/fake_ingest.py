@@ -29,6 +29,8 @@ class FakeIngest:
         """What happens to the next requests: `refuse` and `limit` answer 503 and 429, `drop` closes the
         connection before and `lose` after the events are taken, `part` takes every other event, `strange`
         answers what ingest never would.  When it is empty, requests are answered as they should be."""
+        self.full_at: int | None = None
+        """So many events, and everything else is refused with 503."""
         self.retry_after = "0"
         self._lock = threading.Lock()
         self.url = ""
@@ -38,6 +40,8 @@ class FakeIngest:
         with self._lock:
             self.requests.append((method, path))
             happening = self.next.popleft() if self.next else ""
+            if self.full_at is not None and len(self.log.events) >= self.full_at:
+                happening = "refuse"
             if happening == "drop":
                 return None
             if happening == "strange":

@@ -232,9 +232,11 @@ def test_a_file_that_changed_while_half_sent_is_refused(send: Sending) -> None:
 def _half_sent(send: Sending, count: int) -> Path:
     """Return a file of which the first chunk at least is sent, and not all."""
     path = send.file(lines(events(count, requests=1000)))
+    send.ingest.full_at = enough = LIMITS.chunk_entries + 1000
     with started("send", path, environ=send.environ) as process:
-        _wait_for(lambda: len(send.ingest.log.events) > LIMITS.chunk_entries + 1000)
+        _wait_for(lambda: len(send.ingest.log.events) >= enough)
         process.kill()
+    send.ingest.full_at = None
     return path
 
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import errno
+import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,10 @@ from services.sink.settings import SinkSettings
 from services.sink.writer import ClickHouseWriter, UnavailableError
 
 log = structlog.get_logger()
+
+GARBAGE_THRESHOLDS = 20_000, 20, 100
+"""A batch keeps its records until it is stored; looking at all of them for cycles, as often as Python does by
+itself, costs more than reading them: 3.0 against 1.3 microseconds a record."""
 
 DONE, REFUSED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 75, 130
 
@@ -55,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: SinkSettings) -> int:
     """Run until SIGTERM or SIGINT, and store what was read."""
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings))

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,9 @@ from services.runtime.settings import SettingsError, load
 
 log = structlog.get_logger()
 
+_TALKATIVE = ("faust", "mode", "uvicorn.error")
+"""Libraries that tell at `info` how each of their parts starts and stops."""
+
 DONE, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 75, 130
 
 
@@ -32,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wanted.command == "accept-loss":
         return _accept_loss(settings, sure=wanted.yes)
     configure("merger", settings)
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
     return _serve(settings)
 
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import structlog
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import KafkaError, ProducerFenced
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
@@ -52,9 +52,9 @@ class Merger:
     Build it inside the event loop that it runs on.
     """
 
-    def __init__(self, setup: Setup, end: Die = die) -> None:
+    def __init__(self, setup: Setup, *, worker: Worker | None = None, end: Die = die) -> None:
         self.app = _app(setup)
-        self.worker = Worker(setup, lambda number: number in self.assigned())
+        self.worker = worker or Worker(setup, lambda number: number in self.assigned())
         self.joined = False
         """Whether the group has given this process its partitions, be it none."""
         self._setup, self._end = setup, end
@@ -100,19 +100,27 @@ class Merger:
 
         @app.task
         async def forget() -> None:
-            while not app.should_stop:
-                await app.sleep(FORGET_SECONDS)
+            while await self._slept(FORGET_SECONDS):
                 async with self._or_end("forgetting erased rows"):
                     await self._forget()
+
+    async def _slept(self, seconds: float) -> bool:
+        """Sleep, and tell whether that was the whole time: a stop ends it early."""
+        await self.app.sleep(seconds)
+        return not self.app.should_stop
 
     async def _merge(self, tp: TP, records: list[Any]) -> None:
         async with self._or_end(f"merging {tp.topic}/{tp.partition}"):
             await self.worker.merge(tp.partition, records)
 
     async def _forget(self) -> None:
-        async with admin(self._setup.settings, "afterword-merger-forget") as client:
-            kept = await retention(client, self._setup.topology)
-        await self.worker.forget(kept)
+        try:
+            async with admin(self._setup.settings, "afterword-merger-forget") as client:
+                kept = await retention(client, self._setup.topology)
+        except KafkaError as error:
+            log.warning("erased rows not forgotten this time", error=repr(error))
+        else:
+            await self.worker.forget(kept)
 
     @asynccontextmanager
     async def _or_end(self, doing: str) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@ Pure: the whole of what a transaction will hold, decided before anything is sent
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -69,6 +69,14 @@ class Folded(NamedTuple):
 def keys_of(records: Iterable[Record]) -> list[bytes]:
     """Return the distinct keys of the records, sorted: a store reads neighbours together."""
     return sorted({record.key for record in records if record.key is not None})
+
+
+def holes(position: int, offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield (first, after last) of each stretch that is missing between `position` and ascending offsets."""
+    for offset in offsets:
+        if offset > position:
+            yield position, offset
+        position = offset + 1
 
 
 def fold(

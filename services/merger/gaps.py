@@ -1,9 +1,6 @@
-"""Holes in what was delivered: offsets that lie between the position and a record, without a record.
+"""Holes in what was delivered: asks the log what lies there."""
 
-The hole itself is found by pure code; whether the log has records there is for Kafka to say.
-"""
-
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -21,14 +18,6 @@ _POLL_MS = 500
 
 class EventsLost(Exception):  # noqa: N818 (it says what happened)
     """Events were deleted from the log before they were read; the text names the command that goes on."""
-
-
-def holes(position: int, offsets: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yield (first, after last) of each stretch that is missing between `position` and ascending offsets."""
-    for offset in offsets:
-        if offset > position:
-            yield position, offset
-        position = offset + 1
 
 
 async def read_again(

@@ -18,8 +18,8 @@ from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, Rec
 from schemas.deadletters import DeadLetter, Stage, headers_of
 from services.merger import metrics
 from services.merger.attempts import Attempts
-from services.merger.batch import Folded, Letter, fold, keys_of
-from services.merger.gaps import holes, read_again
+from services.merger.batch import Folded, Letter, fold, holes, keys_of
+from services.merger.gaps import read_again
 from services.merger.recovery import Recovered, recover
 from services.merger.setup import Setup
 from services.merger.share import BROKEN, WINDOW_EVENTS, is_too_many, latest

@@ -73,20 +73,21 @@ async def _merge(setup: Setup, health: Health, stop: asyncio.Event) -> None:
     merger = Merger(replace(setup, progressed=watch.progressed))
     health.liveness["progress"] = watch.liveness
     health.readiness |= {"kafka": watch.readiness, "group": merger.readiness}
+    # A start may take for ever, too: it waits for the group.
     watching = asyncio.create_task(watch.run(merger.assigned), name="watch")
-    await merger.app.start()
-    ended = asyncio.create_task(merger.app.wait_until_stopped(), name="faust")
+    consuming = asyncio.create_task(_consume(merger), name="consume")
     asked = asyncio.create_task(stop.wait(), name="stop")
-    await asyncio.wait({watching, ended, asked}, return_when="FIRST_COMPLETED")
+    await asyncio.wait({watching, consuming, asked}, return_when="FIRST_COMPLETED")
     if not asked.done():
-        _die_of(watching if watching.done() else None, merger)
+        ended = watching if watching.done() else consuming
+        die(ended.get_name(), ended.exception() or merger.app.crash_reason or RuntimeError("it just ended"))
     health.readiness["stop"] = lambda: "stopping"
-    await _stop(merger, watching, ended)
+    await _stop(merger, watching, consuming)
 
 
-def _die_of(watching: asyncio.Task[None] | None, merger: Merger) -> None:
-    error = watching.exception() if watching else merger.app.crash_reason
-    die("watching" if watching else "consuming", error or RuntimeError("it stopped without being asked to"))
+async def _consume(merger: Merger) -> None:
+    await merger.app.start()
+    await merger.app.wait_until_stopped()
 
 
 async def _stop(merger: Merger, *tasks: asyncio.Task[None]) -> None:

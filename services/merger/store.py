@@ -173,7 +173,7 @@ def _open(path: Path) -> Rdict:
     blocks.set_block_cache(_block_cache)
     options.set_block_based_table_factory(blocks)
     database = Rdict(str(path), options)
-    writing = WriteOptions()
+    writing: Any = WriteOptions()  # whose stub takes this property for a method
     writing.disable_wal = True
     database.set_write_options(writing)
     return database

@@ -7,14 +7,14 @@ the offsets are read by a consumer of its own, which shares nothing with the one
 import asyncio
 import faulthandler
 import time
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.merger.metrics import LAG
+from services.merger.progress import Place, Progress
 from services.runtime.kafka import client_options
 from services.runtime.settings import KafkaSettings
 
@@ -23,40 +23,6 @@ log = structlog.get_logger()
 
 class Stalled(Exception):  # noqa: N818 (it says what happened)
     """Events wait, and nothing has moved for too long."""
-
-
-class Place(NamedTuple):
-    """How far a partition is, and where it ends."""
-
-    committed: int
-    end: int
-
-
-class Progress:
-    """Remembers when each partition last moved.  Pure: times in seconds are handed in."""
-
-    def __init__(self) -> None:
-        self._moved: dict[int, tuple[int, float]] = {}
-
-    def see(self, places: Mapping[int, Place], now: float) -> None:
-        """Take note of how far the watched partitions are."""
-        self._moved = {
-            partition: (place.committed, self._since(partition, place, now))
-            for partition, place in places.items()
-        }
-
-    def _since(self, partition: int, place: Place, now: float) -> float:
-        committed, since = self._moved.get(partition, (None, now))
-        return since if committed == place.committed < place.end else now
-
-    def touch(self, now: float) -> None:
-        """Take note of progress that no offset shows: rows are being read back."""
-        self._moved = {partition: (committed, now) for partition, (committed, _) in self._moved.items()}
-
-    def stalled(self, now: float) -> tuple[float, list[int]]:
-        """Return for how many seconds the slowest partitions have stood still, and which ones they are."""
-        age = max((now - since for _, since in self._moved.values()), default=0.0)
-        return age, [partition for partition, (_, since) in self._moved.items() if now - since == age]
 
 
 class Watch:
@@ -102,6 +68,7 @@ class Watch:
             **client_options(self._settings, "afterword-merger-watch"),
             group_id=self._group,
             enable_auto_commit=False,
+            isolation_level="read_committed",  # what a foreign transaction holds back is no fault of ours
         )
         try:
             await consumer.start()

@@ -1,7 +1,7 @@
 """Topics, records and partitions for tests of the merger on a real Kafka."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,12 @@ class Scene:
         self._opened: list[Partition] = []
         self._directories: list[Directory] = []
 
-    async def setup(self, instance: int = 1, clock: Callable[[], int] | None = None, **changes: Any) -> Setup:
+    async def setup(self, instance: int = 1, **changes: Any) -> Setup:
         """Return what a merger process with such settings works with; each needs an instance of its own."""
         settings = merger_settings(self.kafka, self.home, merger_instance=instance, **changes)
         directory = Directory(self.home, instance, self.topology.generation)
         self._directories.append(directory)
-        setup = await prepare(settings, directory)
-        return Setup(**{**vars(setup), "clock": clock}) if clock else setup
+        return await prepare(settings, directory)
 
     async def open(self, setup: Setup | None = None) -> Partition:
         """Open partition 0."""
@@ -228,6 +227,6 @@ async def create_topic(kafka: KafkaSettings, topic: Topic, partitions: int) -> N
 
         async def is_made() -> bool:
             (answer,) = (await client.create_topics([new])).topic_errors
-            return answer[1] == 0
+            return bool(answer[1] == 0)
 
         await eventually(is_made)

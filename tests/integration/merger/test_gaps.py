@@ -14,7 +14,7 @@ from tests.support.merging import a_log, a_record, an_event
 
 def counted(found: str) -> float:
     """Return how many offsets were missing so far, by what was found there."""
-    return GAPS.labels(found)._value.get()
+    return float(GAPS.labels(found)._value.get())
 
 
 async def test_records_that_were_not_delivered_are_read_again(scene: Scene) -> None:

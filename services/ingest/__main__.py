@@ -16,8 +16,11 @@ from services.runtime.settings import SettingsError, load
 
 USAGE = 2
 BACKLOG = 2048
-GRACEFUL_SECONDS = 5
-"""How long running requests may take to end once the process is told to stop."""
+GRACEFUL_SECONDS = 3
+"""How long running requests may take to end once the process is told to stop.
+
+With what the log may take after them, less than the ten seconds that whoever stops processes usually waits.
+"""
 
 
 def main() -> None:

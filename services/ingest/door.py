@@ -1,5 +1,6 @@
 """The edge of HTTP: from an ASGI request to the part that takes it, and back to an answer."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from services.ingest.dialects.native import read_event
 from services.ingest.encodings import too_large
 from services.ingest.intake import Origin
 from services.ingest.items import is_array, items_of
+from services.ingest.log import LogUnavailable
 from services.ingest.media import Kind, body_kind
 from services.ingest.metrics import REJECTED, request_count, request_seconds
 from services.ingest.paths import Found, Place, redacted, request_id_of
@@ -43,6 +45,9 @@ PREFLIGHT: RawHeaders = [
     (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
 ]
 """For routes under `/k/`: a page may send feedback with a key that can do nothing else."""
+
+
+STOPPING = "this server is stopping, and Kafka has not answered yet; the event may still be written, once"
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,9 @@ class Door:
         except ClientGone:
             request_count(place.dialect.name if place is not None else "none", "left").inc()
             return
-        except Exception as error:  # noqa: BLE001 (the last resort: a caller is owed an answer)
+        # A server that stops cancels what is not done in time, and nothing else does: its last words are
+        # an answer, so the cancellation ends here.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (a caller is owed an answer)
             rejection = _rejection(error, scope)
             status, headers, body, outcome = *problem(rejection), rejection.code
         dialect = place.dialect.name if place is not None else "none"
@@ -140,11 +147,13 @@ _OUTCOMES = {
 }
 
 
-def _rejection(error: Exception, scope: Any) -> Rejection:
+def _rejection(error: BaseException, scope: Any) -> Rejection:
     if isinstance(error, REFUSALS):
         rejection = rejection_of(error)
     elif isinstance(error, Rejection):
         rejection = error
+    elif isinstance(error, asyncio.CancelledError):
+        rejection = rejection_of(LogUnavailable(STOPPING, unknown=True))
     else:
         log.error("request failed", method=scope["method"], path=redacted(scope["raw_path"]), exc_info=error)
         rejection = Rejection(

@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from schemas.topics import Topology
 from services.ingest.batch import NOT_WRITTEN, RECORD_OVERHEAD_BYTES
 from services.ingest.budget import Budget
+from services.ingest.connection import Connection, open_connection
 from services.ingest.log import LogUnavailable, Overloaded
 from services.ingest.metrics import INFLIGHT_BYTES, LOG_READY, PRODUCERS_REPLACED
-from services.ingest.session import Session, open_session
 from services.ingest.settings import IngestSettings
 from services.runtime.backoff import delays
 
@@ -40,7 +40,7 @@ class Publisher:
         self._settings = settings
         self._topic = Topology(settings.kafka_topic_generation).events.name
         self._budget = Budget(settings.ingest_max_inflight_bytes)
-        self._session: Session | None = None
+        self._connection: Connection | None = None
         self._problem: str | None = "Kafka has not been reached yet"
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -59,27 +59,27 @@ class Publisher:
 
     def publish(self, key: bytes, value: bytes) -> asyncio.Future[int]:
         """Queue an event; see `Log`."""
-        session = self._session
-        if session is None:
+        connection = self._connection
+        if connection is None:
             raise LogUnavailable(NOT_WRITTEN, unknown=False)
         size = len(key) + len(value) + RECORD_OVERHEAD_BYTES
         if not self._budget.take(size):
             raise Overloaded
         try:
-            return session.add(key, value, size)
+            return connection.add(key, value, size)
         except LogUnavailable:
             self._budget.give(size)
             raise
 
     def partition_of(self, key: bytes) -> int | None:
         """Return the partition of a key, or None until Kafka has been reached."""
-        return None if self._session is None else self._session.partition_of(key)
+        return None if self._connection is None else self._connection.partition_of(key)
 
     def readiness(self) -> str | None:
         """Return why events cannot be written right now, or None."""
         if self._stopping:
             return "stopping"
-        if self._session is not None and self._session.stuck:
+        if self._connection is not None and self._connection.stuck:
             return f"Kafka has not answered for {self._age():.0f} s"
         return self._problem
 
@@ -97,17 +97,17 @@ class Publisher:
 
     def _age(self) -> float:
         """Return for how many seconds the oldest batch has been waiting for Kafka's answer."""
-        oldest = self._session.oldest() if self._session else None
+        oldest = self._connection.oldest() if self._connection else None
         return time.monotonic() - oldest if oldest is not None else 0.0
 
     async def stop(self, grace: float) -> None:
         """Refuse what is new, wait for Kafka's answers to the rest for so many seconds, and end."""
         self._stopping = True
-        session, self._session = self._session, None
+        connection, self._connection = self._connection, None
         deadline = time.monotonic() + grace
-        if session is not None:
-            await session.drained(grace)
-            await session.retire(max(0.0, deadline - time.monotonic()))
+        if connection is not None:
+            await connection.drained(grace)
+            await connection.retire(max(0.0, deadline - time.monotonic()))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -118,7 +118,7 @@ class Publisher:
         for delay in delays(first=0.2, longest=2.0):
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
-                    self._session = await open_session(self._settings, self._topic, self._budget, self)
+                    self._connection = await open_connection(self._settings, self._topic, self._budget, self)
             except UnknownTopicOrPartitionError:
                 self._problem = f"the topic {self._topic} does not exist; run `afterword migrate`"
             except (KafkaError, OSError, TimeoutError) as error:
@@ -140,19 +140,19 @@ class Publisher:
 
     def broken(self, producer: Any, reason: str) -> None:
         """Replace the producer that failed, unless that was done already."""
-        if self._session is not None and self._session.producer is producer:
+        if self._connection is not None and self._connection.producer is producer:
             self._replace("failed", reason, grace=self._settings.ingest_deadline_seconds)
 
     def _replace(self, label: str, reason: str, grace: float) -> None:
-        session, self._session = self._session, None
-        if session is None or self._stopping:
+        connection, self._connection = self._connection, None
+        if connection is None or self._stopping:
             return
         self.epoch += 1
         self._problem = f"the producer is being replaced: {reason}"
         PRODUCERS_REPLACED.labels(label).inc()
         log.error("producer replaced", reason=reason, unanswered_bytes=self._budget.used)
-        session.drop_queue()
-        self._spawn(session.retire(grace), "retire")
+        connection.drop_queue()
+        self._spawn(connection.retire(grace), "retire")
         self._spawn(self._connect(), "connect")
 
     async def _watch(self) -> None:
@@ -160,15 +160,15 @@ class Publisher:
         silent_since: float | None = None
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            session = self._session
-            if session is None:
+            connection = self._connection
+            if connection is None:
                 silent_since = None
                 continue
-            answers = await session.answers(PING_SECONDS)
+            answers = await connection.answers(PING_SECONDS)
             silent_since = None if answers else silent_since or time.monotonic()
-            if session is not self._session:
+            if connection is not self._connection:
                 continue
-            self._problem = _doubt(session, answers=answers)
+            self._problem = _doubt(connection, answers=answers)
             silent = time.monotonic() - silent_since if silent_since is not None else 0.0
             if max(silent, self._age()) > self._settings.ingest_stalled_seconds:
                 self._replace("stalled", f"no answer for {max(silent, self._age()):.0f} s", grace=0)
@@ -188,8 +188,8 @@ class Publisher:
         self._tasks.discard(task)
 
 
-def _doubt(session: Session, *, answers: bool) -> str | None:
+def _doubt(connection: Connection, *, answers: bool) -> str | None:
     if not answers:
         return "Kafka does not answer"
-    leaderless = session.leaderless()
+    leaderless = connection.leaderless()
     return f"partitions {leaderless} have no leader" if leaderless else None

@@ -19,7 +19,7 @@ from services.ingest.single import Singles
 from services.runtime.health import Health
 from services.runtime.keys import Guard, KeyFile
 
-STOP_SECONDS = 3.0
+STOP_SECONDS = 2.0
 """How long Kafka may take to answer for the last events when the process stops."""
 
 

@@ -1,7 +1,8 @@
 """Ingest against its textbook twin, on one Kafka, in turns: `python -m tests.bench.ingest.run`.
 
-Needs `wrk` on PATH.  Read the ratio: wrk, the broker and the server share the machine's cores, so the
-rates themselves are lower than either server could do.
+Needs `wrk` on PATH.  Read the ratios: wrk, the broker and the server share the machine's cores, so the
+rates themselves are lower than either server could do.  The processor time that the server itself spends
+on a request says most where the machine has other work too.
 """
 
 import asyncio
@@ -10,11 +11,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 from urllib.error import URLError
 from urllib.request import urlopen
+
+import psutil
 
 from schemas.topics import Topology
 from services.commands.keys import create_key
@@ -28,26 +33,47 @@ HERE = Path(__file__).parent
 UVICORN = ("--no-access-log", "--loop", "uvloop", "--http", "httptools", "--log-level", "warning")
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server under load."""
+
+    name: str
+    port: int
+    process: psutil.Process
+
+
+class Round(NamedTuple):
+    """What one round of load showed: requests per second, milliseconds, microseconds of processor time."""
+
+    rate: float
+    p50: float
+    p99: float
+    cost: float
+
+
 @contextmanager
-def server(environment: dict[str, str], *arguments: str) -> Iterator[None]:
+def server(name: str, port: int, environment: dict[str, str], *arguments: str) -> Iterator[Server]:
     """Run a server until the block ends."""
-    process = subprocess.Popen([sys.executable, "-m", *arguments], env={**os.environ, **environment})
+    process = psutil.Popen([sys.executable, "-m", *arguments], env={**os.environ, **environment})
     try:
-        yield
+        yield Server(name, port, process)
     finally:
         process.terminate()
         process.wait()
 
 
-def wrk(port: int, connections: int, key: str) -> tuple[float, float, float]:
-    """Return requests per second, and the latencies p50 and p99 in milliseconds."""
-    options = ("-t1", f"-c{connections}", f"-d{SECONDS}s", "-s", str(HERE / "post.lua"))
-    command = ("wrk", *options, f"http://127.0.0.1:{port}", "--", key)
+def load(server: Server, connections: int, key: str) -> Round:
+    """Load a server for some seconds."""
+    before = server.process.cpu_times()
+    options = ("-t1", f"-c{connections}", f"-d{SECONDS}s", "--timeout", "30s", "-s", str(HERE / "post.lua"))
+    command = ("wrk", *options, f"http://127.0.0.1:{server.port}", "--", key)
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    rate, p50, p99, failed = output.partition("RESULT ")[2].split()
-    if int(failed):
-        raise SystemExit(f"{failed} requests failed:\n{output}")
-    return float(rate), float(p50), float(p99)
+    after = server.process.cpu_times()
+    rate, p50, p99, failed = map(float, output.partition("RESULT ")[2].split())
+    if failed:
+        raise SystemExit(f"{failed:.0f} requests failed:\n{output}")
+    seconds = after.user + after.system - before.user - before.system
+    return Round(rate, p50, p99, seconds / (rate * SECONDS) * 1e6)
 
 
 def answers(port: int, path: str) -> bool:
@@ -74,35 +100,40 @@ async def main() -> None:
 async def compare(brokers: str, home: Path) -> None:
     """Run both servers side by side, and load one at a time."""
     key = create_key(home / "keys.toml", tenant="default", scopes=("write",), name="bench").key
-    ports = {"textbook": free_port(), "ingest": free_port()}
+    ports = free_port(), free_port()
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": brokers,
         "BENCH_KEY": key,
         "AFTERWORD_HOME": str(home),
-        "INGEST_PORT": str(ports["ingest"]),
+        "INGEST_PORT": str(ports[1]),
         "LOG_LEVEL": "warning",
     }
-    textbook = ("uvicorn", "tests.bench.ingest.textbook:app", "--port", str(ports["textbook"]), *UVICORN)
-    with server(environment, *textbook), server(environment, "services.ingest"):
-        await eventually(lambda: answers(ports["textbook"], "/openapi.json"), within=60)
-        await eventually(lambda: answers(ports["ingest"], "/readyz"), within=60)
+    tutorial = ("uvicorn", "tests.bench.ingest.textbook:app", "--port", str(ports[0]), *UVICORN)
+    with (
+        server("textbook", ports[0], environment, *tutorial) as textbook,
+        server("ingest", ports[1], environment, "services.ingest") as ingest,
+    ):
+        await eventually(lambda: answers(textbook.port, "/openapi.json"), within=60)
+        await eventually(lambda: answers(ingest.port, "/readyz"), within=60)
         for connections in CONNECTIONS:
-            report(connections, ports, key)
+            report(connections, (textbook, ingest), key)
 
 
-def report(connections: int, ports: dict[str, int], key: str) -> None:
-    """Print a line for each server."""
-    results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ports}
+def report(connections: int, servers: tuple[Server, ...], key: str) -> None:
+    """Load the servers in turns, and print a line for each."""
+    rounds: dict[str, list[Round]] = {one.name: [] for one in servers}
     for _ in range(ROUNDS):
-        for name, port in ports.items():
-            results[name].append(wrk(port, connections, key))
-    textbook = median(rate for rate, _, _ in results["textbook"])
-    for name, rounds in results.items():
-        rates, p50s, p99s = zip(*rounds, strict=True)
+        for one in servers:
+            rounds[one.name].append(load(one, connections, key))
+    first = Round(*map(median, zip(*rounds[servers[0].name], strict=True)))
+    for name, results in rounds.items():
+        middle = Round(*map(median, zip(*results, strict=True)))
+        rates = [result.rate for result in results]
         print(  # noqa: T201
-            f"{connections:4} connections  {name:9} {median(rates):8,.0f} req/s ({min(rates):,.0f} to"
-            f" {max(rates):,.0f})  x{median(rates) / textbook:.2f}  p50 {median(p50s):.1f} ms"
-            f"  p99 {median(p99s):.1f} ms"
+            f"{connections:4} connections  {name:9}{middle.rate:7,.0f} req/s ({min(rates):,.0f} to"
+            f" {max(rates):,.0f}) x{middle.rate / first.rate:.2f}   p50 {middle.p50:.1f} ms"
+            f"  p99 {middle.p99:.1f} ms   {middle.cost:.0f} us of processor a request,"
+            f" x{first.cost / middle.cost:.2f}"
         )
 
 

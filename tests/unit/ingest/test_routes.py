@@ -1,12 +1,14 @@
 """What each route writes, and how it answers."""
 
+import asyncio
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.eventually import eventually
 from tests.support.fake_log import FakeLog
-from tests.support.ingest import client_of, decoded, ingest_over
+from tests.support.ingest import client_of, code_of, decoded, ingest_over
 
 
 async def test_requesty_feedback_is_answered_with_its_place_in_the_log(
@@ -144,3 +146,17 @@ async def test_the_generation_of_the_topic_is_in_the_version(log: FakeLog, tmp_p
     answer = await client.post("/feedback/r", json={"data": {}})
 
     assert answer.json()["version"] == str(3 << 48)
+
+
+async def test_a_request_that_a_stopping_server_gives_up_is_still_answered(
+    client: httpx.AsyncClient, log: FakeLog
+) -> None:
+    """Servers cancel what does not end in time; whoever waits is told that the outcome is unknown."""
+    log.held = []
+    answering = asyncio.create_task(client.post("/feedback/r", json={"data": {}}))
+    await eventually(lambda: log.events, every=0)
+    answering.cancel()
+    answer = await answering
+
+    assert (answer.status_code, code_of(answer)) == (503, "log_unavailable")
+    assert "may still be written" in answer.json()["detail"]

@@ -18,11 +18,14 @@ MAX_BATCH_BYTES = 900_000
 """Below the topic's max.message.bytes, and above the largest event."""
 
 REQUEST_TIMEOUT_MS = 10_000
+CUT_OFF_SECONDS = 1.0
+"""How long a sender may take to end once its connections are gone."""
+
 TOPIC_SECONDS = 2.0
 """How long a topic that Kafka does not name may take to appear, as it does after a restart."""
 
 
-class Session:
+class Connection:
     """A producer that works.  It is never trusted again after a failed batch.
 
     aiokafka has counted the failed records in its sequence numbers and the broker has not, so each later
@@ -101,7 +104,7 @@ class Session:
             lane.abandon()
 
 
-async def open_session(settings: IngestSettings, topic: str, budget: Budget, owner: Owner) -> Session:
+async def open_connection(settings: IngestSettings, topic: str, budget: Budget, owner: Owner) -> Connection:
     """Start a producer; raise aiokafka's errors while Kafka is away or the topic does not exist."""
     producer = AIOKafkaProducer(
         **client_options(settings, "ingest")
@@ -121,7 +124,7 @@ async def open_session(settings: IngestSettings, topic: str, budget: Budget, own
         await end(producer, grace=0)
         raise
     deadline = settings.ingest_deadline_seconds
-    return Session(producer, topic, lambda: Lane(producer, topic, budget, deadline, owner))
+    return Connection(producer, topic, lambda: Lane(producer, topic, budget, deadline, owner))
 
 
 async def _find(producer: AIOKafkaProducer, topic: str) -> None:
@@ -153,4 +156,4 @@ async def _cut_off(producer: Any) -> None:
     await producer.client.close()
     if sender is not None:
         sender.cancel()
-        await asyncio.wait([sender], timeout=REQUEST_TIMEOUT_MS / 1000)
+        await asyncio.wait([sender], timeout=CUT_OFF_SECONDS)

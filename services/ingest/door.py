@@ -76,6 +76,8 @@ class Door:
                 reply = await self._reply(place, found, dict(scope["headers"]), receive)
                 status, headers, body = reply.status, [JSON], reply.body
             outcome = _OUTCOMES[status]
+            if outcome == Code.UNKNOWN_REQUEST:  # in the dialect's own shape, and a rejection all the same
+                REJECTED.labels(outcome).inc()
         except ClientGone:
             request_count(place.dialect.name if place is not None else "none", "left").inc()
             return

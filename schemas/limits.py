@@ -38,7 +38,7 @@ MAX_ROW_KEYS = 1024
 """Keys of one row, `data` and `request` together, cleared ones included."""
 
 MAX_ROW_BYTES = 4 * MIB
-"""The encoded state of one row."""
+"""Keys, cleared ones included, and values of one row, as UTF-8 and as JSON text."""
 
 MAX_SOURCES = 16
 """Dialects that a row remembers: the smallest ones by name."""

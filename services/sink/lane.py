@@ -20,6 +20,9 @@ from services.sink.store import Store
 log = structlog.get_logger()
 
 SESSION_TIMEOUT_MS = 10_000
+"""After a kill, the group waits so long for the dead member before another one gets its partitions."""
+HEARTBEAT_INTERVAL_MS = 1_000
+"""How soon a member hears that the group rebalances, and lets go of what it holds."""
 REBALANCE_TIMEOUT_MS = 30_000
 
 
@@ -84,6 +87,7 @@ class Lane:
                 # A position that left the log is an error: choosing another one would skip records.
                 "auto_offset_reset": "none",
                 "session_timeout_ms": SESSION_TIMEOUT_MS,
+                "heartbeat_interval_ms": HEARTBEAT_INTERVAL_MS,
                 "rebalance_timeout_ms": REBALANCE_TIMEOUT_MS,
             }
         )

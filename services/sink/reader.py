@@ -3,7 +3,7 @@
 A turn of the loop starts what can be started (placing new partitions, storing a batch that is due, the
 next fetch) and waits for whichever ends first.  At most one thing is asked of ClickHouse at a time.
 
-Records are taken only within a session: from the moment the partitions of an assignment were placed at
+Records are taken only within a tenure: from the moment the partitions of an assignment were placed at
 their start positions until they are revoked.  Whatever was fetched outside of one is dropped, and read
 again by whoever owns the partition next.
 """
@@ -40,7 +40,7 @@ COMMIT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class _Fetched:
-    session: int | None
+    tenure: int | None
     records: dict[Partition, list[Record]]
     positions: dict[Partition, int]
 
@@ -63,8 +63,8 @@ class Reader(ConsumerRebalanceListener):
         self._batch = self._empty()
         self._read: dict[Partition, int] = {}
         self._unplaced: set[TopicPartition] = set()
-        self._session: int | None = None
-        self._sessions = 0
+        self._tenure: int | None = None
+        self._tenures = 0
         self._fetch: asyncio.Task[_Fetched] | None = None
         self._job: asyncio.Task[None] | None = None
         self._job_since = 0.0
@@ -76,7 +76,7 @@ class Reader(ConsumerRebalanceListener):
 
     def complaint(self) -> str | None:
         """Return why the route does not read, or None."""
-        return "its partitions are not placed yet" if self._unplaced or not self._sessions else None
+        return "its partitions are not placed yet" if self._unplaced or not self._tenures else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read and store until `stop` is set, then store what was read."""
@@ -111,7 +111,7 @@ class Reader(ConsumerRebalanceListener):
             job, self._job = self._job, None
             if not job.cancelled():
                 job.result()
-            if self._session is not None:
+            if self._tenure is not None:
                 self._consumer.resume(*self._consumer.paused())
 
     def _begin(self) -> None:
@@ -138,20 +138,20 @@ class Reader(ConsumerRebalanceListener):
 
     async def _fetched(self, most: int) -> _Fetched:
         records = await self._consumer.getmany(timeout_ms=int(FETCH_SECONDS * 1000), max_records=most)
-        # Nothing may wait between here and the end: records, positions and session belong together.
-        session = self._session
+        # Nothing may wait between here and the end: records, positions and tenure belong together.
+        tenure = self._tenure
         positions = {}
-        if session is not None:
+        if tenure is not None:
             for one in self._consumer.assignment():
                 positions[one.topic, one.partition] = await self._consumer.position(one)
-        return _Fetched(session, records, positions)
+        return _Fetched(tenure, records, positions)
 
     def _take(self) -> None:
         if self._fetch is None or not self._fetch.done():
             return
         fetch, self._fetch = self._fetch, None
         fetched = fetch.result()
-        if fetched.session is None or fetched.session != self._session:
+        if fetched.tenure is None or fetched.tenure != self._tenure:
             return
         moved = {one: at for one, at in fetched.positions.items() if at != self._read.get(one)}
         self._read |= moved
@@ -175,8 +175,8 @@ class Reader(ConsumerRebalanceListener):
         self._batch = self._empty()
         self._batch.add({}, unknown, self._clock())
         self._unplaced = set()
-        self._sessions += 1
-        self._session = self._sessions
+        self._tenures += 1
+        self._tenure = self._tenures
         log.info("partitions placed", route=self._route.name, partitions=len(partitions))
 
     def _refuse(
@@ -229,21 +229,21 @@ class Reader(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         """Let the insert in hand end if it can, and forget what was read: the next owner reads it again."""
-        self._close_session()
+        self._end_tenure()
         await self._settle()
-        self._close_session()
+        self._end_tenure()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Hold the new partitions until they are placed."""
-        self._close_session()
+        self._end_tenure()
         self._unplaced = set(assigned)
         for one in self._unplaced:
             # Any valid position keeps aiokafka from choosing one itself before `_place` does.
             self._consumer.seek(one, 0)
             self._consumer.pause(one)
 
-    def _close_session(self) -> None:
-        self._session, self._unplaced, self._batch = None, set(), self._empty()
+    def _end_tenure(self) -> None:
+        self._tenure, self._unplaced, self._batch = None, set(), self._empty()
 
     async def _settle(self) -> None:
         if self._job is not None:

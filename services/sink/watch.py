@@ -71,8 +71,8 @@ class Watch:
 
     async def _look_until_it_fails(self) -> None:
         options = client_options(self._settings, "afterword-sink-watch")
-        consumer = AIOKafkaConsumer(**options, isolation_level="read_committed")
         async with admin(self._settings, "afterword-sink-watch") as client:
+            consumer = AIOKafkaConsumer(**options, isolation_level="read_committed")
             try:
                 await consumer.start()
                 while True:

@@ -23,6 +23,7 @@ from schemas.identity import event_key, partition_of
 from schemas.tables import FEEDBACK_STATE
 from schemas.topics import STATE_ROUTE, Topology
 from services.sink.__main__ import GARBAGE_THRESHOLDS
+from services.sink.metrics import ROWS
 from services.sink.rows import state_line
 from services.sink.settings import SinkSettings
 from services.sink.writer import ClickHouseWriter
@@ -30,7 +31,7 @@ from tests.support import tables
 from tests.support.eventually import eventually
 from tests.support.servers import OwnKafka, OwnWarehouse
 from tests.support.sink import FakeRecord
-from tests.support.sink_runs import counted, migrated, running
+from tests.support.sink_runs import migrated, running
 from tests.support.state_log import producer
 
 PARTITIONS = 4
@@ -99,7 +100,8 @@ async def by_the_sink(settings: SinkSettings, rows: int) -> tuple[float, float]:
 
 
 def _stored() -> float:
-    return counted("sink_rows_stored_total", route=STATE_ROUTE)
+    # Straight from the counter: collecting all metrics each time would be most of the work.
+    return float(ROWS.labels(STATE_ROUTE)._value.get())
 
 
 async def by_the_engine(settings: SinkSettings, lines: Sequence[bytes]) -> float:

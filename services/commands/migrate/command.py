@@ -5,7 +5,7 @@ import logging
 from typing import Annotated
 
 import typer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 from rich.markup import escape
@@ -60,8 +60,8 @@ def migrate(
         sound = asyncio.run(_tell(console, settings, partitions, wait))
     except RefusedError as error:
         raise CommandError(str(error)) from error
-    except (KafkaError, ClickHouseError) as error:
-        raise UnreachableError(f"A server stopped answering as it should: {error!r}") from error
+    except (KafkaError, ClickHouseError, TimeoutError) as error:
+        raise _explained(error) from error
     if not sound:
         raise typer.Exit(FOUND)
 
@@ -78,3 +78,20 @@ async def _tell(console: Console, settings: MigrateSettings, partitions: int | N
 def _line(step: Step) -> str:
     mend = f"\n    {escape(step.mend)}" if step.mend else ""
     return f"{_MARKS[step.mark]} {escape(step.text)}{mend}"
+
+
+def _explained(error: Exception) -> CommandError:
+    """Tell a server that went away in the middle from one that refuses something."""
+    if isinstance(error, ClickHouseError):
+        refused = getattr(error, "code", None) is not None
+        name = "ClickHouse"
+    else:
+        refused = isinstance(error, KafkaError) and not (
+            error.retriable or isinstance(error, KafkaTimeoutError)
+        )
+        name = "Kafka"
+    if refused:
+        return CommandError(f"{name} refuses: {error}")
+    return UnreachableError(
+        f"{name} stopped answering: {error!r}. The same call goes on where this one ended."
+    )

@@ -27,6 +27,7 @@ from services.runtime.continuity import Recorded
 from services.runtime.survey import cluster_id, recorded
 
 DONE, SAME = "done", "same"
+VISIBLE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,12 @@ def _told(name: str, *, created: bool) -> Step:
 
 async def _visible(admin: AIOKafkaAdminClient, topology: Topology) -> dict[str, Existing]:
     """Return all topics as they are; a broker may learn of a new one a moment after it was created."""
-    while True:
-        found = await topics.describe(admin, [topic.name for topic in topology.topics])
-        if len(found) == len(topology.topics):
-            return found
-        await asyncio.sleep(0.1)
+    async with asyncio.timeout(VISIBLE_SECONDS):
+        while True:
+            found = await topics.describe(admin, [topic.name for topic in topology.topics])
+            if len(found) == len(topology.topics):
+                return found
+            await asyncio.sleep(0.1)
 
 
 def _step(finding: Finding) -> Step:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
+from services.runtime.clickhouse import connect
 from services.runtime.settings import ClickHouseSettings
 from services.sink.rows import DEAD_LETTER_COLUMNS, dead_letter_line, event_line, state_line
 from services.sink.writer import ClickHouseWriter, RefusedError, UnavailableError
@@ -125,3 +126,64 @@ async def test_dead_letters_come_back_byte_for_byte(settings: ClickHouseSettings
 
     shown = [None if value is None else value.hex().upper() for value in values]
     assert found == [(one, KEY.hex().upper(), "malformed_event") for one in shown]
+
+
+async def test_words_of_comments_are_found_by_their_index_whatever_their_case(
+    settings: ClickHouseSettings,
+) -> None:
+    """Also beyond ASCII, and with the same answer as without the index."""
+    comments = ["Eine Rarität!", "rarität, wirklich", "Raritäten", "nothing of the kind"]
+    writer = ClickHouseWriter(settings, 30)
+    lines = [
+        state_line(state(f"r-{number}", number, data={"comment": comment}), 0)
+        for number, comment in enumerate(comments)
+    ]
+    await writer.insert(FEEDBACK_STATE, lines)
+    await writer.close()
+    query = (
+        f"SELECT request_id FROM {FEEDBACK} WHERE hasToken(lowerUTF8(comment), 'rarität') ORDER BY request_id"
+    )
+
+    found = await tables.rows(settings, query)
+    plain = await tables.rows(settings, f"{query} SETTINGS use_skip_indexes = 0")
+    plan = await tables.rows(settings, f"EXPLAIN indexes = 1 {query}")
+
+    assert found == plain == [("r-0",), ("r-1",)]
+    assert any("comment_words" in line for (line,) in plan)
+
+
+MANY = 200_000
+
+
+async def test_the_queries_of_a_reader_touch_few_rows(settings: ClickHouseSettings) -> None:
+    """One request, the newest requests, a rare word: none may read the whole table of a tenant."""
+    await tables.run(
+        settings,
+        f"""INSERT INTO {FEEDBACK_STATE} (revision, tenant, request_id, last_received_at, data)
+        SELECT number, 't', concat('r-', hex(sipHash64(number))), toDateTime64(1700000000 + number, 6, 'UTC'),
+               if(number = 7, '{{"comment": "a Rare word"}}', '{{"comment": "ordinary"}}')
+        FROM numbers({MANY})""",
+    )
+    some = (
+        f"SELECT request_id FROM {FEEDBACK_STATE} WHERE tenant = 't' ORDER BY last_received_at DESC LIMIT 100"
+    )
+    one = "concat('r-', hex(sipHash64(5)))"
+    limits = {
+        f"SELECT * FROM {FEEDBACK} WHERE tenant = 't' AND request_id = {one}": 2 * 1024,
+        some: 4 * 1024,
+        f"SELECT * FROM {FEEDBACK} WHERE tenant = 't' AND hasToken(lowerUTF8(comment), 'rare')": 4 * 1024,
+        f"SELECT * FROM {FEEDBACK} WHERE tenant = 't' AND request_id IN"
+        f" (SELECT request_id FROM ({some}) LIMIT 1 BY request_id LIMIT 10)": 16 * 1024,
+    }
+
+    read = {query: await _rows_read(settings, query) for query in limits}
+
+    assert {query: rows for query, rows in read.items() if rows > limits[query]} == {}
+
+
+async def _rows_read(settings: ClickHouseSettings, query: str) -> int:
+    client = await connect(settings)
+    try:
+        return int((await client.query(query)).summary["read_rows"])
+    finally:
+        await client.close()

@@ -4,12 +4,11 @@ The models are the source of the committed JSON Schemas.  Hot paths decode with 
 the same shapes; contract tests hold both together.
 """
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from schemas.identity import REQUEST_ID_PATTERN, TENANT_PATTERN
 from schemas.limits import MAX_KEY_LENGTH, MAX_KEYS, MAX_REQUEST_ID_LENGTH
@@ -46,7 +45,7 @@ class FeedbackEvent(BaseModel):
     )
     tenant: Tenant = Field(description="Whose event it is.")
     request_id: RequestId = Field(description="The id of the request that the feedback is about; opaque.")
-    received_at: datetime = Field(
+    received_at: AwareDatetime = Field(
         description="When ingest took it, RFC 3339 UTC with microseconds. For people, never for ordering."
     )
     source: str = Field(

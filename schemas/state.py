@@ -4,10 +4,9 @@ The value is already the row that ClickHouse stores, so the sink passes its byte
 The merger keeps what the merge needs in further fields of the same object; the table skips them.
 """
 
-from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from schemas.events import RequestId, Tenant
 from schemas.limits import MAX_SOURCES
@@ -25,8 +24,8 @@ class FeedbackState(BaseModel):
     version: Version = Field(
         description="The newest event consumed for this row: generation of the events topic << 48 | offset."
     )
-    first_received_at: datetime = Field(description="When ingest took the earliest event of the row.")
-    last_received_at: datetime = Field(description="When ingest took the latest event of the row.")
+    first_received_at: AwareDatetime = Field(description="When ingest took the earliest event of the row.")
+    last_received_at: AwareDatetime = Field(description="When ingest took the latest event of the row.")
     sources: list[str] = Field(
         max_length=MAX_SOURCES, description="The dialects that contributed, sorted by name."
     )

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SERVICES = ["ingest", "merger", "sink", "client"]
+SERVICES = ["ingest", "merger", "sink", "query", "client"]
 FILES = {
     "service": (SERVICES, ["build"]),
     "local": ([*SERVICES, "local"], ["build"]),

@@ -106,6 +106,8 @@ class KeyRing:
     """Finds the caller of a key."""
 
     def __init__(self, keys: Iterable[KeyRecord]) -> None:
+        keys = tuple(keys)
+        self._ids = {key.id: bytes.fromhex(key.sha256) for key in keys}
         self._callers = {
             bytes.fromhex(key.sha256)[:8]: (
                 bytes.fromhex(key.sha256),
@@ -120,9 +122,21 @@ class KeyRing:
         The time this takes tells nothing of any key: what is compared is the digest, found by its
         first bytes and compared in constant time.
         """
+        return self.owner(sha256(key).digest())
+
+    def owner(self, digest: bytes) -> Caller | None:
+        """Return whose key has this SHA-256."""
+        expected, caller = self._callers.get(digest[:8], (b"", None))
+        return caller if hmac.compare_digest(digest, expected) else None
+
+    def digest(self, key_id: str) -> bytes | None:
+        """Return the SHA-256 of the key with this id."""
+        return self._ids.get(key_id)
+
+    def key_id(self, key: bytes) -> str | None:
+        """Return the id of a key that is known."""
         found = sha256(key).digest()
-        expected, caller = self._callers.get(found[:8], (b"", None))
-        return caller if hmac.compare_digest(found, expected) else None
+        return next((name for name, digest in self._ids.items() if hmac.compare_digest(digest, found)), None)
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""The query service: reads the latest state back, shows it, and hands it over as files."""

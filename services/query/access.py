@@ -1,0 +1,90 @@
+"""Who asks: a key in a header, a browser's session, or, without a key file, this machine."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from services.query.problems import Code, Problem
+from services.query.sessions import COOKIE, Session, is_valid, issue, named
+from services.runtime.keys import Caller, Forbidden, Guard, KeyFile, Scope, Unauthenticated
+
+
+class Access:
+    """Tells the caller of a request, and signs browsers in."""
+
+    def __init__(self, keys: KeyFile, session_seconds: float) -> None:
+        self._keys = keys
+        self._guard = Guard(keys)
+        self._session_seconds = session_seconds
+
+    def reader(self, request: Request) -> Caller:
+        """Return who asks, and may read; raise Problem.  A key in a header counts before a session."""
+        caller = self._caller(request)
+        if not caller.may(Scope.READ):
+            raise Problem(Code.FORBIDDEN, "this key does not have the scope `read`")
+        return caller
+
+    @property
+    def is_open(self) -> bool:
+        """There are no keys yet: whoever reaches this machine's loopback may read."""
+        return self._keys.ring() is None
+
+    def sign_in(self, key: str) -> str:
+        """Return the value of the session cookie for a key that may read; raise Problem."""
+        ring = self._keys.ring()
+        text = key.strip().encode()
+        caller = ring.caller(text) if ring else None
+        key_id = ring.key_id(text) if ring else None
+        digest = ring.digest(key_id) if ring and key_id else None
+        if caller is None or key_id is None or digest is None:
+            raise Problem(Code.UNAUTHENTICATED, "this key is not known, or it was revoked")
+        if not caller.may(Scope.READ):
+            raise Problem(Code.FORBIDDEN, "this key does not have the scope `read`")
+        return issue(key_id, digest)
+
+    def check_place(self, request: Request) -> None:
+        """Raise Problem for what comes from elsewhere while there are no keys."""
+        try:
+            self._guard.check_neighbour(_header(request, "host"), _header(request, "origin"))
+        except Forbidden as refused:
+            raise Problem(Code.FORBIDDEN, str(refused)) from None
+
+    def _caller(self, request: Request) -> Caller:
+        session = named(request.cookies.get(COOKIE, ""))
+        has_key = "authorization" in request.headers or "x-api-key" in request.headers
+        if session is not None and not has_key:
+            found = self._signed_in(session)
+            if found is not None:
+                return found
+        try:
+            return self._guard.caller(
+                authorization=_header(request, "authorization"),
+                x_api_key=_header(request, "x-api-key"),
+                host=_header(request, "host"),
+                origin=_header(request, "origin"),
+            )
+        except Unauthenticated as refused:
+            raise Problem(Code.UNAUTHENTICATED, str(refused)) from None
+        except Forbidden as refused:
+            raise Problem(Code.FORBIDDEN, str(refused)) from None
+
+    def _signed_in(self, session: Session) -> Caller | None:
+        ring = self._keys.ring()
+        digest = ring.digest(session.key_id) if ring else None
+        if ring is None or digest is None or not is_valid(session, digest, self._session_seconds):
+            return None
+        return ring.owner(digest)
+
+
+def _header(request: Request, name: str) -> bytes | None:
+    value = request.headers.get(name)
+    return None if value is None else value.encode("latin-1")
+
+
+def _reader(request: Request) -> Caller:
+    access: Access = request.app.state.service.access
+    return access.reader(request)
+
+
+Reader = Annotated[Caller, Depends(_reader)]
+"""Whose rows a route reads: `reader.tenant`."""

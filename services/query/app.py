@@ -1,0 +1,101 @@
+"""The application: FastAPI, with its routes as a table, and problems in one shape."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from services.query.problems import Code, Fault, Problem, invalid
+from services.query.routes import ROUTERS
+from services.query.service import Service
+from services.runtime.health import probe_app
+
+PROBES = (b"/livez", b"/readyz", b"/metrics")
+
+DESCRIPTION = """Reads back what Afterword has stored: the latest state of each request, its history,
+statistics, exports, and how far everything is stored.
+
+Everything is read-only and belongs to the tenant of the key.  Every error is `application/problem+json` with
+a stable `code`.
+"""
+
+
+class QueryApp(FastAPI):
+    """Routes by the raw path, so that an id may contain any character, `/` as `%2F`."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(
+            title="Afterword query",
+            version="1",
+            description=DESCRIPTION,
+            lifespan=_lifespan(service),
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            exception_handlers={
+                Problem: _problem,
+                HTTPException: _http_problem,
+                RequestValidationError: _invalid,
+            },
+        )
+        self.state.service = service
+        self._probes = probe_app(service.health)
+        for router in ROUTERS:
+            self.include_router(router)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, or take part in the server's start and stop."""
+        if scope["type"] == "http":
+            if scope["raw_path"] in PROBES:
+                await self._probes(scope, receive, send)
+                return
+            scope["path"] = scope["raw_path"].decode("latin-1")
+        await super().__call__(scope, receive, send)
+
+
+def respond(problem: Problem) -> Response:
+    """Return the answer that a problem is."""
+    headers = {}
+    if problem.meaning.retry_after_seconds is not None:
+        headers["retry-after"] = str(problem.meaning.retry_after_seconds)
+    if problem.code is Code.UNAUTHENTICATED:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse(
+        problem.body(), problem.meaning.status, headers, media_type="application/problem+json"
+    )
+
+
+def _lifespan(service: Service) -> Any:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    return lifespan
+
+
+async def _problem(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 (for types)
+    return respond(error)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 (for types)
+    faults = [Fault(str(one["loc"][-1]), str(one["msg"])) for one in error.errors()]
+    return respond(invalid(*faults))
+
+
+async def _http_problem(_request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer = respond(Problem(Code.METHOD_NOT_ALLOWED, "this route does not take the method"))
+        answer.headers.update(error.headers or {})
+        return answer
+    return respond(Problem(Code.NOT_FOUND, "there is no such route; /docs shows all of them"))

@@ -1,0 +1,241 @@
+"""Which rows a reader asks for: the same parameters for lists, exports, statistics and pages.  Pure."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, time
+from enum import StrEnum
+from typing import Any
+
+from schemas.limits import MAX_KEY_LENGTH
+from services.query.problems import Fault, invalid
+
+NONE = "none"
+"""How a parameter asks for rows without a vote or sentiment: an empty value means no filter."""
+
+VOTES = ("amazing", "positive", "negative", NONE)
+SENTIMENTS = ("positive", "neutral", "negative", NONE)
+
+MAX_VALUES = 50
+"""Values of one parameter, and comparisons, at most."""
+
+MAX_TEXT = 1024
+
+
+class Operator(StrEnum):
+    """How the value of a key is compared."""
+
+    EQ = "eq"
+    NE = "ne"
+    LT = "lt"
+    LE = "le"
+    GT = "gt"
+    GE = "ge"
+    EXISTS = "exists"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A key of `data` or `request`, and what its value has to be.
+
+    A value that is absent or null does not exist, and then only `exists:false` holds.  `eq` holds for a
+    text that is the same, for a number of the same value, and for true and false by name.  `lt` and its
+    like compare numbers if `text` is one, else texts by their characters.
+    """
+
+    part: str
+    """`data` or `request`."""
+    key: str
+    operator: Operator
+    text: str
+
+
+@dataclass(frozen=True)
+class Filters:
+    """All conditions have to hold; of several values of one parameter, any (of tags: all)."""
+
+    request_id: str = ""
+    vote: tuple[str, ...] = ()
+    sentiment: tuple[str, ...] = ()
+    rating_min: float | None = None
+    rating_max: float | None = None
+    tag: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    provider: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    user_id: str = ""
+    session_id: str = ""
+    has_comment: bool | None = None
+    has_feedback: bool | None = None
+    orphan: bool | None = None
+    q: str = ""
+    """Words, each of which the comment has to have, whatever their case."""
+    last_from: datetime | None = None
+    """`from`: last_received_at at or after."""
+    last_to: datetime | None = None
+    """`to`: last_received_at before."""
+    first_from: datetime | None = None
+    first_to: datetime | None = None
+    comparisons: tuple[Comparison, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is filtered."""
+        return self != NO_FILTERS
+
+
+NO_FILTERS = Filters()
+
+_RENAMED = {"last_from": "from", "last_to": "to"}
+_ORIGINAL = {name: field for field, name in _RENAMED.items()}
+
+PARAMETERS = tuple(
+    _RENAMED.get(field.name, field.name) for field in fields(Filters) if field.name != "comparisons"
+)
+"""The names of all parameters but the `data.<key>` and `request.<key>` ones."""
+
+_LISTS = ("vote", "sentiment", "tag", "model", "provider", "source")
+_NUMBERS = ("rating_min", "rating_max")
+_SWITCHES = ("has_comment", "has_feedback", "orphan")
+_TIMES = ("last_from", "last_to", "first_from", "first_to")
+_CHOICES = {"vote": VOTES, "sentiment": SENTIMENTS}
+
+_COMPARED = re.compile(r"(data|request)\.(.+)", re.DOTALL)
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?")
+WORD = re.compile(r"[^\W_]+")
+"""A word of a comment, as the index has it."""
+
+
+def is_filter(name: str) -> bool:
+    """Tell whether a parameter is a filter's."""
+    return name in PARAMETERS or _COMPARED.fullmatch(name) is not None
+
+
+def parse_filters(parameters: Iterable[tuple[str, str]]) -> Filters:
+    """Return what the parameters ask for; raise Problem with every fault.
+
+    Empty values are no filter, as forms send them.  Parameters that are no filter are ignored here.
+    """
+    found: dict[str, list[str]] = {}
+    comparisons: list[Comparison] = []
+    faults: list[Fault] = []
+    for name, value in parameters:
+        if value == "":
+            continue
+        if compared := _COMPARED.fullmatch(name):
+            comparisons += _comparison(name, compared[1], compared[2], value, faults)
+        elif name in PARAMETERS:
+            found.setdefault(_ORIGINAL.get(name, name), []).append(value)
+    values: dict[str, Any] = {field: _value(field, texts, faults) for field, texts in found.items()}
+    if len(comparisons) > MAX_VALUES:
+        faults.append(Fault("data", f"at most {MAX_VALUES} comparisons"))
+    if faults:
+        raise invalid(*faults)
+    return Filters(**values, comparisons=tuple(comparisons))
+
+
+def to_parameters(filters: Filters) -> list[tuple[str, str]]:
+    """Return the parameters that ask for these filters: the inverse of `parse_filters`."""
+    parameters = []
+    for field in fields(Filters):
+        value = getattr(filters, field.name)
+        if field.name == "comparisons" or value in ("", None, ()):
+            continue
+        name = _RENAMED.get(field.name, field.name)
+        texts = value if isinstance(value, tuple) else (value,)
+        parameters += [(name, _text(one)) for one in texts]
+    parameters += [(f"{one.part}.{one.key}", f"{one.operator}:{one.text}") for one in filters.comparisons]
+    return parameters
+
+
+def number(text: str) -> float | None:
+    """Return the finite number that a text is in JSON, or None."""
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    return value if abs(value) < float("inf") else None
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a search, in lower case."""
+    return [word.lower() for word in WORD.findall(text)]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return str(value)
+
+
+def _comparison(name: str, part: str, key: str, value: str, faults: list[Fault]) -> Sequence[Comparison]:
+    before, colon, after = value.partition(":")
+    operator, text = (Operator(before), after) if colon and before in list(Operator) else (Operator.EQ, value)
+    if len(key) > MAX_KEY_LENGTH or len(text) > MAX_TEXT:
+        faults.append(Fault(name[:80], f"at most {MAX_KEY_LENGTH} characters of key and {MAX_TEXT} of value"))
+        return ()
+    if operator is Operator.EXISTS and text not in ("true", "false"):
+        faults.append(Fault(name, "exists takes true or false: `exists:true`"))
+        return ()
+    return (Comparison(part, key, operator, text),)
+
+
+def _value(field: str, texts: list[str], faults: list[Fault]) -> object:
+    name = _RENAMED.get(field, field)
+    if any("\0" in text or len(text) > MAX_TEXT for text in texts) or len(texts) > MAX_VALUES:
+        faults.append(Fault(name, f"at most {MAX_VALUES} values of {MAX_TEXT} characters each, without NUL"))
+        return None
+    if field in _LISTS:
+        return _list(field, texts, faults)
+    if len(texts) > 1:
+        faults.append(Fault(name, "give it once"))
+        return None
+    return _READERS.get(field, _as_is)(name, texts[0], faults)
+
+
+def _list(field: str, texts: list[str], faults: list[Fault]) -> tuple[str, ...]:
+    choices = _CHOICES.get(field)
+    if choices and (unknown := [text for text in texts if text not in choices]):
+        faults.append(Fault(field, f"{unknown[0][:40]!r} is none of {', '.join(choices)}"))
+    return tuple(dict.fromkeys(texts))
+
+
+def _number(name: str, text: str, faults: list[Fault]) -> float | None:
+    value = number(text)
+    if value is None:
+        faults.append(Fault(name, f"{text[:40]!r} is no number"))
+    return value
+
+
+def _switch(name: str, text: str, faults: list[Fault]) -> bool | None:
+    if text not in ("true", "false"):
+        faults.append(Fault(name, "true or false"))
+        return None
+    return text == "true"
+
+
+def _time(name: str, text: str, faults: list[Fault]) -> datetime | None:
+    """Read RFC 3339, or a day, which means its first moment; without a zone UTC."""
+    try:
+        if len(text) == 10:
+            return datetime.combine(date.fromisoformat(text), time.min, UTC)
+        found = datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        faults.append(Fault(name, f"{text[:40]!r} is no time: 2026-01-31, or 2026-01-31T12:00:00Z"))
+        return None
+    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    if not 1970 <= found.year < 2200:
+        faults.append(Fault(name, "a year from 1970 to 2199"))
+        return None
+    return found
+
+
+def _as_is(_name: str, text: str, _faults: list[Fault]) -> str:
+    return text
+
+
+_READERS: dict[str, Callable[[str, str, list[Fault]], object]] = {
+    **dict.fromkeys(_NUMBERS, _number),
+    **dict.fromkeys(_SWITCHES, _switch),
+    **dict.fromkeys(_TIMES, _time),
+}

@@ -1,0 +1,87 @@
+"""Every way in which the query service says no: one closed list of codes, each with its status.  Pure."""
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Code(StrEnum):
+    """Why a question was not answered."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    UNKNOWN_REQUEST = "unknown_request"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    INVALID_QUERY = "invalid_query"
+    TOO_EXPENSIVE = "too_expensive"
+    INTERNAL_ERROR = "internal_error"
+    OVERLOADED = "overloaded"
+    STORE_UNAVAILABLE = "store_unavailable"
+
+
+class Meaning(NamedTuple):
+    """What a code means over HTTP.  `retry_after_seconds` None: trying again changes nothing."""
+
+    status: int
+    title: str
+    retry_after_seconds: int | None = None
+
+
+MEANINGS: dict[Code, Meaning] = {
+    Code.UNAUTHENTICATED: Meaning(401, "A valid API key is required"),
+    Code.FORBIDDEN: Meaning(403, "This is not allowed here"),
+    Code.UNKNOWN_REQUEST: Meaning(404, "The request is not known"),
+    Code.NOT_FOUND: Meaning(404, "There is no such route"),
+    Code.METHOD_NOT_ALLOWED: Meaning(405, "The route does not take this method"),
+    Code.INVALID_QUERY: Meaning(422, "The question is not valid"),
+    Code.TOO_EXPENSIVE: Meaning(422, "The question would read too much"),
+    Code.INTERNAL_ERROR: Meaning(500, "Afterword failed; its log says why"),
+    Code.OVERLOADED: Meaning(503, "Too many questions at once", 1),
+    Code.STORE_UNAVAILABLE: Meaning(503, "ClickHouse does not answer", 2),
+}
+
+
+class Fault(NamedTuple):
+    """One thing wrong with a question: the parameter, and what to change."""
+
+    parameter: str
+    detail: str
+
+
+class Problem(Exception):  # noqa: N818 (nothing is wrong with us: the caller is answered)
+    """The end of a request that is not answered.  `extra` goes into the body beside the standard members."""
+
+    def __init__(
+        self, code: Code, detail: str, faults: tuple[Fault, ...] = (), *, extra: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.faults = faults
+        self.extra = extra or {}
+
+    @property
+    def meaning(self) -> Meaning:
+        """Its status, title and when to try again."""
+        return MEANINGS[self.code]
+
+    def body(self) -> dict[str, Any]:
+        """Return the body as RFC 9457 has it: `application/problem+json`."""
+        body: dict[str, Any] = {
+            "type": f"urn:afterword:problem:{self.code}",
+            "title": self.meaning.title,
+            "status": self.meaning.status,
+            "code": self.code,
+            "detail": self.detail,
+            **self.extra,
+        }
+        if self.faults:
+            body["errors"] = [fault._asdict() for fault in self.faults]
+        return body
+
+
+def invalid(*faults: Fault) -> Problem:
+    """Return the problem of a question with these faults."""
+    parameter, detail = faults[0]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return Problem(Code.INVALID_QUERY, f"{parameter}: {detail}{more}", faults)

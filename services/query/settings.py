@@ -1,0 +1,64 @@
+"""What the query service can be told by its environment."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from schemas.limits import MIB
+from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings, LogSettings, Port
+
+
+class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings):
+    """Settings of the query service."""
+
+    prefix: ClassVar[str] = "QUERY_"
+
+    query_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address to listen on. Any other than loopback needs a key file.",
+    )
+    query_port: Port = Field(default=8081, description="Port to listen on; 0 takes a free one.")
+    query_max_seconds: float = Field(
+        default=10.0, gt=0, le=600, description="What one question may take in ClickHouse; exports excepted."
+    )
+    query_export_seconds: float = Field(
+        default=3600.0, gt=0, description="What one export may take in ClickHouse."
+    )
+    query_max_memory_bytes: int = Field(
+        default=1024 * MIB, ge=64 * MIB, description="Memory that one question may use in ClickHouse."
+    )
+    query_max_rows_read: int = Field(
+        default=100_000_000, ge=10_000, description="Rows that one question may read; exports excepted."
+    )
+    query_max_concurrent: int = Field(
+        default=8, ge=1, le=256, description="Questions that ClickHouse is asked at once; others wait."
+    )
+    query_queue_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        le=60,
+        description="How long a question may wait for its turn before 503 overloaded.",
+    )
+    query_max_exports: int = Field(
+        default=2, ge=1, le=64, description="Exports at once; one more is answered 503 overloaded."
+    )
+    query_max_wait_seconds: float = Field(
+        default=30.0, gt=0, le=300, description="The longest `wait` that a reader may ask for."
+    )
+    query_live_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="How often the store is looked at for what open pages show."
+    )
+    query_max_live: int = Field(
+        default=200, ge=1, description="Pages that are kept up to date at once; others are told to reload."
+    )
+    query_session_seconds: float = Field(
+        default=12 * 3600.0, ge=60, description="How long a sign-in in a browser lasts."
+    )
+    query_secure_cookie: bool = Field(
+        default=False, description="Send the session cookie over HTTPS only; set it behind a TLS proxy."
+    )
+    query_ingest_url: str = Field(
+        default="http://127.0.0.1:8080",
+        description="Where ingest is for those who read the dashboard; used in the curl lines that it shows.",
+    )

@@ -1,0 +1,46 @@
+"""What is asked of ClickHouse: SQL text of ours, and values that travel beside it.  Pure.
+
+No value of a caller is ever part of the text: names of parameters are, and the server puts the values in.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class Limits(Enum):
+    """What a question may cost."""
+
+    QUESTION = "question"
+    """Answered while somebody waits."""
+    EXPORT = "export"
+    """Streamed for as long as it takes."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One SELECT.  `parameters` fill its `{name:Type}` places on the server."""
+
+    sql: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A part of a statement, and the values of its places."""
+
+    sql: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+class Places:
+    """Hands out names for values, so that parts of a statement never use one name twice."""
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Any] = {}
+
+    def place(self, value: Any, kind: str) -> str:
+        """Return the place of a value in SQL: `{p0:String}`."""
+        name = f"p{len(self.parameters)}"
+        self.parameters[name] = value
+        return f"{{{name}:{kind}}}"

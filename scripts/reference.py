@@ -22,7 +22,7 @@ from services.ingest.rejections import MEANINGS
 from services.runtime.settings import Described, Settings, describe
 
 ROOT = Path(__file__).parent.parent
-FLOW = "ingest merger sink"
+FLOW = "ingest merger sink query"
 POWERS: dict[float, str] = {limits.MIN_INTEGER: "-2^63", limits.MAX_INTEGER: "2^64 - 1"}
 REGION = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -38,6 +38,7 @@ COMMANDS = (
     Row("ingest", f"{COMMAND}.service:ingest", "Run ingest: HTTP in, the log out.", SERVICES, "ingest"),
     Row("merger", f"{COMMAND}.service:merger", "Run the merger: events to state.", SERVICES, "merger"),
     Row("sink", f"{COMMAND}.service:sink", "Run the sink: the log to ClickHouse.", SERVICES, "sink"),
+    Row("query", f"{COMMAND}.service:query", "Run query: the read API and dashboard.", SERVICES, "query"),
 )
 
 _COMPLETION = ("install_completion", "show_completion")

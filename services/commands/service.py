@@ -1,4 +1,4 @@
-"""`afterword ingest`, `merger`, `sink`: run one service in this process, as `python -m services.X` does."""
+"""`afterword ingest`, `merger`, `sink`, `query`: run one service here, as `python -m services.X` does."""
 
 import sys
 from runpy import run_module
@@ -14,6 +14,15 @@ def ingest() -> None:
     shows them.  SIGTERM or Ctrl-C stops it, after the answers it owes.
     """
     _run("ingest")
+
+
+def query() -> None:
+    """Run query: the read API, exports and the dashboard, on what ClickHouse has.
+
+    Its settings are environment variables: `afterword config check query`
+    shows them.  SIGTERM or Ctrl-C stops it; it holds nothing that could be lost.
+    """
+    _run("query")
 
 
 sink = typer.Typer(invoke_without_command=True)

@@ -74,6 +74,7 @@ def _part(name: str, recorded: Mapping[str, Any], *, now: float) -> PartReport:
         uptime_seconds=round(now - created, 1) if runs else None,
         restarts=recorded["restarts"],
         detail=recorded["detail"],
+        url=recorded["url"],
     )
 
 

@@ -8,12 +8,13 @@ from services.local.supervision import FIT, State
 
 @dataclass(frozen=True, slots=True)
 class PartRow:
-    """A part with its process id, if it runs, and the seconds since it started."""
+    """A part with its process id, if it runs, the seconds since it started, and where people find it."""
 
     name: str
     state: State
     pid: int | None
     up_seconds: float
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

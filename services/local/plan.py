@@ -30,6 +30,9 @@ PARTS = (*_SERVERS, _MIGRATE, *_SERVICES)
 STOP_ORDER = (MIGRATE, INGEST, MERGER, SINK, QUERY, WAREHOUSE, KAFKA)
 """The order of the flow, so that each part can still hand on what it holds; the servers come last."""
 
+FOR_PEOPLE = frozenset({INGEST, QUERY})
+"""Parts whose address people use: the others' ports are for health and metrics."""
+
 GRACE_SECONDS = 10.0
 """What a part has between being asked to stop and being killed.  Everything here survives a kill."""
 

@@ -17,6 +17,7 @@ class PartReport:
     uptime_seconds: float | None
     restarts: int
     detail: str
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ def _parts(parts: tuple[PartReport, ...]) -> Table:
         style = "green" if part.state in {*FIT} else "yellow"
         state = Text(part.state, style=style)
         pid = "" if part.pid is None else str(part.pid)
-        table.add_row(Text(part.name, style="bold"), state, pid, up, str(part.restarts), Text(part.detail))
+        note = part.detail or part.url
+        table.add_row(Text(part.name, style="bold"), state, pid, up, str(part.restarts), Text(note))
     return table
 
 

@@ -18,13 +18,14 @@ from services.local.supervision import Sight
 
 @dataclass(frozen=True)
 class Runner:
-    """A part with what starts it and what asks it; `variable` sets its port."""
+    """A part with what starts it and what asks it; `variable` sets its port, people go to its `url`."""
 
     part: Part
     prepare: Callable[[], Awaitable[Command]]
     probe: Callable[[], Awaitable[Sight]] | None = None
     port: int = 0
     variable: str = ""
+    url: str = ""
 
 
 def crew(
@@ -49,6 +50,8 @@ def _shared(settings: LocalSettings, home: Home) -> dict[str, str]:
         "AFTERWORD_HOME": str(home.path),
         "KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{settings.kafka_port}",
         "CLICKHOUSE_URL": f"http://{LOOPBACK}:{settings.clickhouse_port}",
+        # The dashboard shows lines to copy, and they lead to this stack's ingest.
+        "QUERY_INGEST_URL": f"http://{LOOPBACK}:{settings.ingest_port}",
     }
 
 
@@ -96,7 +99,8 @@ def _service(
     if not _is_installed(f"{module}.__main__"):
         return ()
     command = python_module(module, environment={**environment, variable: str(port)})
-    return (Runner(_part(name), _prepared(command), partial(probes.service, port), port, variable),)
+    url = f"http://{LOOPBACK}:{port}" if name in plan.FOR_PEOPLE else ""
+    return (Runner(_part(name), _prepared(command), partial(probes.service, port), port, variable, url),)
 
 
 def _part(name: str) -> Part:

@@ -53,6 +53,7 @@ class _Run:
         self._download: tuple[int, int] | None = None
         self._runners: tuple[Runner, ...] = crew(settings, home, environ, self._downloaded)
         self._supervisor = Supervisor(self._runners, home, self._voice)
+        self._urls = {runner.part.name: runner.url for runner in self._runners}
         self._gauge: Gauge | None = None
         self._began = time.monotonic()
 
@@ -133,7 +134,7 @@ class _Run:
         now = time.monotonic()
         return Picture(
             parts=tuple(
-                PartRow(name, state, self._supervisor.pid(name), now - state.started)
+                PartRow(name, state, self._supervisor.pid(name), now - state.started, self._urls[name])
                 for name, state in self._supervisor.states.items()
             ),
             flow=self._gauge.flow if self._gauge else None,

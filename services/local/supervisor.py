@@ -195,6 +195,7 @@ class Supervisor:
             "created": identity.created if identity else None,
             "restarts": state.restarts,
             "detail": state.detail,
+            "url": self._runners[name].url,
         }
 
 

@@ -46,6 +46,8 @@ def _row(part: PartRow, download: tuple[int, int] | None) -> tuple[RenderableTyp
     runs = part.pid is not None
     tone = "dim" if part.state.phase is Phase.STARTING else "red"
     note: RenderableType = Text(part.state.detail, style=tone, overflow="ellipsis", no_wrap=True)
+    if part.state.phase is Phase.READY and part.url:
+        note = Text(part.url, style=f"underline link {part.url}", no_wrap=True)
     if download is not None and part.name == "kafka":
         note = _download(*download)
     return (

@@ -1,12 +1,14 @@
 """The parts of the query service, put together; started and stopped in order."""
 
+import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.query.access import Access
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
+from services.query.watch import watch
 from services.runtime.health import Health
 from services.runtime.keys import KeyFile
 
@@ -24,12 +26,18 @@ class Service:
     access: Access
     store: ClickHouseStore
     health: Health
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    """What works beside the requests."""
 
     async def start(self) -> None:
         """Start what works beside the requests.  No server needs to be there yet."""
+        self.tasks.append(asyncio.create_task(watch(self.store), name="watch"))
 
     async def stop(self) -> None:
-        """Disconnect."""
+        """End that, and disconnect."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.store.stop()
 
 

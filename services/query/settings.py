@@ -5,7 +5,14 @@ from typing import ClassVar
 from pydantic import Field
 
 from schemas.limits import MIB
-from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings, LogSettings, Port
+from services.runtime.settings import (
+    ClickHouseSettings,
+    HomeSettings,
+    HttpUrl,
+    KafkaSettings,
+    LogSettings,
+    Port,
+)
 
 
 class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings):
@@ -58,7 +65,7 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
     query_secure_cookie: bool = Field(
         default=False, description="Send the session cookie over HTTPS only; set it behind a TLS proxy."
     )
-    query_ingest_url: str = Field(
+    query_ingest_url: HttpUrl = Field(
         default="http://127.0.0.1:8080",
         description="Where ingest is for those who read the dashboard; used in the curl lines that it shows.",
     )

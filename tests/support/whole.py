@@ -38,6 +38,11 @@ class WholeStack:
         """Where feedback goes."""
         return f"http://127.0.0.1:{self.settings.ingest_port}"
 
+    @property
+    def query_url(self) -> str:
+        """Where feedback is read back, and the dashboard is."""
+        return f"http://127.0.0.1:{self.settings.query_port}"
+
     def command(self, *arguments: str) -> Command:
         """Return an `afterword` command in this stack's environment."""
         return python_module("services.cli", *arguments, environment=self.environ)

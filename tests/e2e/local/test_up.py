@@ -15,8 +15,8 @@ from services.runtime.clickhouse import connect
 from tests.support.eventually import eventually
 from tests.support.whole import WholeStack
 
-PARTS = ("kafka", "warehouse", "ingest", "merger", "sink")
-STOPPING = ["ingest", "merger", "sink", "warehouse", "kafka"]
+PARTS = ("kafka", "warehouse", "ingest", "merger", "sink", "query")
+STOPPING = ["ingest", "merger", "sink", "query", "warehouse", "kafka"]
 
 
 @pytest.fixture

@@ -144,6 +144,7 @@ def test_errors_have_exit_codes(error: Exception, code: int | None) -> None:
         (["merger"], "KAFKA_BOOTSTRAP_SERVERS"),
         (["merger", "accept-loss"], "KAFKA_BOOTSTRAP_SERVERS"),
         (["sink"], "CLICKHOUSE_URL"),
+        (["query"], "QUERY_PORT"),
     ],
     ids=" ".join,
 )

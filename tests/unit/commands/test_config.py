@@ -15,7 +15,7 @@ def test_every_part_that_is_there_is_sound_by_default() -> None:
     assert ended.code == 0
     assert found["sound"]
     assert set(found["parts"]) <= set(PARTS)
-    assert {"ingest", "merger", "sink", "migrate", "local"} <= set(found["parts"])
+    assert {"ingest", "merger", "sink", "query", "migrate", "local"} <= set(found["parts"])
     assert found["parts"]["ingest"]["settings"]["INGEST_PORT"] == "8080"
 
 

@@ -39,6 +39,19 @@ def test_the_view_shows_parts_rates_and_lag() -> None:
     )
 
 
+def test_the_view_shows_where_people_find_what_runs() -> None:
+    """The dashboard's address stays in sight; what is wrong comes before it."""
+    ready = PartRow("query", State(Phase.READY, starts=1), 1, 9.0, "http://127.0.0.1:8081")
+    ailing = PartRow(
+        "ingest", State(Phase.AILING, starts=1, detail="log: away"), 2, 9.0, "http://127.0.0.1:8080"
+    )
+    text = shown(view.draw(Picture(parts=(ready, ailing))))
+
+    assert "● ready     1  9 s            http://127.0.0.1:8081" in text
+    assert "log: away" in text
+    assert "8080" not in text
+
+
 def test_the_view_shows_a_download() -> None:
     """Beside the part that waits for it."""
     kafka = PartRow("kafka", State(Phase.STARTING), None, 1.0)
@@ -75,10 +88,12 @@ def test_the_report_shows_what_does_not_answer() -> None:
 def test_the_report_shows_parts_and_lag() -> None:
     """One line each."""
     part = PartReport("sink", "ready", 4711, 7300.0, 1, "")
-    report = Report("/h", 1, (part,), events=5, lag={"merger": 1000})
+    query = PartReport("query", "ready", 4712, 3.0, 0, "", "http://127.0.0.1:8081")
+    report = Report("/h", 1, (part, query), events=5, lag={"merger": 1000})
     text = shown(report_view.draw(report))
 
-    assert "sink  ready  4711  2 h         1" in text
+    assert "sink   ready  4711  2 h         1" in text
+    assert "query  ready  4712  3 s         0  http://127.0.0.1:8081" in text
     assert "lag of merger  1,000" in text
 
 

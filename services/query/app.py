@@ -10,6 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from services.query.measured import measured
+from services.query.metrics import PROBLEMS
 from services.query.problems import Code, Fault, Problem, invalid
 from services.query.routes import ROUTERS
 from services.query.service import Service
@@ -55,11 +57,14 @@ class QueryApp(FastAPI):
                 await self._probes(scope, receive, send)
                 return
             scope["path"] = scope["raw_path"].decode("latin-1")
-        await super().__call__(scope, receive, send)
+            await measured(super().__call__, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def respond(problem: Problem) -> Response:
-    """Return the answer that a problem is."""
+    """Return the answer that a problem is, and count it."""
+    PROBLEMS.labels(problem.code).inc()
     headers = {}
     if problem.meaning.retry_after_seconds is not None:
         headers["retry-after"] = str(problem.meaning.retry_after_seconds)

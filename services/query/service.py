@@ -40,9 +40,15 @@ class Service:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.store.stop()
 
+    def ended(self) -> str | None:
+        """Tell which of the tasks that should never end have ended."""
+        return ", ".join(sorted(task.get_name() for task in self.tasks if task.done())) or None
+
 
 def build(settings: QuerySettings, keys: KeyFile) -> Service:
     """Return the service that the settings describe."""
     store = ClickHouseStore(settings)
     health = Health(readiness={"store": lambda: store.problem})
-    return Service(settings, Access(keys, settings.query_session_seconds), store, health)
+    service = Service(settings, Access(keys, settings.query_session_seconds), store, health)
+    health.liveness["tasks"] = service.ended
+    return service

@@ -1,6 +1,7 @@
 """ClickHouse as the query service sees it: a few read-only questions at a time, each within its limits."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import structlog
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from services.query.metrics import EXPORT_ROWS, EXPORTS, STORE_READY, STORE_SECONDS, STORE_WAITING
 from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
 from services.query.statements import Limits, Statement
@@ -57,7 +59,7 @@ class ClickHouseStore:
 
     async def rows(self, statement: Statement) -> list[Row]:
         """Return all rows, by column name; times are RFC 3339 text, 64-bit numbers are ints."""
-        async with self._turn(), self._translated():
+        async with self._turn(), self._timed(), self._translated():
             client = await self._connected()
             answer = await client.raw_query(
                 statement.sql,
@@ -72,6 +74,7 @@ class ClickHouseStore:
         if self._exports <= 0:
             raise Problem(Code.OVERLOADED, "as many exports as may run at once are running; try again later")
         self._exports -= 1
+        EXPORTS.inc()
         try:
             async with self._translated():
                 client = await self._connected()
@@ -80,9 +83,11 @@ class ClickHouseStore:
                 )
                 async with stream:
                     async for block in stream:
+                        EXPORT_ROWS.inc(len(block))
                         yield block
         finally:
             self._exports += 1
+            EXPORTS.dec()
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -94,13 +99,26 @@ class ClickHouseStore:
     async def _turn(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._settings.query_queue_seconds):
-                await self._turns.acquire()
+                with STORE_WAITING.track_inprogress():
+                    await self._turns.acquire()
         except TimeoutError:
             raise Problem(Code.OVERLOADED, "too many questions are waiting; try again in a second") from None
         try:
             yield
         finally:
             self._turns.release()
+
+    @asynccontextmanager
+    async def _timed(self) -> AsyncIterator[None]:
+        began, outcome = time.perf_counter(), "left"
+        try:
+            yield
+            outcome = "answered"
+        except Problem as problem:
+            outcome = problem.code
+            raise
+        finally:
+            STORE_SECONDS.labels(outcome).observe(time.perf_counter() - began)
 
     @asynccontextmanager
     async def _translated(self) -> AsyncIterator[None]:
@@ -110,6 +128,7 @@ class ClickHouseStore:
             raise self._problem_of(error) from error
         else:
             self.problem = None
+            STORE_READY.set(1)
 
     def _problem_of(self, error: BaseException) -> Problem:
         code = getattr(error, "code", None)
@@ -117,6 +136,7 @@ class ClickHouseStore:
             return Problem(Code.TOO_EXPENSIVE, f"{EXPENSIVE[code]}: narrow the time range or the filters")
         message = str(error).partition("\n")[0] or type(error).__name__
         self.problem = f"ClickHouse: {message}"
+        STORE_READY.set(0)
         log.warning("question failed", code=code, error=message)
         if code is not None:
             return Problem(Code.INTERNAL_ERROR, "ClickHouse refused the question; the log says why")

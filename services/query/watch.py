@@ -9,10 +9,10 @@ from services.query.statements import Statement
 from services.query.store import Store
 from services.runtime.backoff import delays
 
-STEADY_SECONDS = 5.0
+STEADY_SECONDS = 2.0
 """Between two looks at a store that answers."""
 
-QUESTION = Statement(f"SELECT revision FROM {FEEDBACK_STATE} LIMIT 0")  # noqa: S608 (a name of our own)
+QUESTION = Statement(f"SELECT revision FROM {FEEDBACK_STATE} LIMIT 0")
 
 
 async def watch(store: Store) -> None:

@@ -1,4 +1,4 @@
-# One image for every service: `docker run afterword ingest`, `merger`, `sink`, `migrate`, ...
+# One image for every service: `docker run afterword ingest`, `merger`, `sink`, `query`, `migrate`, ...
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -23,10 +23,11 @@ ENV PATH=/opt/afterword/bin:$PATH \
     AFTERWORD_KEYS_FILE=/var/lib/afterword-secrets/keys.toml \
     INGEST_HOST=0.0.0.0 \
     MERGER_METRICS_HOST=0.0.0.0 \
-    SINK_METRICS_HOST=0.0.0.0
+    SINK_METRICS_HOST=0.0.0.0 \
+    QUERY_HOST=0.0.0.0
 USER afterword
 WORKDIR /var/lib/afterword
-EXPOSE 8080
+EXPOSE 8080 8081
 # Of ingest, the default; the compose file asks each service on its own port.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/readyz', timeout=4)"]

@@ -15,6 +15,7 @@ from schemas.topics import DEAD_LETTERS_RETENTION_MS
 from services.commands.migrate.settings import MigrateSettings
 from services.ingest.settings import IngestSettings
 from services.merger.settings import MergerSettings
+from services.query.settings import QuerySettings
 from services.runtime.settings import LogSettings, Settings, load
 from services.sink.settings import SinkSettings
 from tests.support import containers
@@ -26,6 +27,7 @@ OURS: dict[str, tuple[type[Settings], ...]] = {
     "ingest": (IngestSettings,),
     "merger": (MergerSettings,),
     "sink": (SinkSettings,),
+    "query": (QuerySettings,),
     "init": (MigrateSettings, LogSettings),
 }
 
@@ -72,7 +74,7 @@ def test_every_variable_of_the_image_is_a_setting() -> None:
     assert ours - fields == set()
 
 
-@pytest.mark.parametrize("name", ["ingest", "merger", "sink"])
+@pytest.mark.parametrize("name", ["ingest", "merger", "sink", "query"])
 def test_a_service_starts_on_its_environment(name: str) -> None:
     """The settings accept what image and compose file hand them."""
     environment = {**_image_environment(), **SERVICES[name]["environment"]}
@@ -93,10 +95,10 @@ def test_a_service_is_a_command(name: str) -> None:
 
 
 def test_only_loopback_is_published() -> None:
-    """Kafka and ClickHouse stay inside; ingest serves this machine until somebody decides otherwise."""
+    """Kafka and ClickHouse stay inside; what people use is for this machine until somebody decides otherwise."""
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
 
-    assert published == ["127.0.0.1:8080:8080"]
+    assert published == ["127.0.0.1:8080:8080", "127.0.0.1:8081:8081"]
 
 
 def test_images_are_pinned_in_one_place() -> None:
@@ -113,6 +115,7 @@ def test_health_is_asked_where_it_is_answered() -> None:
         "ingest": IngestSettings().ingest_port,
         "merger": MergerSettings().merger_metrics_port,
         "sink": SinkSettings().sink_metrics_port,
+        "query": QuerySettings().query_port,
     }
     asked = {name: re.findall(r":(\d+)/readyz", str(SERVICES[name]["healthcheck"]["test"])) for name in ports}
 
@@ -129,7 +132,7 @@ def test_kafka_keeps_what_the_design_needs() -> None:
 
 def test_services_wait_for_their_tables_and_topics() -> None:
     """And those for the servers, and ClickHouse for its password."""
-    for name in ("ingest", "merger", "sink"):
+    for name in ("ingest", "merger", "sink", "query"):
         assert SERVICES[name]["depends_on"] == {"init": {"condition": "service_completed_successfully"}}
     assert set(SERVICES["init"]["depends_on"]) == {"kafka", "clickhouse"}
     assert "secrets" in SERVICES["clickhouse"]["depends_on"]

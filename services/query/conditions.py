@@ -6,10 +6,19 @@ The tenant is a condition of every clause, and no caller's value is ever part of
 from collections.abc import Iterator
 from datetime import datetime
 
-from services.query.filters import NONE, Comparison, Filters, Operator, number, words
+from services.query.filters import (
+    NONE,
+    WORDS,
+    Comparison,
+    Filters,
+    Operator,
+    is_unspaced,
+    number,
+    words,
+)
 from services.query.statements import Clause, Places
 
-_NUMERIC = "('Int64', 'UInt64', 'Double')"
+_WHOLE = "('Int64', 'UInt64')"
 _SIGNS = {Operator.LT: "<", Operator.LE: "<=", Operator.GT: ">", Operator.GE: ">="}
 _FIELDS = {"vote": "vote", "sentiment": "sentiment", "model": "model", "provider": "provider"}
 
@@ -43,14 +52,20 @@ def _conditions(filters: Filters, places: Places) -> Iterator[str]:
         yield f"hasAny(sources, {places.place(list(filters.source), 'Array(String)')})"
     yield from _people(filters, places)
     yield from _switches(filters)
-    for word in words(filters.q):
-        yield f"hasToken(lowerUTF8(comment), {places.place(word, 'String')})"
+    yield from _searched(filters, places)
     yield from _times(filters, places)
     for comparison in filters.comparisons:
         yield _compared(comparison, places)
 
 
 def _ratings(filters: Filters, places: Places) -> Iterator[str]:
+    if filters.rating:
+        values = [float(text) for text in filters.rating if text not in WORDS]
+        votes = [text for text in filters.rating if text in WORDS]
+        yield (
+            f"(vote IN {places.place(votes, 'Array(String)')} "
+            f"OR ifNull(rating IN {places.place(values, 'Array(Float64)')}, 0))"
+        )
     if filters.rating_min is not None:
         yield f"ifNull(rating >= {places.place(filters.rating_min, 'Float64')}, 0)"
     if filters.rating_max is not None:
@@ -61,11 +76,18 @@ def _people(filters: Filters, places: Places) -> Iterator[str]:
     if filters.user_id:
         yield f"user_id = {places.place(filters.user_id, 'String')}"
     if filters.session_id:
+        given, known = (f"JSONExtract({part}, 'session_id', 'String')" for part in ("data", "request"))
         place = places.place(filters.session_id, "String")
-        yield (
-            "if(JSONExtractString(data, 'session_id') != '', JSONExtractString(data, 'session_id'), "
-            f"JSONExtractString(request, 'session_id')) = {place}"
-        )
+        yield f"if({given} != '', {given}, {known}) = {place}"
+
+
+def _searched(filters: Filters, places: Places) -> Iterator[str]:
+    for word in words(filters.q):
+        place = places.place(word, "String")
+        if is_unspaced(word):
+            yield f"position(lowerUTF8(comment), lowerUTF8({place})) > 0"
+        else:
+            yield f"hasToken(lowerUTF8(comment), lowerUTF8({place}))"
 
 
 def _switches(filters: Filters) -> Iterator[str]:
@@ -94,25 +116,20 @@ def _compared(comparison: Comparison, places: Places) -> str:
     place = f"{comparison.part}, {places.place(comparison.key, 'String')}"
     match comparison.operator:
         case Operator.EXISTS:
-            exists = f"(JSONHas({place}) AND JSONType({place}) != 'Null')"
-            return exists if comparison.text == "true" else f"NOT {exists}"
+            return f"JSONType({place}) {'!=' if comparison.text == 'true' else '='} 'Null'"
         case Operator.EQ:
             return _equal(comparison.text, place, places)
         case Operator.NE:
-            equal = _equal(comparison.text, place, places)
-            return f"(JSONHas({place}) AND JSONType({place}) != 'Null' AND NOT {equal})"
+            return f"(JSONType({place}) != 'Null' AND NOT {_equal(comparison.text, place, places)})"
         case operator:
             return _ordered(comparison.text, place, _SIGNS[operator], places)
 
 
 def _equal(text: str, place: str, places: Places) -> str:
-    options = [
-        f"(JSONType({place}) = 'String' AND JSONExtractString({place}) = {places.place(text, 'String')})"
-    ]
+    options = [_text_is(place, "=", text, places)]
     value = number(text)
     if value is not None:
-        same = f"JSONExtractFloat({place}) = {places.place(value, 'Float64')}"
-        options.append(f"(JSONType({place}) IN {_NUMERIC} AND {same})")
+        options.append(_number_is(place, "=", value, places))
     if text in ("true", "false"):
         options.append(f"(JSONType({place}) = 'Bool' AND JSONExtractBool({place}) = {text})")
     return f"({' OR '.join(options)})"
@@ -120,8 +137,20 @@ def _equal(text: str, place: str, places: Places) -> str:
 
 def _ordered(text: str, place: str, sign: str, places: Places) -> str:
     value = number(text)
-    if value is not None:
-        compared = f"JSONExtractFloat({place}) {sign} {places.place(value, 'Float64')}"
-        return f"(JSONType({place}) IN {_NUMERIC} AND {compared})"
+    if value is None:
+        return _text_is(place, sign, text, places)
+    return _number_is(place, sign, value, places)
+
+
+def _text_is(place: str, sign: str, text: str, places: Places) -> str:
     compared = f"JSONExtractString({place}) {sign} {places.place(text, 'String')}"
     return f"(JSONType({place}) = 'String' AND {compared})"
+
+
+def _number_is(place: str, sign: str, value: float, places: Places) -> str:
+    """Compare exactly: a whole number that a Float64 cannot hold is not rounded to its neighbour."""
+    bound = places.place(value, "Int128" if isinstance(value, int) else "Float64")
+    return (
+        f"(JSONType({place}) IN {_WHOLE} AND JSONExtract({place}, 'Int128') {sign} {bound} "
+        f"OR JSONType({place}) = 'Double' AND JSONExtractFloat({place}) {sign} {bound})"
+    )

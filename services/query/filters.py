@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
+from math import isfinite
 from typing import Any
 
-from schemas.limits import MAX_KEY_LENGTH
+from schemas.limits import MAX_INTEGER, MAX_KEY_LENGTH, MIN_INTEGER
 from services.query.problems import Fault, invalid
 
 NONE = "none"
 """How a parameter asks for rows without a vote or sentiment: an empty value means no filter."""
 
-VOTES = ("amazing", "positive", "negative", NONE)
+WORDS = ("amazing", "positive", "negative")
+VOTES = (*WORDS, NONE)
 SENTIMENTS = ("positive", "neutral", "negative", NONE)
 
 MAX_VALUES = 50
@@ -39,8 +41,9 @@ class Comparison:
     """A key of `data` or `request`, and what its value has to be.
 
     A value that is absent or null does not exist, and then only `exists:false` holds.  `eq` holds for a
-    text that is the same, for a number of the same value, and for true and false by name.  `lt` and its
-    like compare numbers if `text` is one, else texts by their characters.
+    text that is the same, for a number of exactly the same value, and for true and false by name; `ne` for
+    every other value that exists.  `lt` and its like compare numbers if `text` is one, else texts by
+    code point; a value of another type is neither.
     """
 
     part: str
@@ -57,6 +60,8 @@ class Filters:
     request_id: str = ""
     vote: tuple[str, ...] = ()
     sentiment: tuple[str, ...] = ()
+    rating: tuple[str, ...] = ()
+    """Numbers, as which words count too, and words: `5` finds 5 and amazing, `amazing` finds that alone."""
     rating_min: float | None = None
     rating_max: float | None = None
     tag: tuple[str, ...] = ()
@@ -69,7 +74,7 @@ class Filters:
     has_feedback: bool | None = None
     orphan: bool | None = None
     q: str = ""
-    """Words, each of which the comment has to have, whatever their case."""
+    """Words, each of which the comment has to have, whatever their case; see `words`."""
     last_from: datetime | None = None
     """`from`: last_received_at at or after."""
     last_to: datetime | None = None
@@ -93,16 +98,20 @@ PARAMETERS = tuple(
 )
 """The names of all parameters but the `data.<key>` and `request.<key>` ones."""
 
-_LISTS = ("vote", "sentiment", "tag", "model", "provider", "source")
+_LISTS = ("vote", "sentiment", "rating", "tag", "model", "provider", "source")
 _NUMBERS = ("rating_min", "rating_max")
 _SWITCHES = ("has_comment", "has_feedback", "orphan")
 _TIMES = ("last_from", "last_to", "first_from", "first_to")
 _CHOICES = {"vote": VOTES, "sentiment": SENTIMENTS}
 
 _COMPARED = re.compile(r"(data|request)\.(.+)", re.DOTALL)
+_MISTAKEN = {"neq": "ne", "not": "ne", "gte": "ge", "lte": "le"}
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?")
-WORD = re.compile(r"[^\W_]+")
-"""A word of a comment, as the index has it."""
+_WORD = re.compile(r"[^\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+    "|[\U00020000-\U0003ffff]"
+)
 
 
 def is_filter(name: str) -> bool:
@@ -147,17 +156,31 @@ def to_parameters(filters: Filters) -> list[tuple[str, str]]:
     return parameters
 
 
-def number(text: str) -> float | None:
-    """Return the finite number that a text is in JSON, or None."""
+def number(text: str) -> int | float | None:
+    """Return the finite number that a text is in JSON, or None; an int if it is one that a row can hold."""
     if not _NUMBER.fullmatch(text):
         return None
+    if len(text) <= 20 and text.lstrip("-").isdigit() and MIN_INTEGER <= int(text) <= MAX_INTEGER:
+        return int(text)
     value = float(text)
-    return value if abs(value) < float("inf") else None
+    return value if isfinite(value) else None
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a search, in lower case."""
-    return [word.lower() for word in WORD.findall(text)]
+    """Return the words of a search as the index of comments has them, each once, in their own case.
+
+    They are separated by whatever is ASCII and neither a letter nor a digit; everything beyond ASCII is
+    part of a word.
+    """
+    return list(dict.fromkeys(_WORD.findall(text)))
+
+
+def is_unspaced(word: str) -> bool:
+    """Tell whether a word is of a script that puts no spaces between words (Chinese, Japanese, Thai).
+
+    The index has whole runs of those, so such a word is looked for within them.
+    """
+    return _UNSPACED.search(word) is not None
 
 
 def _text(value: object) -> str:
@@ -174,16 +197,18 @@ def _comparison(name: str, part: str, key: str, value: str, faults: list[Fault])
     if len(key) > MAX_KEY_LENGTH or len(text) > MAX_TEXT:
         faults.append(Fault(name[:80], f"at most {MAX_KEY_LENGTH} characters of key and {MAX_TEXT} of value"))
         return ()
+    if colon and before in _MISTAKEN:
+        detail = f"write `{_MISTAKEN[before]}:`, or `eq:{before}:` for a text that begins so"
+        faults.append(Fault(name, detail))
     if operator is Operator.EXISTS and text not in ("true", "false"):
         faults.append(Fault(name, "exists takes true or false: `exists:true`"))
-        return ()
     return (Comparison(part, key, operator, text),)
 
 
 def _value(field: str, texts: list[str], faults: list[Fault]) -> object:
     name = _RENAMED.get(field, field)
-    if any("\0" in text or len(text) > MAX_TEXT for text in texts) or len(texts) > MAX_VALUES:
-        faults.append(Fault(name, f"at most {MAX_VALUES} values of {MAX_TEXT} characters each, without NUL"))
+    if any(len(text) > MAX_TEXT for text in texts) or len(texts) > MAX_VALUES:
+        faults.append(Fault(name, f"at most {MAX_VALUES} values of {MAX_TEXT} characters each"))
         return None
     if field in _LISTS:
         return _list(field, texts, faults)
@@ -197,6 +222,10 @@ def _list(field: str, texts: list[str], faults: list[Fault]) -> tuple[str, ...]:
     choices = _CHOICES.get(field)
     if choices and (unknown := [text for text in texts if text not in choices]):
         faults.append(Fault(field, f"{unknown[0][:40]!r} is none of {', '.join(choices)}"))
+    if field == "rating" and (
+        wrong := [text for text in texts if text not in WORDS and number(text) is None]
+    ):
+        faults.append(Fault(field, f"{wrong[0][:40]!r} is no number, and none of {', '.join(WORDS)}"))
     return tuple(dict.fromkeys(texts))
 
 
@@ -204,7 +233,7 @@ def _number(name: str, text: str, faults: list[Fault]) -> float | None:
     value = number(text)
     if value is None:
         faults.append(Fault(name, f"{text[:40]!r} is no number"))
-    return value
+    return None if value is None else float(value)
 
 
 def _switch(name: str, text: str, faults: list[Fault]) -> bool | None:
@@ -219,11 +248,12 @@ def _time(name: str, text: str, faults: list[Fault]) -> datetime | None:
     try:
         if len(text) == 10:
             return datetime.combine(date.fromisoformat(text), time.min, UTC)
-        found = datetime.fromisoformat(text.replace(" ", "+"))
-    except ValueError:
+        # A `+` that was not percent-encoded arrives as a space.
+        found = datetime.fromisoformat(text[:11] + text[11:].replace(" ", "+"))
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         faults.append(Fault(name, f"{text[:40]!r} is no time: 2026-01-31, or 2026-01-31T12:00:00Z"))
         return None
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     if not 1970 <= found.year < 2200:
         faults.append(Fault(name, "a year from 1970 to 2199"))
         return None

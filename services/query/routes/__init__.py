@@ -2,10 +2,15 @@
 
 from fastapi import APIRouter
 
-from services.query.routes import documentation, feedback
+from services.query.pages import assets, log, sign_in
+from services.query.routes import documentation, feedback, requests
 
 ROUTERS: tuple[APIRouter, ...] = (
     documentation.router,
     feedback.router,
+    assets.router,
+    sign_in.router,
+    log.router,
+    requests.router,  # after every fixed path below /v1/feedback/
 )
 """In the order in which paths are tried."""

@@ -1,0 +1,108 @@
+"""Templates become pages: with headers that keep a page to itself, and nothing from another host."""
+
+import time
+from datetime import UTC, datetime
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from services.query.pages import wording
+from services.query.pages.assets import address
+
+THEME_COOKIE = "afterword_theme"
+THEMES = ("light", "dark")
+
+_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self'",
+    "connect-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+CONTENT_POLICY = "; ".join(f"{name} {value}" for name, value in _POLICY.items())
+
+HEADERS = {
+    "content-security-policy": CONTENT_POLICY,
+    "x-content-type-options": "nosniff",
+    # Not no-referrer: browsers would then send `Origin: null` with a form.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+NAVIGATION = (
+    ("/", "Requests"),
+    ("/insights", "Insights"),
+    ("/comments", "Comments"),
+    ("/dead-letters", "Dead letters"),
+    ("/pipeline", "Pipeline"),
+)
+
+FILTERS = (
+    wording.count,
+    wording.dollars,
+    wording.exact,
+    wording.key,
+    wording.milliseconds,
+    wording.number,
+    wording.percent,
+    wording.plain,
+    wording.pretty,
+    wording.request_href,
+    wording.shortened,
+    wording.vote_name,
+    wording.vote_sign,
+    wording.with_filters,
+    wording.with_parameters,
+)
+
+
+def page(request: Request, name: str, *, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
+    """Return a template of `templates/` as a page."""
+    template = _environment().get_template(name)
+    text = template.render(**_surroundings(request), **values)
+    return HTMLResponse(text, status, dict(HEADERS))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("services.query.pages", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {function.__name__: function for function in FILTERS}
+    environment.filters["ago"] = _ago
+    environment.globals["asset"] = address
+    environment.globals["NAVIGATION"] = NAVIGATION
+    return environment
+
+
+def _ago(then: str | datetime) -> str:
+    return wording.ago(then, _now())
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def _surroundings(request: Request) -> dict[str, Any]:
+    reader = getattr(request.state, "reader", None)
+    theme = request.cookies.get(THEME_COOKIE, "")
+    return {
+        "path": request.url.path,
+        "now": _now(),
+        "theme": theme if theme in THEMES else "",
+        "tenant": reader.tenant if reader else "",
+        "is_open": request.app.state.service.access.is_open,
+    }

@@ -6,6 +6,7 @@ its name; both are a new generation, so that versions keep growing.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from schemas.limits import MIB
 
@@ -43,6 +44,14 @@ class Topic:
             "unclean.leader.election.enable": "false",
             **dict(self.settings),
         }
+
+
+class Stage(NamedTuple):
+    """A part of the flow that reads the log: its name, its consumer group, and what it reads."""
+
+    name: str
+    group: str
+    topics: tuple[Topic, ...]
 
 
 def replicas_for(brokers: int) -> int:
@@ -133,6 +142,17 @@ class Topology:
     def sink_group(self, route: str) -> str:
         """Return the consumer group of one of the sink's routes: state, events or dlq."""
         return f"feedback-sink-{route}-v{self.generation}"
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Everything that reads the log, in the order of the flow."""
+        letters = (self.events_dlq, self.state_dlq)
+        return (
+            Stage("merger", self.merger_group, (self.events,)),
+            Stage("sink-state", self.sink_group(STATE_ROUTE), (self.state,)),
+            Stage("sink-events", self.sink_group(EVENTS_ROUTE), (self.events,)),
+            Stage("sink-dlq", self.sink_group(DEAD_LETTERS_ROUTE), letters),
+        )
 
     @staticmethod
     def transactional_id(group: str, partition: int) -> str:

@@ -27,3 +27,15 @@ STORE_READY = Gauge("query_store_ready", "1 while ClickHouse answers.")
 EXPORTS = Gauge("query_running_exports", "Exports that are being streamed.")
 EXPORT_ROWS = Counter("query_export_rows_total", "Rows read for exports.")
 LIVE = Gauge("query_live_pages", "Open pages that are kept up to date.")
+WAITING = Gauge("query_waiting_readers", "Readers that wait for positions of the pipeline.")
+WAITS = Counter(
+    "query_waits_total", "Readers who asked what became of an event, by what they were told.", ["outcome"]
+)
+WAIT_SECONDS = Histogram(
+    "query_wait_seconds", "How long readers waited for an event to pass all stages.", buckets=SECONDS
+)
+POSITION_READS = Counter(
+    "query_position_reads_total",
+    "Readings of all positions, shared by all who wait, by outcome: read or failed.",
+    ["outcome"],
+)

@@ -17,6 +17,7 @@ class Code(StrEnum):
     INTERNAL_ERROR = "internal_error"
     OVERLOADED = "overloaded"
     STORE_UNAVAILABLE = "store_unavailable"
+    LOG_UNAVAILABLE = "log_unavailable"
 
 
 class Meaning(NamedTuple):
@@ -38,6 +39,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.INTERNAL_ERROR: Meaning(500, "Afterword failed; its log says why"),
     Code.OVERLOADED: Meaning(503, "Too many questions at once", 1),
     Code.STORE_UNAVAILABLE: Meaning(503, "ClickHouse does not answer", 2),
+    Code.LOG_UNAVAILABLE: Meaning(503, "Kafka does not answer", 2),
 }
 
 

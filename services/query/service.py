@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.query.access import Access
+from services.query.positions import Positions
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
 from services.query.watch import watch
@@ -25,6 +26,7 @@ class Service:
     settings: QuerySettings
     access: Access
     store: ClickHouseStore
+    positions: Positions
     health: Health
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     """What works beside the requests."""
@@ -38,6 +40,7 @@ class Service:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.positions.stop()
         await self.store.stop()
 
     def ended(self) -> str | None:
@@ -49,6 +52,7 @@ def build(settings: QuerySettings, keys: KeyFile) -> Service:
     """Return the service that the settings describe."""
     store = ClickHouseStore(settings)
     health = Health(readiness={"store": lambda: store.problem})
-    service = Service(settings, Access(keys, settings.query_session_seconds), store, health)
+    access = Access(keys, settings.query_session_seconds)
+    service = Service(settings, access, store, Positions(settings, store), health)
     health.liveness["tasks"] = service.ended
     return service

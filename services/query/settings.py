@@ -53,6 +53,9 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
     query_max_wait_seconds: float = Field(
         default=30.0, gt=0, le=300, description="The longest `wait` that a reader may ask for."
     )
+    query_max_waiting: int = Field(
+        default=500, ge=1, le=10_000, description="Readers that may wait at once; others are answered 503."
+    )
     query_live_seconds: float = Field(
         default=1.0, gt=0, le=60, description="How often the store is looked at for what open pages show."
     )

@@ -1,0 +1,186 @@
+"""Reads where every stage stands: once for all who wait, and not at all while nobody does."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from schemas.tables import SINK_POSITIONS
+from schemas.topics import Topology
+from services.query.barrier import Snapshot
+from services.query.marks import Marks
+from services.query.metrics import POSITION_READS, WAITING
+from services.query.problems import Code, Problem
+from services.query.settings import QuerySettings
+from services.query.statements import Statement
+from services.query.store import Store
+from services.runtime.offsets import Offsets, Place, offsets
+
+log = structlog.get_logger()
+
+AGAIN_SECONDS = 0.1
+"""Between two readings while somebody waits."""
+BACKOFF_SECONDS = 0.5
+"""The same while Kafka does not answer."""
+READ_SECONDS = 5.0
+"""What one reading may take."""
+
+UNREACHABLE = (KafkaError, OSError, TimeoutError)
+NO_KAFKA = "Kafka does not answer; try again in a moment"
+
+
+class Positions:
+    """Positions of all stages, shared: everybody who asks while one reading runs gets the next one."""
+
+    def __init__(self, settings: QuerySettings, store: Store) -> None:
+        self._settings, self._store = settings, store
+        self.topology = Topology(settings.kafka_topic_generation)
+        self._waiting: list[asyncio.Future[Snapshot]] = []
+        self._asking = 0
+        self._reading: asyncio.Task[None] | None = None
+        self._kafka = AsyncExitStack()
+        self._connecting = asyncio.Lock()
+        self._offsets: Offsets | None = None
+        self.marks = Marks()
+        """Where the watermark is, as far as anybody asked."""
+        self.problem: str | None = None
+        """What is wrong with the connection to Kafka, or None."""
+
+    async def read(self) -> Snapshot:
+        """Return positions read after this call.
+
+        Problem when a server does not answer (`log_unavailable`, `store_unavailable`), or when too many wait
+        already (`overloaded`).
+        """
+        if self._asking >= self._settings.query_max_waiting:
+            raise Problem(
+                Code.OVERLOADED, "too many readers wait already; ask without `wait`, or again later"
+            )
+        future: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_for_all(), name="positions")
+        self._asking += 1
+        WAITING.set(self._asking)
+        try:
+            return await future
+        finally:
+            self._asking -= 1
+            WAITING.set(self._asking)
+
+    async def members(self) -> dict[str, int]:
+        """Return how many consumers each stage's group has now; Problem `log_unavailable`."""
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                kafka = await self._connected()
+                return await kafka.members([stage.group for stage in self.topology.stages])
+        except UNREACHABLE as error:
+            raise Problem(Code.LOG_UNAVAILABLE, NO_KAFKA) from error
+
+    async def stop(self) -> None:
+        """Disconnect; who still waits is told that the service stops."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        _fail(self._waiting, _stopping())
+        await self._disconnect()
+
+    async def _read_for_all(self) -> None:
+        while self._waiting:
+            asking, self._waiting = self._waiting, []
+            pause = AGAIN_SECONDS
+            try:
+                seen = await self._read()
+            except Problem as problem:
+                pause = BACKOFF_SECONDS
+                _fail(asking, problem)
+            except BaseException as error:
+                _fail(asking, error if isinstance(error, Exception) else _stopping())
+                raise
+            else:
+                self.marks = self.marks.after(seen)
+                for future in asking:
+                    if not future.done():
+                        future.set_result(seen)
+            await asyncio.sleep(pause)
+
+    async def _read(self) -> Snapshot:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                seen = await self._in_order(await self._connected())
+        except UNREACHABLE as error:
+            await self._disconnect()
+            self.problem = f"Kafka: {error!r}"
+            POSITION_READS.labels("failed").inc()
+            log.warning("positions not read", error=repr(error))
+            raise Problem(Code.LOG_UNAVAILABLE, NO_KAFKA) from error
+        self.problem = None
+        POSITION_READS.labels("read").inc()
+        return seen
+
+    async def _in_order(self, kafka: Offsets) -> Snapshot:
+        """Read everything in the order that `Snapshot` promises."""
+        at = datetime.fromtimestamp(time.time(), UTC)
+        topology, group = self.topology, self.topology.merger_group
+        events, states = topology.events.name, topology.state.name
+        letters = [topic.name for topic in (topology.events_dlq, topology.state_dlq)]
+        places = await kafka.places([events, states, *letters])
+        logged = await kafka.ends(_of(places, events))
+        merged = await kafka.committed(group)
+        ends = await kafka.ends(_of(places, states))
+        stored = await self._stored([events, states])
+        letter_ends = await kafka.ends(_of(places, *letters))
+        stored_letters = await self._stored(letters)
+        return Snapshot(
+            at=at,
+            logged=_numbered(logged, events),
+            merged=_numbered(merged, events),
+            states=_numbered(ends, states),
+            stored_states=_numbered(stored, states),
+            stored_events=_numbered(stored, events),
+            letters={topic: end for (topic, _), end in letter_ends.items()},
+            stored_letters={topic: position for (topic, _), position in stored_letters.items()},
+        )
+
+    async def _stored(self, topics: list[str]) -> dict[Place, int]:
+        rows = await self._store.rows(Statement(STORED, {"topics": topics}))
+        return {(row["topic"], row["partition"]): row["position"] for row in rows}
+
+    async def _connected(self) -> Offsets:
+        async with self._connecting:
+            if self._offsets is None:
+                connection = offsets(self._settings, "afterword-query")
+                self._offsets = await self._kafka.enter_async_context(connection)
+            return self._offsets
+
+    async def _disconnect(self) -> None:
+        self._offsets = None
+        await self._kafka.aclose()
+
+
+STORED = (
+    f"SELECT topic, partition, max(position) AS position FROM {SINK_POSITIONS} "
+    "WHERE topic IN {topics:Array(String)} GROUP BY topic, partition"
+)
+
+
+def _of(places: list[Place], *topics: str) -> list[Place]:
+    return [place for place in places if place[0] in topics]
+
+
+def _numbered(found: Mapping[Place, int], topic: str) -> dict[int, int]:
+    return {partition: offset for (name, partition), offset in found.items() if name == topic}
+
+
+def _stopping() -> Problem:
+    return Problem(Code.OVERLOADED, "the service is stopping; ask again")
+
+
+def _fail(asking: list[asyncio.Future[Snapshot]], error: BaseException) -> None:
+    for future in asking:
+        if not future.done():
+            future.set_exception(error)

@@ -1,0 +1,79 @@
+"""Where logs end and how far their readers are, asked of Kafka from outside.
+
+It joins no group, and commits and creates nothing.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from services.runtime.kafka import calm, client_options
+from services.runtime.settings import KafkaSettings
+
+Place = tuple[str, int]
+"""A topic and the number of a partition."""
+
+_NO_COMMIT = -1
+
+
+class Offsets:
+    """Kafka, asked.  Everything raises KafkaError when it does not answer."""
+
+    def __init__(self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> None:
+        self._admin, self._consumer = admin, consumer
+
+    async def places(self, topics: Iterable[str]) -> list[Place]:
+        """Return every partition of those topics that exist."""
+        wanted = set(topics)
+        # All topics are asked for: asking for one by name could create it.
+        described = await self._admin.describe_topics()
+        return sorted(
+            (topic["topic"], partition["partition"])
+            for topic in described
+            if topic["topic"] in wanted
+            for partition in topic["partitions"]
+        )
+
+    async def starts(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Return the offset of the first record that each partition still has."""
+        found = await self._consumer.beginning_offsets(_partitions(places))
+        return {(one.topic, one.partition): offset for one, offset in found.items()}
+
+    async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Return the offset of each partition's next record, those of open transactions included."""
+        found = await self._consumer.end_offsets(_partitions(places))
+        return {(one.topic, one.partition): offset for one, offset in found.items()}
+
+    async def committed(self, group: str) -> dict[Place, int]:
+        """Return what a group has committed; partitions without a commit are left out."""
+        found = await self._admin.list_consumer_group_offsets(group)
+        return {
+            (one.topic, one.partition): entry.offset
+            for one, entry in found.items()
+            if entry.offset != _NO_COMMIT
+        }
+
+    async def members(self, groups: Iterable[str]) -> dict[str, int]:
+        """Return how many consumers each group has now."""
+        answers = await self._admin.describe_consumer_groups(list(groups))
+        return {group[1]: len(group[5]) for answer in answers for group in answer.groups}
+
+
+def _partitions(places: Iterable[Place]) -> list[TopicPartition]:
+    return [TopicPartition(*place) for place in places]
+
+
+@asynccontextmanager
+async def offsets(settings: KafkaSettings, client_id: str) -> AsyncIterator[Offsets]:
+    """Connect to Kafka for the block; KafkaConnectionError when no broker answers."""
+    async with AsyncExitStack() as started:
+        admin = AIOKafkaAdminClient(**client_options(settings, client_id))
+        started.push_async_callback(admin.close)
+        await admin.start()
+        consumer = AIOKafkaConsumer(**client_options(settings, client_id))
+        calm(consumer._client)  # noqa: SLF001 (a consumer's client has no public name)
+        started.push_async_callback(consumer.stop)
+        await consumer.start()
+        yield Offsets(admin, consumer)

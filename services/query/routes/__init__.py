@@ -3,11 +3,12 @@
 from fastapi import APIRouter
 
 from services.query.pages import assets, log, sign_in
-from services.query.routes import documentation, feedback, requests
+from services.query.routes import documentation, feedback, requests, stats
 
 ROUTERS: tuple[APIRouter, ...] = (
     documentation.router,
     feedback.router,
+    stats.router,
     assets.router,
     sign_in.router,
     log.router,

@@ -29,7 +29,7 @@ def where(tenant: str, filters: Filters, places: Places | None = None) -> Clause
     `places` is the statement's, where the clause is not its only part with values.
     """
     places = places or Places()
-    parts = [f"tenant = {places.place(tenant, 'String')}", *_conditions(filters, places)]
+    parts = [f"tenant = {places.tenant(tenant)}", *_conditions(filters, places)]
     return Clause(" AND ".join(parts), places.parameters)
 
 

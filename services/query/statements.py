@@ -24,6 +24,11 @@ class Statement:
     sql: str
     parameters: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def tenant(self) -> str:
+        """Whose rows it asks for; empty for what belongs to nobody, as positions do."""
+        return str(self.parameters.get("tenant", ""))
+
 
 @dataclass(frozen=True)
 class Clause:
@@ -38,6 +43,11 @@ class Places:
 
     def __init__(self) -> None:
         self.parameters: dict[str, Any] = {}
+
+    def tenant(self, tenant: str) -> str:
+        """Return the place of the tenant in SQL, whose name is the same in every statement."""
+        self.parameters["tenant"] = tenant
+        return "{tenant:String}"
 
     def place(self, value: Any, kind: str) -> str:
         """Return the place of a value in SQL: `{p0:String}`."""

@@ -12,10 +12,12 @@ import structlog
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from schemas.limits import MIB
 from services.query.metrics import EXPORT_ROWS, EXPORTS, STORE_READY, STORE_SECONDS, STORE_WAITING
 from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
 from services.query.statements import Limits, Statement
+from services.query.turns import Turns
 from services.runtime.clickhouse import connect
 
 log = structlog.get_logger()
@@ -24,15 +26,32 @@ Row = dict[str, Any]
 
 FAILURES = (ClickHouseError, aiohttp.ClientError, OSError, TimeoutError)
 
+_NARROW = "narrow the time range or the filters"
 EXPENSIVE = {
-    158: "it would read more rows than a question may",
-    159: "it took longer than a question may",
-    160: "it would take longer than a question may",
-    241: "it needs more memory than a question may",
-    307: "it would read more bytes than a question may",
-    396: "its answer is larger than an answer may be",
+    158: f"it would read more rows than a question may: {_NARROW}",
+    159: f"it took longer than a question may: {_NARROW}",
+    160: f"it would take longer than a question may: {_NARROW}",
+    241: f"it needs more memory than a question may: {_NARROW}, or ask for fewer rows at once",
+    307: f"it would read more bytes than a question may: {_NARROW}",
+    396: "its answer is larger than an answer may be: ask for fewer rows at once, with `limit`",
 }
 """ClickHouse's codes of questions that break a limit: the caller's to mend."""
+
+UNAVAILABLE = {
+    60: "ClickHouse has no tables yet; run `afterword migrate`",
+    81: "ClickHouse has no database yet; run `afterword migrate`",
+    202: "ClickHouse has too many questions at once; try again in a moment",
+    209: "ClickHouse does not answer; try again in a moment",
+    210: "ClickHouse does not answer; try again in a moment",
+    394: "ClickHouse is stopping; try again in a moment",
+    516: "ClickHouse refuses the password of the service; its log says more",
+}
+"""Codes that say nothing of the question: it may be asked again, once somebody has looked."""
+
+MAX_ANSWER_BYTES = 256 * MIB
+LATE_SECONDS = 2.0
+"""How much later than its own limit ClickHouse may say that a question took too long."""
+CONNECT_SECONDS = 3.0
 
 
 class Store(Protocol):
@@ -52,21 +71,23 @@ class ClickHouseStore:
         self._settings = settings
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
-        self._turns = asyncio.Semaphore(settings.query_max_concurrent)
+        self._turns = Turns(settings.query_max_concurrent, settings.query_queue_seconds)
         self._exports = settings.query_max_exports
         self.problem: str | None = "not connected yet"
         """What is wrong with the connection, or None."""
 
     async def rows(self, statement: Statement) -> list[Row]:
         """Return all rows, by column name; times are RFC 3339 text, 64-bit numbers are ints."""
-        async with self._turn(), self._timed(), self._translated():
-            client = await self._connected()
-            answer = await client.raw_query(
-                statement.sql,
-                statement.parameters,
-                settings=self._limits(Limits.QUESTION),
-                fmt="JSONEachRow",
-            )
+        async with self._turn(statement.tenant), self._timed(), self._translated():
+            # ClickHouse ends a question by itself; this ends the wait for a ClickHouse that does not.
+            async with asyncio.timeout(self._settings.query_max_seconds + LATE_SECONDS):
+                client = await self._connected()
+                answer = await client.raw_query(
+                    statement.sql,
+                    statement.parameters,
+                    settings=self._limits(Limits.QUESTION),
+                    fmt="JSONEachRow",
+                )
         return [orjson.loads(line) for line in answer.splitlines()]
 
     async def blocks(self, statement: Statement) -> AsyncIterator[Sequence[Sequence[Any]]]:
@@ -96,17 +117,16 @@ class ClickHouseStore:
             self._client = None
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self, tenant: str) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(self._settings.query_queue_seconds):
-                with STORE_WAITING.track_inprogress():
-                    await self._turns.acquire()
+            with STORE_WAITING.track_inprogress():
+                end = await self._turns.next(tenant)
         except TimeoutError:
             raise Problem(Code.OVERLOADED, "too many questions are waiting; try again in a second") from None
         try:
             yield
         finally:
-            self._turns.release()
+            end()
 
     @asynccontextmanager
     async def _timed(self) -> AsyncIterator[None]:
@@ -133,25 +153,29 @@ class ClickHouseStore:
     def _problem_of(self, error: BaseException) -> Problem:
         code = getattr(error, "code", None)
         if code in EXPENSIVE:
-            return Problem(Code.TOO_EXPENSIVE, f"{EXPENSIVE[code]}: narrow the time range or the filters")
+            return Problem(Code.TOO_EXPENSIVE, EXPENSIVE[code])
         message = str(error).partition("\n")[0] or type(error).__name__
         self.problem = f"ClickHouse: {message}"
         STORE_READY.set(0)
         log.warning("question failed", code=code, error=message)
+        if code in UNAVAILABLE:
+            return Problem(Code.STORE_UNAVAILABLE, UNAVAILABLE[code])
         if code is not None:
             return Problem(Code.INTERNAL_ERROR, "ClickHouse refused the question; the log says why")
         return Problem(Code.STORE_UNAVAILABLE, "ClickHouse does not answer; try again in a moment")
 
     async def _connected(self) -> AsyncClient:
-        async with self._connecting:
+        async with self._connecting, asyncio.timeout(CONNECT_SECONDS):
             if self._client is None:
-                timeout = max(self._settings.query_max_seconds, self._settings.query_export_seconds)
-                self._client = await connect(self._settings, timeout_seconds=timeout)
+                # What it waits for between two bytes: an export may be quiet while ClickHouse sorts.
+                silence = self._settings.query_export_seconds
+                self._client = await connect(self._settings, timeout_seconds=silence)
             return self._client
 
     def _limits(self, limits: Limits) -> dict[str, Any]:
         settings: dict[str, Any] = {
             "readonly": 1,
+            "cancel_http_readonly_queries_on_client_close": 1,
             "max_memory_usage": self._settings.query_max_memory_bytes,
             "date_time_output_format": "iso",
             "output_format_json_quote_64bit_integers": 0,
@@ -162,6 +186,8 @@ class ClickHouseStore:
         return settings | {
             "max_execution_time": self._settings.query_max_seconds,
             "max_rows_to_read": self._settings.query_max_rows_read,
+            "max_result_bytes": MAX_ANSWER_BYTES,
             "timeout_overflow_mode": "throw",
             "read_overflow_mode": "throw",
+            "result_overflow_mode": "throw",
         }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.query.access import Access
+from services.query.live import Live
 from services.query.positions import Positions
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
@@ -27,6 +28,7 @@ class Service:
     access: Access
     store: ClickHouseStore
     positions: Positions
+    live: Live
     health: Health
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     """What works beside the requests."""
@@ -37,6 +39,7 @@ class Service:
 
     async def stop(self) -> None:
         """End that, and disconnect."""
+        self.live.close()
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -53,6 +56,6 @@ def build(settings: QuerySettings, keys: KeyFile) -> Service:
     store = ClickHouseStore(settings)
     health = Health(readiness={"store": lambda: store.problem})
     access = Access(keys, settings.query_session_seconds)
-    service = Service(settings, access, store, Positions(settings, store), health)
+    service = Service(settings, access, store, Positions(settings, store), Live(store, settings), health)
     health.liveness["tasks"] = service.ended
     return service

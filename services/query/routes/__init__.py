@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from services.query.pages import assets, log, sign_in
+from services.query.pages import assets, live, log, sign_in
 from services.query.routes import documentation, feedback, requests, stats
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -12,6 +12,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     assets.router,
     sign_in.router,
     log.router,
+    live.router,
     requests.router,  # after every fixed path below /v1/feedback/
 )
 """In the order in which paths are tried."""

@@ -28,6 +28,8 @@ ROUNDS = (1, 4)
 """How many times as many places as rows are wanted each round looks at.  After the last FINAL decides."""
 SPARE = 16
 """Places that a round looks at beside those."""
+MAX_IDS = 100
+"""Ids that one parameter holds: a server takes 128 KiB of each."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,16 @@ def rows_of(listing: Listing, ids: list[str], start: Position | None, end: Posit
     """Return the question for the final rows of some ids that stand after `start`, up to `end`."""
     values = Places()
     condition = _condition(listing, start, end, values)
-    among = f"request_id IN {values.place(ids, 'Array(String)')}"
+    among = " OR ".join(f"request_id IN {values.place(part, 'Array(String)')}" for part in _parts(ids))
     return Statement(
-        f"SELECT {SELECTED} FROM feedback_state FINAL WHERE {condition} AND {among} "
+        f"SELECT {SELECTED} FROM feedback_state FINAL WHERE {condition} AND ({among}) "
         f"ORDER BY {listing.order.sql}",
         values.parameters,
     )
+
+
+def _parts(ids: list[str]) -> list[list[str]]:
+    return [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
 
 
 def rows_after(listing: Listing, start: Position | None, count: int) -> Statement:

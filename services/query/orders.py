@@ -4,7 +4,10 @@ Every order is total: rows that are equal in a column are ordered by `request_id
 Rows without a value come last, whichever the direction.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from services.query.problems import Fault, invalid
@@ -18,6 +21,8 @@ class Column(NamedTuple):
 
     kind: str
     nullable: bool = False
+    prefix: int = 0
+    """How many characters of a text of any length decide, so that a cursor stays short; 0: all of them."""
 
 
 COLUMNS: dict[str, Column] = {
@@ -27,11 +32,31 @@ COLUMNS: dict[str, Column] = {
     "rating": Column("Float64", nullable=True),
     "latency_ms": Column("Float64", nullable=True),
     "cost_usd": Column("Float64", nullable=True),
-    "model": Column("String"),
-    "user_id": Column("String"),
+    "model": Column("String", prefix=100),
+    "user_id": Column("String", prefix=100),
     "request_id": Column("String"),
 }
 """What rows can be ordered by."""
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return bool(
+            isinstance(value, str)
+            and _TIME.fullmatch(value)
+            and 1970 <= datetime.fromisoformat(value).year < 2200
+        )
+    except ValueError:
+        return False
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    TIME: _is_time,
+    "Float64": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "String": lambda value: isinstance(value, str),
+}
 
 DEFAULT = "-last_received_at"
 NAMES = tuple(f"{sign}{column}" for column in COLUMNS for sign in ("-", ""))
@@ -60,15 +85,29 @@ class Order:
 
     @property
     def sql(self) -> str:
-        """What follows ORDER BY."""
+        """What follows ORDER BY; `key` is its first part."""
         way = "DESC" if self.descending else "ASC"
         nulls = " NULLS LAST" if COLUMNS[self.column].nullable else ""
-        first = "" if self.column == "request_id" else f"{self.column} {way}{nulls}, "
+        first = "" if self.column == "request_id" else f"{self.key} {way}{nulls}, "
         return f"{first}request_id {way}"
+
+    @property
+    def key(self) -> str:
+        """What is compared."""
+        prefix = COLUMNS[self.column].prefix
+        return f"leftUTF8({self.column}, {prefix})" if prefix else self.column
 
     def position(self, row: dict[str, Any]) -> Position:
         """Return where a row stands."""
-        return Position(row[self.column], row["request_id"])
+        value, prefix = row[self.column], COLUMNS[self.column].prefix
+        return Position(value[:prefix] if prefix else value, row["request_id"])
+
+    def has(self, position: Position) -> bool:
+        """Tell whether a row of this order can stand there: a cursor may have been written by anybody."""
+        column = COLUMNS[self.column]
+        if position.value is None:
+            return column.nullable
+        return _KINDS[column.kind](position.value)
 
     def after(self, position: Position, places: Places) -> str:
         """Return the condition of the rows that come after a position."""
@@ -83,10 +122,10 @@ class Order:
         if self.column == "request_id":
             return id_beyond
         if position.value is None:
-            return f"(isNull({self.column}) AND {id_beyond})"
+            return f"(isNull({self.key}) AND {id_beyond})"
         place = self._place(position.value, places)
         # The first condition alone is one that an index understands.
-        kept = f"{self.column} {beyond}= {place} AND ({self.column} {beyond} {place} OR {id_beyond})"
+        kept = f"{self.key} {beyond}= {place} AND ({self.key} {beyond} {place} OR {id_beyond})"
         return f"ifNull({kept}, 1)" if COLUMNS[self.column].nullable else f"({kept})"
 
     def _place(self, value: Any, places: Places) -> str:

@@ -27,10 +27,15 @@ def reading_key(home: Path, *scopes: Scope, tenant: str = DEFAULT_TENANT) -> str
     ).key
 
 
+def query_settings(clickhouse: ClickHouseSettings, **settings: Any) -> QuerySettings:
+    """Return settings that lead to a ClickHouse."""
+    given: dict[str, Any] = clickhouse.model_dump(include=set(ClickHouseSettings.model_fields))
+    return QuerySettings(**given | settings)
+
+
 def query_over(clickhouse: ClickHouseSettings, home: Path, **settings: Any) -> QueryApp:
     """Return the application over a ClickHouse; open if the home has no key file."""
-    given: dict[str, Any] = clickhouse.model_dump(include=set(ClickHouseSettings.model_fields))
-    chosen = QuerySettings(**given | {"afterword_home": home} | settings)
+    chosen = query_settings(clickhouse, afterword_home=home, **settings)
     return QueryApp(build(chosen, key_file(chosen.keys_file)))
 
 

@@ -1,29 +1,226 @@
-"""`GET /v1/feedback` over a real engine."""
+"""Pages of rows over a real engine: complete, in order, and right while rows change."""
 
-from pathlib import Path
+import random
+from collections.abc import AsyncIterator, Sequence
+from functools import cmp_to_key
+from typing import Any
 
+import pytest
+
+from services.query.filters import NO_FILTERS, Filters, parse_filters
+from services.query.listing import page_of
+from services.query.orders import NAMES
+from services.query.problems import Problem
+from services.query.statements import Statement
+from services.query.store import ClickHouseStore, Row
 from services.runtime.settings import ClickHouseSettings
-from tests.support.query import client_of, query_over
-from tests.support.tables import create_tables, insert, state_row
+from tests.support.plain_filter import matches
+from tests.support.tables import insert, state_row
+
+MOMENTS = [f"2026-11-22T09:00:0{second}.00000{micro}Z" for second in range(3) for micro in range(2)]
+MODELS = ("gpt-x", "gpt-y", "é" * 300 + "1", "é" * 300 + "2", "")
 
 
-async def test_pages_follow_one_another(clickhouse_settings: ClickHouseSettings, tmp_path: Path) -> None:
-    """Newest first, each row once, and no cursor after the last page."""
-    await create_tables(clickhouse_settings)
-    rows = [
-        state_row(f"r{i}", i, last_received_at=f"2026-11-22T09:00:{i:02d}.000001Z", data={"rating": i})
-        for i in range(10)
+class Counting:
+    """A store that remembers what it was asked."""
+
+    def __init__(self, store: ClickHouseStore) -> None:
+        self._store = store
+        self.asked: list[str] = []
+
+    async def rows(self, statement: Statement) -> list[Row]:
+        """Pass it on."""
+        self.asked.append(statement.sql)
+        return await self._store.rows(statement)
+
+    def blocks(self, statement: Statement) -> AsyncIterator[Sequence[Sequence[Any]]]:
+        """Pass it on."""
+        return self._store.blocks(statement)
+
+
+def any_row(tenant: str, request_id: str, revision: int) -> dict[str, Any]:
+    """Return a row whose values many others have too."""
+    first, last = sorted(random.choices(MOMENTS, k=2))
+    request = {"model": random.choice(MODELS), "latency_ms": random.choice((None, 0.1, 812.5, 1e20))}
+    return state_row(
+        request_id,
+        revision,
+        tenant=tenant,
+        first_received_at=first,
+        last_received_at=last,
+        data={"rating": random.choice((1, 2.5, 5, None)), "user_id": random.choice(("ann", "bob", ""))},
+        request=request
+        | {"started_at": random.choice((None, *MOMENTS)), "cost_usd": random.choice((None, 1e-07))},
+    )
+
+
+async def walk(
+    store: ClickHouseStore | Counting, tenant: str, filters: Filters = NO_FILTERS, **asked: Any
+) -> list[dict[str, Any]]:
+    """Return the items of all pages."""
+    items: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = await page_of(store, tenant, filters, cursor=cursor, **asked)
+        assert len(page.items) <= asked["limit"]
+        assert page.items or page.next_cursor is None
+        items += page.items
+        cursor = page.next_cursor
+    return items
+
+
+def in_order(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return items as an order has them, by comparing each two."""
+    column, turned = name.removeprefix("-"), name.startswith("-")
+
+    def compare(left: dict[str, Any], right: dict[str, Any]) -> int:
+        mine, other = left[column], right[column]
+        if (mine is None) != (other is None):
+            return 1 if mine is None else -1
+        if column in ("model", "user_id"):
+            mine, other = mine[:100], other[:100]
+        pair = [(mine, left["request_id"]), (other, right["request_id"])]
+        if mine is None:
+            pair = [("", left["request_id"]), ("", right["request_id"])]
+        smaller = pair[0] < pair[1]
+        return (1 if smaller else -1) if turned else (-1 if smaller else 1)
+
+    return sorted(rows, key=cmp_to_key(compare))
+
+
+async def test_every_order_shows_each_row_once(
+    query_tables: ClickHouseSettings, store: ClickHouseStore, tenant: str
+) -> None:
+    """With many equal and missing values, old versions, erased rows, and filters, on pages of any size."""
+    latest: dict[str, dict[str, Any]] = {}
+    for revision in range(1, 4):
+        batch = [any_row(tenant, f"r{number:02}", revision) for number in random.sample(range(40), 25)]
+        for row in batch:
+            row["is_deleted"] = int(random.random() < 0.1)
+        latest |= {row["request_id"]: row for row in batch}
+        await insert(query_tables, "feedback_state", batch)
+    shown = [row for row in latest.values() if not row["is_deleted"]]
+    asked = [("rating", "5"), ("rating", "1")]
+    filters = parse_filters(asked)
+
+    for name in NAMES:
+        everything = await walk(store, tenant, order=name, limit=random.choice((11, 17)))
+        some = await walk(store, tenant, filters, order=name, limit=random.choice((5, 40)))
+        ids = [item["request_id"] for item in everything]
+
+        assert sorted(ids) == sorted(row["request_id"] for row in shown), name
+        assert ids == [item["request_id"] for item in in_order(everything, name)], name
+        wanted = {row["request_id"] for row in shown if matches(row, asked)}
+        assert [item["request_id"] for item in some] == [one for one in ids if one in wanted], name
+
+
+@pytest.mark.parametrize("order", ["-last_received_at", "last_received_at", "rating", "-latency_ms"])
+async def test_rows_that_stay_as_they_are_come_once_while_others_change(
+    query_tables: ClickHouseSettings, store: ClickHouseStore, tenant: str, order: str
+) -> None:
+    """Others move, come and go between two pages; in the walk they may come never, once or again."""
+    rows = {f"r{number:02}": any_row(tenant, f"r{number:02}", 1) for number in range(40)}
+    await insert(query_tables, "feedback_state", rows.values())
+    unchanged = set(random.sample(sorted(rows), 25))
+    seen: list[str] = []
+    cursor: str | None = ""
+    revision = 1
+    while cursor is not None:
+        page = await page_of(store, tenant, NO_FILTERS, order=order, limit=6, cursor=cursor)
+        seen += [item["request_id"] for item in page.items]
+        cursor, revision = page.next_cursor, revision + 1
+        moved = [any_row(tenant, name, revision) for name in sorted(set(rows) - unchanged)[:5]]
+        moved.append(any_row(tenant, f"new{revision}", revision))
+        moved[0]["is_deleted"] = 1
+        if revision < 12:
+            await insert(query_tables, "feedback_state", moved)
+
+    assert sorted(one for one in seen if one in unchanged) == sorted(unchanged)
+
+
+async def test_old_versions_neither_show_nor_hide_a_row(
+    query_tables: ClickHouseSettings, store: ClickHouseStore, tenant: str
+) -> None:
+    """However many there are, and where they stood; then FINAL decides, and the answer is the same."""
+    busy = [
+        state_row(
+            "busy",
+            number,
+            tenant=tenant,
+            last_received_at=f"2026-11-22T10:{number // 60:02}:{number % 60:02}Z",
+        )
+        for number in range(1, 301)
     ]
-    await insert(clickhouse_settings, "feedback_state", rows)
-    async with client_of(query_over(clickhouse_settings, tmp_path)) as client:
-        seen: list[str] = []
-        cursor = ""
-        while True:
-            answer = await client.get("/v1/feedback", params={"limit": 4, "cursor": cursor})
-            assert answer.status_code == 200, answer.text
-            seen += [item["request_id"] for item in answer.json()["items"]]
-            cursor = answer.json()["next_cursor"]
-            if cursor is None:
-                break
+    quiet = [
+        state_row(f"quiet{number}", number, tenant=tenant, last_received_at=f"2026-11-22T09:00:0{number}Z")
+        for number in range(1, 5)
+    ]
+    back = state_row("back", 1, tenant=tenant, last_received_at="2026-11-22T11:00:00Z")
+    for batch in (busy[:100], busy[100:200], [*busy[200:], *quiet], [back]):
+        await insert(query_tables, "feedback_state", batch)
+    # Erased, and then heard of by a server whose clock is behind: its newest state stands before an old one.
+    await insert(
+        query_tables, "feedback_state", [back | {"revision": 2, "last_received_at": "2026-11-22T09:00:02.5Z"}]
+    )
+    counting = Counting(store)
 
-    assert seen == [f"r{i}" for i in reversed(range(10))]
+    ids = [item["request_id"] for item in await walk(counting, tenant, order="-last_received_at", limit=2)]
+
+    assert ids == ["busy", "quiet4", "quiet3", "back", "quiet2", "quiet1"]
+
+
+async def test_a_page_takes_two_questions(
+    query_tables: ClickHouseSettings, store: ClickHouseStore, tenant: str
+) -> None:
+    """Where few rows have old versions: places, then rows; and FINAL never reads more than those."""
+    await insert(query_tables, "feedback_state", [any_row(tenant, f"r{number}", 1) for number in range(90)])
+    counting = Counting(store)
+    first = await page_of(counting, tenant, NO_FILTERS, limit=50)
+    await page_of(counting, tenant, NO_FILTERS, limit=50, cursor=first.next_cursor or "")
+
+    assert len(counting.asked) == 4
+    assert all(("request_id IN" in sql) == ("FINAL" in sql) for sql in counting.asked)
+
+
+async def test_a_cursor_goes_on_with_its_own_question_only(
+    query_tables: ClickHouseSettings, store: ClickHouseStore, tenant: str
+) -> None:
+    """Not with other filters, another order, another tenant, and not when it was cut or changed."""
+    await insert(query_tables, "feedback_state", [any_row(tenant, f"r{number}", 1) for number in range(3)])
+    filters = parse_filters([("source", "native"), ("source", "requesty")])
+    cursor = (await page_of(store, tenant, filters, limit=1)).next_cursor or ""
+    again = await page_of(store, tenant, filters, limit=2, cursor=cursor)
+    foreign: list[dict[str, Any]] = [
+        {"filters": NO_FILTERS},
+        {"order": "last_received_at"},
+        {"tenant": "another"},
+    ]
+
+    assert len(again.items) == 2
+    for change in foreign:
+        with pytest.raises(Problem, match="of another question"):
+            await page_of(
+                **{"store": store, "tenant": tenant, "filters": filters, "cursor": cursor, **change}
+            )
+    for broken in (cursor[:-1], "x" + cursor, cursor.swapcase(), "e30", "é", "{}", "A" * 9000):
+        with pytest.raises(Problem, match="no `next_cursor` of this service"):
+            await page_of(store, tenant, filters, cursor=broken)
+
+
+async def test_a_cursor_tells_nothing_but_the_place(
+    query_tables: ClickHouseSettings, store: ClickHouseStore
+) -> None:
+    """A reader may log it or pass it on; and one of a full page with the longest ids goes through a URL."""
+    tenant = "secret-tenant"
+    rows = [
+        state_row("😀" * 255 + str(number), tenant=tenant, data={"comment": "hush", "user_id": "u" * 9000})
+        for number in range(3)
+    ]
+    await insert(query_tables, "feedback_state", rows)
+    filters = parse_filters([("q", "hush")])
+    for order in ("user_id", "-request_id"):
+        page = await page_of(store, tenant, filters, order=order, limit=1)
+        assert len(await walk(store, tenant, filters, order=order, limit=2)) == 3
+        assert page.next_cursor is not None
+        assert len(page.next_cursor) < 4096
+        assert "hush" not in page.next_cursor

@@ -24,7 +24,8 @@ from tests.support.tables import create_tables, state_row
 Parameters = list[tuple[str, str]]
 
 QUICK = settings(
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+    # Without shrinking, which takes minutes here: the failure names the question and the rows in doubt.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
         HealthCheck.data_too_large,
@@ -101,7 +102,9 @@ def test_clickhouse_and_python_agree(
     answers = found(client, questions)
 
     for question, ids in zip(questions, answers, strict=True):
-        assert {row["request_id"] for row in documents if matches(row, question)} == ids, question
+        wanted = {row["request_id"] for row in documents if matches(row, question)}
+        doubtful = [row for row in documents if row["request_id"] in wanted ^ ids]
+        assert ids == wanted, (question, doubtful[:2])
 
 
 @settings(max_examples=200)

@@ -73,7 +73,7 @@ def headers_of(letter: DeadLetter) -> list[tuple[str, bytes]]:
     return [(name, text.encode(errors="backslashreplace")) for name, text in texts.items()]
 
 
-def parse_headers(headers: Iterable[tuple[str, bytes]]) -> DeadLetter:
+def parse_headers(headers: Iterable[tuple[str, bytes | None]]) -> DeadLetter:
     """Return what the headers of a dead letter say; ValueError when they are none of ours."""
     texts = {name: (value or b"").decode() for name, value in headers}
     try:

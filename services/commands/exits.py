@@ -2,14 +2,19 @@
 
 import sys
 
-DONE = 0
-FOUND = 1
-"""Rejects or differences were found."""
-USAGE = 2
-"""The call or the settings are wrong."""
-UNREACHABLE = 75
-"""A server that is needed does not answer; the same call may work later."""
-INTERRUPTED = 130
+from services.runtime.exits import DONE, FOUND, INTERRUPTED, UNREACHABLE, USAGE
+
+__all__ = [
+    "DONE",
+    "FOUND",
+    "INTERRUPTED",
+    "UNREACHABLE",
+    "USAGE",
+    "CommandError",
+    "UnreachableError",
+    "UsageError",
+    "exit_code_of",
+]
 
 
 class CommandError(Exception):

@@ -1,84 +1,26 @@
 """Ingest as a process: `python -m services.ingest`."""
 
-import errno
-import signal
-import socket
 import sys
-
-import uvicorn
 
 from services.ingest.app import IngestApp
 from services.ingest.service import build, key_file
 from services.ingest.settings import IngestSettings
-from services.runtime import logs
-from services.runtime.keys import refusal_to_listen
+from services.runtime import logs, serving
+from services.runtime.exits import USAGE, complain
 from services.runtime.settings import SettingsError, load
 
-USAGE = 2
-BACKLOG = 2048
-GRACEFUL_SECONDS = 3
-"""How long running requests may take to end once the process is told to stop.
 
-With what the log may take after them, less than the ten seconds that whoever stops processes usually waits.
-"""
-
-
-def main() -> None:
-    """Serve until SIGTERM or SIGINT, then answer what was taken and end with 0."""
+def main() -> int:
+    """Serve until SIGTERM or SIGINT, then answer what was taken; the exit code."""
     try:
         settings = load(IngestSettings)
     except SettingsError as error:
-        sys.exit(_refused(str(error)))
+        return complain("ingest", str(error), USAGE)
     logs.configure("ingest", settings)
     keys = key_file(settings.keys_file)
-    refusal = refusal_to_listen(keys, settings.ingest_host)
-    if refusal is not None:
-        sys.exit(_refused(f"INGEST_HOST: {refusal}"))
-    try:
-        listener = _listener(settings.ingest_host, settings.ingest_port)
-    except OSError as error:
-        sys.exit(_refused(_unlistenable(settings, error)))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again once everything has ended; by then it means success.
-        signal.signal(number, lambda *_: sys.exit(0))
-    _server(IngestApp(build(settings, keys))).run(sockets=[listener])
-
-
-def _server(app: IngestApp) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        )
-    )
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
-
-
-def _unlistenable(settings: IngestSettings, error: OSError) -> str:
-    place = f"{settings.ingest_host}:{settings.ingest_port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{place} is taken by another program: stop it, or set INGEST_PORT to a free port"
-    return f"cannot listen on {place} ({error.strerror}): change INGEST_HOST or INGEST_PORT"
-
-
-def _refused(message: str) -> int:
-    for line in message.splitlines():
-        print(f"ingest: {line}", file=sys.stderr)  # noqa: T201 (before there is a log, and for people)
-    return USAGE
+    place = settings.ingest_host, settings.ingest_port
+    return serving.run("ingest", *place, keys, lambda: IngestApp(build(settings, keys)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,14 +1,10 @@
 """The application: FastAPI for what it documents, the door for everything that is hot."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from services.ingest.dialects import DIALECTS
@@ -18,8 +14,10 @@ from services.ingest.refusals import rejection_of
 from services.ingest.rejections import Code, Rejection
 from services.ingest.routes import declare, with_problem
 from services.ingest.service import Service
+from services.runtime import swagger
 from services.runtime.health import probe_app
 from services.runtime.keys import Forbidden
+from services.runtime.serving import lifespan
 
 PROBES = (b"/livez", b"/readyz", b"/metrics")
 READING = ("GET", "HEAD")
@@ -31,12 +29,6 @@ The dialects of Requesty and GPTBoost are spoken at their own paths, and each un
 `503 log_unavailable` means that the outcome is unknown unless the detail says otherwise: send the
 event again with the same `Idempotency-Key`.  `503 overloaded` means that it was never queued.
 """
-
-CONTENT_POLICY = (
-    "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
-    "style-src 'self' 'unsafe-inline'; script-src 'self' 'unsafe-inline'"
-)
-"""Of the page at `/docs`: nothing comes from, or goes to, another host."""
 
 
 class IngestApp(FastAPI):
@@ -51,7 +43,7 @@ class IngestApp(FastAPI):
             title="Afterword ingest",
             version="1",
             description=DESCRIPTION,
-            lifespan=_lifespan(service),
+            lifespan=lifespan(service),
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
@@ -60,7 +52,7 @@ class IngestApp(FastAPI):
         self._service = service
         self._paths = Paths(DIALECTS)
         self._probes = probe_app(service.health)
-        self.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]), "assets")
+        self.mount(swagger.ASSETS, swagger.assets(), "assets")
         self.add_api_route("/docs", _docs, include_in_schema=False)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -100,28 +92,8 @@ class IngestApp(FastAPI):
         return self.openapi_schema
 
 
-def _lifespan(service: Service) -> Any:
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await service.start()
-        try:
-            yield
-        finally:
-            await service.stop()
-
-    return lifespan
-
-
 async def _docs() -> HTMLResponse:
-    page = get_swagger_ui_html(
-        openapi_url="openapi.json",
-        title="Afterword ingest",
-        swagger_js_url="docs/assets/swagger-ui-bundle.js",
-        swagger_css_url="docs/assets/swagger-ui.css",
-        swagger_favicon_url="docs/assets/favicon.png",
-    )
-    page.headers["content-security-policy"] = CONTENT_POLICY
-    return page
+    return swagger.page("Afterword ingest")
 
 
 async def _http_problem(_request: Request, error: Exception) -> Response:

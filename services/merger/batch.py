@@ -6,7 +6,7 @@ Pure: the whole of what a transaction will hold, decided before anything is sent
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,22 +15,8 @@ from schemas.identity import partition_of, split_key, version_of
 from schemas.limits import MAX_ROW_BYTES, MAX_ROW_KEYS
 from services.merger import state as states
 from services.merger.admission import LIMITS, REASONS, Limits, Outcome, Row, consume
-from services.merger.events import Event, Headers, Poison, decode, place
-
-
-class Record(Protocol):
-    """What the fold needs of a Kafka record.  The timestamp is in milliseconds."""
-
-    @property
-    def offset(self) -> int: ...  # noqa: D102 (Kafka's own words)
-    @property
-    def timestamp(self) -> int: ...  # noqa: D102
-    @property
-    def key(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def value(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def headers(self) -> Headers: ...  # noqa: D102
+from services.merger.events import Event, Poison, decode, place
+from services.runtime.records import Record
 
 
 class Source(NamedTuple):

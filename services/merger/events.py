@@ -17,8 +17,8 @@ from msgspec import Meta, Raw, Struct
 from schemas.deadletters import REPLAY_VERSION_HEADER, Reason
 from schemas.events import Op
 from schemas.limits import MAX_DEPTH, MAX_KEY_LENGTH, MAX_KEYS
+from services.runtime.records import Headers
 
-Headers = Iterable[tuple[str, bytes | None]]
 
 _Key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)]
 _Fields = Annotated[dict[_Key, Raw], Meta(max_length=MAX_KEYS)]

@@ -1,7 +1,5 @@
 """The application: FastAPI, with its routes as a table, and problems in one shape."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +14,7 @@ from services.query.problems import Code, Fault, Problem, invalid
 from services.query.routes import ROUTERS
 from services.query.service import Service
 from services.runtime.health import probe_app
+from services.runtime.serving import lifespan
 
 PROBES = (b"/livez", b"/readyz", b"/metrics")
 
@@ -35,7 +34,7 @@ class QueryApp(FastAPI):
             title="Afterword query",
             version="1",
             description=DESCRIPTION,
-            lifespan=_lifespan(service),
+            lifespan=lifespan(service),
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
@@ -73,18 +72,6 @@ def respond(problem: Problem) -> Response:
     return JSONResponse(
         problem.body(), problem.meaning.status, headers, media_type="application/problem+json"
     )
-
-
-def _lifespan(service: Service) -> Any:
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await service.start()
-        try:
-            yield
-        finally:
-            await service.stop()
-
-    return lifespan
 
 
 async def _problem(_request: Request, error: Exception) -> Response:

@@ -7,8 +7,9 @@ read but never seen, and a position that stops before one would never reach the 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from services.runtime.records import PlacedRecord
 from services.sink.routes import Route
-from services.sink.rows import MalformedRowError, Record
+from services.sink.rows import MalformedRowError
 
 Partition = tuple[str, int]
 """Topic and number."""
@@ -28,7 +29,7 @@ class Limits:
 class Refused:
     """A record that cannot be stored, and why."""
 
-    record: Record
+    record: PlacedRecord
     detail: str
 
 
@@ -39,7 +40,7 @@ class Batch:
     route: Route
     limits: Limits
     lines: list[bytes] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
+    records: list[PlacedRecord] = field(default_factory=list)
     """The record of each line."""
     refused: list[Refused] = field(default_factory=list)
     skipped: int = 0
@@ -51,7 +52,10 @@ class Batch:
     oldest_ms: int | None = None
 
     def add(
-        self, records: Mapping[Partition, Iterable[Record]], positions: Mapping[Partition, int], now: float
+        self,
+        records: Mapping[Partition, Iterable[PlacedRecord]],
+        positions: Mapping[Partition, int],
+        now: float,
     ) -> None:
         """Take records that were read, and how far that brought their partitions."""
         for partition, several in records.items():
@@ -62,7 +66,7 @@ class Batch:
         if self.opened_at is None and (records or positions):
             self.opened_at = now
 
-    def _take(self, record: Record) -> None:
+    def _take(self, record: PlacedRecord) -> None:
         try:
             line = self.route.render(record, self.route.generation)
         except MalformedRowError as error:
@@ -75,7 +79,7 @@ class Batch:
         self.records.append(record)
         self.size += len(line)
 
-    def _date(self, partition: Partition, records: Iterable[Record]) -> None:
+    def _date(self, partition: Partition, records: Iterable[PlacedRecord]) -> None:
         times = [record.timestamp for record in records]
         if times:
             self.newest_ms[partition] = max(self.newest_ms.get(partition, 0), *times)

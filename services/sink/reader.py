@@ -19,11 +19,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.runtime.continuity import Facts, LogRange, Position, misplaced, refuse
+from services.runtime.records import PlacedRecord
 from services.sink import metrics
 from services.sink.batch import Batch, Limits, Partition
 from services.sink.positions import start
 from services.sink.routes import Route
-from services.sink.rows import Record
 from services.sink.store import Store
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ COMMIT_SECONDS = 10.0
 @dataclass(frozen=True)
 class _Fetched:
     tenure: int | None
-    records: dict[Partition, list[Record]]
+    records: dict[Partition, list[PlacedRecord]]
     positions: dict[Partition, int]
 
 

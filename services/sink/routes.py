@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import DEAD_LETTERS_ROUTE, EVENTS_ROUTE, STATE_ROUTE, Topic, Topology
-from services.sink.rows import DEAD_LETTER_COLUMNS, Record, dead_letter_line, event_line, state_line
+from services.runtime.records import PlacedRecord
+from services.sink.rows import DEAD_LETTER_COLUMNS, dead_letter_line, event_line, state_line
 
-Render = Callable[[Record, int], bytes | None]
+Render = Callable[[PlacedRecord, int], bytes | None]
 """(record, generation) to a line of JSON; None to leave the record out; MalformedRowError for poison."""
 
 

@@ -4,9 +4,8 @@ The names of the fields are the names of the columns; fields without a column ar
 """
 
 from base64 import b64encode
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Protocol
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -15,34 +14,14 @@ import orjson
 from schemas.deadletters import REPLAY_VERSION_HEADER, DeadLetter, parse_headers
 from schemas.events import Op
 from schemas.identity import event_key, split_key, version_of
-
-Headers = Sequence[tuple[str, bytes]]
-
-
-class Record(Protocol):
-    """What the sink uses of a Kafka record.  `timestamp` is in milliseconds."""
-
-    @property
-    def topic(self) -> str: ...  # noqa: D102
-    @property
-    def partition(self) -> int: ...  # noqa: D102
-    @property
-    def offset(self) -> int: ...  # noqa: D102
-    @property
-    def timestamp(self) -> int: ...  # noqa: D102
-    @property
-    def key(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def value(self) -> bytes | None: ...  # noqa: D102
-    @property
-    def headers(self) -> Headers: ...  # noqa: D102
+from services.runtime.records import Headers, PlacedRecord
 
 
 class MalformedRowError(ValueError):
     """A record of the state topic that cannot be a row."""
 
 
-def state_line(record: Record, generation: int) -> bytes:
+def state_line(record: PlacedRecord, generation: int) -> bytes:
     """Return a state behind its revision, unread; a null value becomes a row that hides the request.
 
     MalformedRowError when the value is no JSON object, or a null value has no key of ours.
@@ -103,12 +82,12 @@ _encode = msgspec.json.Encoder().encode
 _faults = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
-def event_line(record: Record, generation: int) -> bytes | None:
+def event_line(record: PlacedRecord, generation: int) -> bytes | None:
     """Return an event as a row, or None for what is none: the merger gives that up, once, with its reason."""
     own = version_of(generation, record.offset)
     try:
         event = _decoded(record)
-        version = _version(record.headers, own)
+        version = version_in_order(record.headers, own)
         data, request = _text(event.data), _text(event.request)
     except _faults:
         return None
@@ -131,7 +110,7 @@ def event_line(record: Record, generation: int) -> bytes | None:
     )
 
 
-def _decoded(record: Record) -> _Event:
+def _decoded(record: PlacedRecord) -> _Event:
     value = record.value or b""
     event = _decode_event(value)
     if not value.isascii():
@@ -143,8 +122,11 @@ def _decoded(record: Record) -> _Event:
     return event
 
 
-def _version(headers: Headers, own: int) -> int:
-    """Return where the event belongs in the order: where it stands, or where a replayed one first stood."""
+def version_in_order(headers: Headers, own: int) -> int:
+    """Return where a record belongs in the order: where it stands, or where a replayed one first stood.
+
+    ValueError when its replay header names no version that a replay can have.
+    """
     texts = [value for name, value in headers if name == REPLAY_VERSION_HEADER]
     if not texts:
         return own
@@ -163,7 +145,7 @@ def _text(raw: msgspec.Raw) -> msgspec.Raw:
     return raw
 
 
-def dead_letter_line(record: Record, _generation: int) -> bytes:
+def dead_letter_line(record: PlacedRecord, _generation: int) -> bytes:
     """Return a dead letter as a row, whatever its bytes are: key and value travel in base64."""
     tenant, request_id = _owner(record.key)
     return orjson.dumps(
@@ -196,7 +178,7 @@ def _owner(key: bytes | None) -> tuple[str, str]:
         return "", ""
 
 
-def _explained(record: Record) -> dict[str, str | int | None]:
+def _explained(record: PlacedRecord) -> dict[str, str | int | None]:
     try:
         letter = parse_headers(record.headers)
         failed_at = datetime.fromisoformat(letter.failed_at).isoformat()

@@ -11,13 +11,14 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from schemas.tables import SINK_POSITIONS
+from services.runtime.records import PlacedRecord
 from services.sink import metrics
 from services.sink.batch import Batch, Partition, Refused
 from services.sink.deadletters import DeadLetters
 from services.sink.halving import Tolerance, halves
 from services.sink.outage import Outage
 from services.sink.routes import Route
-from services.sink.rows import Record, position_line
+from services.sink.rows import position_line
 from services.sink.writer import RefusedError, UnavailableError, Writer
 
 log = structlog.get_logger()
@@ -63,7 +64,7 @@ class Store:
             await self._give_up(refused)
         await self._insert_all(SINK_POSITIONS, [*self._position_lines(batch)], None)
 
-    async def _insert(self, lines: Sequence[bytes], records: Sequence[Record]) -> list[Refused]:
+    async def _insert(self, lines: Sequence[bytes], records: Sequence[PlacedRecord]) -> list[Refused]:
         """Store all rows but those that ClickHouse refuses, and return these."""
         refused: list[Refused] = []
         pending = [(lines, records)] if lines else []

@@ -11,10 +11,10 @@ from schemas.deadletters import DeadLetter, Reason, Stage, headers_of
 from schemas.identity import event_key
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topic, Topology
+from services.runtime.records import Headers, PlacedRecord
 from services.sink.batch import Batch, Limits, Partition, Refused
 from services.sink.outage import Outage
 from services.sink.routes import Route, routes
-from services.sink.rows import Headers, Record
 from services.sink.store import Store
 from services.sink.writer import RefusedError, Stored, UnavailableError
 
@@ -161,7 +161,7 @@ class Bench:
         if self.up_after is not None and len(self.waits) >= self.up_after:
             self.writer.down = False
 
-    def batch(self, *records: Record, limits: Limits | None = None) -> Batch:
+    def batch(self, *records: PlacedRecord, limits: Limits | None = None) -> Batch:
         """Return a batch of these records, whose positions are right behind them."""
         batch = Batch(self.route, limits or Limits(rows=100_000, size=2**30, seconds=1.0))
         for record in records:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.merger.accept_loss import Loss, accept_loss
+from services.merger.accept_loss import MergerLoss, accept_loss
 from services.merger.directory import DirectoryUnusable
 from tests.integration.merger.test_partition import committed_is
 from tests.support.merger import R1, Scene, configure, delete_before, merger_settings
@@ -25,7 +25,7 @@ async def test_the_position_moves_to_the_start_of_the_log(scene: Scene) -> None:
     await delete_before(scene.kafka, scene.topology.events, 4)
     settings = merger_settings(scene.kafka, scene.home)
 
-    assert await accept_loss(settings, lambda _: True) == [Loss(scene.topology.events.name, 0, 2, 4)]
+    assert await accept_loss(settings, lambda _: True) == [MergerLoss(scene.topology.events.name, 0, 2, 4)]
     partition = await scene.open()
     assert partition.position == 4
     assert await partition.merge(records[4:]) == 2

@@ -20,9 +20,10 @@ from schemas.tables import SINK_POSITIONS
 from schemas.topics import EVENTS_ROUTE, STATE_ROUTE, Topology
 from services.commands.migrate.plan import RefusedError
 from services.runtime.continuity import ContinuityError
+from services.runtime.losses import Loss, StillRunningError
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.runtime.survey import admin, committed, partition_counts
-from services.sink.accept_loss import Loss, StillRunningError, accept_loss
+from services.sink.accept_loss import accept_loss
 from services.sink.app import run
 from services.sink.routes import routes
 from services.sink.rows import position_line

@@ -1,0 +1,87 @@
+"""What processes that answer HTTP share at their rim: where they listen, their server, their end."""
+
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
+
+import uvicorn
+
+from services.runtime.exits import USAGE, complain, unlistenable
+from services.runtime.keys import KeyFile, refusal_to_listen
+
+BACKLOG = 2048
+GRACEFUL_SECONDS = 3
+"""How long running requests may take to end once the process is told to stop.
+
+With what stops after them, less than the ten seconds that whoever stops processes usually waits.  Exports and
+live pages are cut off then: their readers go on where they stopped.
+"""
+
+
+class Startable(Protocol):
+    """What works behind an application."""
+
+    async def start(self) -> None:
+        """Start; no server that it needs has to be there yet."""
+
+    async def stop(self) -> None:
+        """Stop what was started."""
+
+
+def lifespan(service: Startable) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Return what starts and stops a service with the application in front of it."""
+
+    @asynccontextmanager
+    async def alive(_app: Any) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    return alive
+
+
+def run(service: str, host: str, port: int, keys: KeyFile, application: Callable[[], Any]) -> int:
+    """Serve until SIGTERM or SIGINT, then answer what was taken; the exit code.
+
+    The application is made once it is certain that it may be served.
+    """
+    prefix = service.upper()
+    refusal = refusal_to_listen(keys, host)
+    if refusal is not None:
+        return complain(service, f"{prefix}_HOST: {refusal}", USAGE)
+    try:
+        listener = _listener(host, port)
+    except OSError as error:
+        return complain(service, unlistenable(error, host, port, prefix) or str(error), USAGE)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again once everything has ended; by then it means success.
+        signal.signal(number, lambda *_: sys.exit(0))
+    uvicorn.Server(config(application())).run(sockets=[listener])
+    return 0
+
+
+def config(application: Any) -> uvicorn.Config:
+    """Return how an application is served."""
+    return uvicorn.Config(
+        application,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)

@@ -1,0 +1,53 @@
+"""`/v1/dead-letters`: what could not be processed, and why."""
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+
+from services.query import letters
+from services.query.access import Reader
+from services.query.asked import Question, question
+from services.query.filters import NO_FILTERS, parse_filters
+from services.query.given_up import page_of
+from services.query.problems import Fault
+
+if TYPE_CHECKING:
+    from services.query.service import Service
+
+router = APIRouter(tags=["pipeline"])
+
+CHOICES = {"stage": letters.STAGES, "reason": letters.REASONS}
+PARAMETERS = (*CHOICES, "state", "request_id", "from", "to")
+
+
+def asked_of(asking: Question, state: str = "", *any_state: str) -> letters.Asked:
+    """Return which dead letters the parameters ask for, those in a `state` unless they say otherwise.
+
+    One of `any_state` says that the state does not matter.
+    """
+    chosen = {name: asking.choice(name, choices, "") for name, choices in CHOICES.items()}
+    chosen["state"] = asking.choice("state", (*letters.State, *any_state), state)
+    if chosen["state"] in any_state:
+        chosen["state"] = ""
+    shared = [one for one in asking.parameters if one[0] in ("request_id", "from", "to")]
+    filters = asking.read(lambda: parse_filters(shared), NO_FILTERS)
+    return letters.Asked(
+        **chosen, request_id=filters.request_id, since=filters.last_from, until=filters.last_to
+    )
+
+
+@router.get("/v1/dead-letters")
+async def list_dead_letters(request: Request, reader: Reader) -> dict[str, Any]:
+    """Return the tenant's dead letters in pages, newest first."""
+    service: Service = request.app.state.service
+    with question(request, {*PARAMETERS, "limit", "cursor", "raw_bytes"}, filters=False) as asking:
+        asked = asked_of(asking)
+        limit = asking.whole("limit", letters.DEFAULT_LIMIT, least=1, most=letters.MAX_LIMIT)
+        raw_bytes = asking.whole("raw_bytes", letters.DEFAULT_RAW_BYTES, least=0, most=letters.MAX_RAW_BYTES)
+        if limit * raw_bytes > letters.MAX_ANSWER_BYTES:
+            most = letters.MAX_ANSWER_BYTES // limit
+            asking.faults.append(Fault("raw_bytes", f"at most {most} with this limit; ask for fewer at once"))
+        cursor = asking.text("cursor")
+        after = asking.read(lambda: letters.decode(cursor), None) if cursor else None
+    page = await page_of(service.store, reader.tenant, asked, limit=limit, raw_bytes=raw_bytes, after=after)
+    return {"items": page.items, "next_cursor": page.next_cursor}

@@ -1,0 +1,30 @@
+"""`/v1/watermark`: up to which point of the log everything can be queried."""
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+
+from services.query.access import Reader
+from services.query.asked import question
+from services.query.pipeline import stands
+from services.query.standing import watermark
+from services.query.waits import parse_wait
+
+if TYPE_CHECKING:
+    from services.query.service import Service
+
+router = APIRouter(tags=["pipeline"])
+
+
+@router.get("/v1/watermark")
+async def read_watermark(request: Request, _reader: Reader) -> dict[str, Any]:
+    """Return up to which point everything can be queried; with `wait`, once that is past this question."""
+    service: Service = request.app.state.service
+    with question(request, {"wait"}, filters=False) as asking:
+        text = asking.text("wait")
+        most = service.settings.query_max_wait_seconds
+        seconds = asking.read(lambda: parse_wait(text, most), 0.0) if text else 0.0
+    found = await stands(service.positions, seconds)
+    return watermark(found, datetime.fromtimestamp(time.time(), UTC))

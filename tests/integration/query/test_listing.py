@@ -9,7 +9,7 @@ import pytest
 
 from services.query.filters import NO_FILTERS, Filters, parse_filters
 from services.query.listing import page_of
-from services.query.orders import NAMES
+from services.query.orders import COLUMNS
 from services.query.problems import Problem
 from services.query.statements import Statement
 from services.query.store import ClickHouseStore, Row
@@ -91,7 +91,7 @@ def in_order(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 async def test_every_order_shows_each_row_once(
     query_tables: ClickHouseSettings, store: ClickHouseStore, tenant: str
 ) -> None:
-    """With many equal and missing values, old versions, erased rows, and filters, on pages of any size."""
+    """In one direction or the other, with equal and missing values, old versions and erased rows."""
     latest: dict[str, dict[str, Any]] = {}
     for revision in range(1, 4):
         batch = [any_row(tenant, f"r{number:02}", revision) for number in random.sample(range(40), 25)]
@@ -103,9 +103,10 @@ async def test_every_order_shows_each_row_once(
     asked = [("rating", "5"), ("rating", "1")]
     filters = parse_filters(asked)
 
-    for name in NAMES:
-        everything = await walk(store, tenant, order=name, limit=random.choice((11, 17)))
-        some = await walk(store, tenant, filters, order=name, limit=random.choice((5, 40)))
+    for column in COLUMNS:
+        name = random.choice(("", "-")) + column
+        everything = await walk(store, tenant, order=name, limit=random.choice((13, 17)))
+        some = await walk(store, tenant, filters, order=name, limit=random.choice((9, 40)))
         ids = [item["request_id"] for item in everything]
 
         assert sorted(ids) == sorted(row["request_id"] for row in shown), name

@@ -19,7 +19,6 @@ from schemas.events import Op
 from schemas.limits import MAX_DEPTH, MAX_KEY_LENGTH, MAX_KEYS
 from services.runtime.records import Headers
 
-
 _Key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)]
 _Fields = Annotated[dict[_Key, Raw], Meta(max_length=MAX_KEYS)]
 _LONGEST_VERSION = len(str(2**64 - 1))

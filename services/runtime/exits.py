@@ -5,7 +5,6 @@ It imports next to nothing, so that a list of commands is shown at once.
 
 import errno
 import sys
-from socket import gaierror
 
 DONE = 0
 FOUND = 1
@@ -31,6 +30,8 @@ def unlistenable(error: OSError, host: str, port: int, prefix: str) -> str | Non
     """
     if error.errno == errno.EADDRINUSE:
         return f"{host}:{port} is taken by another program: stop it, or set {prefix}_PORT to a free port"
-    if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES) or isinstance(error, gaierror):
+    number = error.errno or 0
+    # Below zero are the resolver's: the host is a name that leads nowhere.
+    if number in (errno.EADDRNOTAVAIL, errno.EACCES) or number < 0:
         return f"cannot listen on {host}:{port} ({error.strerror}): change {prefix}_HOST or {prefix}_PORT"
     return None

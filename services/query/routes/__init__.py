@@ -3,17 +3,23 @@
 from fastapi import APIRouter
 
 from services.query.pages import assets, live, log, one, sign_in
-from services.query.routes import documentation, feedback, requests, stats
+from services.query.pages import dead_letters as dead_letters_page
+from services.query.pages import pipeline as pipeline_page
+from services.query.routes import dead_letters, documentation, feedback, requests, stats, watermark
 
 ROUTERS: tuple[APIRouter, ...] = (
     documentation.router,
     feedback.router,
     stats.router,
+    watermark.router,
+    dead_letters.router,
     assets.router,
     sign_in.router,
     log.router,
     one.router,
     live.router,
+    dead_letters_page.router,
+    pipeline_page.router,
     requests.router,  # after every fixed path below /v1/feedback/
 )
 """In the order in which paths are tried."""

@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import FrameType
 from typing import Any, Protocol
 
 import uvicorn
@@ -61,8 +62,17 @@ def run(service: str, host: str, port: int, keys: KeyFile, application: Callable
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once everything has ended; by then it means success.
         signal.signal(number, lambda *_: sys.exit(0))
-    uvicorn.Server(config(application())).run(sockets=[listener])
+    _Server(config(application())).run(sockets=[listener])
     return 0
+
+
+class _Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; an application that has `stopping` is told first, and ends answers without an end."""
+        stopping = getattr(self.config.app, "stopping", None)
+        if stopping is not None:
+            stopping()
+        super().handle_exit(sig, frame)
 
 
 def config(application: Any) -> uvicorn.Config:

@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.status import HTTP_303_SEE_OTHER
 
+from services.query.metrics import PROBLEMS
 from services.query.pages.render import HEADERS, page
 from services.query.problems import Code, Problem
 from services.runtime.keys import Caller
@@ -67,6 +68,7 @@ def _shown(request: Request, problem: Problem) -> Response:
     if problem.code is Code.UNAUTHENTICATED and request.method == "GET":
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return redirect(f"/sign-in?{urlencode({'next': asked})}" if asked != "/" else "/sign-in")
+    PROBLEMS.labels(problem.code).inc()
     answer = page(request, "problem.html", status=problem.meaning.status, problem=problem)
     if problem.meaning.retry_after_seconds is not None:
         answer.headers["retry-after"] = str(problem.meaning.retry_after_seconds)

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from services.query.pages import wording
 from services.query.pages.assets import address
+from services.query.pages.conversation import conversation
 
 THEME_COOKIE = "afterword_theme"
 THEMES = ("light", "dark")
@@ -47,6 +48,7 @@ NAVIGATION = (
 )
 
 FILTERS = (
+    conversation,
     wording.count,
     wording.dollars,
     wording.exact,

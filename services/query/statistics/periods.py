@@ -61,7 +61,7 @@ def periods(start: datetime | None, end: datetime | None, now: datetime, zone: t
 def buckets(period: Period, unit: str, zone: tzinfo) -> Iterator[str]:
     """Yield the name of each unit that the period touches, in order, as statistics name their groups."""
     if unit == "hour":
-        moment = period.start.replace(minute=0, second=0, microsecond=0)
+        moment = period.start.astimezone(zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
         while moment < period.end:
             yield hour_name(moment)
             moment += timedelta(hours=1)

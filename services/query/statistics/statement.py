@@ -67,18 +67,19 @@ def _placed(question: Question, places: Places) -> str:
 
 
 def _order(question: Question) -> str:
-    """Return what follows ORDER BY; those that only the previous period has come after all others."""
+    """Return what follows ORDER BY: names without requests in the period come after all that have some."""
+    dated = f"countIf(period != {UNDATED}) = 0"
     way = "DESC" if question.order.startswith("-") else "ASC"
     name = question.order.removeprefix("-")
     keys = ", ".join(f"{key} {way if name == 'key' else 'ASC'}" for key in _keys(question)) or "1"
     if name == "key":
-        return keys
+        return f"{dated}, {keys}"
     here = f"period = {CURRENT}"
     value = {
         "share": _ratio(f"sumIf(positive, {here})", f"sumIf(positive + neutral + negative, {here})"),
         "average": _ratio(f"sumIf(total, {here})", f"sumIf(n, {here})"),
     }.get(name, f"sumIf({name}, {here})")
-    return f"{value} {way} NULLS LAST, countIf({here}) = 0, {keys}"
+    return f"{dated}, countIf({here}) = 0, {value} {way} NULLS LAST, {keys}"
 
 
 def _ratio(part: str, whole: str) -> str:
@@ -116,7 +117,7 @@ def _rows(question: Question, places: Places) -> str:
 
 def _name(sql: str, *, is_list: bool) -> str:
     if is_list:
-        return f"arrayJoin(if(is_total OR empty({sql}), [''], {sql}))"
+        return f"arrayJoin(if(is_total OR empty({sql}), [''], arrayDistinct({sql})))"
     return sql
 
 

@@ -1,5 +1,7 @@
 """Who asks: a key in a header, a browser's session, or, without a key file, this machine."""
 
+import time
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,10 +14,11 @@ from services.runtime.keys import Caller, Forbidden, Guard, KeyFile, Scope, Unau
 class Access:
     """Tells the caller of a request, and signs browsers in."""
 
-    def __init__(self, keys: KeyFile, session_seconds: float) -> None:
+    def __init__(self, keys: KeyFile, session_seconds: float, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
         self._guard = Guard(keys)
         self._session_seconds = session_seconds
+        self._clock = clock
 
     def reader(self, request: Request) -> Caller:
         """Return who asks, and may read; raise Problem.  A key in a header counts before a session."""
@@ -40,7 +43,7 @@ class Access:
             raise Problem(Code.UNAUTHENTICATED, "this key is not known, or it was revoked")
         if not caller.may(Scope.READ):
             raise Problem(Code.FORBIDDEN, "this key does not have the scope `read`")
-        return issue(key_id, digest)
+        return issue(key_id, digest, self._clock())
 
     def check_place(self, request: Request) -> None:
         """Raise Problem for what comes from elsewhere while there are no keys."""
@@ -71,9 +74,10 @@ class Access:
     def _signed_in(self, session: Session) -> Caller | None:
         ring = self._keys.ring()
         digest = ring.digest(session.key_id) if ring else None
-        if ring is None or digest is None or not is_valid(session, digest, self._session_seconds):
+        if ring is None or digest is None:
             return None
-        return ring.owner(digest)
+        is_known = is_valid(session, digest, self._session_seconds, self._clock())
+        return ring.owner(digest) if is_known else None
 
 
 def _header(request: Request, name: str) -> bytes | None:
@@ -81,7 +85,7 @@ def _header(request: Request, name: str) -> bytes | None:
     return None if value is None else value.encode("latin-1")
 
 
-def _reader(request: Request) -> Caller:
+async def _reader(request: Request) -> Caller:
     access: Access = request.app.state.service.access
     return access.reader(request)
 

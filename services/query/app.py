@@ -1,5 +1,7 @@
 """The application: FastAPI, with its routes as a table, and problems in one shape."""
 
+from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -7,7 +9,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
+from services.query.departures import READING, attended
 from services.query.measured import measured
 from services.query.metrics import PROBLEMS
 from services.query.problems import Code, Fault, Problem, invalid
@@ -42,6 +46,7 @@ class QueryApp(FastAPI):
                 Problem: _problem,
                 HTTPException: _http_problem,
                 RequestValidationError: _invalid,
+                Exception: _failed,
             },
         )
         self.state.service = service
@@ -49,22 +54,40 @@ class QueryApp(FastAPI):
         for router in ROUTERS:
             self.include_router(router)
 
+    def stopping(self) -> None:
+        """End live pages, which would have no end: their readers come again."""
+        self.state.service.live.close()
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, or take part in the server's start and stop."""
-        if scope["type"] == "http":
-            if scope["raw_path"] in PROBES:
-                await self._probes(scope, receive, send)
-                return
-            scope["path"] = scope["raw_path"].decode("latin-1")
-            await measured(super().__call__, scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
+            return
+        try:
+            self._check(scope)
+        except Problem as problem:
+            await respond(problem)(scope, receive, send)
+            return
+        if scope["raw_path"] in PROBES:
+            await self._probes(scope, receive, send)
+            return
+        scope["path"] = scope["raw_path"].decode("latin-1")
+        with suppress(ClientDisconnect):
+            await measured(partial(attended, super().__call__), scope, receive, send)
+
+    def _check(self, scope: Any) -> None:
+        """Raise Problem for what is refused whatever the route."""
+        service: Service = self.state.service
+        service.access.check_place(Request(scope))
+        if scope["raw_path"] in PROBES and scope["method"] not in READING:
+            detail = f"this route takes {', '.join(READING)}"
+            raise Problem(Code.METHOD_NOT_ALLOWED, detail, headers={"allow": ", ".join(READING)})
 
 
 def respond(problem: Problem) -> Response:
     """Return the answer that a problem is, and count it."""
     PROBLEMS.labels(problem.code).inc()
-    headers = {}
+    headers = dict(problem.headers)
     if problem.meaning.retry_after_seconds is not None:
         headers["retry-after"] = str(problem.meaning.retry_after_seconds)
     if problem.code is Code.UNAUTHENTICATED:
@@ -86,8 +109,18 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 
 async def _http_problem(_request: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        answer = respond(Problem(Code.METHOD_NOT_ALLOWED, "this route does not take the method"))
-        answer.headers.update(error.headers or {})
-        return answer
-    return respond(Problem(Code.NOT_FOUND, "there is no such route; /docs shows all of them"))
+    """Give FastAPI's own refusals the shape that all others have."""
+    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = {name.lower(): value for name, value in (getattr(error, "headers", None) or {}).items()}
+        return respond(
+            Problem(Code.METHOD_NOT_ALLOWED, "this route does not take the method", headers=allowed)
+        )
+    if status == HTTPStatus.NOT_FOUND:
+        return respond(Problem(Code.NOT_FOUND, "there is no such route; /docs shows all of them"))
+    return respond(invalid(Fault("", str(getattr(error, "detail", error)))))
+
+
+async def _failed(_request: Request, _error: Exception) -> Response:
+    """Answer for what nobody foresaw; the server logs the error itself."""
+    return respond(Problem(Code.INTERNAL_ERROR, "Afterword failed to answer; its log says why"))

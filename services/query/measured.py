@@ -13,6 +13,9 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 STREAM = b"text/event-stream"
 
+BROKEN = "afterword.broken"
+"""What a route sets in the scope when it fails after its answer has begun, and leaves that without an end."""
+
 
 class Outcome(StrEnum):
     """What became of a request."""
@@ -30,9 +33,11 @@ async def measured(app: App, scope: Any, receive: Any, send: Any) -> None:
     try:
         await app(scope, receive, answer.send)
     except Exception as error:
-        answer.is_broken = not isinstance(error, ClientDisconnect)
+        answer.has_left = isinstance(error, ClientDisconnect)
+        answer.is_broken = not answer.has_left
         raise
     finally:
+        answer.is_broken |= bool(scope.get(BROKEN))
         route = route_of(scope)
         REQUESTS.labels(route, answer.outcome).inc()
         if answer.is_live:
@@ -56,6 +61,7 @@ class _Answer:
         self._whole = False
         self.is_live = False
         self.is_broken = False
+        self.has_left = False
 
     async def send(self, message: Any) -> None:
         """Pass a message on to the server."""
@@ -74,6 +80,8 @@ class _Answer:
     @property
     def outcome(self) -> Outcome:
         """What became of the request, once it is over."""
+        if self.has_left and self._status is None:
+            return Outcome.LEFT
         if self.is_broken or self._status is None or self._status >= 500:
             return Outcome.FAILED
         if not self._whole:

@@ -1,5 +1,6 @@
 """Every way in which the query service says no: one closed list of codes, each with its status.  Pure."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -54,13 +55,20 @@ class Problem(Exception):  # noqa: N818 (nothing is wrong with us: the caller is
     """The end of a request that is not answered.  `extra` goes into the body beside the standard members."""
 
     def __init__(
-        self, code: Code, detail: str, faults: tuple[Fault, ...] = (), *, extra: dict[str, Any] | None = None
+        self,
+        code: Code,
+        detail: str,
+        faults: tuple[Fault, ...] = (),
+        *,
+        extra: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.faults = faults
         self.extra = extra or {}
+        self.headers = headers or {}
 
     @property
     def meaning(self) -> Meaning:
@@ -85,5 +93,6 @@ class Problem(Exception):  # noqa: N818 (nothing is wrong with us: the caller is
 def invalid(*faults: Fault) -> Problem:
     """Return the problem of a question with these faults."""
     parameter, detail = faults[0]
+    said = f"{parameter}: {detail}" if parameter else detail
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return Problem(Code.INVALID_QUERY, f"{parameter}: {detail}{more}", faults)
+    return Problem(Code.INVALID_QUERY, f"{said}{more}", faults)

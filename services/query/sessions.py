@@ -27,19 +27,26 @@ def named(token: str) -> Session | None:
     return Session(key_id, token) if key_id and len(rest) == 2 else None
 
 
-def issue(key_id: str, digest: bytes) -> str:
-    """Return the value of a cookie for somebody who has shown the key."""
-    return _signer(digest).sign(key_id).decode()
+def issue(key_id: str, digest: bytes, now: float) -> str:
+    """Return the value of a cookie for somebody who has shown the key; `now` is Unix time in seconds."""
+    return _Signer(digest, now).sign(key_id).decode()
 
 
-def is_valid(session: Session, digest: bytes, max_age_seconds: float) -> bool:
-    """Tell whether the session was issued for the key with this digest, and not too long ago."""
+def is_valid(session: Session, digest: bytes, max_age_seconds: float, now: float) -> bool:
+    """Tell whether the session was issued for the key with this digest, and not too long before `now`."""
     try:
-        signed = _signer(digest).unsign(session.token, max_age=int(max_age_seconds))
+        signed = _Signer(digest, now).unsign(session.token, max_age=int(max_age_seconds))
     except BadSignature:
         return False
     return signed.decode() == session.key_id
 
 
-def _signer(digest: bytes) -> TimestampSigner:
-    return TimestampSigner(digest, salt=_SALT)
+class _Signer(TimestampSigner):
+    """Signs for a moment that it is told."""
+
+    def __init__(self, digest: bytes, now: float) -> None:
+        super().__init__(digest, salt=_SALT)
+        self._now = int(now)
+
+    def get_timestamp(self) -> int:
+        return self._now

@@ -18,6 +18,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from schemas import deadletters, limits
 from schemas.topics import DAY_MS, Topic, Topology
 from services.cli import COMMANDS
+from services.commands.dlq.advice import advice
 from services.ingest.rejections import MEANINGS
 from services.runtime.settings import Described, Settings, describe
 
@@ -166,8 +167,8 @@ def reasons() -> str:
     """Return the table of every reason for a dead letter."""
     documented = _docstrings(_class(deadletters, "Reason"))
     return table(
-        ["Reason", "Meaning"],
-        ([code(deadletters.Reason[name]), text] for name, text in documented.items()),
+        ["Reason", "Meaning", "What to do"],
+        ([code(reason), documented[reason.name], advice(reason).to_do] for reason in deadletters.Reason),
     )
 
 

@@ -33,6 +33,7 @@ COMMANDS = (
     Row("send", f"{COMMAND}.send.command:app", "Send a file of feedback.", TRAFFIC, "client"),
     Row("demo", f"{COMMAND}.demo.command:app", "Send invented, lifelike traffic.", TRAFFIC, "client"),
     Row("migrate", f"{COMMAND}.migrate.command:app", "Create or update topics and tables.", OPERATION),
+    Row("dlq", f"{COMMAND}.dlq.command:app", "Look at dead letters, replay or drop them.", OPERATION),
     Row("keys", f"{COMMAND}.keys:app", "Create, list and revoke API keys.", OPERATION),
     Row("config", f"{COMMAND}.config:app", "Check the settings of each service.", OPERATION),
     Row("ingest", f"{COMMAND}.service:ingest", "Run ingest: HTTP in, the log out.", SERVICES, "ingest"),

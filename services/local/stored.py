@@ -12,12 +12,12 @@ from services.runtime.clickhouse import connect
 
 _QUERY = f"""
 SELECT (SELECT count() FROM {FEEDBACK}),
-       (SELECT count() FROM {DEAD_LETTERS} FINAL WHERE replayed_at IS NULL)
+       (SELECT count() FROM {DEAD_LETTERS} FINAL WHERE replayed_at IS NULL AND dropped_at IS NULL)
 """  # noqa: S608 (names of our own tables)
 
 
 class Stored(NamedTuple):
-    """Current rows, and dead letters that were not replayed."""
+    """Current rows, and dead letters that nobody has replayed or dropped."""
 
     rows: int
     dead_letters: int

@@ -88,9 +88,9 @@ def _lane(route: Route, settings: SinkSettings, stack: AsyncExitStack) -> Lane:
     writer = ClickHouseWriter(settings, settings.sink_insert_timeout_seconds)
     stack.push_async_callback(writer.close)
     outages = _outage("ClickHouse", route.name), _outage("Kafka", route.name)
-    return Lane(
-        route, settings, Store(route, writer, KafkaDeadLetters(settings), outages, _utc_now), _wall_ms
-    )
+    share = settings.sink_max_dead_letter_share
+    store = Store(route, writer, KafkaDeadLetters(settings), outages, _utc_now, share)
+    return Lane(route, settings, store, _wall_ms)
 
 
 def _outage(server: str, route: str) -> Outage:

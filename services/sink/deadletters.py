@@ -1,6 +1,7 @@
 """Sends rows that cannot be stored to their dead-letter topic: pure wording, and a producer."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from schemas.topics import Topic
 from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options
 from services.runtime.settings import KafkaSettings
 from services.sink.batch import Refused
+from services.sink.rows import version_in_order
 
 
 class DeadLetters(Protocol):
@@ -22,8 +24,11 @@ class DeadLetters(Protocol):
 
 
 def explained(refused: Refused, generation: int, now: datetime) -> DeadLetter:
-    """Return what the headers of a dead letter say; its version is the row's place in its topic."""
+    """Return what the headers of a dead letter say; its version is the row's place in its order."""
     record = refused.record
+    version = version_of(generation, record.offset)
+    with suppress(ValueError):
+        version = version_in_order(record.headers, version)
     return DeadLetter(
         stage=Stage.SINK,
         reason=Reason.REFUSED_BY_CLICKHOUSE,
@@ -31,7 +36,7 @@ def explained(refused: Refused, generation: int, now: datetime) -> DeadLetter:
         original_topic=record.topic,
         original_partition=record.partition,
         original_offset=record.offset,
-        original_version=version_of(generation, record.offset),
+        original_version=version,
         failed_at=now.isoformat(),
     )
 

@@ -14,7 +14,7 @@ same batch may be taken later, so it is retried for as long as it takes.
 """
 
 _WINDOW = 1_000
-_SHARE = 0.1
+DEFAULT_SHARE = 0.1
 
 
 def is_refusal(code: int | None) -> bool:
@@ -35,20 +35,21 @@ def halves(items: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:
 class Tolerance:
     """How many rows of the last thousand or so were refused.
 
-    More than a tenth is no bad data but a bad deployment: tables and rows that do not fit each other.
-    Going on would drain the log into the dead letters.
+    More than a share of them (a tenth) is no bad data but a bad deployment: tables and rows that do not
+    fit each other.  Going on would drain the log into the dead letters.
     """
 
     rows: int = 0
     refused: int = 0
+    share: float = DEFAULT_SHARE
 
     def after(self, rows: int, refused: int) -> "Tolerance":
         """Return the count with one more batch; a full window starts anew with that batch."""
         if self.rows >= _WINDOW:
-            return Tolerance(rows, refused)
-        return Tolerance(self.rows + rows, self.refused + refused)
+            return Tolerance(rows, refused, self.share)
+        return Tolerance(self.rows + rows, self.refused + refused, self.share)
 
     @property
     def exceeded(self) -> bool:
         """Whether to stop instead of giving up more rows."""
-        return self.refused > _SHARE * max(self.rows, _WINDOW)
+        return self.refused > self.share * max(self.rows, _WINDOW)

@@ -42,6 +42,12 @@ class SinkSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         description="Seconds without progress, with something to read and ClickHouse up, after which /livez"
         " fails.",
     )
+    sink_max_dead_letter_share: float = Field(
+        default=0.1,
+        gt=0.0,
+        le=1.0,
+        description="Share of refused rows in some 1,000 of a route that stops it; 1 never does.",
+    )
     sink_watch_seconds: float = Field(
         default=5.0, gt=0, le=60, description="Seconds between two looks at the lag of each route."
     )

@@ -15,7 +15,7 @@ from services.runtime.records import PlacedRecord
 from services.sink import metrics
 from services.sink.batch import Batch, Partition, Refused
 from services.sink.deadletters import DeadLetters
-from services.sink.halving import Tolerance, halves
+from services.sink.halving import DEFAULT_SHARE, Tolerance, halves
 from services.sink.outage import Outage
 from services.sink.routes import Route
 from services.sink.rows import position_line
@@ -38,11 +38,12 @@ class Store:
         dead_letters: DeadLetters,
         outages: tuple[Outage, Outage],
         wall_clock: Callable[[], datetime],
+        max_refused_share: float = DEFAULT_SHARE,
     ) -> None:
         self._route, self._writer, self._dead_letters = route, writer, dead_letters
         self.clickhouse, self.kafka = outages
         self._now = wall_clock
-        self._tolerance = Tolerance()
+        self._tolerance = Tolerance(share=max_refused_share)
         self._newest_ms: dict[Partition, int] = {}
 
     async def positions(self) -> dict[Partition, int]:
@@ -86,7 +87,8 @@ class Store:
         if tolerance.exceeded:
             raise TooManyRefusedError(
                 f"ClickHouse refuses too many rows of {self._route.table}: {refused[-1].detail}."
-                "  Nothing was given up; is the database migrated (`afterword migrate`)?"
+                "  Nothing was given up; is the database migrated (`afterword migrate`)?  If it is the rows"
+                " that are wrong, and not the tables, set SINK_MAX_DEAD_LETTER_SHARE=1 to give them up."
             )
 
     async def _insert_all(self, table: str, lines: Sequence[bytes], columns: Iterable[str] | None) -> None:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from services.query.departures import READING, attended
+from services.query.documentation import complete
 from services.query.measured import measured
 from services.query.metrics import PROBLEMS
 from services.query.problems import Code, Fault, Problem, invalid
@@ -74,6 +75,12 @@ class QueryApp(FastAPI):
         scope["path"] = scope["raw_path"].decode("latin-1")
         with suppress(ClientDisconnect):
             await measured(partial(attended, super().__call__), scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document that describes every route; made when it is first asked for."""
+        if self.openapi_schema is None:
+            self.openapi_schema = complete(super().openapi())
+        return self.openapi_schema
 
     def _check(self, scope: Any) -> None:
         """Raise Problem for what is refused whatever the route."""

@@ -1,7 +1,7 @@
 """Pages of rows over a real engine: complete, in order, and right while rows change."""
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from functools import cmp_to_key
 from typing import Any
 
@@ -11,6 +11,7 @@ from services.query.filters import NO_FILTERS, Filters, parse_filters
 from services.query.listing import page_of
 from services.query.orders import COLUMNS
 from services.query.problems import Problem
+from services.query.settings import QuerySettings
 from services.query.statements import Statement
 from services.query.store import ClickHouseStore, Row
 from services.runtime.settings import ClickHouseSettings
@@ -21,21 +22,25 @@ MOMENTS = [f"2026-11-22T09:00:0{second}.00000{micro}Z" for second in range(3) fo
 MODELS = ("gpt-x", "gpt-y", "é" * 300 + "1", "é" * 300 + "2", "")
 
 
-class Counting:
+class Counting(ClickHouseStore):
     """A store that remembers what it was asked."""
 
-    def __init__(self, store: ClickHouseStore) -> None:
-        self._store = store
+    def __init__(self, settings: QuerySettings) -> None:
+        super().__init__(settings)
         self.asked: list[str] = []
 
     async def rows(self, statement: Statement) -> list[Row]:
-        """Pass it on."""
+        """Note it and ask."""
         self.asked.append(statement.sql)
-        return await self._store.rows(statement)
+        return await super().rows(statement)
 
-    def blocks(self, statement: Statement) -> AsyncIterator[Sequence[Sequence[Any]]]:
-        """Pass it on."""
-        return self._store.blocks(statement)
+
+@pytest.fixture
+async def counting(query_tables_settings: QuerySettings) -> AsyncIterator[Counting]:
+    """A store that counts."""
+    store = Counting(query_tables_settings)
+    yield store
+    await store.stop()
 
 
 def any_row(tenant: str, request_id: str, revision: int) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def any_row(tenant: str, request_id: str, revision: int) -> dict[str, Any]:
 
 
 async def walk(
-    store: ClickHouseStore | Counting, tenant: str, filters: Filters = NO_FILTERS, **asked: Any
+    store: ClickHouseStore, tenant: str, filters: Filters = NO_FILTERS, **asked: Any
 ) -> list[dict[str, Any]]:
     """Return the items of all pages."""
     items: list[dict[str, Any]] = []
@@ -140,7 +145,7 @@ async def test_rows_that_stay_as_they_are_come_once_while_others_change(
 
 
 async def test_old_versions_neither_show_nor_hide_a_row(
-    query_tables: ClickHouseSettings, store: ClickHouseStore, tenant: str
+    query_tables: ClickHouseSettings, counting: Counting, tenant: str
 ) -> None:
     """However many there are, and where they stood; then FINAL decides, and the answer is the same."""
     busy = [
@@ -163,19 +168,18 @@ async def test_old_versions_neither_show_nor_hide_a_row(
     await insert(
         query_tables, "feedback_state", [back | {"revision": 2, "last_received_at": "2026-11-22T09:00:02.5Z"}]
     )
-    counting = Counting(store)
 
     ids = [item["request_id"] for item in await walk(counting, tenant, order="-last_received_at", limit=2)]
 
     assert ids == ["busy", "quiet4", "quiet3", "back", "quiet2", "quiet1"]
+    assert any("FINAL" in sql and "request_id IN" not in sql for sql in counting.asked)
 
 
 async def test_a_page_takes_two_questions(
-    query_tables: ClickHouseSettings, store: ClickHouseStore, tenant: str
+    query_tables: ClickHouseSettings, counting: Counting, tenant: str
 ) -> None:
     """Where few rows have old versions: places, then rows; and FINAL never reads more than those."""
     await insert(query_tables, "feedback_state", [any_row(tenant, f"r{number}", 1) for number in range(90)])
-    counting = Counting(store)
     first = await page_of(counting, tenant, NO_FILTERS, limit=50)
     await page_of(counting, tenant, NO_FILTERS, limit=50, cursor=first.next_cursor or "")
 

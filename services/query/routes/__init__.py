@@ -2,14 +2,15 @@
 
 from fastapi import APIRouter
 
-from services.query.pages import assets, live, log, one, sign_in
+from services.query.pages import assets, comments, insights, live, log, one, sign_in
 from services.query.pages import dead_letters as dead_letters_page
 from services.query.pages import pipeline as pipeline_page
-from services.query.routes import dead_letters, documentation, feedback, requests, stats, watermark
+from services.query.routes import dead_letters, documentation, export, feedback, requests, stats, watermark
 
 ROUTERS: tuple[APIRouter, ...] = (
     documentation.router,
     feedback.router,
+    export.router,
     stats.router,
     watermark.router,
     dead_letters.router,
@@ -18,6 +19,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     log.router,
     one.router,
     live.router,
+    insights.router,
+    comments.router,
     dead_letters_page.router,
     pipeline_page.router,
     requests.router,  # after every fixed path below /v1/feedback/

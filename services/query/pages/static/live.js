@@ -21,6 +21,7 @@ let timer = null;
 let retry = null;
 let isBusy = false;
 let isStale = false;
+let restUntil = 0;
 
 export function start() {
   if (!button || !document.querySelector("[data-live]")) return;
@@ -78,7 +79,7 @@ function disconnect() {
 
 function soon() {
   clearTimeout(timer);
-  timer = setTimeout(refresh, QUIET_MS);
+  timer = setTimeout(refresh, Math.max(QUIET_MS, restUntil - Date.now()));
 }
 
 /** Get this page again, and change what differs. */
@@ -97,6 +98,7 @@ async function refresh() {
     show("lost"); // the server is away; its return is an event of its own
   } finally {
     isBusy = false;
+    restUntil = Date.now() + 1000 * Number(document.querySelector("[data-rest]")?.dataset.rest || 0);
   }
   if (isStale) soon();
 }

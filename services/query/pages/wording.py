@@ -73,12 +73,12 @@ def milliseconds(value: float | None) -> str:
 
 
 def dollars(value: float | None) -> str:
-    """Return US dollars: cents where there are cents, else as many digits as it takes."""
+    """Return US dollars: with hundredths of a cent below one dollar, as answers cost so little."""
     if value is None:
         return DASH
-    if value == 0 or abs(value) >= 0.995:
-        return f"${value:,.2f}"
-    return f"${value:.2g}" if abs(value) < 0.0001 else f"${value:.4f}".rstrip("0")
+    if 0 < abs(value) < 0.00005:
+        return "<$0.0001"
+    return f"${value:,.4f}" if 0 < abs(value) < 1 else f"${value:,.2f}"
 
 
 def vote_sign(row: Mapping[str, Any]) -> str:

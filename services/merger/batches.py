@@ -19,6 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from services.runtime.kafka import calm
+from services.runtime.tolerant import tolerate
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):
@@ -26,6 +27,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         """Read only what was committed, as every other reader of the events does."""
+        tolerate()
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # noqa: SLF001 (Faust has no setting for it)
         calm(consumer._client)  # noqa: SLF001

@@ -17,7 +17,7 @@ from msgspec import Meta, Raw, Struct
 from schemas.deadletters import REPLAY_VERSION_HEADER, Reason
 from schemas.events import Op
 from schemas.limits import MAX_DEPTH, MAX_KEY_LENGTH, MAX_KEYS
-from services.runtime.records import Headers
+from services.runtime.records import Headers, is_text
 
 _Key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)]
 _Fields = Annotated[dict[_Key, Raw], Meta(max_length=MAX_KEYS)]
@@ -104,8 +104,11 @@ def _children(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
 def place(headers: Headers, own: int) -> int:
     """Return the version at which a record counts: its own, unless it is a replayed dead letter.
 
-    Poison when the replay header is no version, comes twice, or names a version not below `own`.
+    Poison when the replay header is no version, comes twice, or names a version not below `own`; and when
+    a header has a name that is no text, since nobody can tell what it was meant to be.
     """
+    if not all(is_text(name) for name, _ in headers):
+        raise Poison(Reason.MALFORMED_EVENT, "a header has a name that is not UTF-8")
     texts = [value for name, value in headers if name == REPLAY_VERSION_HEADER]
     if not texts:
         return own

@@ -28,3 +28,14 @@ class PlacedRecord(Record, Protocol):
     def topic(self) -> str: ...  # noqa: D102
     @property
     def partition(self) -> int: ...  # noqa: D102
+
+
+def is_text(name: str) -> bool:
+    """Tell whether the bytes of a header's name were UTF-8; what is not stands there as lone surrogates."""
+    if name.isascii():
+        return True
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from services.runtime.backoff import delays
 from services.runtime.continuity import ContinuityError, Facts
 from services.runtime.kafka import calm, consumer_options
+from services.runtime.tolerant import tolerate
 from services.sink import metrics
 from services.sink.batch import Limits, Partition
 from services.sink.reader import Reader
@@ -80,6 +81,7 @@ class Lane:
 
     def _consumer(self) -> AIOKafkaConsumer:
         options = consumer_options(self._settings, f"afterword-sink-{self.route.name}", self.route.topics)
+        tolerate()
         consumer = AIOKafkaConsumer(
             **{
                 **options,

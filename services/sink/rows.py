@@ -14,7 +14,7 @@ import orjson
 from schemas.deadletters import REPLAY_VERSION_HEADER, DeadLetter, parse_headers
 from schemas.events import Op
 from schemas.identity import event_key, split_key, version_of
-from services.runtime.records import Headers, PlacedRecord
+from services.runtime.records import Headers, PlacedRecord, is_text
 
 
 class MalformedRowError(ValueError):
@@ -125,8 +125,10 @@ def _decoded(record: PlacedRecord) -> _Event:
 def version_in_order(headers: Headers, own: int) -> int:
     """Return where a record belongs in the order: where it stands, or where a replayed one first stood.
 
-    ValueError when its replay header names no version that a replay can have.
+    ValueError when its replay header names no version that a replay can have, or a header no text.
     """
+    if not all(is_text(name) for name, _ in headers):
+        raise ValueError("a header has a name that is not UTF-8")
     texts = [value for name, value in headers if name == REPLAY_VERSION_HEADER]
     if not texts:
         return own

@@ -1,6 +1,7 @@
 """The merger as a process: probes, ends of every kind, and two of them at once."""
 
 import asyncio
+import json
 import random
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -9,13 +10,15 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from schemas.deadletters import parse_headers
+from schemas.deadletters import Reason, parse_headers
 from schemas.identity import partition_of
 from schemas.topics import Topology
 from services.runtime.kafka import client_options
 from services.runtime.settings import KafkaSettings
+from tests.integration.merger.test_partition import committed_is
 from tests.support.eventually import eventually
-from tests.support.merger import Scene, commit, committed, read_committed, truth_of
+from tests.support.foreign import write_foreign
+from tests.support.merger import R1, Scene, commit, committed, read_committed, truth_of
 from tests.support.merger_process import MergerProcess
 from tests.support.merging import a_record, an_event
 from tests.support.states import shown
@@ -200,6 +203,27 @@ async def test_it_refuses_to_start_on_a_log_that_was_cut(mergers: Start, scene: 
 
     assert "afterword migrate" in merger.said()
     assert "beyond the log's end" in merger.said()
+
+
+async def test_a_header_whose_name_is_not_text_is_given_up_and_stops_nothing(
+    mergers: Start, scene: Scene
+) -> None:
+    """Nor does it take the events beside it along, in the batch in which a foreign program wrote them all."""
+    good = [a_record(number, an_event(number, request_id=R1, data={f"k{number}": 1})) for number in range(3)]
+    names = [None, b"na\xffme", None]
+    batch = [(one.key or b"", one.value or b"", name) for one, name in zip(good, names, strict=True)]
+    await write_foreign(scene.kafka, scene.topology.events.name, 0, batch)
+    merger = mergers()
+    await merger.start()
+    await eventually(lambda: committed_is(scene, 3), within=30)
+
+    (letter,) = await scene.letters()
+    (row,) = (await scene.rows()).values()
+    assert (letter.reason, letter.original_offset) == (Reason.MALFORMED_EVENT, 1)
+    assert "name that is not UTF-8" in letter.detail
+    assert row is not None
+    assert json.loads(row)["data"] == {"k0": 1, "k2": 1}
+    assert await merger.stop() == 0
 
 
 async def test_it_waits_for_kafka(tmp_path: Path) -> None:

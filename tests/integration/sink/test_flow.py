@@ -6,12 +6,13 @@ from dataclasses import replace
 import orjson
 
 from schemas.deadletters import REPLAY_VERSION_HEADER, Reason, headers_of
-from schemas.identity import event_key
+from schemas.identity import event_key, version_of
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import STATE_ROUTE, Topology
 from services.sink.settings import SinkSettings
 from tests.support import tables
 from tests.support.eventually import eventually
+from tests.support.foreign import write_foreign
 from tests.support.sink import EVENT, LETTER, state
 from tests.support.sink_runs import count, counted, is_stored, running
 from tests.support.state_log import ends, reset_group, values, write
@@ -69,6 +70,32 @@ async def test_each_topic_reaches_its_table(settings: SinkSettings) -> None:
     assert await tables.rows(settings, f"SELECT DISTINCT rating, sentiment FROM {FEEDBACK}") == [
         (5.0, "positive")
     ]
+
+
+async def test_a_header_whose_name_is_not_text_stops_no_route(settings: SinkSettings) -> None:
+    """Such an event is the merger's to give up; beside it, and among dead letters, everything is stored."""
+    topology = Topology(settings.kafka_topic_generation)
+    key, event = event_key("acme", "chat/1"), orjson.dumps(EVENT)
+    await write_foreign(
+        settings, topology.events.name, 1, [(key, event, None), (key, event, b"\xff"), (key, event, None)]
+    )
+    await write_foreign(settings, topology.events_dlq.name, 0, [(key, b"what it was", b"\xff")])
+    async with running(settings):
+        offsets = f"SELECT groupArray(log_offset) FROM (SELECT * FROM {FEEDBACK_EVENTS} ORDER BY log_offset)"
+        letters = f"SELECT raw, detail FROM {DEAD_LETTERS} FINAL"
+        base = version_of(topology.generation, 0)
+        await eventually(
+            lambda: _gives(settings, offsets, [([base, base + 2],)]),
+            within=30,
+        )
+        ((raw, detail),) = await eventually(lambda: tables.rows(settings, letters), within=30)
+
+    assert raw == "what it was"
+    assert detail.startswith("headers that are not Afterword's")
+
+
+async def _gives(settings: SinkSettings, query: str, expected: list[tuple[object, ...]]) -> bool:
+    return await tables.rows(settings, query) == expected
 
 
 async def test_a_null_value_hides_the_request(settings: SinkSettings) -> None:

@@ -90,8 +90,9 @@ def columns(
     """
     inner = Markup().join(
         [
-            *(_rule(scale, tick, text) for tick, text in zip(scale.ticks, labels, strict=True)),
+            *(_rule(scale, tick) for tick in scale.ticks),
             *(_column(bar, place, len(bars), scale) for place, bar in enumerate(bars)),
+            *(_label(scale, tick, text) for tick, text in zip(scale.ticks, labels, strict=True)),
             *_captions(bars),
         ]
     )
@@ -167,13 +168,17 @@ def short(value: float) -> str:
     return number(float(f"{value:.6g}"))
 
 
-def _rule(scale: Scale, tick: float, label: str) -> Markup:
-    y = _height(scale.part(tick))
+def _rule(scale: Scale, tick: float) -> Markup:
     style = "axis" if tick == scale.low else "grid"
-    return Markup(
-        '<line class="{0}" x1="0" x2="100%" y1="{1}" y2="{1}"/>'
-        '<text class="tick" x="0" y="{1}" dy="-3">{2}</text>'
-    ).format(style, y, label)
+    return Markup('<line class="{0}" x1="0" x2="100%" y1="{1}" y2="{1}"/>').format(
+        style, _height(scale.part(tick))
+    )
+
+
+def _label(scale: Scale, tick: float, label: str) -> Markup:
+    return Markup('<text class="tick" x="0" y="{0}" dy="-3">{1}</text>').format(
+        _height(scale.part(tick)), label
+    )
 
 
 def _column(one: Column, place: int, count: int, scale: Scale) -> Markup:

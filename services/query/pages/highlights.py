@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from services.query.filters import is_unspaced, words
 
-SHOWN = 900
+SHOWN = 600
 """Characters of a comment that a list shows."""
 
 BEFORE = 200

@@ -62,6 +62,21 @@ EVENT = {
     "data": {"rating": 5, "ü": [1e-05]},
 }
 KEY = event_key("acme", "chat/1")
+NOT_EVENTS: list[dict[str, Any]] = [
+    {"event_id": "1"},
+    {"event_id": None},
+    {"tenant": "other"},
+    {"request_id": 5},
+    {"received_at": "yesterday"},
+    {"received_at": "2026-11-22T08:00:00"},
+    {"op": "upsert"},
+    {"op": "retract"},
+    {"data": [1]},
+    {"data": "x"},
+    {"request": 5},
+    {"idempotent": "yes"},
+]
+"""Changes to that event after which it is none."""
 
 
 def event(offset: int = 7, headers: Any = (), **changes: Any) -> FakeRecord:

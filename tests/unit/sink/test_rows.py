@@ -10,7 +10,7 @@ import pytest
 from schemas.deadletters import REPLAY_VERSION_HEADER, headers_of
 from schemas.identity import event_key, version_of
 from services.sink.rows import MalformedRowError, dead_letter_line, event_line, state_line
-from tests.support.sink import EVENT, KEY, LETTER, FakeRecord, event, letter, state
+from tests.support.sink import EVENT, KEY, LETTER, NOT_EVENTS, FakeRecord, event, letter, state
 
 
 def row(line: bytes | None) -> dict[str, Any]:
@@ -93,23 +93,7 @@ def test_an_event_with_a_version_that_no_replay_has_is_left_out(version: bytes) 
     assert event_line(event(offset=90, headers=[(REPLAY_VERSION_HEADER, version)]), 0) is None
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"event_id": "1"},
-        {"event_id": None},
-        {"tenant": "other"},
-        {"request_id": 5},
-        {"received_at": "yesterday"},
-        {"received_at": "2026-11-22T08:00:00"},
-        {"op": "upsert"},
-        {"op": "retract"},
-        {"data": [1]},
-        {"data": "x"},
-        {"request": 5},
-        {"idempotent": "yes"},
-    ],
-)
+@pytest.mark.parametrize("changes", NOT_EVENTS)
 def test_what_is_no_event_is_left_out(changes: dict[str, Any]) -> None:
     """The merger gives it up, once, with its reason; the sink must not do so as well."""
     assert event_line(event(**changes), 0) is None

@@ -3,7 +3,7 @@
 Events at or below an erase are not part of it: an erase removes what was said for good.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -18,6 +18,8 @@ from services.query.changes import Changes, Event, changes
 from services.query.outcomes import NEVER, Became, Letter, Logged, Outcome, outcomes, pending
 
 Row = Mapping[str, Any]
+
+PARTS = ("data", "request")
 
 _BEHIND = pending("the row that is stored has not come to it yet")
 
@@ -50,11 +52,25 @@ def generation_of(topic: str) -> int:
     return int(suffix) if dash and suffix.isascii() and suffix.isdigit() else 0
 
 
-def visible(events: Iterable[Row]) -> list[Row]:
-    """Return the events that are not erased, in the order of their versions."""
-    ordered = sorted(events, key=lambda event: event["version"])
-    erased = max((event["version"] for event in ordered if event["op"] == Op.ERASE), default=NEVER)
-    return [event for event in ordered if event["version"] >= erased]
+def visible(events: Iterable[Row], outcome: Mapping[int, Became]) -> list[Row]:
+    """Return the events that are not erased, in the order of their versions.
+
+    An erase that the merger has not come to hides already what it is about to remove.
+    """
+    rows = list(events)
+    erased = _erased(rows, {version for version, one in outcome.items() if one.outcome in _ERASING})
+    return sorted((row for row in rows if row["version"] >= erased), key=lambda row: row["version"])
+
+
+_ERASING = (Outcome.MERGED, Outcome.PENDING)
+
+
+def _erased(rows: Iterable[Row], counting: Container[int]) -> int:
+    """Return the version of the newest erase among those that count."""
+    return max(
+        (row["version"] for row in rows if row["op"] == Op.ERASE and row["version"] in counting),
+        default=NEVER,
+    )
 
 
 def became(events: Iterable[Row], letters: Sequence[Letter], row_version: int | None) -> dict[int, Became]:
@@ -64,13 +80,11 @@ def became(events: Iterable[Row], letters: Sequence[Letter], row_version: int | 
     """
     rows = list(events)
     found = outcomes(map(logged, rows), letters)
+    merged = {version for version, one in found.items() if one.outcome is Outcome.MERGED}
     if row_version is None:
         # Erased, or not stored yet: only what an erase came after is over.
-        row_version = max((row["version"] for row in rows if row["op"] == Op.ERASE), default=NEVER)
-    return {
-        version: _BEHIND if one.outcome is Outcome.MERGED and version > row_version else one
-        for version, one in found.items()
-    }
+        row_version = _erased(rows, merged)
+    return found | {version: _BEHIND for version in merged if version > row_version}
 
 
 def changed(events: Sequence[Row], outcome: Mapping[int, Became]) -> dict[int, Changes]:
@@ -87,8 +101,8 @@ def changed(events: Sequence[Row], outcome: Mapping[int, Became]) -> dict[int, C
 
 
 def _event(row: Row, became: Became) -> Event:
-    fields = ({key: value or None for key, value in row[name]} for name in ("data_keys", "request_keys"))
-    return Event(row["op"], *fields, counts=became.outcome is Outcome.MERGED)
+    data, request = ({key: value or None for key, value in row[f"{part}_keys"]} for part in PARTS)
+    return Event(row["op"], data, request, counts=became.outcome is Outcome.MERGED)
 
 
 def item(event: Row, body: Row, did: Changes, outcome: Became) -> dict[str, Any]:

@@ -110,7 +110,7 @@ async def history_page(
     letters = [letter_of(one) for one in await store.rows(_about(LETTERS, tenant, request_id))]
     versions = await store.rows(_about(VERSION, tenant, request_id))
     outcome = became(events, letters, versions[0]["version"] if versions else None)
-    shown = visible(events)
+    shown = visible(events, outcome)
     did = changed(shown, outcome)
     rest = [event for event in shown if after is None or _is_after(event["version"], after, newest_first)]
     page = (rest[::-1] if newest_first else rest)[:limit]

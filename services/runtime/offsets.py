@@ -3,6 +3,7 @@
 It joins no group, and commits and creates nothing.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -57,7 +58,9 @@ class Offsets:
 
     async def members(self, groups: Iterable[str]) -> dict[str, int]:
         """Return how many consumers each group has now."""
-        answers = await self._admin.describe_consumer_groups(list(groups))
+        # One by one: aiokafka 0.14 decodes the answer as an older one, and stumbles at the second group.
+        asked = (self._admin.describe_consumer_groups([group]) for group in groups)
+        answers = [answer for answers in await asyncio.gather(*asked) for answer in answers]
         return {group[1]: len(group[5]) for answer in answers for group in answer.groups}
 
 

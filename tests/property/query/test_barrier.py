@@ -1,0 +1,189 @@
+"""The barrier and the watermark, against a pipeline that moves between any two readings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.query.barrier import Barrier, Snapshot
+from services.query.marks import Marks
+
+KEY = b"default/r1"
+EPOCH = datetime(2026, 11, 22, tzinfo=UTC)
+LETTERS = "feedback-events-dlq"
+
+
+@dataclass
+class Log:
+    """A partition: what stands at each offset (None for a marker), and up to where it is committed."""
+
+    records: list[int | None] = field(default_factory=list)
+    committed: int = 0
+
+
+@dataclass
+class Pipeline:
+    """One partition, stage by stage.  Events are numbers; odd ones are given up by the merger.
+
+    The merger's offset is committed before the markers of its transaction are in the logs, as in Kafka.
+    """
+
+    clock: int = 0
+    logged: list[int] = field(default_factory=list)
+    """When each event was acknowledged."""
+    merged: int = 0
+    taken: int = 0
+    states: Log = field(default_factory=Log)
+    letters: Log = field(default_factory=Log)
+    unmarked: list[Log] = field(default_factory=list)
+    stored_states: int = 0
+    stored_letters: int = 0
+    stored_events: int = 0
+
+    def step(self, kind: int) -> None:
+        """Let some part do something, if it can."""
+        self.clock += 1
+        match kind:
+            case 0:
+                self.logged.append(self.clock)
+            case 1 if not self.unmarked and self.taken == self.merged < len(self.logged):
+                self._produce()
+            case 2 if self.taken > self.merged:
+                self.merged = self.taken
+                self.unmarked = [self.states, self.letters]
+            case 3 if self.unmarked:
+                self._mark(self.unmarked.pop(0))
+            case 4:
+                self.stored_states = self.states.committed
+            case 5:
+                self.stored_letters = self.letters.committed
+            case 6:
+                self.stored_events = len(self.logged)
+            case _:
+                pass
+
+    def _produce(self) -> None:
+        self.taken = min(len(self.logged), self.merged + 2)
+        for event in range(self.merged, self.taken):
+            (self.letters if event % 2 else self.states).records.append(event)
+
+    def _mark(self, log: Log) -> None:
+        log.records.append(None)
+        log.committed = len(log.records)
+
+    def shows(self, event: int) -> bool:
+        """Tell whether the row of an event, or its dead letter, is where readers find it."""
+        log, stored = (self.letters, self.stored_letters) if event % 2 else (self.states, self.stored_states)
+        return event in log.records[:stored]
+
+    def look(self, kinds: Iterator[int]) -> Snapshot:
+        """Read all positions in their order, while the pipeline moves on between any two of them."""
+        at = EPOCH + timedelta(seconds=self.clock)
+
+        def then(offset: int) -> int:
+            self.step(next(kinds))
+            return offset
+
+        return Snapshot(
+            at=at,
+            logged={0: then(len(self.logged))},
+            merged={0: then(self.merged)},
+            states={0: then(len(self.states.records))},
+            stored_states={0: then(self.stored_states)},
+            stored_events={0: then(self.stored_events)},
+            letters={LETTERS: then(len(self.letters.records))},
+            stored_letters={LETTERS: then(self.stored_letters)},
+        )
+
+
+def _for_ever(kinds: list[int]) -> Iterator[int]:
+    """Yield the steps that were drawn, and then every step in turn."""
+    yield from kinds
+    while True:
+        yield from (1, 2, 3, 3, 4, 5, 6)
+
+
+steps = st.lists(st.integers(0, 6), max_size=60)
+
+
+@settings(max_examples=300)
+@given(steps, st.lists(st.integers(0, 6), max_size=80))
+def test_a_barrier_that_is_passed_tells_the_truth(before: list[int], during: list[int]) -> None:
+    """Reached: the row is there.  Told: whatever became of the event is there, and its event too."""
+    pipeline = Pipeline()
+    for kind in [*before, 0]:
+        pipeline.step(kind)
+    event = len(pipeline.logged) - 1
+    kinds, barrier = _for_ever(during), Barrier(KEY, event)
+
+    for _ in range(60):
+        barrier = barrier.after(pipeline.look(kinds))
+
+        assert not barrier.is_beyond
+        if barrier.is_reached:
+            assert event % 2 or pipeline.shows(event)
+        if barrier.is_told:
+            assert pipeline.shows(event)
+            assert pipeline.stored_events > event
+            assert barrier.consumed > event
+
+    # All drawn steps are over by then, and the pipeline has run on for long enough.
+    assert barrier.is_told
+    assert barrier.waits_for == ""
+
+
+@settings(max_examples=200)
+@given(steps, st.lists(st.integers(0, 6), max_size=120))
+def test_what_the_watermark_covers_is_there(before: list[int], during: list[int]) -> None:
+    """Everything acknowledged before its moment has become a row or was given up, at any time."""
+    pipeline, marks = Pipeline(), Marks()
+    for kind in before:
+        pipeline.step(kind)
+    kinds = _for_ever(during)
+    looked = EPOCH
+
+    for _ in range(80):
+        seen = pipeline.look(kinds)
+        earlier, marks, looked = marks.moment, marks.after(seen), seen.at
+
+        if marks.moment is not None:
+            assert earlier is None or marks.moment >= earlier
+            covered = [
+                event
+                for event, at in enumerate(pipeline.logged)
+                if EPOCH + timedelta(seconds=at) <= marks.moment
+            ]
+            assert all(event % 2 or pipeline.shows(event) for event in covered)
+            assert marks.passed[0].offset >= len(covered)
+
+    # Nothing new has come for many looks, so the last one covers everything.
+    assert marks.moment == looked
+
+
+def test_an_offset_that_the_log_does_not_have_is_beyond() -> None:
+    """Until it has one; a log without partitions has none."""
+    pipeline = Pipeline()
+    barrier = Barrier(KEY, 0)
+    still = _for_ever([7] * 12)
+
+    assert barrier.after(pipeline.look(still)).is_beyond
+    pipeline.step(0)
+    assert not barrier.after(pipeline.look(still)).is_beyond
+    nothing = Snapshot(EPOCH, {}, {}, {}, {}, {}, {}, {})
+    assert barrier.after(nothing).is_beyond
+    assert Marks().after(nothing).moment is None
+
+
+def test_marks_do_not_grow_for_ever() -> None:
+    """However long nothing is stored; the newest and the oldest are kept."""
+    marks = Marks()
+    for second in range(1000):
+        at = EPOCH + timedelta(seconds=second)
+        marks = marks.after(Snapshot(at, {0: second + 1}, {}, {}, {}, {}, {}, {}))
+
+    waiting = marks.waiting[0]
+    assert len(waiting) <= 64
+    assert waiting[0].at == EPOCH
+    assert waiting[-1].at == EPOCH + timedelta(seconds=999)

@@ -38,19 +38,20 @@ ALWAYS = (
 
 
 def described(
-    answer: type[BaseModel] | Mapping[str, Any],
+    answer: type[BaseModel] | Mapping[str, Any] | None,
     *parameters: Described,
     also: Collection[Code] = (),
 ) -> dict[str, Any]:
     """Return what the decorator of a route is told: `@router.get(path, **described(Model, LIMIT))`.
 
-    `answer` is a model, or what OpenAPI says of an answer that is no JSON: `{"content": …}`.  `also` are the
-    codes that a route refuses with beside those that every route may.
+    `answer` is a model, what OpenAPI says of an answer that is no JSON (`{"content": …}`), or None where the
+    route's own return type is a model.  `also` are the codes that a route refuses with beside those that
+    every route may.
     """
-    shown = dict(answer) if isinstance(answer, Mapping) else {"model": answer}
+    shown = {200: dict(answer) if isinstance(answer, Mapping) else {"model": answer}} if answer else {}
     return {
-        "response_model": None,
-        "responses": {200: shown, **problems(*ALWAYS, *also)},
+        **({"response_model": None} if answer else {}),
+        "responses": {**shown, **problems(*ALWAYS, *also)},
         "openapi_extra": {
             "parameters": list(parameters),
             "security": [{name: []} for name in SECURITY] + [{}],

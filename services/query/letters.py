@@ -115,7 +115,7 @@ def erased_statement(tenant: str, request_ids: list[str]) -> Statement:
 
 
 def _conditions(tenant: str, asked: Asked, after: Position | None, places: Places) -> list[str]:
-    found = [f"tenant = {places.place(tenant, 'String')}"]
+    found = [f"tenant = {places.tenant(tenant)}"]
     equal = {"stage": asked.stage, "reason": asked.reason, "request_id": asked.request_id}
     found += [f"{column} = {places.place(value, 'String')}" for column, value in equal.items() if value]
     if asked.state:

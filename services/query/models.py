@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.query.filters import SENTIMENTS, WORDS
+from services.query.outcomes import Outcome
 from services.query.problems import Code
 
 Time = Annotated[
@@ -105,3 +106,127 @@ class Probe(BaseModel):
 
     status: Literal["ok", "failing"]
     failing: dict[str, str]
+
+
+class Waited(Row):
+    """A row; the last members are there if `min_version` was asked for."""
+
+    reached: bool | None = Field(
+        default=None, description="The row has everything up to the event, whatever became of that."
+    )
+    outcome: Outcome | None = Field(default=None, description="What became of the event.")
+    outcome_reason: str | None = Field(default=None, description="Why, as a code, where there is a reason.")
+    outcome_detail: str | None = Field(default=None, description="The same in words.")
+
+
+class Changed(BaseModel):
+    """Keys, by what an event did to them."""
+
+    set: list[str]
+    replaced: list[str]
+    cleared: list[str]
+    kept: list[str] = Field(description="Said again as they were.")
+
+
+class Changes(BaseModel):
+    """What an event changed."""
+
+    data: Changed
+    request: Changed
+
+
+class Event(BaseModel):
+    """One event of a request, what it changed, and what became of it."""
+
+    version: Version
+    event_id: str
+    op: Literal["merge", "retract", "erase"]
+    source: str = Field(description="The dialect it came through.")
+    user_id: str
+    received_at: Time
+    appended_at: Time
+    idempotent: bool = Field(description="It came with an Idempotency-Key.")
+    replayed: bool = Field(description="It was a dead letter, and was put back into its place.")
+    data: dict[str, Any]
+    request: dict[str, Any]
+    changes: Changes
+    outcome: Outcome
+    outcome_reason: str | None
+    outcome_detail: str | None
+
+
+class History(BaseModel):
+    """The events of a request, in the order that decides."""
+
+    request_id: str
+    items: list[Event]
+    next_cursor: Cursor
+
+
+class DeadLetter(BaseModel):
+    """A record that could not be processed."""
+
+    id: str = Field(description="Its topic, partition and offset.")
+    request_id: str
+    state: Literal["open", "replayed", "dropped"]
+    stage: str
+    reason: str
+    detail: str
+    meaning: str
+    advice: str
+    original_topic: str
+    original_partition: int
+    original_offset: int
+    original_version: Version | None
+    failed_at: Time
+    replayed_at: Time | None
+    dropped_at: Time | None
+    erased: bool = Field(description="Its request was erased since: its bytes are not shown.")
+    raw_bytes: int | None = Field(description="How long the record's value is; null for a null value.")
+    raw: str | None = Field(description="Its value, or the beginning of it.")
+    raw_encoding: Literal["utf-8", "base64"] | None
+    raw_truncated: bool
+
+
+class DeadLetters(BaseModel):
+    """Dead letters, newest first."""
+
+    items: list[DeadLetter]
+    next_cursor: Cursor
+
+
+class Stage(BaseModel):
+    """A part that reads the log."""
+
+    name: str
+    group: str
+    lag: int = Field(description="Records before it.")
+    consumers: int | None = Field(description="How many of it run; null where that was not asked.")
+
+
+class Partition(BaseModel):
+    """How far each stage is in one partition: the offset of the next record."""
+
+    partition: int
+    logged: int
+    merged: int
+    states: int
+    stored_states: int
+    stored_events: int
+    queryable_below_version: Version | None = Field(
+        description="Every event below this version can be queried; null while that is not known yet."
+    )
+
+
+class Watermark(BaseModel):
+    """Up to which point of the log everything can be queried."""
+
+    queryable_before: Time | None = Field(
+        description="Everything acknowledged before this moment; null while that is not known yet."
+    )
+    behind_seconds: float | None
+    asked_at: Time
+    reached: bool = Field(description="Everything acknowledged before this was asked can be queried.")
+    generation: int
+    stages: list[Stage]
+    partitions: list[Partition]

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 
-from services.query import letters
+from services.query import letters, models
 from services.query.access import Reader
 from services.query.asked import Question, question
+from services.query.documentation import FILTERS, described, page_parameters, parameter
 from services.query.filters import NO_FILTERS, parse_filters
 from services.query.given_up import page_of
 from services.query.problems import Fault
@@ -36,7 +37,24 @@ def asked_of(asking: Question, state: str = "", *any_state: str) -> letters.Aske
     )
 
 
-@router.get("/v1/dead-letters")
+DESCRIBED = (
+    parameter("stage", "Who gave it up.", enum=[*letters.STAGES, ""]),
+    parameter("reason", "Why.", enum=[*letters.REASONS, ""]),
+    parameter("state", "What people did about it.", enum=[*letters.State, ""]),
+    *(one for one in FILTERS if one["name"] in ("request_id", "from", "to")),
+    parameter(
+        "raw_bytes",
+        "How much of each record to show.",
+        type="integer",
+        minimum=0,
+        maximum=letters.MAX_RAW_BYTES,
+        default=letters.DEFAULT_RAW_BYTES,
+    ),
+    *page_parameters(letters.MAX_LIMIT, letters.DEFAULT_LIMIT),
+)
+
+
+@router.get("/v1/dead-letters", operation_id="list_dead_letters", **described(models.DeadLetters, *DESCRIBED))
 async def list_dead_letters(request: Request, reader: Reader) -> dict[str, Any]:
     """Return the tenant's dead letters in pages, newest first."""
     service: Service = request.app.state.service

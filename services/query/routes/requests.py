@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 
-from services.query import reads
+from services.query import models, reads
 from services.query.access import Reader
 from services.query.asked import Question, question
+from services.query.documentation import described, page_parameters, parameter
 from services.query.ids import request_id_of
 from services.query.problems import Code, Fault, Problem
 from services.query.waiting import answer
@@ -28,7 +29,18 @@ RequestId = Annotated[str, Depends(_request_id)]
 ORDERS = ("version", "-version")
 
 
-@router.get("/v1/feedback/{request_id}")
+MIN_VERSION = parameter(
+    "min_version", "The `version` of an acknowledgement: what became of that event?", pattern="^[0-9]*$"
+)
+WAIT = parameter("wait", "How long to wait for `min_version`: `2s`, `500ms`.", examples=["2s"])
+ORDER = parameter("order", "Oldest first, or newest first.", enum=[*ORDERS, ""], default=ORDERS[0])
+
+
+@router.get(
+    "/v1/feedback/{request_id}",
+    operation_id="read_feedback",
+    **described(models.Waited, MIN_VERSION, WAIT, also=(Code.UNKNOWN_REQUEST,)),
+)
 async def read_feedback(request: Request, reader: Reader, request_id: RequestId) -> dict[str, Any]:
     """Return one request's row.  With `min_version`, what became of that event, once it is known."""
     service: Service = request.app.state.service
@@ -69,7 +81,16 @@ def _absent(members: dict[str, Any]) -> str:
             return "no feedback and no facts of this request are stored, or it was erased"
 
 
-@router.get("/v1/feedback/{request_id}/events")
+@router.get(
+    "/v1/feedback/{request_id}/events",
+    operation_id="read_events",
+    **described(
+        models.History,
+        ORDER,
+        *page_parameters(reads.MAX_LIMIT, reads.DEFAULT_LIMIT),
+        also=(Code.UNKNOWN_REQUEST,),
+    ),
+)
 async def read_events(request: Request, reader: Reader, request_id: RequestId) -> dict[str, Any]:
     """Return a request's history: every event, what it changed, and what became of it."""
     service: Service = request.app.state.service

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 
+from services.query import models
 from services.query.access import Reader
 from services.query.asked import question
+from services.query.documentation import described, parameter
 from services.query.pipeline import stands
 from services.query.standing import watermark
 from services.query.waits import parse_wait
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["pipeline"])
 
 
-@router.get("/v1/watermark")
+WAIT = parameter("wait", "How long to wait until everything up to now can be queried.", examples=["2s"])
+
+
+@router.get("/v1/watermark", operation_id="read_watermark", **described(models.Watermark, WAIT))
 async def read_watermark(request: Request, _reader: Reader) -> dict[str, Any]:
     """Return up to which point everything can be queried; with `wait`, once that is past this question."""
     service: Service = request.app.state.service

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.query.access import Access
+from services.query.attempts import Attempts
 from services.query.live import Live
 from services.query.positions import Positions
 from services.query.settings import QuerySettings
@@ -30,6 +31,7 @@ class Service:
     positions: Positions
     live: Live
     health: Health
+    attempts: Attempts = field(default_factory=Attempts)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     """What works beside the requests."""
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Form, Query, Request, Response
 
-from services.query.pages.attempts import Attempts
 from services.query.pages.origins import is_same_origin, local
 from services.query.pages.readers import page_router, redirect
 from services.query.pages.render import page
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from services.query.service import Service
 
 router = page_router()
-
-_attempts = Attempts()
 
 _WRONG = "This key is not known, or it was revoked. `afterword keys list` shows which keys there are."
 _MAY_NOT = "This key may not read. Make one that may: `afterword keys create --scope read`."
@@ -41,14 +38,14 @@ async def sign_in(
     """Check the key, and lead on with a cookie, or say what is wrong."""
     _check_origin(request)
     client = request.client.host if request.client else ""
-    wait = _attempts.wait_seconds(client, time.monotonic())
+    service: Service = request.app.state.service
+    wait = service.attempts.wait_seconds(client, time.monotonic())
     if wait > 0:
         return _again(request, wanted, f"Too many tries. Wait {wait:.0f} seconds.", wait)
-    service: Service = request.app.state.service
     try:
         token = service.access.sign_in(key)
     except Problem as problem:
-        _attempts.failed(client, time.monotonic())
+        service.attempts.failed(client, time.monotonic())
         return _again(request, wanted, _MAY_NOT if problem.code is Code.FORBIDDEN else _WRONG)
     answer = redirect(local(wanted))
     answer.set_cookie(

@@ -52,14 +52,14 @@ def test_a_conversation_is_found_in_any_shape(
 
 def test_no_key_is_shown_twice_and_none_is_left_out() -> None:
     """A value that its column does not take is shown as it is."""
-    typed = {"rating": None, "comment": "hi", "tags": [], "helpful": None, "user_id": ""}
+    typed: dict[str, Any] = {"rating": None, "comment": "hi", "tags": [], "helpful": None, "user_id": ""}
     row = {**typed, "data": {"rating": "so-so", "message": "hi", "comment": "", "tags": "none", "extra": 1}}
     assert others(row, "data") == {"rating": "so-so", "comment": "", "tags": "none", "extra": 1}
 
 
 def event(**fields: Any) -> dict[str, Any]:
     """Return an event of a history."""
-    nothing = {"set": [], "replaced": [], "cleared": [], "kept": []}
+    nothing: dict[str, list[str]] = {"set": [], "replaced": [], "cleared": [], "kept": []}
     changes = {"data": dict(nothing), "request": dict(nothing)}
     plain = {"op": "merge", "source": "requesty", "outcome": "merged", "data": {}, "request": {}}
     return plain | {"changes": changes} | fields
@@ -67,7 +67,7 @@ def event(**fields: Any) -> dict[str, Any]:
 
 def changed(part: str, **kinds: list[str]) -> dict[str, Any]:
     """Return what an event changed in one part."""
-    nothing = {"set": [], "replaced": [], "cleared": [], "kept": []}
+    nothing: dict[str, list[str]] = {"set": [], "replaced": [], "cleared": [], "kept": []}
     return {"data": dict(nothing), "request": dict(nothing), part: nothing | kinds}
 
 

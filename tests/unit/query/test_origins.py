@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.query.pages.attempts import SECONDS_EACH, TRIES, Attempts
+from services.query.attempts import SECONDS_EACH, TRIES, Attempts
 from services.query.pages.origins import is_same_origin, local
 
 

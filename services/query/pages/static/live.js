@@ -105,10 +105,12 @@ async function refresh() {
 
 function apply(fresh) {
   const news = new Set();
+  const focused = document.activeElement;
   for (const old of document.querySelectorAll("[data-live][id]")) {
     const wanted = fresh.getElementById(old.id);
     if (wanted) morph(old, wanted, (element) => news.add(element));
   }
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
   for (const element of news) highlight(element);
   if (news.size) announcer.textContent = `${news.size} ${news.size === 1 ? "entry" : "entries"} updated`;
   freshen();

@@ -40,7 +40,7 @@ function children(old, wanted, changed) {
       continue;
     }
     if (match === place) place = place.nextSibling;
-    else old.insertBefore(match, place);
+    else move(old, match, place);
     if (match.nodeType === Node.ELEMENT_NODE) morph(match, want, changed);
     else if (match.data !== want.data) match.data = want.data;
   }
@@ -49,6 +49,12 @@ function children(old, wanted, changed) {
     place.remove();
     place = next;
   }
+}
+
+/** Move a node; browsers that can, keep its focus and its animations. */
+function move(parent, node, place) {
+  if (parent.moveBefore) parent.moveBefore(node, place);
+  else parent.insertBefore(node, place);
 }
 
 /** The old node that a wanted one continues, or null. */

@@ -24,13 +24,15 @@ ALTER TABLE feedback_state
     ADD INDEX IF NOT EXISTS user_ids user_id TYPE bloom_filter(0.01) GRANULARITY 1,
     ADD INDEX IF NOT EXISTS tag_names tags TYPE bloom_filter(0.01) GRANULARITY 1,
     ADD INDEX IF NOT EXISTS session_ids
-        if(JSONExtractString(data, 'session_id') != '', JSONExtractString(data, 'session_id'),
-           JSONExtractString(request, 'session_id'))
+        if(JSONExtract(data, 'session_id', 'String') != '', JSONExtract(data, 'session_id', 'String'),
+           JSONExtract(request, 'session_id', 'String'))
         TYPE bloom_filter(0.01) GRANULARITY 1;
 
 -- ClickHouse does these in the background, part by part; until then a part is read as before.
 ALTER TABLE feedback_state
-    MATERIALIZE PROJECTION by_time, MATERIALIZE INDEX user_ids, MATERIALIZE INDEX tag_names, MATERIALIZE INDEX session_ids
+    MATERIALIZE COLUMN has_feedback, MATERIALIZE COLUMN has_comment, MATERIALIZE COLUMN orphan,
+    MATERIALIZE PROJECTION by_time,
+    MATERIALIZE INDEX user_ids, MATERIALIZE INDEX tag_names, MATERIALIZE INDEX session_ids
     SETTINGS mutations_sync = 0;
 
 ALTER TABLE feedback_state DROP PROJECTION IF EXISTS newest SETTINGS alter_sync = 0, mutations_sync = 0;

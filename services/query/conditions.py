@@ -92,12 +92,12 @@ def _searched(filters: Filters, places: Places) -> Iterator[str]:
 
 def _switches(filters: Filters) -> Iterator[str]:
     for wanted, condition in (
-        (filters.has_comment, "comment != ''"),
-        (filters.has_feedback, "data != '{}'"),
-        (filters.orphan, "request = '{}'"),
+        (filters.has_comment, "has_comment"),
+        (filters.has_feedback, "has_feedback"),
+        (filters.orphan, "orphan"),
     ):
         if wanted is not None:
-            yield condition if wanted else f"NOT ({condition})"
+            yield condition if wanted else f"NOT {condition}"
 
 
 def _times(filters: Filters, places: Places) -> Iterator[str]:

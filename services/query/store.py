@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 import aiohttp
@@ -13,7 +13,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.limits import MIB
-from services.query.metrics import EXPORT_ROWS, EXPORTS, STORE_READY, STORE_SECONDS, STORE_WAITING
+from services.query.metrics import EXPORTS, STORE_READY, STORE_SECONDS, STORE_WAITING
 from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
 from services.query.statements import Limits, Statement
@@ -48,10 +48,17 @@ UNAVAILABLE = {
 }
 """Codes that say nothing of the question: it may be asked again, once somebody has looked."""
 
+EXPORT_SETTINGS = {
+    "format_tsv_null_representation": "",
+    "output_format_json_escape_forward_slashes": 0,
+    # Rows in the order of the table's key come out as they are read; sorting would hold them all.
+    "optimize_read_in_order": 1,
+}
+
+EXPORT_BLOCK_BYTES = MIB
 MAX_ANSWER_BYTES = 256 * MIB
 LATE_SECONDS = 2.0
 """How much later than its own limit ClickHouse may say that a question took too long."""
-CONNECT_SECONDS = 3.0
 
 
 class Store(Protocol):
@@ -60,8 +67,11 @@ class Store(Protocol):
     async def rows(self, statement: Statement) -> list[Row]:
         """Return all rows, by column name; raise Problem."""
 
-    def blocks(self, statement: Statement) -> AsyncIterator[Sequence[Sequence[Any]]]:
-        """Yield rows in blocks as they are read, within the limits of an export; raise Problem."""
+    def export(self) -> AbstractContextManager[None]:
+        """Hold one of the places for exports; raise Problem if none is free."""
+
+    def blocks(self, statement: Statement, rows: int) -> AsyncGenerator[bytes]:
+        """Yield the answer in blocks as it is read, so many rows at once, within the limits of an export."""
 
 
 class ClickHouseStore:
@@ -90,25 +100,35 @@ class ClickHouseStore:
                 )
         return [orjson.loads(line) for line in answer.splitlines()]
 
-    async def blocks(self, statement: Statement) -> AsyncIterator[Sequence[Sequence[Any]]]:
-        """Yield rows in blocks as ClickHouse reads them.  A failure on the way raises."""
+    @contextmanager
+    def export(self) -> Iterator[None]:
+        """Hold one of the places for exports; raise Problem if none is free."""
         if self._exports <= 0:
             raise Problem(Code.OVERLOADED, "as many exports as may run at once are running; try again later")
         self._exports -= 1
-        EXPORTS.inc()
         try:
-            async with self._translated():
-                client = await self._connected()
-                stream = await client.query_row_block_stream(
-                    statement.sql, statement.parameters, settings=self._limits(Limits.EXPORT)
-                )
-                async with stream:
-                    async for block in stream:
-                        EXPORT_ROWS.inc(len(block))
-                        yield block
+            with EXPORTS.track_inprogress():
+                yield
         finally:
             self._exports += 1
-            EXPORTS.dec()
+
+    async def blocks(self, statement: Statement, rows: int) -> AsyncGenerator[bytes]:
+        """Yield the answer as TabSeparated text, in blocks that end anywhere, as ClickHouse reads them.
+
+        No more is read than was taken, closing it ends ClickHouse's work, and an answer that is cut raises
+        Problem; or it ends in a note of ClickHouse's that is no row.
+        """
+        async with self._translated():
+            client = await self._connected()
+            stream = await client.raw_stream(
+                statement.sql,
+                statement.parameters,
+                settings=self._limits(Limits.EXPORT) | {"max_block_size": rows},
+                fmt="TabSeparated",
+            )
+            async with stream, aclosing(_joined(stream)) as blocks:
+                async for block in blocks:
+                    yield block
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -165,7 +185,7 @@ class ClickHouseStore:
         return Problem(Code.STORE_UNAVAILABLE, "ClickHouse does not answer; try again in a moment")
 
     async def _connected(self) -> AsyncClient:
-        async with self._connecting, asyncio.timeout(CONNECT_SECONDS):
+        async with self._connecting:
             if self._client is None:
                 # What it waits for between two bytes: an export may be quiet while ClickHouse sorts.
                 silence = self._settings.query_export_seconds
@@ -182,7 +202,7 @@ class ClickHouseStore:
             "output_format_json_quote_denormals": 0,
         }
         if limits is Limits.EXPORT:
-            return settings | {"max_execution_time": self._settings.query_export_seconds}
+            return settings | EXPORT_SETTINGS | {"max_execution_time": self._settings.query_export_seconds}
         return settings | {
             "max_execution_time": self._settings.query_max_seconds,
             "max_rows_to_read": self._settings.query_max_rows_read,
@@ -191,3 +211,17 @@ class ClickHouseStore:
             "read_overflow_mode": "throw",
             "result_overflow_mode": "throw",
         }
+
+
+async def _joined(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """Yield a stream in larger blocks, each of which is worth the way to another thread."""
+    held: list[bytes] = []
+    size = 0
+    async for piece in stream:
+        held.append(piece)
+        size += len(piece)
+        if size >= EXPORT_BLOCK_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)

@@ -246,11 +246,7 @@ def _switch(name: str, text: str, faults: list[Fault]) -> bool | None:
 def _time(name: str, text: str, faults: list[Fault]) -> datetime | None:
     """Read RFC 3339, or a day, which means its first moment; without a zone UTC."""
     try:
-        if len(text) == 10:
-            return datetime.combine(date.fromisoformat(text), time.min, UTC)
-        # A `+` that was not percent-encoded arrives as a space.
-        found = datetime.fromisoformat(text[:11] + text[11:].replace(" ", "+"))
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        found = _moment(text)
     except (ValueError, OverflowError):
         faults.append(Fault(name, f"{text[:40]!r} is no time: 2026-01-31, or 2026-01-31T12:00:00Z"))
         return None
@@ -258,6 +254,14 @@ def _time(name: str, text: str, faults: list[Fault]) -> datetime | None:
         faults.append(Fault(name, "a year from 1970 to 2199"))
         return None
     return found
+
+
+def _moment(text: str) -> datetime:
+    if len(text) == 10:
+        return datetime.combine(date.fromisoformat(text), time.min, UTC)
+    # A `+` that was not percent-encoded arrives as a space.
+    found = datetime.fromisoformat(text[:11] + text[11:].replace(" ", "+"))
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _as_is(_name: str, text: str, _faults: list[Fault]) -> str:

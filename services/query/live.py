@@ -18,6 +18,10 @@ from services.query.ticks import LOOK, Known, Look, changed
 log = structlog.get_logger()
 
 
+HEARTBEAT_SECONDS = 5.0
+"""Between two signs of life; each is also a look whether the key is still valid."""
+
+
 class Listener:
     """One open page."""
 
@@ -52,11 +56,18 @@ class Live:
 
     def __init__(self, store: Store, settings: QuerySettings) -> None:
         self._store = store
+        self.heartbeat_seconds = HEARTBEAT_SECONDS
         self._seconds = settings.query_live_seconds
         self._most = settings.query_max_live
         self._listeners: set[Listener] = set()
         self._watching: asyncio.Task[None] | None = None
+        self._is_watching = False
         self._is_closed = False
+
+    @property
+    def is_watching(self) -> bool:
+        """The watcher runs, and has had its first look: what is stored from now on is told."""
+        return self._watching is not None and self._is_watching
 
     def check_room(self) -> None:
         """Raise Problem when as many listen as may."""
@@ -92,7 +103,7 @@ class Live:
             listener.end()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._watching = None
+        self._watching, self._is_watching = None, False
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("live pages are not kept up to date any more", error=repr(error))
         # They come again, and that starts another watcher.  None listens when nobody was left.
@@ -103,6 +114,7 @@ class Live:
         while True:
             try:
                 known = await self._look(known)
+                self._is_watching = True
             except Problem as problem:
                 log.debug("live pages could not be kept up to date", problem=problem.detail)
             await asyncio.sleep(self._seconds)

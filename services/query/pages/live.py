@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(include_in_schema=False)
 
-HEARTBEAT_SECONDS = 5.0
-"""Between two signs of life; each is also a look whether the key is still valid."""
-
 READY = b"retry: 2000\nevent: ready\ndata: .\n\n"
 CHANGE = b"event: change\ndata: .\n\n"
 SIGNED_OUT = b"event: signed-out\ndata: .\n\n"
@@ -39,7 +36,7 @@ async def _events(service: "Service", request: Request, tenant: str) -> AsyncIte
     with service.live.listening(tenant) as listener:
         yield READY
         while True:
-            has_changed = await listener.changed(HEARTBEAT_SECONDS)
+            has_changed = await listener.changed(service.live.heartbeat_seconds)
             if listener.is_over:
                 return
             if not _may_read(service, request, tenant):

@@ -61,7 +61,10 @@ function connect() {
   disconnect();
   show("connecting");
   source = new EventSource("/live");
-  source.addEventListener("ready", () => show("live"));
+  source.addEventListener("ready", () => {
+    show("live");
+    soon(); // what changed between the making of this page and now
+  });
   source.addEventListener("change", () => soon());
   source.addEventListener("signed-out", signedOut);
   source.addEventListener("error", () => {

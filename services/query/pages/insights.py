@@ -2,9 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 
@@ -19,7 +20,7 @@ from services.query.problems import Fault, invalid
 from services.query.service import Service
 from services.query.statistics import Options, stats
 from services.query.statistics.answers import Stats
-from services.query.statistics.dimensions import DEFAULT_MEASURE, parse_dimensions
+from services.query.statistics.dimensions import DEFAULT_MEASURE, parse_dimensions, parse_measure
 from services.query.statistics.periods import EPOCH, periods
 
 router = page_router()
@@ -46,7 +47,7 @@ async def insights(request: Request, reader: PageReader, asked: InsightsQuestion
             service.store, reader.tenant, asked.filters, by=[name], measure=measure, options=options, now=now
         )
 
-    over_time, compared, tags = await asyncio.gather(
+    over_time, compared, tags = await _all(
         ask(unit, DEFAULT_MEASURE, 1),
         ask(by, DEFAULT_MEASURE if measure == comparison.SHARE else measure, COMPARED),
         ask("tag", DEFAULT_MEASURE, TAGS),
@@ -91,7 +92,20 @@ def _compared(asked: PageAsked) -> tuple[str, str, tuple[float, float] | None]:
     scale = comparison.parse_scale(text)
     if text and scale is None:
         raise invalid(Fault("scale", "the worst and the best value, such as `1..2`"))
-    return by, asked.extra.get("measure", comparison.SHARE), scale
+    measure = asked.extra.get("measure", comparison.SHARE)
+    if measure != comparison.SHARE:
+        parse_measure(measure)
+    return by, measure, scale
+
+
+async def _all(*questions: Coroutine[Any, Any, Stats]) -> list[Stats]:
+    """Return the answers of questions asked at once; one that fails ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in questions]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def _has_any(service: Service, tenant: str) -> bool:

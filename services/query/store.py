@@ -207,7 +207,7 @@ class ClickHouseStore:
             "max_execution_time": self._settings.query_max_seconds,
             "max_rows_to_read": self._settings.query_max_rows_read,
             "max_result_bytes": MAX_ANSWER_BYTES,
-            # Reads long texts only of the requests that are asked for; conditions on other columns wait for FINAL.
+            # Long texts are read of the requests asked for alone; other conditions wait for FINAL.
             "optimize_move_to_prewhere_if_final": 1,
             "timeout_overflow_mode": "throw",
             "read_overflow_mode": "throw",

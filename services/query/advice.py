@@ -5,27 +5,27 @@ from schemas.deadletters import Reason
 ADVICE: dict[str, tuple[str, str]] = {
     Reason.MALFORMED_EVENT: (
         "The record is not an event, or its key and its body disagree.",
-        "Find out which program wrote it: ingest does not. Feedback in it can be sent again over HTTP.",
+        "Find out which program wrote it: ingest does not. Replay it with a corrected body, or drop it.",
     ),
     Reason.INVALID_REPLAY: (
         "The record says that it is a replay, but names no place that a replay can take.",
-        "Leave it. What it was made from is a dead letter of its own: replay that one.",
+        "Drop it. What it was made from is a dead letter of its own: replay that one.",
     ),
     Reason.IDEMPOTENCY_CONFLICT: (
         "An Idempotency-Key was used again for another body. The first one stands.",
-        "If the second one was meant, send it again with a new key; clients need a new key for a new body.",
+        "If the second one was meant, send it again with a new key: every new body needs one. Else drop it.",
     ),
     Reason.ROW_TOO_LARGE: (
         "With this event, the request would have more keys or bytes than a row may have.",
-        "Send fewer or smaller keys, or clear some keys of the request first; then send it again.",
+        "Replay it with a smaller body, or drop it; and say less about one request.",
     ),
     Reason.CRASHED: (
         "The merger ended again and again while it merged this record, and set it aside.",
-        "This is a fault of Afterword: please report it, with the record. Everything else went on.",
+        "This is a fault of Afterword: please report it. Once the merger is mended, replay it.",
     ),
     Reason.REFUSED_BY_CLICKHOUSE: (
         "ClickHouse does not take the row, however often it is sent.",
-        "Bring the tables up to date with `afterword migrate`; if it stays refused, report it with the row.",
+        "Bring the tables up to date with `afterword migrate`, then replay it.",
     ),
 }
 """For each reason of a dead letter: what happened, and what to do about it."""

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -22,12 +23,14 @@ from services.runtime.offsets import Offsets, Place, offsets
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 AGAIN_SECONDS = 0.1
 """Between two readings while somebody waits."""
 BACKOFF_SECONDS = 0.5
 """The same while Kafka does not answer."""
-READ_SECONDS = 5.0
-"""What one reading may take."""
+ANSWER_SECONDS = 5.0
+"""What one answer of Kafka may take."""
 
 UNREACHABLE = (KafkaError, OSError, TimeoutError)
 NO_KAFKA = "Kafka does not answer; try again in a moment"
@@ -75,9 +78,8 @@ class Positions:
     async def members(self) -> dict[str, int]:
         """Return how many consumers each stage's group has now; Problem `log_unavailable`."""
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                kafka = await self._connected()
-                return await kafka.members([stage.group for stage in self.topology.stages])
+            kafka = await _in_time(self._connected())
+            return await _in_time(kafka.members([stage.group for stage in self.topology.stages]))
         except UNREACHABLE as error:
             raise Problem(Code.LOG_UNAVAILABLE, NO_KAFKA) from error
 
@@ -99,6 +101,8 @@ class Positions:
                 pause = BACKOFF_SECONDS
                 _fail(asking, problem)
             except BaseException as error:
+                asking += self._waiting
+                self._waiting = []
                 _fail(asking, error if isinstance(error, Exception) else _stopping())
                 raise
             else:
@@ -110,8 +114,7 @@ class Positions:
 
     async def _read(self) -> Snapshot:
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                seen = await self._in_order(await self._connected())
+            seen = await self._in_order(await _in_time(self._connected()))
         except UNREACHABLE as error:
             await self._disconnect()
             self.problem = f"Kafka: {error!r}"
@@ -128,12 +131,12 @@ class Positions:
         topology, group = self.topology, self.topology.merger_group
         events, states = topology.events.name, topology.state.name
         letters = [topic.name for topic in (topology.events_dlq, topology.state_dlq)]
-        places = await kafka.places([events, states, *letters])
-        logged = await kafka.ends(_of(places, events))
-        merged = await kafka.committed(group)
-        ends = await kafka.ends(_of(places, states))
+        places = await _in_time(kafka.places([events, states, *letters]))
+        logged = await _in_time(kafka.ends(_of(places, events)))
+        merged = await _in_time(kafka.committed(group))
+        ends = await _in_time(kafka.ends(_of(places, states)))
         stored = await self._stored([events, states])
-        letter_ends = await kafka.ends(_of(places, *letters))
+        letter_ends = await _in_time(kafka.ends(_of(places, *letters)))
         stored_letters = await self._stored(letters)
         return Snapshot(
             at=at,
@@ -166,6 +169,12 @@ STORED = (
     f"SELECT topic, partition, max(position) AS position FROM {SINK_POSITIONS} "
     "WHERE topic IN {topics:Array(String)} GROUP BY topic, partition"
 )
+
+
+async def _in_time(answer: Awaitable[T]) -> T:
+    """Return an answer of Kafka's; TimeoutError when it takes too long."""
+    async with asyncio.timeout(ANSWER_SECONDS):
+        return await answer
 
 
 def _of(places: list[Place], *topics: str) -> list[Place]:

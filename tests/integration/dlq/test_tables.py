@@ -95,9 +95,11 @@ async def test_marks_stay_when_the_topic_is_read_again(filled: ClickHouseSetting
         await store.mark(mark_replayed([third]))
         for one in LETTERS[:3]:
             await put(filled, a_row(one, value=b"0123456789"))
-        found = {one.id: one.state for one in await store.newest(Selection(states=()), 0)}
+        found = {one.id: one for one in await store.newest(Selection(states=()), 0)}
 
-    assert [found[one] for one in (first, second, third)] == [State.DROPPED, State.OPEN, State.REPLAYED]
+    marked = [found[one] for one in (first, second, third)]
+    assert [one.state for one in marked] == [State.DROPPED, State.OPEN, State.REPLAYED]
+    assert marked[2].dropped_at is None
     assert await _content(filled) == before
 
 

@@ -132,6 +132,7 @@ def test_a_conflict_counts_as_an_event_of_its_own() -> None:
     assert b'{"big":18446744073709551615,"e":1.50}' in found.value
     body = json.loads(found.value)
     assert body.pop("event_id") == str(own_id(letter)) != json.loads(value)["event_id"]
+    assert "idempotent" not in body
     assert {**json.loads(value), "event_id": 0} == {**body, "event_id": 0, "idempotent": True}
     assert own_id(letter) != own_id(a_merger_letter(original_offset=8))
     assert (own_id(letter).version, own_id(letter).variant) == (8, "specified in RFC 4122")

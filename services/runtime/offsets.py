@@ -43,7 +43,7 @@ class Offsets:
         return {(one.topic, one.partition): offset for one, offset in found.items()}
 
     async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
-        """Return the offset of each partition's next record, those of open transactions included."""
+        """Return where each partition ends."""
         found = await self._consumer.end_offsets(_partitions(places))
         return {(one.topic, one.partition): offset for one, offset in found.items()}
 
@@ -69,13 +69,19 @@ def _partitions(places: Iterable[Place]) -> list[TopicPartition]:
 
 
 @asynccontextmanager
-async def offsets(settings: KafkaSettings, client_id: str) -> AsyncIterator[Offsets]:
-    """Connect to Kafka for the block; KafkaConnectionError when no broker answers."""
+async def offsets(
+    settings: KafkaSettings, client_id: str, *, committed: bool = False
+) -> AsyncIterator[Offsets]:
+    """Connect to Kafka for the block; KafkaConnectionError when no broker answers.
+
+    A log ends behind its newest record, or, of what is `committed`, before the first open transaction.
+    """
     async with AsyncExitStack() as started:
         admin = AIOKafkaAdminClient(**client_options(settings, client_id))
         started.push_async_callback(admin.close)
         await admin.start()
-        consumer = AIOKafkaConsumer(**client_options(settings, client_id))
+        isolation = "read_committed" if committed else "read_uncommitted"
+        consumer = AIOKafkaConsumer(**client_options(settings, client_id), isolation_level=isolation)
         calm(consumer._client)  # noqa: SLF001 (a consumer's client has no public name)
         started.push_async_callback(consumer.stop)
         await consumer.start()

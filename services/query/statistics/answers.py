@@ -46,13 +46,15 @@ class Compared(Figures):
     previous: Figures | None = Field(description="The same in the previous period; null if there is none.")
 
 
-class Group(Compared):
-    """Requests that have something in common."""
-
+class _Keyed(_Answer):
     key: dict[str, str | None] = Field(
         description="What they have in common, by the names of `by`; null for what they do not have. "
         "An hour by its beginning in UTC, a day by its date, a week and a month by that of their first day."
     )
+
+
+class Group(Compared, _Keyed):
+    """Requests that have something in common."""
 
 
 class Span(_Answer):

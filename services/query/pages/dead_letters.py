@@ -8,9 +8,9 @@ from fastapi import Request, Response
 from services.query import letters
 from services.query.asked import question
 from services.query.given_up import counts, page_of
+from services.query.letter_filters import PARAMETERS, asked_of
 from services.query.pages.readers import PageReader, page_router
 from services.query.pages.render import page
-from services.query.routes.dead_letters import PARAMETERS, asked_of
 
 if TYPE_CHECKING:
     from services.query.service import Service

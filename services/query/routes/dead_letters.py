@@ -6,36 +6,16 @@ from fastapi import APIRouter, Request
 
 from services.query import letters, models
 from services.query.access import Reader
-from services.query.asked import Question, question
+from services.query.asked import question
 from services.query.documentation import FILTERS, described, page_parameters, parameter
-from services.query.filters import NO_FILTERS, parse_filters
 from services.query.given_up import page_of
+from services.query.letter_filters import PARAMETERS, asked_of
 from services.query.problems import Fault
 
 if TYPE_CHECKING:
     from services.query.service import Service
 
 router = APIRouter(tags=["pipeline"])
-
-CHOICES = {"stage": letters.STAGES, "reason": letters.REASONS}
-PARAMETERS = (*CHOICES, "state", "request_id", "from", "to")
-
-
-def asked_of(asking: Question, state: str = "", *any_state: str) -> letters.Asked:
-    """Return which dead letters the parameters ask for, those in a `state` unless they say otherwise.
-
-    One of `any_state` says that the state does not matter.
-    """
-    chosen = {name: asking.choice(name, choices, "") for name, choices in CHOICES.items()}
-    chosen["state"] = asking.choice("state", (*letters.State, *any_state), state)
-    if chosen["state"] in any_state:
-        chosen["state"] = ""
-    shared = [one for one in asking.parameters if one[0] in ("request_id", "from", "to")]
-    filters = asking.read(lambda: parse_filters(shared), NO_FILTERS)
-    return letters.Asked(
-        **chosen, request_id=filters.request_id, since=filters.last_from, until=filters.last_to
-    )
-
 
 DESCRIBED = (
     parameter("stage", "Who gave it up.", enum=[*letters.STAGES, ""]),

@@ -33,13 +33,12 @@ NAMES = (*UNITS, *COLUMNS, *LISTS, "dataset")
 
 NUMBERS = {
     "rating": "rating",
-    "data.rating": "rating",
     "latency_ms": "latency_ms",
     "request.latency_ms": "latency_ms",
     "cost_usd": "cost_usd",
     "request.cost_usd": "cost_usd",
 }
-"""Measures that have a column."""
+"""Measures that have a column.  `data.rating` has none here: it is the key as it was sent, word or number."""
 
 DEFAULT_MEASURE = "rating"
 

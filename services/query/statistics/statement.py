@@ -108,7 +108,7 @@ def _rows(question: Question, places: Places) -> str:
     )
     return (
         f"SELECT {'arrayJoin([0, 1])' if question.has_lists else '0'} AS is_total{named}, "
-        f"{period} AS period, {_bucket(question, places)} AS bucket, data.size > 2 AS has_feedback, "
+        f"{period} AS period, {_bucket(question, places)} AS bucket, has_feedback, "
         f"rating, sentiment, toFloat64({question.measure.value(places)}) AS value, "
         f"{question.measure.is_other(places)} AS is_other "
         f"FROM feedback_state FINAL WHERE {condition} AND ({within})"

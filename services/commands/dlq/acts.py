@@ -11,10 +11,10 @@ from rich.console import Console
 
 from services.commands.dlq import topics
 from services.commands.dlq.corrections import UnfitError, corrected
-from services.commands.dlq.decisions import Decided, Ground, decide
+from services.commands.dlq.decisions import Decided, Ground, decide, is_taken
 from services.commands.dlq.letters import Bytes, Id, Letter
 from services.commands.dlq.progress import Shown
-from services.commands.dlq.replaying import decided, replay
+from services.commands.dlq.replaying import decided, parts, replay
 from services.commands.dlq.selection import Selection
 from services.commands.dlq.settings import DlqSettings
 from services.commands.dlq.statements import correct, mark_dropped, mark_open
@@ -91,7 +91,7 @@ async def put_back(
         if not tally.doable:
             return FOUND if tally.left else DONE
         if not agree(f"Replay {_letters(tally.doable)}?"):
-            return DONE
+            return FOUND if tally.left else DONE
         if value is not None:
             await _write_down(store, selection.ids[0], value)
         return await _carry_out(store, settings, bounded, ground, tally.total)
@@ -138,9 +138,10 @@ async def drop(settings: DlqSettings, selection: Selection, agree: Agree, *, und
         done = 0
         with Shown("Marking", count, _errors) as bar:
             async for page in store.pages(replace(selection, upto=last)):
-                await store.mark(mark([one.id for one in page]))
-                bar.moved(len(page))
-                done += len(page)
+                for part in parts(page):
+                    await store.mark(mark([one.id for one in part]))
+                    bar.moved(len(part))
+                    done += len(part)
     typer.echo(f"{_letters(done)} {'open again' if undo else 'dropped'}")
     return DONE
 
@@ -201,6 +202,8 @@ async def _correction(store: Tables, one: Id, body: bytes) -> bytes:
         raise CommandError(f"{one} was corrected before, with another body; a place has one event")
     if content.correction is None and letter.replayed_at is not None:
         raise CommandError(f"{one} was replayed as it was, {instant(letter.replayed_at)}; its place is taken")
+    if content.correction is None and is_taken(letter, await store.newest_copy(letter)):
+        raise CommandError(f"{one} was replayed as it was, though not marked; its place is taken")
     return value
 
 

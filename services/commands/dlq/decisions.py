@@ -124,6 +124,10 @@ def _misplaced(letter: Letter, key: bytes, ground: Ground) -> str:
     except ValueError:
         return "its key names no request of a tenant"
     partitions = ground.partitions.get(generation)
+    if ground.generation not in ground.partitions:
+        return (
+            f"ClickHouse has no record of generation {ground.generation} of the topics: `afterword migrate`"
+        )
     if partitions is None or partition_of(key, partitions) != letter.original_partition:
         return "it stood in a partition where its request does not belong, so it has no place in its order"
     return ""
@@ -228,6 +232,16 @@ def _received_at(letter: Letter, content: Bytes) -> datetime:
     with suppress(Poison):
         return decode(content.key, content.value or b"").received_at
     return letter.failed_at
+
+
+def is_taken(letter: Letter, newest_copy: int | None) -> bool:
+    """Tell whether a later record already brought an event to the letter's place.
+
+    `newest_copy` is where the newest record of that version stands (generation << 48 | offset), if any does.
+    The letter's own record may be one: a replay that was refused.
+    """
+    own = version_of(generation_of(letter.original_topic), letter.original_offset)
+    return newest_copy is not None and newest_copy > own
 
 
 _GENERATION = re.compile(r"-v([0-9]{1,5})\Z", re.ASCII)

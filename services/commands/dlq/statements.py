@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 
 from schemas.tables import DEAD_LETTERS, DEPLOYMENTS, FEEDBACK_EVENTS
-from services.commands.dlq.letters import Id
+from services.commands.dlq.letters import Id, Letter
 from services.commands.dlq.selection import Selection, among_ids, condition
 from services.query.statements import Places, Statement
 
@@ -89,6 +89,18 @@ def erasures(ids: Sequence[Id]) -> Statement:
         f"SELECT tenant, request_id, max(version) AS erased FROM {FEEDBACK_EVENTS}"  # noqa: S608
         f" WHERE op = 'erase' AND (tenant, request_id) IN ({_requests(ids, places)})"
         " GROUP BY tenant, request_id",
+        places.parameters,
+    )
+
+
+def newest_copy(letter: Letter) -> Statement:
+    """Ask where the newest record of the letter's version stands in the events topic."""
+    places = Places()
+    return Statement(
+        f"SELECT max(log_offset) AS newest FROM {FEEDBACK_EVENTS}"  # noqa: S608
+        f" WHERE tenant = {places.place(letter.tenant, 'String')}"
+        f" AND request_id = {places.place(letter.request_id, 'String')}"
+        f" AND version = {places.place(letter.original_version or 0, 'UInt64')} HAVING count() > 0",
         places.parameters,
     )
 

@@ -74,6 +74,11 @@ class Tables:
             for row in rows
         }
 
+    async def newest_copy(self, letter: Letter) -> int | None:
+        """Return where the newest record of the letter's version stands, None if none is known."""
+        rows = await self._rows(statements.newest_copy(letter))
+        return int(rows[0]["newest"]) if rows else None
+
     async def erased(self, ids: Sequence[Id]) -> dict[tuple[str, str], int]:
         """Return up to which version the requests of these were erased."""
         rows = await self._rows(statements.erasures(ids))

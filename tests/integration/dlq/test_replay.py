@@ -104,7 +104,7 @@ async def test_a_replay_takes_its_original_place_behind_newer_values(
         assert all(one in listed for one in place.values())
         assert "malformed_event" in listed
 
-        planned = await dlq(variables, "replay")
+        planned = await dlq(variables, "replay", expect=1)
         assert "1 to the events topic, 2 left" in planned
         assert "dry run" in planned
         assert len(await scene.events()) == 15
@@ -258,10 +258,18 @@ class Dying(Tables):
         raise ConnectionError(f"killed before {statement.sql}")
 
 
+async def copied(settings: SinkSettings, count: int) -> bool:
+    """Tell whether the history has so many events that are replays."""
+    ((found,),) = await sql.rows(
+        settings, f"SELECT count() FROM {FEEDBACK_EVENTS} FINAL WHERE log_offset > version"
+    )
+    return bool(found == count)
+
+
 async def test_what_was_written_and_not_marked_is_written_again_and_changes_nothing(
-    settings: SinkSettings, scene: Scene, variables: dict[str, str]
+    settings: SinkSettings, scene: Scene, variables: dict[str, str], tmp_path: Path
 ) -> None:
-    """The moment between Kafka's answer and the mark."""
+    """The moment between Kafka's answer and the mark; nothing else can take the place meanwhile."""
     await conflicts(scene, 5)
     partition = await scene.open()
     ground = Ground(
@@ -282,6 +290,11 @@ async def test_what_was_written_and_not_marked_is_written_again_and_changes_noth
         assert (len(await scene.events()), await replayed(settings)) == (12, 0)
         await merged(scene, partition, settings)
         once = await data(settings)
+        await eventually(lambda: copied(settings, 5), within=30)
+        body = tmp_path / "body.json"
+        body.write_text(json.dumps(an_event(99, request_id=R1, data={"a": "too late"})))
+        one = (await ids(settings))[R1]
+        assert "taken" in await dlq(variables, "replay", one, "--body", body, "--yes", expect=1)
         await dlq(variables, "replay", "--as-new-events", "--yes")
         await merged(scene, partition, settings)
 

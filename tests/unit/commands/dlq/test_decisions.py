@@ -11,7 +11,7 @@ from schemas.deadletters import REPLAY_VERSION_HEADER, Reason
 from schemas.identity import partition_of, version_of
 from schemas.tables import FEEDBACK_EVENTS, FEEDBACK_STATE
 from services.commands.dlq.corrections import own_id
-from services.commands.dlq.decisions import Decision, Ground, Insert, Leave, Place, Send, decide
+from services.commands.dlq.decisions import Decision, Ground, Insert, Leave, Place, Send, decide, is_taken
 from services.commands.dlq.letters import Bytes, Id, Letter
 from tests.support.dead_letters import FAILED_AT, a_letter
 from tests.support.merging import an_event
@@ -99,6 +99,17 @@ def test_what_came_back_gives_way_to_its_latest_try() -> None:
     assert f"came back as {latest}" in why(decided(a_merger_letter(), places=places))
     assert isinstance(decided(a_merger_letter(id=latest), places=places), Send)
     assert "older than the topics" in why(decided(a_merger_letter(id=latest), places=old))
+
+
+def test_a_place_is_taken_once_a_later_record_brought_an_event_to_it() -> None:
+    """The letter's own record is none of those, be it a replay that was refused."""
+    came_back = a_merger_letter(original_offset=19)
+
+    assert not is_taken(a_merger_letter(), None)
+    assert not is_taken(a_merger_letter(), 7)
+    assert is_taken(a_merger_letter(), 19)
+    assert not is_taken(came_back, 19)
+    assert is_taken(came_back, version_of(2, 0))
 
 
 def test_what_was_erased_is_left_and_what_came_after_the_erase_is_not() -> None:

@@ -56,8 +56,9 @@ class QueryApp(FastAPI):
             self.include_router(router)
 
     def stopping(self) -> None:
-        """End live pages, which would have no end: their readers come again."""
+        """End live pages and waits, some of which would have no end: their readers come again."""
         self.state.service.live.close()
+        self.state.service.positions.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, or take part in the server's start and stop."""

@@ -44,6 +44,7 @@ class Positions:
         self.topology = Topology(settings.kafka_topic_generation)
         self._waiting: list[asyncio.Future[Snapshot]] = []
         self._asking = 0
+        self._is_closed = False
         self._reading: asyncio.Task[None] | None = None
         self._kafka = AsyncExitStack()
         self._connecting = asyncio.Lock()
@@ -59,6 +60,8 @@ class Positions:
         Problem when a server does not answer (`log_unavailable`, `store_unavailable`), or when too many wait
         already (`overloaded`).
         """
+        if self._is_closed:
+            raise _stopping()
         if self._asking >= self._settings.query_max_waiting:
             raise Problem(
                 Code.OVERLOADED, "too many readers wait already; ask without `wait`, or again later"
@@ -83,12 +86,18 @@ class Positions:
         except UNREACHABLE as error:
             raise Problem(Code.LOG_UNAVAILABLE, NO_KAFKA) from error
 
+    def close(self) -> None:
+        """Tell who waits, and who asks from now on, that the service stops."""
+        self._is_closed = True
+        waiting, self._waiting = self._waiting, []
+        _fail(waiting, _stopping())
+
     async def stop(self) -> None:
-        """Disconnect; who still waits is told that the service stops."""
+        """Disconnect, and tell who still waits."""
+        self.close()
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
-        _fail(self._waiting, _stopping())
         await self._disconnect()
 
     async def _read_for_all(self) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
+from services.query.app import QueryApp
 from services.query.metrics import POSITION_READS
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.eventually import eventually
@@ -24,12 +25,16 @@ async def stages(kafka_settings: KafkaSettings, query_tables: ClickHouseSettings
 
 
 @pytest.fixture
-async def reader(stages: Stages, tmp_path: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody who may read the tenant's rows."""
-    key = reading_key(tmp_path, tenant=stages.tenant)
+def app(stages: Stages, tmp_path: Any) -> QueryApp:
+    """The service over these topics."""
     kafka = stages.kafka.model_dump(include=set(KafkaSettings.model_fields))
-    app = query_over(stages.clickhouse, tmp_path, **kafka, query_max_waiting=20)
-    async with client_of(app, key) as client:
+    return query_over(stages.clickhouse, tmp_path, **kafka, query_max_waiting=20)
+
+
+@pytest.fixture
+async def reader(app: QueryApp, stages: Stages, tmp_path: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody who may read the tenant's rows."""
+    async with client_of(app, reading_key(tmp_path, tenant=stages.tenant)) as client:
         yield client
 
 
@@ -200,6 +205,22 @@ async def test_more_readers_than_may_wait_are_told_to_come_later(
 
     assert (answer.status_code, code_of(answer)) == (503, "overloaded")
     assert {one["outcome"] for one in await asyncio.gather(*waiting)} == {"pending"}
+
+
+async def test_who_waits_when_the_service_stops_is_told_to_come_again(
+    app: QueryApp, stages: Stages, reader: httpx.AsyncClient
+) -> None:
+    """At once: a service that is told to stop waits for nobody."""
+    await stages.log()
+    asked = {"min_version": stages.version(0), "wait": "30s"}
+    waiting = asyncio.create_task(reader.get("/v1/feedback/r1", params=asked))
+    await eventually(lambda: REGISTRY.get_sample_value("query_waiting_readers") == 1, every=0.01)
+
+    app.stopping()
+
+    async with asyncio.timeout(10):
+        answer = await waiting
+    assert (answer.status_code, code_of(answer)) == (503, "overloaded")
 
 
 async def test_versions_that_no_acknowledgement_named_are_refused(

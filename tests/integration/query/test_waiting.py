@@ -212,7 +212,7 @@ async def test_who_waits_when_the_service_stops_is_told_to_come_again(
 ) -> None:
     """At once: a service that is told to stop waits for nobody."""
     await stages.log()
-    asked = {"min_version": stages.version(0), "wait": "30s"}
+    asked = {"min_version": str(stages.version(0)), "wait": "30s"}
     waiting = asyncio.create_task(reader.get("/v1/feedback/r1", params=asked))
     await eventually(lambda: REGISTRY.get_sample_value("query_waiting_readers") == 1, every=0.01)
 

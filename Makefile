@@ -14,7 +14,7 @@ define install
 @$(PIP) install --quiet --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help up status test lint format generate requirements clean
+.PHONY: help up status test lint format screenshots generate requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,8 @@ up: .venv/local ## run the whole stack in the foreground: Kafka, ClickHouse's en
 status: .venv/local ## show the running stack: parts, lag, rows, dead letters
 	@$(BIN)/afterword status
 
-test: .venv/dev ## run every test, on a real Kafka and a real ClickHouse engine
+test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and in a real browser
+	@scripts/browser.sh > /dev/null
 	@$(BIN)/pytest $(ARGS)
 
 lint: .venv/dev ## check style, types, import rules and spelling
@@ -38,6 +39,10 @@ lint: .venv/dev ## check style, types, import rules and spelling
 format: .venv/dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+screenshots: .venv/dev ## take the pictures of the dashboard in docs/images anew
+	@AFTERWORD_REQUIRE_BROWSER=1 scripts/browser.sh > /dev/null
+	@$(BIN)/python -m scripts.screenshots
 
 generate: .venv/dev ## write the generated files anew: JSON Schemas, and what the pages take from the code
 	$(BIN)/python -m schemas.generate

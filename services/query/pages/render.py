@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from services.query.pages import wording
 from services.query.pages.assets import address
-from services.query.pages.conversation import conversation
+from services.query.pages.conversation import conversation, others
 
 THEME_COOKIE = "afterword_theme"
 THEMES = ("light", "dark")
@@ -55,6 +55,7 @@ FILTERS = (
     wording.key,
     wording.milliseconds,
     wording.number,
+    others,
     wording.percent,
     wording.plain,
     wording.pretty,

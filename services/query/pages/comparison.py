@@ -191,7 +191,8 @@ def counts(figures: Figures) -> tuple[charts.Segment, ...]:
     )
 
 
-FIELDS = {"model": "model", "provider": "provider", "tag": "tag", "source": "source"}
+FIELDS = ("model", "provider", "tag", "source", "vote", "sentiment", "rating")
+"""Names that have a filter of several values."""
 
 
 def _named(filters: Filters, name: str, value: str) -> str:

@@ -161,7 +161,7 @@ def _measured(
     change, style = "", "is-muted"
     if before is not None:
         apart = found.value - before.value
-        change = _signed(100 * apart, " points") if points else _signed(apart, "")
+        change = _signed(100 * apart, " points") if points else _signed(apart, "", "+.2g")
         style = _news(found, before)
     note = f"{between(found, read.words)} (95%), of {wording.count(found.n)}"
     return Card(
@@ -178,8 +178,8 @@ def _news(found: Interval, before: Interval) -> str:
     return "is-negative" if (found.high or 0.0) < (before.low or 0.0) else "is-muted"
 
 
-def _signed(value: float, unit: str) -> str:
-    shown = f"{value:+.1f}" if abs(value) < 100 else f"{value:+,.0f}"
+def _signed(value: float, unit: str, form: str = "+.1f") -> str:
+    shown = f"{value:{form}}" if abs(value) < 100 else f"{value:+,.0f}"
     return f"±0{unit}" if float(shown.replace(",", "")) == 0 else f"{shown.replace('-', MINUS)}{unit}"
 
 

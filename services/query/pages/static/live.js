@@ -4,7 +4,7 @@ import { morph } from "./morph.js";
 import { freshen } from "./times.js";
 
 const QUIET_MS = 400; // changes closer together than this are fetched as one
-const RETRY_MS = 15000; // after a refusal: the server has as many listeners as it may
+const RETRY_MS = 15000; // after a refusal: the server has as many listeners as it may, or cannot answer
 
 const WORDS = {
   live: "Live",
@@ -85,6 +85,12 @@ function soon() {
   timer = setTimeout(refresh, Math.max(QUIET_MS, restUntil - Date.now()));
 }
 
+/** Look again in a while: the server could not answer now. */
+function later() {
+  clearTimeout(timer);
+  timer = setTimeout(refresh, RETRY_MS);
+}
+
 /** Get this page again, and change what differs. */
 async function refresh() {
   if (isBusy) {
@@ -96,7 +102,9 @@ async function refresh() {
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
     if (answer.redirected && new URL(answer.url).pathname === "/sign-in") return signedOut();
-    if (answer.ok) apply(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    if (answer.ok && !isPaused()) apply(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    else if (answer.status >= 500) later();
+    if (source?.readyState === EventSource.OPEN) show("live");
   } catch {
     show("lost"); // the server is away; its return is an event of its own
   } finally {

@@ -1,20 +1,20 @@
 """What the service's questions cost: each one is asked as the service asks it, and its rows are counted."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
 
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from services.query.filters import parse_filters
 from services.query.listing import page_of
 from services.query.reads import history, point
+from services.query.settings import QuerySettings
 from services.query.statements import Statement
 from services.query.statistics import stats
-from services.query.store import Row, Store
+from services.query.store import ClickHouseStore, Row, Store
 from tests.support.volume import RARE_TAG, RARE_WORD
 
 AS_ASKED = {"use_query_condition_cache": 0, "optimize_move_to_prewhere_if_final": 1}
@@ -32,27 +32,23 @@ class Cost:
     bytes: int
 
 
-class CountingStore:
-    """Asks another store, and counts what it reads by asking again."""
+class CountingStore(ClickHouseStore):
+    """Asks as the service does, and counts what is read by asking again."""
 
-    def __init__(self, store: Store, client: AsyncClient) -> None:
-        self._store = store
-        self._client = client
+    def __init__(self, settings: QuerySettings, client: AsyncClient) -> None:
+        super().__init__(settings)
+        self._asks_again = client
         self.costs: list[Cost] = []
 
     async def rows(self, statement: Statement) -> list[Row]:
-        """Return the other store's answer."""
+        """Return the answer."""
         began = time.perf_counter()
-        answer = await self._store.rows(statement)
+        answer = await super().rows(statement)
         seconds = time.perf_counter() - began
-        again = await self._client.query(statement.sql, statement.parameters, settings=AS_ASKED)
+        again = await self._asks_again.query(statement.sql, statement.parameters, settings=AS_ASKED)
         read = (int(again.summary[name]) for name in ("read_rows", "read_bytes"))
         self.costs.append(Cost(statement.sql, seconds, *read))
         return answer
-
-    def blocks(self, statement: Statement) -> AsyncIterator[Sequence[Sequence[Any]]]:
-        """Stream from the other store, uncounted."""
-        return self._store.blocks(statement)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
@@ -10,9 +10,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 from rich.markup import escape
 
+from schemas.identity import is_tenant
 from services.commands.examples import epilog
-from services.commands.exits import FOUND, CommandError, UnreachableError
+from services.commands.exits import FOUND, CommandError, UnreachableError, UsageError
+from services.commands.migrate import readers
 from services.commands.migrate.plan import RefusedError, Weight
+from services.commands.migrate.reach import clickhouse
+from services.commands.migrate.reader import SqlUser
 from services.commands.migrate.settings import MigrateSettings
 from services.commands.migrate.steps import Step, run
 from services.runtime.settings import load
@@ -21,6 +25,10 @@ EXAMPLES = (
     ("afterword migrate", "before the first start, and after each upgrade"),
     ("afterword migrate --wait 60 --partitions 24", "in a script that starts the servers as well"),
     ("KAFKA_TOPIC_GENERATION=2 afterword migrate", "new topics, `feedback-events-v2` and so on"),
+    (
+        "afterword migrate --sql-user acme",
+        "a ClickHouse user that reads the rows of tenant acme, and no others",
+    ),
 )
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -41,6 +49,19 @@ def migrate(
     wait: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for servers that do not answer.")
     ] = 0,
+    sql_user: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TENANT",
+            help="Instead of migrating, make the SQL user of a tenant, or bring it up to date: it may read"
+            " the tenant's rows in every table and view, within limits, and nothing else. Its password is"
+            " printed once. Needs a ClickHouse server.",
+        ),
+    ] = None,
+    new_password: Annotated[
+        bool, typer.Option("--new-password", help="With --sql-user: replace the password.")
+    ] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="With --sql-user: remove the user.")] = False,
 ) -> None:
     """Create or update Kafka's topics and ClickHouse's tables.
 
@@ -53,10 +74,14 @@ def migrate(
     that mends it, and ends in exit code 1; what is an operator's choice is only noted.
     """
     settings = load(MigrateSettings)
+    asked = _asked(settings, sql_user, new_password=new_password, drop=drop)
     # It logs each failed try; the report says once what did not answer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(soft_wrap=True, highlight=False)
     try:
+        if asked is not None:
+            asyncio.run(_sql_user(console, settings, asked, wait))
+            return
         sound = asyncio.run(_tell(console, settings, partitions, wait))
     except RefusedError as error:
         raise CommandError(str(error)) from error
@@ -64,6 +89,57 @@ def migrate(
         raise _explained(error) from error
     if not sound:
         raise typer.Exit(FOUND)
+
+
+class _Asked(NamedTuple):
+    """What is to become of a tenant's SQL user."""
+
+    user: SqlUser
+    new_password: bool
+    drop: bool
+
+
+def _asked(settings: MigrateSettings, tenant: str | None, *, new_password: bool, drop: bool) -> _Asked | None:
+    if tenant is None:
+        if new_password or drop:
+            raise UsageError(
+                "--new-password and --drop are about a SQL user: name its tenant with --sql-user."
+            )
+        return None
+    if not is_tenant(tenant):
+        raise UsageError(f"{tenant!r} cannot be a tenant: small letters, digits and dashes, at most 63.")
+    if new_password and drop:
+        raise UsageError("Either --new-password or --drop.")
+    return _Asked(SqlUser(settings.clickhouse_database, tenant), new_password, drop)
+
+
+async def _sql_user(console: Console, settings: MigrateSettings, asked: _Asked, wait: float) -> None:
+    deadline = asyncio.get_running_loop().time() + wait
+    user = asked.user
+    try:
+        async with clickhouse(settings, deadline) as client:
+            if asked.drop:
+                existed = await readers.drop(client, user)
+                gone = f"SQL user {user.name} removed" if existed else f"there was no SQL user {user.name}"
+                console.print(_line(Step("done" if existed else "same", gone)))
+                return
+            made = await readers.make(client, user, new_password=asked.new_password)
+    except ClickHouseError as error:
+        if getattr(error, "code", None) == readers.NOT_ENOUGH_RIGHTS:
+            raise CommandError(readers.NO_RIGHT.format(user=settings.clickhouse_user)) from error
+        raise
+    _tell_made(console, made, settings.clickhouse_url)
+
+
+def _tell_made(console: Console, made: readers.Made, url: str) -> None:
+    does = f"SQL user {made.user.name} reads the rows of tenant {made.user.tenant}, and no others"
+    console.print(_line(Step("done" if made.is_new or made.password else "same", does)))
+    if made.password is None:
+        console.print("    It keeps its password; --new-password makes another one.")
+        return
+    console.print(f"    password: {made.password}    (shown this once; ClickHouse keeps a hash of it)")
+    where = f"{url}/?database={made.user.database}&query=SHOW+TABLES"
+    console.print(f"    try it:   curl --user '{made.user.name}:{made.password}' '{where}'")
 
 
 async def _tell(console: Console, settings: MigrateSettings, partitions: int | None, wait: float) -> bool:

@@ -16,7 +16,6 @@ from statistics import median
 
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
-from services.query.store import ClickHouseStore
 from services.runtime.clickhouse import connect
 from services.runtime.settings import ClickHouseSettings
 from tests.support import tables
@@ -37,7 +36,7 @@ async def measure(home: Path, rows: int, rounds: int, *, merge: bool) -> None:
         if merge:
             await client.command("OPTIMIZE TABLE feedback_state FINAL")
         await client.command("SYSTEM STOP MERGES feedback_state")
-        store = ClickHouseStore(query_settings(warehouse.settings))
+        store = CountingStore(query_settings(warehouse.settings, query_max_seconds=60), client)
         await tell(client)
         for tenant in (LARGEST, SMALL):
             await report(client, store, tenant, rounds)
@@ -74,7 +73,7 @@ async def tell(client: AsyncClient) -> None:
     )
 
 
-async def report(client: AsyncClient, store: ClickHouseStore, tenant: str, rounds: int) -> None:
+async def report(client: AsyncClient, store: CountingStore, tenant: str, rounds: int) -> None:
     """Ask each question some times, and print the medians."""
     (count, one) = (
         await client.query(f"SELECT count(), max(request_id) FROM feedback WHERE tenant = '{tenant}'")
@@ -85,10 +84,10 @@ async def report(client: AsyncClient, store: ClickHouseStore, tenant: str, round
         seconds = []
         for _ in range(rounds):
             await client.command("SYSTEM DROP QUERY CONDITION CACHE")
-            counting = CountingStore(store, client)
-            await question(counting, Example(tenant, one))
-            seconds.append(sum(cost.seconds for cost in counting.costs) * 1000)
-        read, size = (sum(getattr(cost, what) for cost in counting.costs) for what in ("rows", "bytes"))
+            store.costs.clear()
+            await question(store, Example(tenant, one))
+            seconds.append(sum(cost.seconds for cost in store.costs) * 1000)
+        read, size = (sum(getattr(cost, what) for cost in store.costs) for what in ("rows", "bytes"))
         say(f"{name:22}{median(seconds):10.0f}{max(seconds):8.0f}{read:12,}{size / 1e6:8.1f}")
 
 

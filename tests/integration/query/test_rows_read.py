@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from services.query.store import ClickHouseStore
 from services.runtime.clickhouse import connect
 from services.runtime.settings import ClickHouseSettings
 from tests.support.costs import QUESTIONS, CountingStore, Example
@@ -37,11 +36,11 @@ async def counting(
     client = await connect(settings, timeout_seconds=300)
     await client.command("SYSTEM STOP MERGES feedback_state")
     await fill(client, ROWS, BATCH)
-    store = ClickHouseStore(query_settings(settings, query_max_seconds=60))
+    store = CountingStore(query_settings(settings, query_max_seconds=60), client)
     found = await client.query("SELECT tenant, max(request_id) FROM feedback GROUP BY tenant")
     ids = {row[0]: row[1] for row in found.result_rows}
     examples = [Example(tenant, ids[tenant]) for tenant in (LARGEST, SMALL)]
-    yield CountingStore(store, client), examples[0], examples[1]
+    yield store, examples[0], examples[1]
     await store.stop()
     await client.close()
     await admin.command(f"DROP DATABASE {settings.clickhouse_database}")

@@ -57,10 +57,12 @@ SCALARS: st.SearchStrategy[Any] = st.sampled_from((None, True, False, *WHOLE, *F
 VALUES: st.SearchStrategy[Any] = st.one_of(
     SCALARS, SCALARS, st.lists(SCALARS, max_size=2), st.just({"a": 1}), st.just({})
 )
+TEXTUAL: st.SearchStrategy[Any] = st.sampled_from((None, True, False, *WHOLE, *TEXTS))
+"""Values of which text is made: each has one text only, which a double has not."""
 COMMENTS = st.one_of(
     st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join),
     st.lists(st.sampled_from(WORDS), max_size=3).map(", ".join),
-    SCALARS,
+    TEXTUAL,
 )
 TAG_LISTS = st.one_of(st.lists(st.sampled_from((*TAGS, "", 5, None)), max_size=3), SCALARS)
 
@@ -71,20 +73,22 @@ DATA = st.fixed_dictionaries(
         "comment": COMMENTS,
         "message": COMMENTS,
         "tags": TAG_LISTS,
-        "user_id": SCALARS,
+        "user_id": TEXTUAL,
         **dict.fromkeys(KEYS, VALUES),
+        "session_id": TEXTUAL,
     },
 )
 REQUEST = st.fixed_dictionaries(
     {},
     optional={
-        "model": SCALARS,
-        "provider": SCALARS,
-        "user_id": SCALARS,
+        "model": TEXTUAL,
+        "provider": TEXTUAL,
+        "user_id": TEXTUAL,
         "latency_ms": SCALARS,
         "cost_usd": SCALARS,
         "started_at": st.sampled_from(MOMENTS),
         **dict.fromkeys(KEYS, VALUES),
+        "session_id": TEXTUAL,
     },
 )
 

@@ -16,7 +16,7 @@ from services.query.statements import Statement
 from services.query.store import ClickHouseStore, Row
 from services.runtime.settings import ClickHouseSettings
 from tests.support.plain_filter import matches
-from tests.support.tables import insert, state_row
+from tests.support.tables import insert, run, state_row
 
 MOMENTS = [f"2026-11-22T09:00:0{second}.00000{micro}Z" for second in range(3) for micro in range(2)]
 MODELS = ("gpt-x", "gpt-y", "é" * 300 + "1", "é" * 300 + "2", "")
@@ -148,30 +148,27 @@ async def test_old_versions_neither_show_nor_hide_a_row(
     query_tables: ClickHouseSettings, counting: Counting, tenant: str
 ) -> None:
     """However many there are, and where they stood; then FINAL decides, and the answer is the same."""
-    busy = [
-        state_row(
-            "busy",
-            number,
-            tenant=tenant,
-            last_received_at=f"2026-11-22T10:{number // 60:02}:{number % 60:02}Z",
-        )
-        for number in range(1, 301)
-    ]
-    quiet = [
-        state_row(f"quiet{number}", number, tenant=tenant, last_received_at=f"2026-11-22T09:00:0{number}Z")
-        for number in range(1, 5)
-    ]
-    back = state_row("back", 1, tenant=tenant, last_received_at="2026-11-22T11:00:00Z")
-    for batch in (busy[:100], busy[100:200], [*busy[200:], *quiet], [back]):
-        await insert(query_tables, "feedback_state", batch)
-    # Erased, and then heard of by a server whose clock is behind: its newest state stands before an old one.
-    await insert(
-        query_tables, "feedback_state", [back | {"revision": 2, "last_received_at": "2026-11-22T09:00:02.5Z"}]
-    )
 
-    ids = [item["request_id"] for item in await walk(counting, tenant, order="-last_received_at", limit=2)]
+    def row(name: str, revision: int, time: str) -> dict[str, Any]:
+        return state_row(name, revision, tenant=tenant, last_received_at=f"2026-11-22T{time}Z")
 
-    assert ids == ["busy", "quiet4", "quiet3", "back", "quiet2", "quiet1"]
+    moved = [row(f"moved{number:02}", 1, f"10:00:{number:02}") for number in range(60)]
+    quiet = [row(f"quiet{number}", 1, f"09:00:0{number}") for number in range(1, 5)]
+    # Erased, and then heard of by a server whose clock is behind: their newest states stand before old ones.
+    back = [row(f"moved{number:02}", 3, f"08:00:{number:02}") for number in range(50)]
+    back += [row("moved50", 3, "09:00:02.5")]
+    erased = [one | {"revision": 2, "is_deleted": 1} for one in moved]
+    await run(query_tables, "SYSTEM STOP MERGES feedback_state")
+    try:
+        for batch in (moved, quiet, erased, back):
+            await insert(query_tables, "feedback_state", batch)
+        items = await walk(counting, tenant, order="-last_received_at", limit=2)
+    finally:
+        await run(query_tables, "SYSTEM START MERGES feedback_state")
+    ids = [item["request_id"] for item in items]
+
+    assert ids[:5] == ["quiet4", "quiet3", "moved50", "quiet2", "quiet1"]
+    assert ids[5:] == [f"moved{number:02}" for number in reversed(range(50))]
     assert any("FINAL" in sql and "request_id IN" not in sql for sql in counting.asked)
 
 

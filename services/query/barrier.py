@@ -4,7 +4,7 @@ The barrier asks each stage in the order of the flow, and fixes what the next on
 
 1. the merger's committed offset is past the event: its row and its dead letter are in Kafka;
 2. the end of the state partition, read after that: the row is below it;
-3. the sink's stored position reaches that end, and the events' position is past the event;
+3. the sink's stored position reaches that end; its position on the events, read beside, is past the event;
 4. the ends of the dead-letter topics, read after that: whatever merger and sink gave up is below them;
 5. the sink's position on the dead letters reaches these ends.
 
@@ -95,7 +95,7 @@ class Barrier:
 def _with_stored(known: Barrier, seen: Snapshot, partition: int, state_end: int) -> Barrier:
     stored = known.states_stored or seen.stored_states.get(partition, 0) >= state_end
     known = replace(known, states_stored=stored)
-    if known.letter_ends is None and known.states_stored and known.events_stored:
+    if known.letter_ends is None and known.states_stored:
         known = replace(known, letter_ends=seen.letters)
     if known.letter_ends is None:
         return known

@@ -83,14 +83,18 @@ BROKEN = "it is not the `next_cursor` of a page of dead letters"
 def page_statement(
     tenant: str, asked: Asked, limit: int, raw_bytes: int, after: Position | None
 ) -> Statement:
-    """Ask for the dead letters after a position, newest first."""
+    """Ask for the dead letters after a position, newest first.
+
+    Which ones these are is found without their bytes, and nobody else's are read.
+    """
     places = Places()
-    condition = " AND ".join(_conditions(tenant, asked, after, places))
+    own = f"{DEAD_LETTERS} FINAL PREWHERE tenant = {places.tenant(tenant)}"
+    condition = " AND ".join(_conditions(asked, after, places)) or "1"
     shown = f"substring(ifNull(raw, ''), 1, {places.place(raw_bytes, 'UInt32')})"
     return Statement(
         f"SELECT {_SHOWN}, if(isNull(raw), NULL, base64Encode({shown})) AS shown_base64 "
-        f"FROM {DEAD_LETTERS} FINAL WHERE {condition} "
-        f"ORDER BY {_ORDER} LIMIT {places.place(limit, 'UInt32')}",
+        f"FROM {own} WHERE ({_ID}) IN (SELECT {_ID} FROM {own} WHERE {condition} "
+        f"ORDER BY {_ORDER} LIMIT {places.place(limit, 'UInt32')}) ORDER BY {_ORDER}",
         places.parameters,
     )
 
@@ -99,7 +103,7 @@ def counts_statement(tenant: str) -> Statement:
     """Ask how many dead letters are open, by reason, and when the last one of each failed."""
     return Statement(
         f"SELECT reason, count() AS letters, max(failed_at) AS newest FROM {DEAD_LETTERS} FINAL "
-        f"WHERE tenant = {{tenant:String}} AND {_STATES[State.OPEN]} "
+        f"PREWHERE tenant = {{tenant:String}} WHERE {_STATES[State.OPEN]} "
         "GROUP BY reason ORDER BY letters DESC, reason",
         {"tenant": tenant},
     )
@@ -114,10 +118,9 @@ def erased_statement(tenant: str, request_ids: list[str]) -> Statement:
     )
 
 
-def _conditions(tenant: str, asked: Asked, after: Position | None, places: Places) -> list[str]:
-    found = [f"tenant = {places.tenant(tenant)}"]
+def _conditions(asked: Asked, after: Position | None, places: Places) -> list[str]:
     equal = {"stage": asked.stage, "reason": asked.reason, "request_id": asked.request_id}
-    found += [f"{column} = {places.place(value, 'String')}" for column, value in equal.items() if value]
+    found = [f"{column} = {places.place(value, 'String')}" for column, value in equal.items() if value]
     if asked.state:
         found.append(f"({_STATES[State(asked.state)]})")
     for value, sign in ((asked.since, ">="), (asked.until, "<")):

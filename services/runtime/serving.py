@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import uvicorn
 
+from services.runtime.bounded import BoundedProtocol
 from services.runtime.exits import USAGE, complain, unlistenable
 from services.runtime.keys import KeyFile, refusal_to_listen
 
@@ -75,12 +76,12 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def config(application: Any) -> uvicorn.Config:
+def config(application: Any, protocol: type[BoundedProtocol] = BoundedProtocol) -> uvicorn.Config:
     """Return how an application is served."""
     return uvicorn.Config(
         application,
         loop="uvloop",
-        http="httptools",
+        http=protocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -1,15 +1,10 @@
 """Ingest for tests: over a log in memory without a socket, or as a real server on a free port."""
 
-import asyncio
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
-import uvicorn
 
 from schemas.identity import DEFAULT_TENANT
 from services.commands.keys import create_key
@@ -20,7 +15,6 @@ from services.ingest.log import Log
 from services.ingest.service import assemble, key_file
 from services.ingest.settings import IngestSettings
 from services.runtime.keys import Scope
-from tests.support.eventually import eventually
 
 
 class Ignorance:
@@ -56,31 +50,6 @@ def client_of(app: IngestApp, key: str | None = None, **headers: str) -> httpx.A
     if key:
         headers["authorization"] = f"Bearer {key}"
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", headers=headers)
-
-
-@asynccontextmanager
-async def serving(app: IngestApp) -> AsyncIterator[str]:
-    """Serve an application as `python -m services.ingest` does, and yield its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = _Server(
-            uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=5
-            )
-        )
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            await eventually(lambda: server.started or running.done(), every=0.01)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await running
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to pytest."""
-        yield
 
 
 def code_of(response: httpx.Response) -> str:

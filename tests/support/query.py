@@ -1,14 +1,11 @@
 """The query service for tests: over a ClickHouse, without a socket, or as a real server on a free port."""
 
-import asyncio
-import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from schemas.identity import DEFAULT_TENANT
 from services.commands.keys import create_key
@@ -17,7 +14,6 @@ from services.query.service import build, key_file
 from services.query.settings import QuerySettings
 from services.runtime.keys import Scope
 from services.runtime.settings import ClickHouseSettings
-from tests.support.eventually import eventually
 
 
 def reading_key(home: Path, *scopes: Scope, tenant: str = DEFAULT_TENANT) -> str:
@@ -54,31 +50,6 @@ async def client_of(
         ) as client,
     ):
         yield client
-
-
-@asynccontextmanager
-async def serving(app: QueryApp) -> AsyncIterator[str]:
-    """Serve an application as `python -m services.query` does, and yield its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = _Server(
-            uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=3
-            )
-        )
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            await eventually(lambda: server.started or running.done(), every=0.01)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await running
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to pytest."""
-        yield
 
 
 def code_of(response: httpx.Response) -> str:

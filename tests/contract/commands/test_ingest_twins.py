@@ -14,7 +14,8 @@ import pytest
 from services.runtime.keys import Scope
 from tests.support import fake_ingest
 from tests.support.fake_log import FakeLog
-from tests.support.ingest import ingest_over, new_key, serving
+from tests.support.ingest import ingest_over, new_key
+from tests.support.serving import serving
 
 KEYED = {"Idempotency-Key": "run.0.1.2.0000abcd"}
 LINES = {"Content-Type": "application/x-ndjson"}

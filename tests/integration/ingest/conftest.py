@@ -16,7 +16,8 @@ from services.ingest.settings import IngestSettings
 from services.runtime.keys import Scope
 from services.runtime.settings import KafkaSettings
 from tests.support.eventually import eventually
-from tests.support.ingest import new_key, serving
+from tests.support.ingest import new_key
+from tests.support.serving import serving
 from tests.support.topic_reader import read_topic
 from tests.support.topics import create_topics
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_log import FakeLog
-from tests.support.ingest import decoded, ingest_over, serving
+from tests.support.ingest import decoded, ingest_over
+from tests.support.serving import serving
 
 HEAD = b"POST /feedback/x HTTP/1.1\r\nhost: localhost\r\n"
 BODY = b'{"data":{"rating":5}}'

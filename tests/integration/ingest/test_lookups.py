@@ -24,7 +24,7 @@ from services.runtime.kafka import client_options
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.integration.ingest.conftest import Running, ready
 from tests.support.eventually import eventually
-from tests.support.ingest import serving
+from tests.support.serving import serving
 from tests.support.tables import create_tables, insert, state_row
 
 VOTE = {"message_id": "m", "rating": "positive", "comment": "x"}

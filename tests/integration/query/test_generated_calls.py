@@ -19,7 +19,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from services.runtime.settings import ClickHouseSettings
-from tests.support.query import query_over, serving
+from tests.support.query import query_over
+from tests.support.serving import serving
 from tests.support.tables import insert, state_row
 
 CHECKS = [

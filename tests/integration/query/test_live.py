@@ -14,7 +14,8 @@ from services.query.app import QueryApp
 from services.runtime.keys import parse
 from services.runtime.settings import ClickHouseSettings
 from tests.support.eventually import eventually
-from tests.support.query import code_of, query_over, reading_key, serving
+from tests.support.query import code_of, query_over, reading_key
+from tests.support.serving import serving
 from tests.support.tables import create_tables, insert, state_row
 
 

@@ -14,7 +14,8 @@ from fastapi.routing import APIRoute
 from services.query.routes import ROUTERS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.dead_letters import a_letter, a_row, put
-from tests.support.query import faults_of, query_over, reading_key, serving
+from tests.support.query import faults_of, query_over, reading_key
+from tests.support.serving import serving
 from tests.support.tables import insert, state_row
 
 MINE, OTHER = "tenants-mine", "tenants-other"

@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 @overload
 async def eventually(
-    check: Callable[[], Awaitable[T]], *, within: float = 10.0, every: float = 0.05
+    check: Callable[[], Awaitable[T]], *, within: float = 30.0, every: float = 0.05
 ) -> T: ...
 @overload
-async def eventually(check: Callable[[], T], *, within: float = 10.0, every: float = 0.05) -> T: ...
-async def eventually(check: Callable[[], Any], *, within: float = 10.0, every: float = 0.05) -> Any:
+async def eventually(check: Callable[[], T], *, within: float = 30.0, every: float = 0.05) -> T: ...
+async def eventually(check: Callable[[], Any], *, within: float = 30.0, every: float = 0.05) -> Any:
     """Return the first true result of `check`; AssertionError if there is none within so many seconds.
 
     A check that raises AssertionError counts as not yet true, and its last message is reported.

@@ -19,8 +19,8 @@ from tests.support.documents import ROOT, Block, Example, Rows
 from tests.support.eventually import eventually
 from tests.support.expectations import complaint_about_output, complaint_about_rows
 
-SECONDS_AN_EXAMPLE = 60
-SECONDS_UNTIL_VISIBLE = 40
+SECONDS_AN_EXAMPLE = 120
+SECONDS_UNTIL_VISIBLE = 90
 NULL = "ᴺᵁᴸᴸ"
 """How ClickHouse's string formats write NULL."""
 

@@ -70,7 +70,7 @@ def test_ctrl_c_ends_it_with_a_summary(ingest: FakeIngest) -> None:
             assert process.poll() is None
             pause.wait(0.02)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
 
     assert process.returncode == 130
     assert b"generated calls in" in out

@@ -275,7 +275,7 @@ def test_ctrl_c_says_how_to_go_on(send: Sending) -> None:
     with started("send", path, environ=send.environ) as process:
         _wait_for(lambda: len(send.ingest.log.events) > 1000)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
 
     assert process.returncode == 130
     assert b"The same call goes on" in err
@@ -302,7 +302,7 @@ def test_standard_input_is_sent_as_it_comes(send: Sending) -> None:
         process.stdin.flush()
         _wait_for(lambda: len(send.ingest.log.events) == 5)
         process.stdin.write(lines(events(10)[5:]))
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=120)
 
     assert process.returncode == 0
     assert b"10 accepted, 0 rejected" in out
@@ -318,7 +318,7 @@ def test_ctrl_c_ends_a_wait_for_standard_input(send: Sending) -> None:
         _wait_for(lambda: len(send.ingest.log.events) == 1)
         process.send_signal(signal.SIGINT)
 
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=120) == 130
 
 
 def test_a_named_pipe_is_read_once(send: Sending, tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_a_named_pipe_is_read_once(send: Sending, tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with started("send", pipe, environ=send.environ) as process:
         pipe.write_bytes(lines(events(10)))
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=120)
 
     assert b"10 accepted" in out
     assert not (tmp_path / "state").exists()
@@ -336,7 +336,7 @@ def test_a_named_pipe_is_read_once(send: Sending, tmp_path: Path) -> None:
 def test_packed_standard_input(send: Sending) -> None:
     """Compression is seen in a pipe as well."""
     with started("send", "-", environ=send.environ) as process:
-        out, _ = process.communicate(zstd.compress(lines(events(10))), timeout=30)
+        out, _ = process.communicate(zstd.compress(lines(events(10))), timeout=120)
 
     assert b"10 accepted" in out
 

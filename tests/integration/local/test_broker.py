@@ -31,7 +31,7 @@ async def _read(settings: KafkaSettings, topology: Topology, count: int) -> list
     await consumer.start()
     consumer.assign([TopicPartition(topology.events.name, 0)])
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return [(await consumer.getone()).value for _ in range(count)]
     finally:
         await consumer.stop()

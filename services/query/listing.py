@@ -13,12 +13,11 @@ versions took up is made good by another round from there on; should they be man
 from dataclasses import dataclass
 from typing import Any
 
-from services.query.conditions import where
 from services.query.cursors import decode, encode
 from services.query.filters import Filters
-from services.query.orders import DEFAULT, Order, Position, parse_order
-from services.query.rows import SELECTED, item
-from services.query.statements import Places, Statement
+from services.query.listed import Listing, places_after, rows_after, rows_of
+from services.query.orders import DEFAULT, Position, parse_order
+from services.query.rows import item
 from services.query.store import Row, Store
 
 DEFAULT_LIMIT = 50
@@ -28,8 +27,6 @@ ROUNDS = (1, 4)
 """How many times as many places as rows are wanted each round looks at.  After the last FINAL decides."""
 SPARE = 16
 """Places that a round looks at beside those."""
-MAX_IDS = 100
-"""Ids that one parameter holds: a server takes 128 KiB of each."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +35,6 @@ class Page:
 
     items: list[dict[str, Any]]
     next_cursor: str | None
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What is listed: whose rows, which, in which order."""
-
-    tenant: str
-    filters: Filters
-    order: Order
 
 
 async def page_of(
@@ -91,51 +79,3 @@ def _joined(found: list[Row], more: list[Row]) -> list[Row]:
     """Return all rows.  One that moved on between two rounds is found by both, and shown where it is now."""
     again = {row["request_id"] for row in more}
     return [row for row in found if row["request_id"] not in again] + more
-
-
-def places_after(listing: Listing, start: Position | None, count: int) -> Statement:
-    """Return the question for the next places in the order, those of old versions among them."""
-    values = Places()
-    condition = _condition(listing, start, None, values)
-    column = "" if listing.order.column == "request_id" else f", {listing.order.column}"
-    return Statement(
-        f"SELECT request_id{column} FROM feedback_state WHERE {condition} "
-        f"ORDER BY {listing.order.sql} LIMIT {count}",
-        values.parameters,
-    )
-
-
-def rows_of(listing: Listing, ids: list[str], start: Position | None, end: Position) -> Statement:
-    """Return the question for the final rows of some ids that stand after `start`, up to `end`."""
-    values = Places()
-    condition = _condition(listing, start, end, values)
-    among = " OR ".join(f"request_id IN {values.place(part, 'Array(String)')}" for part in _parts(ids))
-    return Statement(
-        f"SELECT {SELECTED} FROM feedback_state FINAL WHERE {condition} AND ({among}) "
-        f"ORDER BY {listing.order.sql}",
-        values.parameters,
-    )
-
-
-def _parts(ids: list[str]) -> list[list[str]]:
-    return [ids[start : start + MAX_IDS] for start in range(0, len(ids), MAX_IDS)]
-
-
-def rows_after(listing: Listing, start: Position | None, count: int) -> Statement:
-    """Return the question for the final rows after a position, whatever it takes."""
-    values = Places()
-    condition = _condition(listing, start, None, values)
-    return Statement(
-        f"SELECT {SELECTED} FROM feedback_state FINAL WHERE {condition} "
-        f"ORDER BY {listing.order.sql} LIMIT {count}",
-        values.parameters,
-    )
-
-
-def _condition(listing: Listing, start: Position | None, end: Position | None, values: Places) -> str:
-    parts = [where(listing.tenant, listing.filters, values).sql]
-    if start is not None:
-        parts.append(listing.order.after(start, values))
-    if end is not None:
-        parts.append(listing.order.up_to(end, values))
-    return " AND ".join(parts)

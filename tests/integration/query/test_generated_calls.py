@@ -58,7 +58,7 @@ async def test_answers_are_the_documented_ones(url: str, path: str) -> None:
     checks = [check for check in CHECKS if path not in NEED_KAFKA or check is not not_a_server_error]
 
     @settings(
-        max_examples=15, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None
+        max_examples=10, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None
     )
     @given(st.one_of(cases))
     def call(case: Any) -> None:

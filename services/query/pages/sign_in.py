@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 router = page_router()
 
-_WRONG = "This key is not known, or it was revoked. `afterword keys list` shows which keys there are."
-_MAY_NOT = "This key may not read. Make one that may: `afterword keys create --scope read`."
+_WRONG = "This key is not known, or it was revoked."
+_MAY_NOT = "This key may not read. It takes one with the scope “read”."
 
 
 @router.get("/sign-in")

@@ -136,7 +136,8 @@ def replay(
         state=state,
     )  # fmt: skip
     text = None if body is None else _read(body)
-    _run(acts.put_back(_settings(), wanted, _agree(yes=yes), body=text, as_new_events=as_new_events))
+    act = acts.put_back(_settings(), wanted, _agree(yes=yes), body=text, as_new_events=as_new_events)
+    _run(act, interrupted=f"Stopped.  {acts.GO_ON}")
 
 
 @app.command(epilog=epilog(EXAMPLES[4:]))
@@ -165,7 +166,7 @@ def drop(
     )  # fmt: skip
     if not wanted.is_narrow and not everything:
         raise UsageError(f"say which ones: {NARROW} or --all")
-    _run(acts.drop(_settings(), wanted, _agree(yes=yes), undo=undo))
+    _run(acts.drop(_settings(), wanted, _agree(yes=yes), undo=undo), interrupted="Stopped.")
 
 
 def _settings() -> DlqSettings:
@@ -194,5 +195,10 @@ def _agree(*, yes: bool) -> acts.Agree:
     return agree
 
 
-def _run(act: Coroutine[Any, Any, int]) -> None:
-    raise typer.Exit(asyncio.run(act))
+def _run(act: Coroutine[Any, Any, int], *, interrupted: str = "") -> None:
+    try:
+        code = asyncio.run(act)
+    except KeyboardInterrupt:
+        typer.echo(interrupted, err=True)
+        raise
+    raise typer.Exit(code)

@@ -31,7 +31,7 @@ def up() -> None:
 
     from services.local import stack  # noqa: PLC0415
     from services.local.broker import BrokerError  # noqa: PLC0415
-    from services.local.home import HomeError  # noqa: PLC0415
+    from services.local.home import FULL, HomeError  # noqa: PLC0415
     from services.local.jars import JarsError  # noqa: PLC0415
     from services.local.leftovers import PortTakenError  # noqa: PLC0415
     from services.local.settings import LocalSettings  # noqa: PLC0415
@@ -49,5 +49,12 @@ def up() -> None:
         raise UnreachableError(str(error)) from error
     except (BrokerError, PartFailedError) as error:
         raise CommandError(str(error)) from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = error.filename or settings.afterword_home
+        raise CommandError(
+            f"the disk is full ({where}): free some space and start again; what was answered is in the log"
+        ) from error
     if not in_order:
         raise typer.Exit(INTERRUPTED)

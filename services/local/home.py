@@ -1,5 +1,6 @@
 """The directory of one local stack: `$AFTERWORD_HOME/{kafka,warehouse,merger,jars,run,logs}`."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,10 @@ from typing import Any
 from services.local.lock import AlreadyLockedError, locked
 
 MAX_LOG_BYTES = 16 << 20
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What writing fails with while the disk is full, or the user's share of it."""
 
 
 class HomeError(Exception):

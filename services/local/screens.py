@@ -1,6 +1,7 @@
 """Where `afterword up` reports: a live view on a terminal, plain lines elsewhere."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -32,7 +33,8 @@ class Journal:
         self._voice.note(line)
 
     def _keep(self, line: str) -> None:
-        with self._file.open("a") as file:
+        # On a full disk the line is still passed on, and the parts are still stopped in order.
+        with suppress(OSError), self._file.open("a") as file:
             file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')}  {line}\n")
 
 

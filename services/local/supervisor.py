@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from services.local import plan
 from services.local.child import Child
-from services.local.home import Home
+from services.local.home import FULL, Home
 from services.local.processes import identity_of
 from services.local.runners import Runner
 from services.local.supervision import FIT, Act, Phase, Sight, State, step
@@ -57,6 +57,7 @@ class Supervisor:
         self._answers: dict[str, Sight] = {}
         self._identity = identity_of(os.getpid())
         self._recorded: dict[str, Any] = {}
+        self._is_full = False
         self.states = {name: State() for name in self._runners}
 
     @property
@@ -117,7 +118,10 @@ class Supervisor:
         name = runner.part.name
         command = await runner.prepare()
         child = self._children[name] = Child(command, self._home.log(name))
-        self._home.write_pid(name, child.pid)
+        try:
+            self._home.write_pid(name, child.pid)
+        except OSError as error:
+            self._put_up_with(error)
         if runner.probe is not None:
             self._probes[name] = asyncio.create_task(self._watch(runner), name=f"watch {name}")
 
@@ -175,9 +179,22 @@ class Supervisor:
     def _record(self) -> None:
         """Write down what runs, when that changed: for `afterword status` and for the next start."""
         state = self._picture()
-        if state != self._recorded:
+        if state == self._recorded:
+            return
+        try:
             self._home.write_state(state)
-            self._recorded = state
+        except OSError as error:
+            self._put_up_with(error)
+        else:
+            self._recorded, self._is_full = state, False
+
+    def _put_up_with(self, error: OSError) -> None:
+        """Go on while the disk is full, which is tried again with each change; raise every other error."""
+        if error.errno not in FULL:
+            raise error
+        if not self._is_full:
+            self._voice.say(f"the disk is full: free some space for {self._home.path}; what can run goes on")
+        self._is_full = True
 
     def _picture(self) -> dict[str, Any]:
         return {

@@ -161,6 +161,23 @@ async def test_a_part_that_keeps_ending_shows_its_last_words_and_rests_longer(be
     ]
 
 
+async def test_a_full_disk_stops_nothing_and_is_said_once(bench: Bench) -> None:
+    """What runs goes on; once there is room again, it is recorded as if nothing had been."""
+    records = [bench.home.run / f".{name}.incoming" for name in ("state.json", "kafka.pid", "merger.pid")]
+    for record in records:
+        record.symlink_to("/dev/full")
+    async with bench.running(bench.runner("kafka"), bench.runner("merger", "kafka")) as (supervisor, _):
+        await eventually(is_ready(supervisor))
+        assert bench.home.state() == {}
+        for record in records:
+            record.unlink()
+        await eventually(bench.home.state)
+        assert bench.home.state()["parts"]["merger"]["state"] == "ready"
+
+    assert len([line for line in bench.said if "the disk is full" in line]) == 1
+    assert bench.lines()[-2:] == ["merger stopped", "kafka stopped"]
+
+
 async def test_a_part_with_wrong_settings_ends_the_run(bench: Bench) -> None:
     """No restart can mend them, and everything else is stopped in order."""
     kafka, ingest = bench.runner("kafka"), bench.runner("ingest", "kafka", manner="wrong")

@@ -57,6 +57,18 @@ async def test_a_second_up_on_the_same_data_is_refused(stack: WholeStack) -> Non
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+async def test_a_disk_without_room_for_a_start_is_named(stack: WholeStack) -> None:
+    """What had started is stopped in order; no traceback."""
+    kafka = stack.home / "kafka"
+    kafka.mkdir(parents=True)
+    (kafka / "log4j2.properties").symlink_to("/dev/full")
+    result = await stack.call("up")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("the disk is full (")
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
 async def test_all_mistakes_in_the_settings_are_shown_at_once(stack: WholeStack) -> None:
     """Not one after the other."""
     stack.environ.update(INGEST_PORT="http", KAFKA_BOOTSTRAP_SERVERS="nowhere")

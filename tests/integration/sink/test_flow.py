@@ -221,13 +221,13 @@ async def test_two_sinks_share_the_work_and_hand_it_over(settings: SinkSettings)
     topology = Topology(settings.kafka_topic_generation)
     second = settings.replace(sink_batch_rows=200, sink_metrics_port=0)
     async with running(settings.replace(sink_batch_rows=100)):
-        await write(settings, topology.state, states(0, 3_000))
+        await write(settings, topology.state, states(0, 1_000))
         async with running(second):
-            for first in range(3_000, 9_000, 1_000):
-                await write(settings, topology.state, states(first, 1_000))
+            for first in range(1_000, 4_000, 500):
+                await write(settings, topology.state, states(first, 500))
                 await asyncio.sleep(0.2)
-        await write(settings, topology.state, states(9_000, 1_000))
-        await stored(settings, 10_000, within=60)
+        await write(settings, topology.state, states(4_000, 1_000))
+        await stored(settings, 5_000, within=120)
 
     assert await ends(settings, topology.state_dlq) == [0]
 

@@ -67,3 +67,11 @@ def test_the_journal_keeps_what_the_terminal_does_not(tmp_path: Path) -> None:
     kept = [line.partition("  ")[2] for line in (tmp_path / "up.log").read_text().splitlines()]
     assert kept == ["kafka: starting", "kafka: killed by SIGKILL"]
     assert len(file.getvalue().splitlines()) == 2
+
+
+def test_a_journal_on_a_full_disk_still_passes_lines_on() -> None:
+    """Whoever stops parts in order says so, and must not be stopped by that."""
+    target, file = console(terminal=False)
+    Journal(PlainScreen(target), Path("/dev/full")).say("kafka: stopping")
+
+    assert "kafka: stopping" in file.getvalue()

@@ -95,7 +95,7 @@ def test_a_service_is_a_command(name: str) -> None:
 
 
 def test_only_loopback_is_published() -> None:
-    """Kafka and ClickHouse stay inside; what people use is for this machine until somebody decides otherwise."""
+    """Kafka and ClickHouse stay inside; what people use is for this machine alone."""
     published = [port for service in SERVICES.values() for port in service.get("ports", [])]
 
     assert published == ["127.0.0.1:8080:8080", "127.0.0.1:8081:8081"]

@@ -133,7 +133,7 @@ async def test_too_many_refused_rows_stop_the_route_before_any_is_given_up() -> 
     bench = Bench()
     poisoned = [state("bad", number, data={"c": "poison"}) for number in range(150)]
 
-    with pytest.raises(TooManyRefusedError, match="Nothing was given up.*SINK_MAX_DEAD_LETTER_SHARE=1"):
+    with pytest.raises(TooManyRefusedError, match=r"Nothing was given up.*SINK_MAX_DEAD_LETTER_SHARE=1"):
         await bench.store.store(bench.batch(*poisoned))
 
     assert bench.dead_letters.sent == []

@@ -50,7 +50,7 @@ def merged(draw: st.DrawFn) -> Merged:
     return world
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(merged())
 def test_every_outcome_is_the_one_that_the_merger_decided(world: Merged) -> None:
     """Merged, a repeat, below an erase, or given up for the same reason: for every stored event."""
@@ -64,7 +64,7 @@ def test_every_outcome_is_the_one_that_the_merger_decided(world: Merged) -> None
         assert expected == {version: (one.outcome, one.reason) for version, one in found.items()}
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(merged(), st.integers(0, 19))
 def test_a_version_is_told_whatever_its_record_is(world: Merged, offset: int) -> None:
     """Also a record that is no event; and for a version of another request: that no event has it."""
@@ -89,7 +89,7 @@ def test_a_version_is_told_whatever_its_record_is(world: Merged, offset: int) ->
             assert (told.outcome, told.reason) == (Outcome.MERGED, "no_event")
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(merged(), st.integers(0, 20))
 def test_what_the_merger_has_not_read_is_not_told(world: Merged, consumed: int) -> None:
     """Of the log from there on nothing is known but that earlier tries were given up."""
@@ -108,7 +108,7 @@ def test_what_the_merger_has_not_read_is_not_told(world: Merged, consumed: int) 
                 assert given_up == (found[row["version"]].outcome is Outcome.DEAD_LETTERED)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(merged())
 def test_the_history_adds_up_to_the_row(world: Merged) -> None:
     """What all events set, replaced and cleared leaves exactly the keys of the row, with its values."""
@@ -138,7 +138,7 @@ def _follow(known: dict[str, Any], said: dict[str, Any], changed: Any) -> None:
     known |= {key: said[key] for key in (*changed.set, *changed.replaced, *changed.kept)}
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(merged())
 def test_what_was_erased_is_not_in_the_history(world: Merged) -> None:
     """Of what came before the newest erase that was merged nothing is left but the erase."""

@@ -24,7 +24,7 @@ class Row(NamedTuple):
     extra: str = ""
 
 
-STACK, TRAFFIC, OPERATION, SERVICES = "The local stack", "Sending feedback", "Operation", "Services"
+STACK, TRAFFIC, OPERATION, SERVICES = "The local stack", "Feedback in and out", "Operation", "Services"
 COMMAND = "services.commands"
 
 COMMANDS = (
@@ -32,6 +32,7 @@ COMMANDS = (
     Row("status", f"{COMMAND}.status:status", "Show parts, lag, rows and dead letters.", STACK, "local"),
     Row("send", f"{COMMAND}.send.command:app", "Send a file of feedback.", TRAFFIC, "client"),
     Row("demo", f"{COMMAND}.demo.command:app", "Send invented, lifelike traffic.", TRAFFIC, "client"),
+    Row("export", f"{COMMAND}.export.command:app", "Save feedback to a file.", TRAFFIC, "client"),
     Row("migrate", f"{COMMAND}.migrate.command:app", "Create or update topics and tables.", OPERATION),
     Row("dlq", f"{COMMAND}.dlq.command:app", "Look at dead letters, replay or drop them.", OPERATION),
     Row("keys", f"{COMMAND}.keys:app", "Create, list and revoke API keys.", OPERATION),

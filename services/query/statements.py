@@ -5,7 +5,7 @@ No value of a caller is ever part of the text: names of parameters are, and the 
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Limits(Enum):
@@ -15,6 +15,13 @@ class Limits(Enum):
     """Answered while somebody waits."""
     EXPORT = "export"
     """Streamed for as long as it takes."""
+
+
+class Pace(NamedTuple):
+    """How much of a stream ClickHouse works on at once: its settings, by name; 0 leaves it the choice."""
+
+    max_block_size: int
+    max_threads: int
 
 
 @dataclass(frozen=True)

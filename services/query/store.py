@@ -16,7 +16,7 @@ from schemas.limits import MIB
 from services.query.metrics import EXPORTS, STORE_READY, STORE_SECONDS, STORE_WAITING
 from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
-from services.query.statements import Limits, Statement
+from services.query.statements import Limits, Pace, Statement
 from services.query.turns import Turns
 from services.runtime.clickhouse import connect
 
@@ -70,8 +70,8 @@ class Store(Protocol):
     def export(self) -> AbstractContextManager[None]:
         """Hold one of the places for exports; raise Problem if none is free."""
 
-    def blocks(self, statement: Statement, rows: int) -> AsyncGenerator[bytes]:
-        """Yield the answer in blocks as it is read, so many rows at once, within the limits of an export."""
+    def blocks(self, statement: Statement, pace: Pace) -> AsyncGenerator[bytes]:
+        """Yield the answer in blocks as it is read, at this pace, within the limits of an export."""
 
 
 class ClickHouseStore:
@@ -112,7 +112,7 @@ class ClickHouseStore:
         finally:
             self._exports += 1
 
-    async def blocks(self, statement: Statement, rows: int) -> AsyncGenerator[bytes]:
+    async def blocks(self, statement: Statement, pace: Pace) -> AsyncGenerator[bytes]:
         """Yield the answer as TabSeparated text, in blocks that end anywhere, as ClickHouse reads them.
 
         No more is read than was taken, closing it ends ClickHouse's work, and an answer that is cut raises
@@ -123,7 +123,7 @@ class ClickHouseStore:
             stream = await client.raw_stream(
                 statement.sql,
                 statement.parameters,
-                settings=self._limits(Limits.EXPORT) | {"max_block_size": rows},
+                settings=self._limits(Limits.EXPORT) | pace._asdict(),
                 fmt="TabSeparated",
             )
             async with stream, aclosing(_joined(stream)) as blocks:
@@ -219,11 +219,15 @@ async def _joined(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     """Yield a stream in larger blocks, each of which is worth the way to another thread."""
     held: list[bytes] = []
     size = 0
-    async for piece in stream:
-        held.append(piece)
-        size += len(piece)
-        if size >= EXPORT_BLOCK_BYTES:
-            yield b"".join(held)
-            held, size = [], 0
-    if held:
+    try:
+        async for piece in stream:
+            held.append(piece)
+            size += len(piece)
+            if size >= EXPORT_BLOCK_BYTES:
+                yield b"".join(held)
+                held, size = [], 0
+    except FAILURES:
+        # Just before the connection breaks, ClickHouse says why.
         yield b"".join(held)
+        raise
+    yield b"".join(held)

@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 
 from services.query.exports.columns import NAMES
 from services.query.exports.parquet_file import METADATA
+from services.runtime.settings import ClickHouseSettings
+from tests.support.tables import run, state_row
 
 _ESCAPES = {
     "\b": "\\b",
@@ -128,3 +130,46 @@ def pieces_of(data: bytes, sizes: Iterable[int]) -> list[bytes]:
         pieces.append(data[start : start + size])
         start += size
     return [*pieces, data[start:]]
+
+
+HOSTILE = (
+    "=1+1", " =1", "-1", "'quoted", "plain", "tab\there", "cr\r\nlf", 'say "hi", then', "back\\slash", "\\N",
+    "nul\0byte", "日本 😀", "__exception__", "\r\n__exception__\r\n", "\u2028", "it's", "a/b",
+)  # fmt: skip
+
+
+def hostile_rows() -> list[dict[str, Any]]:
+    """Return rows whose every text is hostile somewhere."""
+    return [
+        state_row(
+            f"r{number:02}{text}",
+            number,
+            version=2**64 - 2 - number,
+            data={
+                "comment": text,
+                "tags": [text, "x"],
+                "rating": rating,
+                "helpful": number % 2 == 0,
+                text: text,
+            },
+            request={"model": text, "provider": text, "latency_ms": -0.5 * number, "started_at": started},
+        )
+        for number, text in enumerate(HOSTILE)
+        for rating in ((None, -1, 4.5, "amazing", 1e300)[number % 5],)
+        for started in ((None, "2026-11-22T08:00:00.5Z", "2026-11-22")[number % 3],)
+    ]
+
+
+async def fill(settings: ClickHouseSettings, count: int, size: int = 600) -> None:
+    """Store so many rows in tables that are there, half of them twice, each with so many bytes of text."""
+    columns = "revision, tenant, request_id, version, first_received_at, last_received_at, sources, data"
+    rating = "toString(1 + number % 5)"
+    data = f"""concat('{{"rating":', {rating}, ',"text":"', hex(randomString({size // 2})), '"}}')"""
+    for revision, part in ((1, count), (count + 1, count // 2)):
+        await run(
+            settings,
+            f"""INSERT INTO feedback_state ({columns})
+            SELECT {revision} + number, 'default', 'r' || leftPad(toString(number), 7, '0'), 1, now(), now(),
+                ['native'], {data}
+            FROM numbers({part}) SETTINGS max_block_size = 1000""",
+        )

@@ -54,15 +54,15 @@ class Refused(NamedTuple):
 
 def meaning_of(status: int, retry_after: str | None, body: bytes, count: int) -> Settled | Again | Refused:
     """Return what the answer to a batch of `count` events means.  `retry_after` is the header's text."""
-    pause = _seconds(retry_after)
+    pause = pause_of(retry_after)
     if status == 207:
         return _items(body, count, pause)
     if status in _AGAIN_STATUS:
-        return Again(f"{status} {_problem(body)}".strip(), pause)
+        return Again(f"{status} {problem_in(body)}".strip(), pause)
     if status in (401, 403):
-        return Refused(f"the server refuses the key ({status} {_problem(body)}); see --key")
+        return Refused(f"the server refuses the key ({status} {problem_in(body)}); see --key")
     if status in (400, 413, 415, 422):
-        return Refused(f"the server refuses a whole batch ({status} {_problem(body)})")
+        return Refused(f"the server refuses a whole batch ({status} {problem_in(body)})")
     return Refused(f"{status}: {_OTHER_SERVER}")
 
 
@@ -70,7 +70,7 @@ def meaning_of_one(status: int, retry_after: str | None, body: bytes) -> Settled
     """Return what the answer to a request with one event means, in whatever dialect it was."""
     if 200 <= status < 300:
         return Settled(())
-    if status in _REJECTED_STATUS and (problem := _problem(body)):
+    if status in _REJECTED_STATUS and (problem := problem_in(body)):
         code, _, detail = problem.partition(": ")
         return Settled((Rejection(0, code, detail),))
     return meaning_of(status, retry_after, body, 1)
@@ -96,8 +96,8 @@ def _rejection(item: dict[str, Any]) -> Rejection:
     return Rejection(item["index"], error["code"], error.get("detail", ""), tuple(error.get("errors", ())))
 
 
-def _problem(body: bytes) -> str:
-    """Return what a problem document says, or nothing."""
+def problem_in(body: bytes) -> str:
+    """Return what a problem document says: its code and its detail; or nothing."""
     try:
         problem = orjson.loads(body)
         return f"{problem['code']}: {problem['detail']}"
@@ -105,7 +105,8 @@ def _problem(body: bytes) -> str:
         return ""
 
 
-def _seconds(retry_after: str | None) -> float:
+def pause_of(retry_after: str | None) -> float:
+    """Return the seconds that a Retry-After header asks for, within reason."""
     if retry_after is None or not (retry_after.isascii() and retry_after.isdigit()):
         return 0.0
     return min(float(retry_after), LONGEST_PAUSE_SECONDS)

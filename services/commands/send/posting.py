@@ -1,16 +1,14 @@
 """Post events to ingest over HTTP."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from services.commands.destination import shown
+from services.commands.destination import is_here, shown
 from services.commands.send.answers import Again, Refused, Settled, meaning_of
 from services.commands.send.plan import LANES, Batch
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 30.0
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def client_for(url: str, key: str | None) -> httpx.AsyncClient:
@@ -20,7 +18,7 @@ def client_for(url: str, key: str | None) -> httpx.AsyncClient:
         headers={"Authorization": f"Bearer {key}"} if key else {},
         timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
         limits=httpx.Limits(max_connections=2 * LANES),
-        trust_env=urlsplit(url).hostname not in _LOOPBACK,
+        trust_env=not is_here(url),
     )
 
 

@@ -10,13 +10,14 @@ from services.query.exports.assembly import Assembly
 from services.query.exports.lines import BrokenAnswerError
 from services.query.exports.statement import statement
 from services.query.problems import Code, Problem
+from services.query.statements import Pace
 from services.query.store import Store
 
 log = structlog.get_logger()
 
-BLOCK_ROWS = (1024, 64, 4)
-"""Rows that ClickHouse holds at once.  Many are quick; few are for rows of megabytes, which it would
-otherwise need more memory for than a question may use."""
+PACES = (Pace(1024, 0), Pace(64, 1), Pace(8, 1))
+"""Many rows at once are quick.  Few are for rows of megabytes, of which ClickHouse would otherwise hold more
+than the memory that a question may use."""
 
 MEMORY_LIMIT_EXCEEDED = 241
 
@@ -29,9 +30,9 @@ async def pieces(store: Store, assembly: Assembly) -> AsyncGenerator[bytes]:
     """
     with store.export():
         yielded = assembly.begin()
-        for rows in BLOCK_ROWS:
+        for pace in PACES:
             try:
-                async with aclosing(store.blocks(statement(assembly.left), rows)) as blocks:
+                async with aclosing(store.blocks(statement(assembly.left), pace)) as blocks:
                     async for block in blocks:
                         # In a thread: other readers are not to wait while this one's rows are encoded.
                         yield yielded + await asyncio.to_thread(assembly.feed, block)
@@ -39,9 +40,11 @@ async def pieces(store: Store, assembly: Assembly) -> AsyncGenerator[bytes]:
                 assembly.answered()
                 break
             except (Problem, BrokenAnswerError) as error:
-                if code_of(error) != MEMORY_LIMIT_EXCEEDED or rows == BLOCK_ROWS[-1]:
+                if code_of(error) != MEMORY_LIMIT_EXCEEDED or pace == PACES[-1]:
                     raise _problem_of(error) from error
-                log.info("export goes on with fewer rows at once", rows=rows, done=assembly.rows)
+                log.info(
+                    "export goes on with fewer rows at once", rows=pace.max_block_size, done=assembly.rows
+                )
                 assembly.again()
         yield yielded + await asyncio.to_thread(assembly.end)
 

@@ -48,7 +48,7 @@ def environment(stack: WholeStack) -> Mapping[str, str]:
     """Return what leads a reader's shell to the stack."""
     variables = describe(LocalSettings())
     own = {one.variable: stack.environ[one.variable] for one in variables if one.variable in stack.environ}
-    return {**own, "AFTERWORD_URL": stack.ingest_url}
+    return {**own, "AFTERWORD_URL": stack.ingest_url, "AFTERWORD_QUERY_URL": stack.query_url}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,208 @@
+"""What an export holds in memory, where it stops, and what it does when ClickHouse fails."""
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from services.query.exports import parquet_file
+from services.query.exports.assembly import Assembly
+from services.query.exports.encoder import Options
+from services.query.exports.encodings import choose
+from services.query.exports.formats import FORMATS
+from services.query.exports.lines import BrokenAnswerError, Lines
+from services.query.exports.statement import Wanted, statement
+from services.query.exports.streaming import PACES, pieces
+from services.query.filters import NO_FILTERS, Filters
+from services.query.problems import Code, Problem
+from services.query.statements import Pace, Statement
+from services.query.store import Row
+from tests.support.exports import export_row, read_ndjson, tab_separated
+
+WANTED = Wanted("acme", NO_FILTERS)
+NOTE = (
+    b"\r\n__exception__\r\n0123456789abcdef\r\n"
+    b"Code: %d. DB::Exception: no\n20 0123456789abcdef\r\n__exception__\r\n"
+)
+
+
+class FakeStore:
+    """Answers each question with the next of some answers: blocks, and at last maybe a Problem."""
+
+    def __init__(self, *answers: list[bytes | Problem]) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[Statement, Pace]] = []
+        self.taken = 0
+        self.exports = 0
+        self.closed = 0
+
+    async def rows(self, statement: Statement) -> list[Row]:
+        """Fail: an export asks once."""
+        raise AssertionError(statement)
+
+    @contextmanager
+    def export(self) -> Iterator[None]:
+        """Count."""
+        self.exports += 1
+        yield
+        self.exports -= 1
+
+    async def blocks(self, statement: Statement, pace: Pace) -> AsyncGenerator[bytes]:
+        """Give the next answer."""
+        self.asked.append((statement, pace))
+        try:
+            for block in self.answers.pop(0):
+                if isinstance(block, Problem):
+                    raise block
+                self.taken += 1
+                yield block
+        finally:
+            self.closed += 1
+
+
+class MemoryLimitError(Exception):
+    """What the driver raises."""
+
+    code = 241
+
+
+def too_much_memory() -> Problem:
+    """Return the problem of a question that needs too much memory, before its answer began."""
+    problem = Problem(Code.TOO_EXPENSIVE, "it needs more memory")
+    problem.__cause__ = MemoryLimitError()
+    return problem
+
+
+def assembly(format_: str = "ndjson", wanted: Wanted = WANTED) -> Assembly:
+    """Return a file about to be made."""
+    return Assembly(wanted, FORMATS[format_].encoder(Options()))
+
+
+def block(*ids: str, total: int = 4) -> bytes:
+    """Return rows as ClickHouse answers them."""
+    return tab_separated([export_row(one) for one in ids], total)
+
+
+async def ids_of(store: FakeStore) -> list[str]:
+    """Return the ids of the rows of a whole export."""
+    file = b"".join([piece async for piece in pieces(store, assembly())])
+    return [line["request_id"] for line in read_ndjson(file)]
+
+
+@pytest.mark.parametrize("answers", [
+    ([too_much_memory()], [block("a", "b", "c", "d")]),
+    ([block("a", "b"), NOTE % 241], [block("c", "d", total=2)]),
+    ([block("a", "b") + NOTE % 241], [block("a", "b"), block("c", "d")]),
+    ([block("a"), NOTE % 241], [block("b", total=3), NOTE % 241], [block("c", "d", total=2)]),
+])  # fmt: skip
+async def test_rows_too_large_for_many_at_once_are_read_few_at_once(answers: Any) -> None:
+    """Before the first row or behind any: it goes on behind the last one, each row once."""
+    store = FakeStore(*answers)
+
+    assert await ids_of(store) == ["a", "b", "c", "d"]
+    assert [pace for _, pace in store.asked] == list(PACES[: len(answers)])
+    assert store.closed == len(answers)
+
+
+async def test_a_single_row_that_does_not_fit_is_too_expensive() -> None:
+    """After the last pace there is nothing left to try."""
+    answers: list[list[bytes | Problem]] = [[NOTE % 241] for _ in PACES]
+    store = FakeStore(*answers)
+    with pytest.raises(Problem) as refused:
+        await ids_of(store)
+
+    assert refused.value.code is Code.TOO_EXPENSIVE
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [block("a", "b"), NOTE % 159],
+        [block("a", "b"), NOTE],
+        [block("a", "b")[:-1]],
+        [block("a") + b"Code: 159. DB::Exception: an old server, glued to nothing\n"],
+        [block("a"), block("b", total=5)],
+        [block("a"), Problem(Code.STORE_UNAVAILABLE, "gone")],
+    ],
+)
+async def test_an_answer_that_is_cut_or_strange_is_no_file(answer: list[bytes | Problem]) -> None:
+    """Whatever ClickHouse leaves in place of rows; a half row, too."""
+    store = FakeStore(answer)
+    with pytest.raises(Problem) as failed:
+        await ids_of(store)
+
+    assert failed.value.code is Code.STORE_UNAVAILABLE
+    assert (store.closed, len(store.asked)) == (1, 1)
+
+
+async def test_nothing_is_read_before_a_reader_took_what_was_there() -> None:
+    """One block goes in for each piece that is taken; leaving closes the question and frees the place."""
+    store = FakeStore([block(one) for one in "abcd"])
+    export = pieces(store, assembly())
+
+    for count in (1, 2):
+        await anext(export)
+        assert (store.taken, store.exports, store.closed) == (count, 1, 0)
+    await export.aclose()
+    assert (store.taken, store.closed) == (2, 1)
+
+
+@pytest.mark.parametrize("format_", ["csv", "ndjson", "parquet"])
+def test_what_is_held_does_not_grow_with_the_export(format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went in and has not come out is a row group at most, however many rows there are."""
+    monkeypatch.setattr(parquet_file, "GROUP_ROWS", 400)
+    rows = tab_separated([export_row(f"r{n}", data={"text": f"{n:0400}"}) for n in range(100)], 10**6)
+
+    assert most_held(format_, rows, 100) <= 1.1 * most_held(format_, rows, 10)
+
+
+def most_held(format_: str, block: bytes, times: int) -> int:
+    """Return the most bytes of Arrow's, beside those of pieces that nobody took, after any block."""
+    file = assembly(format_)
+    file.begin()
+    before, most = pa.total_allocated_bytes(), 0
+    for _ in range(times):
+        file.feed(block)
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert len(file.end()) < 600 * len(block) / 100 * 4
+    return most
+
+
+def test_values_of_readers_are_no_part_of_the_question() -> None:
+    """The tenant comes first in both counts; cursor and filters are places."""
+    asked = statement(Wanted("acme", Filters(model=("m';--",)), after="x'; DROP", limit=7))
+
+    assert "DROP" not in asked.sql
+    assert "--" not in asked.sql
+    assert asked.sql.count("WHERE tenant = {tenant:String} AND ") == 2
+    assert asked.sql.endswith(" LIMIT 7")
+    assert asked.tenant == "acme"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("", None),
+        ("identity", None),
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("zstd;q=0, GZIP;q=0.5", "gzip"),
+        ("gzip;q=0", None),
+        ("br", None),
+    ],
+)
+def test_the_encoding_is_one_that_the_reader_accepts(accepted: str, encoding: str | None) -> None:
+    """As Accept-Encoding has it."""
+    assert choose(accepted) == encoding
+
+
+def test_a_note_names_its_code() -> None:
+    """In the middle of an answer ClickHouse says by its code alone what happened."""
+    lines = Lines()
+    lines.feed(block("a"))
+    with pytest.raises(BrokenAnswerError) as broken:
+        lines.feed(NOTE % 241)
+
+    assert broken.value.code == 241

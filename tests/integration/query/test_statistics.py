@@ -30,7 +30,7 @@ def said(request_id: str, when: str, data: dict[str, Any], **request: Any) -> di
     return state_row(request_id, first_received_at=when, last_received_at=when, data=data, request=request)
 
 
-CLEAR = {"rating": 5, "tags": ["clear"], "preference": 2}
+CLEAR = {"rating": 5, "tags": ["clear", "new", "clear"], "preference": 2}
 STRANGE = {"rating": 3, "tags": [HOSTILE], "preference": "7"}
 ROWS = [
     said("a1", ago(hours=2), CLEAR, model="gpt-x", dataset="koala"),
@@ -116,6 +116,17 @@ async def test_what_the_limit_leaves_out_is_added_up(client: httpx.AsyncClient) 
     assert (rest["requests"], rest["previous"]["requests"]) == (2, 1)
 
 
+async def test_a_request_counts_once_in_each_of_its_tags_and_once_in_all(client: httpx.AsyncClient) -> None:
+    """Also where somebody named a tag twice."""
+    found = await stats(client, by="tag", order="key")
+
+    counts = {
+        group["key"]["tag"]: (group["requests"], group["previous"]["requests"]) for group in found["groups"]
+    }
+    assert counts == {None: (4, 1), HOSTILE: (1, 0), "clear": (1, 1), "new": (1, 0), "old": (0, 1)}
+    assert (found["total"]["requests"], found["total"]["previous"]["requests"]) == (6, 2)
+
+
 async def test_values_that_are_no_numbers_are_counted(client: httpx.AsyncClient) -> None:
     """Apart from the average."""
     found = await stats(client, measure="data.preference")
@@ -130,6 +141,16 @@ async def test_requests_without_the_time_that_counts_are_counted_apart(client: h
 
     assert [group["key"]["day"] for group in found["groups"]] == ["2026-01-01"]
     assert (found["total"]["requests"], found["undated"]) == (1, len(ROWS) - 1)
+
+
+async def test_names_without_a_time_take_nobodys_place(client: httpx.AsyncClient) -> None:
+    """Not even that of one which only the previous period has."""
+    found = await stats(
+        client, by="model", time="started_at", limit=1, **{"from": "2026-01-02", "to": "2026-01-03"}
+    )
+
+    assert [group["key"]["model"] for group in found["groups"]] == ["gpt-y"]
+    assert (found["rest"], found["groups_left_out"], found["undated"]) == ([], 0, len(ROWS) - 1)
 
 
 async def test_everything_is_asked_for_from_1970_on(client: httpx.AsyncClient) -> None:

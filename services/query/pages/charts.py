@@ -176,7 +176,7 @@ def _rule(scale: Scale, tick: float) -> Markup:
 
 
 def _label(scale: Scale, tick: float, label: str) -> Markup:
-    return Markup('<text class="tick" x="0" y="{0}" dy="-3">{1}</text>').format(
+    return Markup('<text class="tick value" x="-8" y="{0}" dy="4">{1}</text>').format(
         _height(scale.part(tick)), label
     )
 

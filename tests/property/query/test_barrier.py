@@ -192,3 +192,16 @@ def test_marks_do_not_grow_for_ever() -> None:
     assert len(waiting) <= 64
     assert waiting[0].at == EPOCH
     assert waiting[-1].at == EPOCH + timedelta(seconds=999)
+
+
+def test_nobody_waits_for_what_came_later() -> None:
+    """While more keeps coming, and the sink is always a look behind: what was fixed once is reached."""
+    barrier, marks = Barrier(KEY, 0), Marks()
+    for look in range(1, 4):
+        at = EPOCH + timedelta(seconds=look)
+        ends, stored = {0: look}, {0: look - 1}
+        seen = Snapshot(at, ends, ends, ends, stored, stored, {LETTERS: look}, {LETTERS: look - 1})
+        barrier, marks = barrier.after(seen), marks.after(seen)
+
+    assert barrier.is_told
+    assert marks.moment == EPOCH + timedelta(seconds=2)

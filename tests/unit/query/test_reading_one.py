@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from schemas.deadletters import Reason
 from schemas.identity import is_request_id
 from services.query.advice import ADVICE, UNKNOWN, advice
+from services.query.changes import Event, changes
 from services.query.history import generation_of, letter_of
 from services.query.ids import request_id_of
 from services.query.outcomes import Logged, Outcome, outcome_of, outcomes, surely_given_up
@@ -151,3 +152,17 @@ def test_every_reason_is_explained() -> None:
     """What it means, and what to do; an unknown one too."""
     assert ADVICE.keys() == TITLES.keys() == set(Reason)
     assert advice("something else") == UNKNOWN
+
+
+def test_a_key_that_was_cleared_is_gone() -> None:
+    """Named again it is set, not replaced; and nothing clears it twice."""
+    said: list[dict[str, int | None]] = [{"a": 1}, {"a": None}, {"a": None}, {"a": 2}]
+
+    found = changes(Event("merge", data, {}, counts=True) for data in said)
+
+    assert [(one.data.set, one.data.replaced, one.data.cleared) for one in found] == [
+        (["a"], [], []),
+        ([], [], ["a"]),
+        ([], [], []),
+        (["a"], [], []),
+    ]

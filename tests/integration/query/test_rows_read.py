@@ -101,7 +101,7 @@ async def test_a_question_reads_no_more_than_it_needs(
     assert sum(cost.rows for cost in store.costs) <= WHOLE[name]
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", ["rare tag", "orphans", "common word", "log page", "days by model"])
 async def test_no_question_reads_the_rows_of_other_tenants(
     counting: tuple[CountingStore, Example, Example], name: str
 ) -> None:

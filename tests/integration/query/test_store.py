@@ -48,12 +48,12 @@ async def sleeping(settings: ClickHouseSettings) -> int:
     ("limit", "sql"),
     [
         ({"query_max_seconds": 0.5}, SLEEP),
-        ({"query_max_rows_read": 10_000}, "SELECT count() FROM numbers_mt(1000000)"),
+        ({"query_max_seconds": 60, "query_max_rows_read": 10_000}, "SELECT count() FROM numbers_mt(1000000)"),
         (
-            {"query_max_memory_bytes": 64 << 20},
+            {"query_max_seconds": 60, "query_max_memory_bytes": 64 << 20},
             "SELECT length(groupArray(toString(number))) AS n FROM numbers(20000000)",
         ),
-        ({}, "SELECT repeat('x', 1000000) AS x, number FROM numbers(400)"),
+        ({"query_max_seconds": 60}, "SELECT repeat('x', 1000000) AS x, number FROM numbers(400)"),
     ],
     ids=["time", "rows", "memory", "answer"],
 )
@@ -166,7 +166,7 @@ async def test_values_arrive_as_they_are(store: ClickHouseStore) -> None:
 
 async def test_clickhouse_may_go_and_come_back(own_warehouse: OwnWarehouse, tmp_path: Path) -> None:
     """503 while it is away, hangs or has no tables; the answer as soon as it is there again."""
-    app = query_over(own_warehouse.settings, tmp_path, query_max_seconds=0.5)
+    app = query_over(own_warehouse.settings, tmp_path, query_max_seconds=2)
     async with client_of(app) as client:
 
         async def answers(status: int) -> httpx.Response:
@@ -174,16 +174,16 @@ async def test_clickhouse_may_go_and_come_back(own_warehouse: OwnWarehouse, tmp_
             assert answer.status_code == status, answer.text
             return answer
 
-        missing = await eventually(lambda: answers(503))
+        missing = await eventually(lambda: answers(503), within=60)
         await _migrated(own_warehouse)
-        found = await eventually(lambda: answers(200))
+        found = await eventually(lambda: answers(200), within=60)
         assert own_warehouse.child is not None
         os.kill(own_warehouse.child.pid, signal.SIGSTOP)
-        hung = await eventually(lambda: answers(503))
+        hung = await eventually(lambda: answers(503), within=60)
         await own_warehouse.kill()
-        away = await eventually(lambda: answers(503))
+        away = await eventually(lambda: answers(503), within=60)
         await own_warehouse.start()
-        again = await eventually(lambda: answers(200))
+        again = await eventually(lambda: answers(200), within=60)
 
     assert "afterword migrate" in missing.json()["detail"]
     assert {code_of(one) for one in (missing, hung, away)} == {"store_unavailable"}

@@ -312,3 +312,14 @@ async def test_tenants_see_their_own_alone(tables: ClickHouseSettings, tmp_path:
             text = (await client.get(address)).text
             assert "curl -sS https://feedback.example/feedback/" in text
             assert not re.search("gpt|koala|Refund|theirs", text)
+
+
+async def test_without_clickhouse_the_charts_say_so(tmp_path: Path) -> None:
+    """Of three questions asked at once the first that fails is told, and the others are not left behind."""
+    away = ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")
+
+    async with client_of(query_over(away, tmp_path)) as client:
+        answer = await client.get("/insights")
+
+    assert answer.status_code == 503
+    assert "ClickHouse does not answer" in answer.text

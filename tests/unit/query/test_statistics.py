@@ -167,7 +167,7 @@ def test_days_and_hours_begin_where_the_zone_has_them() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["modle"], "did you mean model"),
+        (["modelx"], "did you mean model"),
         (["day", "week"], "not two"),
         (["model", "model"], "each once"),
         (["model", "request.model"], "each once"),

@@ -6,9 +6,16 @@ It joins no group, and commits and creates nothing.
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
+import stamina
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
 
 from services.runtime.kafka import calm, client_options
 from services.runtime.settings import KafkaSettings
@@ -17,6 +24,15 @@ Place = tuple[str, int]
 """A topic and the number of a partition."""
 
 _NO_COMMIT = -1
+
+_coordinated = stamina.retry(
+    on=(GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError),
+    attempts=None,
+    timeout=4.0,
+    wait_initial=0.1,
+    wait_max=0.5,
+)
+"""Asks again while groups have no coordinator yet: on a new Kafka, and just after a broker has come back."""
 
 
 class Offsets:
@@ -47,6 +63,7 @@ class Offsets:
         found = await self._consumer.end_offsets(_partitions(places))
         return {(one.topic, one.partition): offset for one, offset in found.items()}
 
+    @_coordinated
     async def committed(self, group: str) -> dict[Place, int]:
         """Return what a group has committed; partitions without a commit are left out."""
         found = await self._admin.list_consumer_group_offsets(group)
@@ -59,9 +76,13 @@ class Offsets:
     async def members(self, groups: Iterable[str]) -> dict[str, int]:
         """Return how many consumers each group has now."""
         # One by one: aiokafka 0.14 decodes the answer as an older one, and stumbles at the second group.
-        asked = (self._admin.describe_consumer_groups([group]) for group in groups)
+        asked = (self._described(group) for group in groups)
         answers = [answer for answers in await asyncio.gather(*asked) for answer in answers]
         return {group[1]: len(group[5]) for answer in answers for group in answer.groups}
+
+    @_coordinated
+    async def _described(self, group: str) -> list[Any]:
+        return list(await self._admin.describe_consumer_groups([group]))
 
 
 def _partitions(places: Iterable[Place]) -> list[TopicPartition]:

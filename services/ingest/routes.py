@@ -11,6 +11,7 @@ from schemas.limits import MAX_REQUEST_ID_LENGTH
 from services.ingest import documentation as shown
 from services.ingest.documentation import Accepted, BatchResult, Probe, Problem
 from services.ingest.rejections import MEANINGS, Code
+from services.runtime.problems import problem_answers
 
 RequestIdPath = Annotated[
     str,
@@ -137,20 +138,7 @@ class DocumentedRoute(APIRoute):
 
 
 def _problems(*codes: Code) -> dict[int | str, dict[str, Any]]:
-    answers: dict[int | str, dict[str, Any]] = {}
-    for code in codes:
-        meaning = MEANINGS[code]
-        answer = answers.setdefault(
-            meaning.status,
-            {"description": "", "content": {"application/problem+json": {"schema": {"$ref": PROBLEM}}}},
-        )
-        answer["description"] += f"`{code}`: {meaning.title}. "
-        if meaning.retry_after_seconds is not None:
-            answer["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
-    return answers
-
-
-PROBLEM = "#/components/schemas/Problem"
+    return problem_answers((code, MEANINGS[code]) for code in codes)
 
 
 def declare(app: FastAPI) -> None:

@@ -9,10 +9,10 @@ from schemas.limits import MAX_KEY_LENGTH, MAX_REQUEST_ID_LENGTH
 from services.query import models
 from services.query.filters import MAX_TEXT, MAX_VALUES, SENTIMENTS, VOTES
 from services.query.problems import MEANINGS, Code
+from services.query.sessions import COOKIE
+from services.runtime.problems import problem_answers
 
 Described = dict[str, Any]
-
-PROBLEM = "#/components/schemas/Problem"
 
 SECURITY: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key with the scope `read`."},
@@ -20,7 +20,7 @@ SECURITY: dict[str, Any] = {
     "session": {
         "type": "apiKey",
         "in": "cookie",
-        "name": "afterword_session",
+        "name": COOKIE,
         "description": "What the page /sign-in gives a browser.",
     },
 }
@@ -61,17 +61,7 @@ def described(
 
 def problems(*codes: Code) -> dict[int | str, dict[str, Any]]:
     """Return the answers that these codes are, by status."""
-    answers: dict[int | str, dict[str, Any]] = {}
-    for code in codes:
-        meaning = MEANINGS[code]
-        answer = answers.setdefault(
-            meaning.status,
-            {"description": "", "content": {"application/problem+json": {"schema": {"$ref": PROBLEM}}}},
-        )
-        answer["description"] += f"`{code}`: {meaning.title}. "
-        if meaning.retry_after_seconds is not None:
-            answer["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
-    return answers
+    return problem_answers((code, MEANINGS[code]) for code in codes)
 
 
 def parameter(name: str, description: str, /, **schema: Any) -> Described:

@@ -39,6 +39,9 @@ def exit_code_of(error: Exception) -> int | None:
     """Return the exit code of an error that needs no traceback, None for every other."""
     if isinstance(error, CommandError):
         return error.code
-    # Settings are loaded only by what uses them: whatever raised their error has imported them.
+    # Both are loaded only by what uses them: whatever raised their error has imported them.
     settings = sys.modules.get("services.runtime.settings")
-    return USAGE if settings and isinstance(error, settings.SettingsError) else None
+    if settings and isinstance(error, settings.SettingsError):
+        return USAGE
+    audit = sys.modules.get("services.runtime.audit")
+    return FOUND if audit and isinstance(error, audit.AuditError) else None

@@ -130,6 +130,15 @@ class HomeSettings(Settings):
         default=None, description="TOML file of API keys; unset: `keys.toml` in AFTERWORD_HOME, if it exists."
     )
 
+    afterword_audit_file: Path | None = Field(
+        default=None, description="The audit log of admin acts; unset: `audit.ndjson` in AFTERWORD_HOME."
+    )
+
+    @property
+    def audit_file(self) -> Path:
+        """The audit log, whether it exists or not."""
+        return self.afterword_audit_file or self.afterword_home / "audit.ndjson"
+
     @property
     def keys_file(self) -> Path:
         """The key file, whether it exists or not."""

@@ -9,11 +9,11 @@ import orjson
 import typer
 from rich.console import Console
 
+from services.commands.bar import Bar
 from services.commands.dlq import topics
 from services.commands.dlq.corrections import UnfitError, corrected
 from services.commands.dlq.decisions import Decided, Ground, decide, is_taken
 from services.commands.dlq.letters import Bytes, Id, Letter
-from services.commands.dlq.progress import Shown
 from services.commands.dlq.replaying import decided, parts, replay
 from services.commands.dlq.selection import Selection
 from services.commands.dlq.settings import DlqSettings
@@ -103,7 +103,7 @@ async def _carry_out(
     rows = ClickHouseWriter(settings, INSERT_SECONDS)
     replayed, left = 0, 0
     try:
-        with Shown("Replaying", total, _errors) as bar:
+        with Bar("Replaying", total, _errors) as bar:
 
             def shown(done: Sequence[Id], refused: Sequence[Decided], others: int) -> None:
                 nonlocal replayed, left
@@ -136,7 +136,7 @@ async def drop(settings: DlqSettings, selection: Selection, agree: Agree, *, und
         if not agree(f"{verb} {_letters(count)}?"):
             return DONE
         done = 0
-        with Shown("Marking", count, _errors) as bar:
+        with Bar("Marking", count, _errors) as bar:
             async for page in store.pages(replace(selection, upto=last)):
                 for part in parts(page):
                     await store.mark(mark([one.id for one in part]))

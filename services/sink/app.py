@@ -13,9 +13,10 @@ from typing import Any
 
 import structlog
 
-from schemas.topics import Topology
+from schemas.topics import EVENTS_ROUTE, Topology
 from services.runtime.health import Health, probe_app, serve
 from services.sink.admission import admit
+from services.sink.chores import Chore, Chores
 from services.sink.deadletters import KafkaDeadLetters
 from services.sink.lane import Lane
 from services.sink.outage import Outage
@@ -61,13 +62,21 @@ async def _work(
     finally:
         await writer.close()
     tasks = [asyncio.create_task(lane.run(facts, stop)) for lane in lanes]
-    watching = asyncio.create_task(watch.run())
+    beside = [asyncio.create_task(watch.run()), asyncio.create_task(_chores(settings, lanes).run())]
     try:
         await asyncio.gather(*tasks)
     finally:
-        for task in (*tasks, watching):
+        for task in (*tasks, *beside):
             task.cancel()
-        await asyncio.wait({*tasks, watching})
+        await asyncio.wait({*tasks, *beside})
+
+
+def _chores(_settings: SinkSettings, lanes: Sequence[Lane]) -> Chores:
+    """Return what one sink of the group does beside its routes."""
+    (events,) = (lane for lane in lanes if lane.route.name == EVENTS_ROUTE)
+    (topic,) = events.route.topics
+    chores: list[Chore] = []
+    return Chores(chores, lambda: (topic.name, 0) in events.assigned())
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

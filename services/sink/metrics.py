@@ -33,3 +33,10 @@ DEAD_LETTERS = Counter(
     "sink_dead_letters_total", "Rows given up because ClickHouse refuses them; should stay 0.", ["route"]
 )
 RESTARTS = Counter("sink_route_restarts_total", "Routes started again after an error.", ["route"])
+CHORE_TURN = Gauge(
+    "sink_chore_turn", "1 while this sink is the one of its group that does the chore.", ["chore"]
+)
+CHORE_RUNS = Counter("sink_chore_runs_total", "Times that a chore was begun.", ["chore"])
+CHORE_FAILURES = Counter(
+    "sink_chore_failures_total", "Times that a chore failed; it is tried again later.", ["chore"]
+)

@@ -27,10 +27,11 @@ class BrokerError(Exception):
     """Raised when Kafka's data directory cannot be prepared, with Kafka's own words."""
 
 
-def prepare(directory: Path, jars: Sequence[Path], port: int) -> Command:
+def prepare(directory: Path, jars: Sequence[Path], port: int, advertised: int | None = None) -> Command:
     """Return the command that runs Kafka on loopback `port` with its data in `directory`.
 
-    The data directory is formatted once; after that this takes milliseconds.
+    `advertised` is the port at which it tells its clients to find it, where that is another.  The data
+    directory is formatted once; after that this takes milliseconds.
     """
     scratch = directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -40,7 +41,7 @@ def prepare(directory: Path, jars: Sequence[Path], port: int) -> Command:
     data = directory / "data"
     if not data.exists():
         _format(directory, jars, data)
-    settings = _write_settings(directory, port, data)
+    settings = _write_settings(directory, port, data, advertised)
     return Command(
         java_command(_java(), jars, "kafka.Kafka", str(settings), logging=logging, scratch=scratch)
     )
@@ -68,10 +69,13 @@ def _format(directory: Path, jars: Sequence[Path], data: Path) -> None:
     incoming.rename(data)
 
 
-def _write_settings(directory: Path, port: int, data: Path) -> Path:
+def _write_settings(directory: Path, port: int, data: Path, advertised: int | None = None) -> Path:
     """Write Kafka's settings file for a start now, with a free port for the controller."""
     settings = directory / "server.properties"
-    settings.write_text(server_properties(port=port, controller_port=free_port(but_not=port), data=data))
+    controller = free_port(but_not=port)
+    settings.write_text(
+        server_properties(port=port, controller_port=controller, data=data, advertised=advertised)
+    )
     return settings
 
 

@@ -20,13 +20,13 @@ _LONGEST_RETENTION_MS = max(EVENTS_RETENTION_MS, DEAD_LETTERS_RETENTION_MS)
 _HEAP = "512m"
 
 
-def server_properties(*, port: int, controller_port: int, data: Path) -> str:
-    """Return the text of Kafka's settings file."""
+def server_properties(*, port: int, controller_port: int, data: Path, advertised: int | None = None) -> str:
+    """Return the text of Kafka's settings file; `advertised` None is the same port."""
     settings = {
         "process.roles": "broker,controller",
         "node.id": _NODE,
         "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{advertised or port}",
         "controller.listener.names": "CONTROLLER",
         # Read anew at each start, so the controller may take another free port each time.
         "controller.quorum.voters": f"{_NODE}@{LOOPBACK}:{controller_port}",

@@ -56,17 +56,18 @@ def _shared(settings: LocalSettings, home: Home) -> dict[str, str]:
 
 
 def _kafka(settings: LocalSettings, home: Home, progress: Progress) -> Runner:
-    port = settings.kafka_port
+    port, advertised = settings.kafka_own_port, settings.kafka_port
 
     def prepare() -> Command:
-        return broker.prepare(home.path / "kafka", fetch(kafka_jars(), home.path / "jars", progress), port)
+        jars = fetch(kafka_jars(), home.path / "jars", progress)
+        return broker.prepare(home.path / "kafka", jars, port, advertised)
 
     return Runner(
         _part(plan.KAFKA),
         partial(asyncio.to_thread, prepare),
         partial(probes.kafka, port),
         port,
-        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_BOOTSTRAP_SERVERS" if port == advertised else "KAFKA_LISTEN_PORT",
     )
 
 

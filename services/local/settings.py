@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings, LogSettings
+from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings, LogSettings, Port
 
 _LOOPBACK = ("127.0.0.1", "localhost")
 FixedPort = Annotated[int, Field(ge=1, le=65535)]
@@ -18,6 +18,11 @@ class StatusSettings(KafkaSettings, ClickHouseSettings, HomeSettings):
 class LocalSettings(StatusSettings, LogSettings):
     """Where `afterword up` puts its data and what it listens on.  Everything is on loopback."""
 
+    kafka_listen_port: Port = Field(
+        default=0,
+        description="Port on which the stack's Kafka listens, for a proxy of yours at"
+        " KAFKA_BOOTSTRAP_SERVERS, where Kafka tells everybody that it is; 0: that same port.",
+    )
     ingest_port: FixedPort = Field(default=8080, description="Ingest's HTTP port.")
     query_port: FixedPort = Field(default=8081, description="The query API's HTTP port.")
     merger_metrics_port: FixedPort = Field(default=8082, description="The merger's health and metrics port.")
@@ -25,8 +30,13 @@ class LocalSettings(StatusSettings, LogSettings):
 
     @property
     def kafka_port(self) -> int:
-        """The port of the stack's Kafka."""
+        """The port at which clients find the stack's Kafka."""
         return int(self.kafka_bootstrap_servers.rpartition(":")[2])
+
+    @property
+    def kafka_own_port(self) -> int:
+        """The port on which Kafka itself listens: another one where a proxy stands before it."""
+        return self.kafka_listen_port or self.kafka_port
 
     @property
     def clickhouse_port(self) -> int:
@@ -36,7 +46,9 @@ class LocalSettings(StatusSettings, LogSettings):
     @property
     def ports(self) -> dict[str, int]:
         """Every port, by the variable that sets it."""
+        proxied = {"KAFKA_LISTEN_PORT": self.kafka_listen_port} if self.kafka_listen_port else {}
         return {
+            **proxied,
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka_port,
             "CLICKHOUSE_URL": self.clickhouse_port,
             "INGEST_PORT": self.ingest_port,

@@ -32,6 +32,15 @@ def test_defaults_are_those_of_the_services() -> None:
     assert list(load(LocalSettings, {}).ports.values()) == [9092, 8123, 8080, 8081, 8082, 8083]
 
 
+def test_kafka_may_listen_behind_a_proxy_that_its_clients_know() -> None:
+    """The proxy's port is the one that Kafka tells everybody, and its own is checked like the others."""
+    settings = load(LocalSettings, {"KAFKA_LISTEN_PORT": "19092"})
+
+    assert (settings.kafka_own_port, settings.kafka_port) == (19092, 9092)
+    assert settings.ports["KAFKA_LISTEN_PORT"] == 19092
+    assert load(LocalSettings, {}).kafka_own_port == 9092
+
+
 def test_a_server_elsewhere_is_refused() -> None:
     """`up` runs its own servers; taking the address silently would leave the user's server unused."""
     text = mistakes(KAFKA_BOOTSTRAP_SERVERS="kafka.example:9092", CLICKHOUSE_URL="https://127.0.0.1:8443")

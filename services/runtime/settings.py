@@ -11,11 +11,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 MASK = "********"
+FOUND_OUT: dict[str, JsonValue] = {"found_out": True}
+"""Marks a field whose default only stands in until a process has found out what it was not given."""
 
 
 def _host_and_port(text: str) -> str:
@@ -70,7 +72,7 @@ class Settings(BaseSettings):
 
     def replace(self, **changes: Any) -> Self:
         """Return these settings with some values changed, validated again."""
-        return type(self)(**{**self.model_dump(), **changes})
+        return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
 
 
 class KafkaSettings(Settings):
@@ -83,8 +85,15 @@ class KafkaSettings(Settings):
         default=0,
         ge=0,
         lt=2**16,
-        description="Generation of the topics: 0 is `feedback-events`, 2 is `feedback-events-v2`.",
+        description="Generation of the topics: 0 is `feedback-events`, 2 is `feedback-events-v2`;"
+        " unset: the one in use is found in Kafka.",
+        json_schema_extra=FOUND_OUT,
     )
+
+    @property
+    def is_generation_given(self) -> bool:
+        """Whether the environment names the generation; else `generations.resolved` finds it."""
+        return "kafka_topic_generation" in self.model_fields_set
 
 
 class ClickHouseSettings(Settings):
@@ -197,12 +206,19 @@ class Described:
 def describe(settings: Settings) -> list[Described]:
     """Return every setting of a service with its effective value."""
     return [
-        Described(name.upper(), _text(getattr(settings, name)), _default(field), field.description or "")
+        Described(name.upper(), _value(settings, name, field), _default(field), field.description or "")
         for name, field in type(settings).model_fields.items()
     ]
 
 
+def _value(settings: Settings, name: str, field: FieldInfo) -> str:
+    unset = field.json_schema_extra is FOUND_OUT and name not in settings.model_fields_set
+    return "" if unset else _text(getattr(settings, name))
+
+
 def _default(field: FieldInfo) -> str:
+    if field.json_schema_extra is FOUND_OUT:
+        return ""
     return _text(field.get_default(call_default_factory=True, validated_data={}))
 
 

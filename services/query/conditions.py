@@ -60,7 +60,7 @@ def _conditions(filters: Filters, places: Places) -> Iterator[str]:
 
 def _ratings(filters: Filters, places: Places) -> Iterator[str]:
     if filters.rating:
-        values = [float(text) for text in filters.rating if text not in WORDS]
+        values = _both_zeros([float(text) for text in filters.rating if text not in WORDS])
         votes = [text for text in filters.rating if text in WORDS]
         yield (
             f"(vote IN {places.place(votes, 'Array(String)')} "
@@ -70,6 +70,11 @@ def _ratings(filters: Filters, places: Places) -> Iterator[str]:
         yield f"ifNull(rating >= {places.place(filters.rating_min, 'Float64')}, 0)"
     if filters.rating_max is not None:
         yield f"ifNull(rating <= {places.place(filters.rating_max, 'Float64')}, 0)"
+
+
+def _both_zeros(values: list[float]) -> list[float]:
+    """Return the numbers, and zero with either sign if it is one of them: to IN, these are two."""
+    return [*values, 0.0, -0.0] if 0 in values else values
 
 
 def _people(filters: Filters, places: Places) -> Iterator[str]:

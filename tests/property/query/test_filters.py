@@ -107,6 +107,15 @@ def test_clickhouse_and_python_agree(
         assert ids == wanted, (question, doubtful[:2])
 
 
+def test_zero_is_zero_with_either_sign(client: Client) -> None:
+    """To IN, these are two numbers."""
+    store(client, [{"request_id": f"r{value}", "data": {"rating": value}} for value in (0, 0.0, -0.0, 1)])
+
+    plus, minus = found(client, [[("rating", "0")], [("rating", "-0.0")]])
+
+    assert plus == minus == {"r0", "r0.0", "r-0.0"}
+
+
 @settings(max_examples=200)
 @given(parameters())
 def test_filters_become_the_parameters_that_ask_for_them(question: Parameters) -> None:

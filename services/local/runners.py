@@ -1,8 +1,8 @@
 """How each part of the stack is started and asked how it is."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 
@@ -12,7 +12,7 @@ from services.local.home import Home
 from services.local.jars import Progress, fetch, kafka_jars
 from services.local.kafka_config import LOOPBACK, PARTITIONS
 from services.local.plan import Part
-from services.local.settings import LocalSettings
+from services.local.settings import SERVICE_PORTS, LocalSettings
 from services.local.supervision import Sight
 
 
@@ -37,10 +37,7 @@ def crew(
         _kafka(settings, home, progress),
         _warehouse(settings, home, environment),
         *_migrate(environment),
-        *_service(plan.INGEST, "INGEST_PORT", settings, environment),
-        *_service(plan.MERGER, "MERGER_METRICS_PORT", settings, environment),
-        *_service(plan.SINK, "SINK_METRICS_PORT", settings, environment),
-        *_service(plan.QUERY, "QUERY_PORT", settings, environment),
+        *(runner for name in plan.SERVICES for runner in _service(name, settings, environment)),
     )
 
 
@@ -93,19 +90,31 @@ def _migrate(environment: Mapping[str, str]) -> tuple[Runner, ...]:
     return (Runner(_part(plan.MIGRATE), _prepared(command)),)
 
 
-def _service(
-    name: str, variable: str, settings: LocalSettings, environment: Mapping[str, str]
-) -> tuple[Runner, ...]:
-    module, port = f"services.{name}", settings.ports[variable]
-    if not _is_installed(f"{module}.__main__"):
-        return ()
-    command = python_module(module, environment={**environment, variable: str(port)})
-    url = f"http://{LOOPBACK}:{port}" if name in plan.FOR_PEOPLE else ""
-    return (Runner(_part(name), _prepared(command), partial(probes.service, port), port, variable, url),)
+def _service(service: str, settings: LocalSettings, environment: Mapping[str, str]) -> Iterator[Runner]:
+    """Yield the runners of a service's instances, if it is installed."""
+    if _is_installed(f"services.{service}.__main__"):
+        for number in range(1, settings.instances[service] + 1):
+            yield _instance(service, number, settings, environment)
+
+
+def _instance(service: str, number: int, settings: LocalSettings, environment: Mapping[str, str]) -> Runner:
+    """Return the runner of one instance, which has a port and, if it is a merger, a directory of its own."""
+    variable, port = SERVICE_PORTS[service], settings.port(service, number)
+    own = {variable: str(port)}
+    if service == plan.MERGER:
+        own["MERGER_INSTANCE"] = str(number)
+    return Runner(
+        replace(_part(service), name=plan.instance_name(service, number)),
+        _prepared(python_module(f"services.{service}", environment={**environment, **own})),
+        partial(probes.service, port),
+        port,
+        variable,
+        f"http://{LOOPBACK}:{port}" if service in plan.FOR_PEOPLE else "",
+    )
 
 
 def _part(name: str) -> Part:
-    return next(part for part in plan.PARTS if part.name == name)
+    return next(part for part in plan.parts({}) if part.name == name)
 
 
 def _prepared(command: Command) -> Callable[[], Awaitable[Command]]:

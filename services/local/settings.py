@@ -5,10 +5,20 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from services.local.plan import INGEST, MERGER, MOST_INSTANCES, PORT_STEP, QUERY, SINK, instance_name
 from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings, LogSettings, Port
 
 _LOOPBACK = ("127.0.0.1", "localhost")
-FixedPort = Annotated[int, Field(ge=1, le=65535)]
+_LAST_PORT = 65535
+FixedPort = Annotated[int, Field(ge=1, le=_LAST_PORT)]
+Instances = Annotated[int, Field(ge=1, le=MOST_INSTANCES)]
+SERVICE_PORTS = {
+    INGEST: "INGEST_PORT",
+    QUERY: "QUERY_PORT",
+    MERGER: "MERGER_METRICS_PORT",
+    SINK: "SINK_METRICS_PORT",
+}
+"""The variable that sets the port of a service's first instance."""
 
 
 class StatusSettings(KafkaSettings, ClickHouseSettings, HomeSettings):
@@ -27,6 +37,28 @@ class LocalSettings(StatusSettings, LogSettings):
     query_port: FixedPort = Field(default=8081, description="The query API's HTTP port.")
     merger_metrics_port: FixedPort = Field(default=8082, description="The merger's health and metrics port.")
     sink_metrics_port: FixedPort = Field(default=8083, description="The sink's health and metrics port.")
+    afterword_ingests: Instances = Field(
+        default=1,
+        description="How many ingests run; a further instance listens 10 ports above the one before.",
+    )
+    afterword_mergers: Instances = Field(default=1, description="How many mergers share the partitions.")
+    afterword_sinks: Instances = Field(default=1, description="How many sinks share the partitions.")
+    afterword_queries: Instances = Field(default=1, description="How many query services run.")
+
+    @property
+    def instances(self) -> dict[str, int]:
+        """How many of each service run."""
+        return {
+            INGEST: self.afterword_ingests,
+            QUERY: self.afterword_queries,
+            MERGER: self.afterword_mergers,
+            SINK: self.afterword_sinks,
+        }
+
+    def port(self, service: str, number: int = 1) -> int:
+        """Return the port of a service's instance."""
+        first: int = getattr(self, SERVICE_PORTS[service].lower())
+        return first + PORT_STEP * (number - 1)
 
     @property
     def kafka_port(self) -> int:
@@ -51,15 +83,18 @@ class LocalSettings(StatusSettings, LogSettings):
             **proxied,
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka_port,
             "CLICKHOUSE_URL": self.clickhouse_port,
-            "INGEST_PORT": self.ingest_port,
-            "QUERY_PORT": self.query_port,
-            "MERGER_METRICS_PORT": self.merger_metrics_port,
-            "SINK_METRICS_PORT": self.sink_metrics_port,
+            **{
+                variable if number == 1 else f"{variable} (of {instance_name(service, number)})": self.port(
+                    service, number
+                )
+                for service, variable in SERVICE_PORTS.items()
+                for number in range(1, self.instances[service] + 1)
+            },
         }
 
     @model_validator(mode="after")
     def _is_local(self) -> Self:
-        faults = [*self._foreign_addresses(), *self._shared_ports()]
+        faults = [*self._foreign_addresses(), *self._shared_ports(), *self._high_ports()]
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -85,4 +120,11 @@ class LocalSettings(StatusSettings, LogSettings):
             f"{' and '.join(variables)} are the same port, {port}"
             for port, variables in users.items()
             if len(variables) > 1
+        ]
+
+    def _high_ports(self) -> list[str]:
+        return [
+            f"{variable} would be port {port}, and the last one is {_LAST_PORT}"
+            for variable, port in self.ports.items()
+            if port > _LAST_PORT
         ]

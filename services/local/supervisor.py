@@ -143,7 +143,7 @@ class Supervisor:
     async def stop(self, hurry: asyncio.Event) -> None:
         """Stop all parts in the order of the flow; at once, by SIGKILL, when `hurry` is set."""
         await self._end_tasks()
-        running = [name for name in plan.STOP_ORDER if name in self._children]
+        running = plan.stop_order(self._children)
         deadline = self._clock() + plan.STOP_SECONDS
         for index, name in enumerate(running):
             seconds = plan.grace(deadline - self._clock(), len(running) - index - 1)

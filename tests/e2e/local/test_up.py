@@ -27,9 +27,10 @@ async def stack(tmp_path: Path) -> AsyncIterator[WholeStack]:
     await stack.kill()
 
 
-async def give(stack: WholeStack, request_id: str, data: dict[str, Any]) -> None:
-    """Send feedback and see it accepted."""
-    async with httpx.AsyncClient(base_url=stack.ingest_url) as client:
+async def give(stack: WholeStack, request_id: str, data: dict[str, Any], ingest: int = 1) -> None:
+    """Send feedback to one of the ingests and see it accepted."""
+    url = f"http://127.0.0.1:{stack.settings.port('ingest', ingest)}"
+    async with httpx.AsyncClient(base_url=url) as client:
         answer = await client.post(f"/feedback/{request_id}", json={"data": data})
 
     assert answer.status_code == 202, answer.text
@@ -45,6 +46,11 @@ async def row(stack: WholeStack, request_id: str) -> dict[str, Any] | None:
     finally:
         await client.close()
     return json.loads(result.result_rows[0][0]) if result.result_rows else None
+
+
+def stopping(stack: WholeStack) -> list[str]:
+    """Return the parts that were stopped, in their order."""
+    return [part for part, _, what in (line.partition(": ") for line in stack.said()) if what == "stopping"]
 
 
 async def shows(stack: WholeStack, request_id: str, data: dict[str, Any]) -> None:
@@ -80,14 +86,23 @@ async def test_from_an_empty_directory_to_a_row_and_on_after_a_stop(stack: Whole
     code = await stack.stop()
 
     assert code == 0
-    assert [line for line in stack.said() if line.endswith(": stopping")] == [
-        f"{part}: stopping" for part in STOPPING
-    ]
+    assert stopping(stack) == STOPPING
     assert not any("killed, because" in line for line in stack.said())
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
 
+    stack.environ |= {f"AFTERWORD_{part}S": "2" for part in ("INGEST", "MERGER", "SINK")}
     await stack.start()
-    await give(stack, "chatcmpl-1", {"tags": ["late"]})
+    await give(stack, "chatcmpl-1", {"tags": ["late"]}, ingest=2)
     await shows(stack, "chatcmpl-1", {"rating": 2, "comment": "Spot on", "tags": ["late"]})
 
+    status = json.loads((await stack.call("status", "--json")).stdout)
+    assert {part["name"]: part["state"] for part in status["parts"]} == {
+        "migrate": "done",
+        **dict.fromkeys([*PARTS, "ingest-2", "merger-2", "sink-2"], "ready"),
+    }
+    assert (stack.home / "merger-2" / "lock").exists()
+    assert (stack.home / "logs" / "merger-2.log").exists()
     assert await stack.stop(signal.SIGTERM) == 0
+    assert stopping(stack)[-9:] == [
+        *("ingest", "ingest-2", "merger", "merger-2", "sink", "sink-2", "query", "warehouse", "kafka")
+    ]

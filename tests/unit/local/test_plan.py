@@ -1,6 +1,9 @@
 """Which parts there are, and in which order they start and stop."""
 
-from services.local.plan import GRACE_SECONDS, PARTS, STOP_ORDER, STOP_SECONDS, grace
+from services.local.plan import GRACE_SECONDS, STOP_SECONDS, grace, parts, stop_order
+
+PARTS = parts({"ingest": 2, "merger": 3})
+STOP_ORDER = stop_order(reversed([part.name for part in PARTS]))
 
 
 def test_every_need_is_a_part_that_is_listed_before() -> None:
@@ -22,9 +25,18 @@ def test_every_part_stops_before_what_it_needs() -> None:
 
 def test_services_stop_in_the_order_of_the_flow() -> None:
     """What ingest wrote last can still be merged, and what was merged last stored."""
-    services = [name for name in STOP_ORDER if name in {"ingest", "merger", "sink"}]
+    assert stop_order(part.name for part in PARTS) == [
+        *("migrate", "ingest", "ingest-2", "merger", "merger-2", "merger-3"),
+        *("sink", "query", "warehouse", "kafka"),
+    ]
 
-    assert services == ["ingest", "merger", "sink"]
+
+def test_there_is_one_of_each_unless_more_are_asked_for() -> None:
+    """With the names that their logs and process ids have."""
+    assert [part.name for part in parts({})] == [
+        *("kafka", "warehouse", "migrate", "ingest", "merger", "sink", "query")
+    ]
+    assert [part.name for part in parts({"sink": 2})][-3:] == ["sink", "sink-2", "query"]
 
 
 def test_a_part_may_take_its_whole_grace_when_there_is_time() -> None:

@@ -57,3 +57,27 @@ def test_two_parts_on_one_port_are_refused() -> None:
 def test_a_port_that_changes_at_each_start_is_refused() -> None:
     """Nobody would find the stack."""
     assert "INGEST_PORT" in mistakes(INGEST_PORT="0")
+
+
+def test_further_instances_have_ports_that_follow() -> None:
+    """So metrics of each are found without asking."""
+    settings = load(LocalSettings, {"AFTERWORD_MERGERS": "3", "MERGER_METRICS_PORT": "8182"})
+
+    assert [settings.port("merger", number) for number in (1, 2, 3)] == [8182, 8192, 8202]
+    assert settings.ports["MERGER_METRICS_PORT (of merger-3)"] == 8202
+
+
+def test_as_many_instances_as_there_may_be_have_ports_to_themselves() -> None:
+    """With the ports that nobody has chosen."""
+    variables = ("INGESTS", "MERGERS", "SINKS", "QUERIES")
+    settings = load(LocalSettings, {f"AFTERWORD_{variable}": "4" for variable in variables})
+
+    assert len(settings.ports) == 18
+
+
+def test_a_port_of_a_further_instance_that_another_part_has_is_refused() -> None:
+    """As is one that there is not."""
+    shared = mistakes(AFTERWORD_INGESTS="2", QUERY_PORT="8090")
+
+    assert "INGEST_PORT (of ingest-2) and QUERY_PORT are the same port, 8090" in shared
+    assert "the last one is 65535" in mistakes(AFTERWORD_INGESTS="2", INGEST_PORT="65530")

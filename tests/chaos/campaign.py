@@ -1,0 +1,204 @@
+"""A whole run: everything started, load, faults wave by wave, rest, and the judge.
+
+Every wait has an end, and says what it waited for.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from aiokafka.errors import KafkaError
+
+from services.local.child import Child, python_module
+from services.local.watch import log as pipeline
+from tests.chaos import ledger
+from tests.chaos.faults import Fault, Wave
+from tests.chaos.judge import Verdict, judge
+from tests.chaos.probe import Probe, now
+from tests.chaos.stage import SECOND, Stage, servers
+from tests.chaos.strikes import strike
+
+WRITERS, REQUESTS_PER_SECOND = 4, 60.0
+
+_OVER_WITHIN = 300.0
+"""Seconds after which a fault that should have ended is reported as hanging."""
+_RECOVERS_WITHIN = 300.0
+_QUIET_WITHIN = 300.0
+_STOPS_WITHIN = 60.0
+_BREATH_SECONDS = 1.0
+"""Between two waves."""
+
+
+class RunFailed(Exception):  # noqa: N818 (it says what happened)
+    """The run cannot go on: something never ended, never recovered or never came to rest."""
+
+
+@dataclass
+class Struck:
+    """A fault as it happened: seconds since the run began, and seconds until everything was well again."""
+
+    number: int
+    wave: int
+    fault: Fault
+    at: float
+    began: datetime
+    ended: datetime | None = None
+    over: float = 0.0
+    first: float = 0.0
+    everywhere: float = 0.0
+    detail: str = ""
+    recovered: datetime | None = None
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    struck: list[Struck] = field(default_factory=list)
+    sums: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    verdict: Verdict | None = None
+
+
+class Watcher(Protocol):
+    """Who is told how the run goes."""
+
+    def say(self, text: str) -> None:
+        """Note that a stage of the run began."""
+
+    def struck(self, one: Struck) -> None:
+        """Note that a fault has been recovered from."""
+
+
+async def run(
+    stage: Stage, waves: Sequence[Wave], seed: int, watcher: Watcher, rate: float = REQUESTS_PER_SECOND
+) -> Outcome:
+    """Strike all waves while load goes on, come to rest, and judge; RunFailed where that does not work."""
+    outcome = Outcome()
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    async with _load(stage, seed, rate):
+        watcher.say("load goes on, faults begin")
+        await _Campaign(stage, outcome, watcher).strike(waves)
+    watcher.say("load has stopped, waiting until everything is stored")
+    await _rest(stage)
+    outcome.sums = ledger.sums(stage.ledgers)
+    watcher.say("everything has stopped; judging")
+    async with servers(stage):
+        outcome.verdict = await judge(stage.ledgers, stage.kafka, stage.clickhouse, _homes(stage))
+    outcome.seconds = clock() - began
+    return outcome
+
+
+class _Campaign:
+    def __init__(self, stage: Stage, outcome: Outcome, watcher: Watcher) -> None:
+        self._stage, self._outcome, self._watcher = stage, outcome, watcher
+        self._probe = Probe(stage)
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
+
+    async def strike(self, waves: Sequence[Wave]) -> None:
+        probing = asyncio.create_task(self._probe.run(), name="probe")
+        try:
+            await self._recovered(self._clock(), "before the first fault")
+            for number, wave in enumerate(waves, 1):
+                await self._wave(number, wave)
+                await asyncio.sleep(_BREATH_SECONDS)
+                if probing.done():
+                    probing.result()
+        finally:
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
+
+    async def _wave(self, number: int, wave: Wave) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for fault in wave:
+                await asyncio.sleep(fault.after)
+                tasks.create_task(self._one(number, fault), name=str(fault))
+
+    async def _one(self, wave: int, fault: Fault) -> None:
+        """Strike, wait until it is over, and then until events come through."""
+        began = self._clock()
+        one = Struck(len(self._outcome.struck) + 1, wave, fault, round(began - self._began, 1), now())
+        self._outcome.struck.append(one)
+        try:
+            async with asyncio.timeout(_OVER_WITHIN + fault.seconds):
+                one.detail = await strike(self._stage, fault)
+        except (TimeoutError, AssertionError) as error:
+            raise RunFailed(f"fault {one.number}, {fault}, could not be carried out: {error!r}") from error
+        over = self._clock()
+        one.over, one.ended = round(over - began, 1), now()
+        one.first, one.everywhere = await self._recovered(over, f"after fault {one.number}, {fault}")
+        one.recovered = now()
+        self._watcher.struck(one)
+
+    async def _recovered(self, since: float, when: str) -> tuple[float, float]:
+        try:
+            found = await self._probe.recovered(since, _RECOVERS_WITHIN)
+        except TimeoutError:
+            raise RunFailed(
+                f"{when}, events of some partition did not show within {_RECOVERS_WITHIN:.0f} s;"
+                f" logs: {self._stage.home / 'logs'} and {self._stage.directory}"
+            ) from None
+        return round(found.first, 2), round(found.everywhere, 2)
+
+
+@asynccontextmanager
+async def _load(stage: Stage, seed: int, rate: float) -> AsyncIterator[None]:
+    """Run the writers for the block, and end them after the request in hand."""
+    arguments = (stage.stack.ingest_url, str(stage.ledgers), str(seed), str(WRITERS), str(rate))
+    command = python_module("tests.chaos.load", *arguments, environment=stage.stack.environ)
+    child = Child(command, stage.directory / "load.log")
+    try:
+        yield
+        if child.exit_code() is not None:
+            raise RunFailed(f"the writers ended by themselves: {child.last_lines(3)}")
+        child.terminate()
+        await asyncio.wait_for(asyncio.to_thread(child.wait), _STOPS_WITHIN)
+    finally:
+        child.kill()
+
+
+async def _rest(stage: Stage) -> None:
+    """Wait until everything is stored, stop all parts, the second ones first, and leave nothing running."""
+    await _quiet(stage)
+    await asyncio.gather(*(stage.seconds[name].rest() for name in SECOND))
+    probe = Probe(stage)
+    probing = asyncio.create_task(probe.run())
+    try:
+        await probe.recovered(asyncio.get_running_loop().time(), _RECOVERS_WITHIN)
+    except TimeoutError:
+        raise RunFailed("at rest, a fresh event did not come through") from None
+    finally:
+        probing.cancel()
+        await asyncio.gather(probing, return_exceptions=True)
+    await _quiet(stage)
+    if (code := await stage.stack.stop(signal.SIGINT)) != 0:
+        raise RunFailed(f"`afterword up` ended with {code} at rest: {stage.stack.said()[-5:]}")
+
+
+async def _quiet(stage: Stage) -> None:
+    """Wait until merger and sink have nothing left to read, twice in a row."""
+    clock = asyncio.get_running_loop().time
+    deadline, calm, lags = clock() + _QUIET_WITHIN, 0, dict[str, int]()
+    while calm < 2:
+        try:
+            async with asyncio.timeout(20), pipeline(stage.stack.settings) as asked:
+                lags = {one.name: one.lag for one in (await asked.flow()).stages}
+            calm = calm + 1 if not any(lags.values()) else 0
+        except (KafkaError, OSError, TimeoutError):
+            calm = 0
+        if clock() > deadline:
+            raise RunFailed(
+                f"not everything is stored after {_QUIET_WITHIN:.0f} s without load; behind: {lags}"
+            )
+        await asyncio.sleep(1)
+
+
+def _homes(stage: Stage) -> list[Path]:
+    return [stage.merger_home("merger"), stage.merger_home("merger-2")]

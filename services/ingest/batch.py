@@ -22,23 +22,23 @@ class Batch:
     that for all.
     """
 
-    __slots__ = ("_waiters", "builder", "handed_over_at", "partition", "size", "timer")
+    __slots__ = ("_waiters", "builder", "charges", "handed_over_at", "partition", "timer")
 
     def __init__(self, partition: int, builder: Any) -> None:
         self.partition = partition
-        self.size = 0
-        """Bytes counted as in flight."""
+        self.charges: dict[bytes, int] = {}
+        """Bytes counted as in flight, by tenant."""
         self.handed_over_at: float | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.builder = builder
         self._waiters: list[asyncio.Future[int]] = []
 
-    def add(self, key: bytes, value: bytes, size: int, waiter: asyncio.Future[int]) -> bool:
+    def add(self, key: bytes, value: bytes, tenant: bytes, size: int, waiter: asyncio.Future[int]) -> bool:
         """Take one more event, unless the batch is full.  The first always fits."""
         if self.builder.append(timestamp=None, key=key, value=value) is None:
             return False
         self._waiters.append(waiter)
-        self.size += size
+        self.charges[tenant] = self.charges.get(tenant, 0) + size
         return True
 
     def __len__(self) -> int:

@@ -1,7 +1,6 @@
 """Requests that carry many events: each is judged alone, all are awaited together."""
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,22 +15,7 @@ from services.ingest.log import LogUnavailable, Overloaded
 from services.ingest.metrics import REJECTED
 from services.ingest.refusals import rejection_of
 from services.ingest.rejections import Rejection, error_of
-
-TURN_SECONDS = 0.005
-"""How long a batch may work without a pause: it must not hold up everyone else."""
-
-
-class _Turns:
-    """Lets others have their turn when one has taken long enough."""
-
-    def __init__(self) -> None:
-        self._ends = time.monotonic() + TURN_SECONDS
-
-    async def pause(self) -> None:
-        """Pause if it is time to."""
-        if time.monotonic() > self._ends:
-            await asyncio.sleep(0)
-            self._ends = time.monotonic() + TURN_SECONDS
+from services.ingest.turns import Desk, Turns
 
 
 class _Waiting(NamedTuple):
@@ -77,13 +61,28 @@ class Batches:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
+        self._desk = Desk()
 
     async def take(self, origin: Origin, items: list[Item]) -> Reply:
         """Publish what is valid, and answer item by item; raise Rejection if the log took none at all."""
         outcome = _Outcome()
-        waiting = await self._submit_all(origin, items, outcome)
-        turns = _Turns()
+        turns = Turns(self._desk, origin.caller.tenant)
+        async with turns:
+            waiting = await self._submit_all(origin, items, outcome, turns)
+        async with turns:
+            await self._hear_of_all(origin, waiting, outcome, turns)
+        if outcome.refusal is not None and not outcome.accepted:
+            raise outcome.refusal
+        return _reply(outcome)
+
+    async def _hear_of_all(
+        self, origin: Origin, waiting: list[_Waiting], outcome: _Outcome, turns: Turns
+    ) -> None:
         for one in waiting:
+            if not one.submitted.offset.done():
+                turns.leave()
+                await asyncio.wait([one.submitted.offset])
+                await turns.enter()
             await turns.pause()
             try:
                 version = await self._intake.version(origin, one.submission, one.submitted)
@@ -91,14 +90,12 @@ class Batches:
                 outcome.refuse(one.item, error)
             else:
                 outcome.accept(one, version)
-        if outcome.refusal is not None and not outcome.accepted:
-            raise outcome.refusal
-        return _reply(outcome)
 
-    async def _submit_all(self, origin: Origin, items: list[Item], outcome: _Outcome) -> list[_Waiting]:
+    async def _submit_all(
+        self, origin: Origin, items: list[Item], outcome: _Outcome, turns: Turns
+    ) -> list[_Waiting]:
         waiting: list[_Waiting] = []
         epoch = self._intake.log.epoch
-        turns = _Turns()
         for item in items:
             await turns.pause()
             try:

@@ -2,34 +2,61 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
-from services.ingest.budget import Budget
 from services.ingest.encodings import decompress, encoding_of, too_large
 from services.ingest.log import Overloaded
-from services.ingest.metrics import BODY_BYTES
+from services.ingest.metrics import BODY_BYTES, UPLOAD_BYTES
 from services.ingest.patience import Patience
 from services.ingest.rejections import Code, Rejection
+from services.ingest.shares import Shares
 
 Receive = Callable[[], Awaitable[Any]]
 Headers = Mapping[bytes, bytes]
 
 INLINE_BYTES = 64 << 10
-"""Decompressed on the event loop up to this size; beyond, in a thread."""
+"""Decompressed on the event loop up to this size; beyond, in a thread.  Larger bodies are counted."""
 
 
 class ClientGone(Exception):  # noqa: N818
     """The client left before its body had arrived: nobody is there to answer."""
 
 
+class Hold:
+    """What one request holds of the bytes that large bodies may take; a `with` block gives them back."""
+
+    __slots__ = ("_shares", "_size", "_tenant")
+
+    def __init__(self, shares: Shares, tenant: str) -> None:
+        self._shares, self._tenant, self._size = shares, tenant, 0
+
+    def grow(self, count: int) -> None:
+        """Hold so many more; Overloaded when that is too much.  Who is alone may hold any number."""
+        if not self._shares.take_more(self._tenant, count, self._size):
+            raise Overloaded
+        self._size += count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._size:
+            self._shares.give(self._tenant, self._size)
+
+
 class Bodies:
-    """Reads bodies, and bounds the bytes of all that are on their way in."""
+    """Reads bodies, and bounds the bytes of all that are on their way in, or being worked on."""
 
     def __init__(self, max_upload_bytes: int, seconds: float) -> None:
-        self._budget = Budget(max_upload_bytes)
+        self._shares = Shares(max_upload_bytes)
         self._patience = Patience(seconds)
+        UPLOAD_BYTES.set_function(lambda: self._shares.used)
 
-    async def read(self, receive: Receive, headers: Headers, limit: int) -> bytes:
+    def hold(self, tenant: str) -> Hold:
+        """Return what a tenant's request holds while it is worked on: nothing yet."""
+        return Hold(self._shares, tenant)
+
+    async def read(self, receive: Receive, headers: Headers, limit: int, hold: Hold) -> bytes:
         """Return the body, decompressed, at most `limit` bytes either way.
 
         Raises Rejection, Overloaded or ClientGone.
@@ -38,7 +65,7 @@ class Bodies:
         if int(headers.get(b"content-length", b"0")) > limit:
             raise too_large(limit)
         try:
-            body = await self._patience.wait(self._received(receive, limit))
+            body = await self._patience.wait(_received(receive, limit, hold))
         except TimeoutError:
             detail = f"the body did not arrive within {self._patience.seconds:g} s"
             raise Rejection(Code.REQUEST_TIMEOUT, detail) from None
@@ -46,34 +73,38 @@ class Bodies:
         if encoding is None:
             return body
         if len(body) <= INLINE_BYTES:
-            return decompress(encoding, body, limit)
-        return await asyncio.to_thread(decompress, encoding, body, limit)
+            plain = decompress(encoding, body, limit)
+        else:
+            plain = await asyncio.to_thread(decompress, encoding, body, limit)
+        if len(plain) > INLINE_BYTES:
+            hold.grow(len(plain))
+        return plain
 
-    async def _received(self, receive: Receive, limit: int) -> bytes:
+
+async def _received(receive: Receive, limit: int, hold: Hold) -> bytes:
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientGone
+    if not message.get("more_body", False):  # nearly always: one message, and no copy of it
+        first: bytes = message.get("body", b"")
+        if len(first) > limit:
+            raise too_large(limit)
+        if len(first) > INLINE_BYTES:
+            hold.grow(len(first))
+        return first
+    return await _gathered(receive, message, limit, hold)
+
+
+async def _gathered(receive: Receive, message: Any, limit: int, hold: Hold) -> bytes:
+    body = bytearray()
+    while True:
+        piece = message.get("body", b"")
+        if len(body) + len(piece) > limit:
+            raise too_large(limit)
+        hold.grow(len(piece))
+        body += piece
+        if not message.get("more_body", False):
+            return bytes(body)
         message = await receive()
         if message["type"] != "http.request":
             raise ClientGone
-        if not message.get("more_body", False):  # nearly always: one message, and no copy of it
-            first: bytes = message.get("body", b"")
-            if len(first) > limit:
-                raise too_large(limit)
-            return first
-        return await self._gathered(receive, message, limit)
-
-    async def _gathered(self, receive: Receive, message: Any, limit: int) -> bytes:
-        body = bytearray()
-        try:
-            while True:
-                piece = message.get("body", b"")
-                if len(body) + len(piece) > limit:
-                    raise too_large(limit)
-                if not self._budget.take(len(piece)):
-                    raise Overloaded
-                body += piece
-                if not message.get("more_body", False):
-                    return bytes(body)
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise ClientGone
-        finally:
-            self._budget.give(len(body))

@@ -9,9 +9,9 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.structs import TopicPartition
 
 from schemas.identity import partition_of
-from services.ingest.budget import Budget
 from services.ingest.lane import Lane, Owner
 from services.ingest.settings import IngestSettings
+from services.ingest.shares import Shares
 from services.runtime.kafka import calm, client_options
 
 MAX_BATCH_BYTES = 900_000
@@ -55,10 +55,10 @@ class Connection:
         )
         return leader
 
-    def add(self, key: bytes, value: bytes, size: int) -> asyncio.Future[int]:
+    def add(self, key: bytes, value: bytes, tenant: bytes, size: int) -> asyncio.Future[int]:
         """Queue an event for its key's partition."""
         partition = self.partition_of(key)
-        return self._lanes[partition].add(partition, key, value, size)
+        return self._lanes[partition].add(partition, key, value, tenant, size)
 
     def partition_of(self, key: bytes) -> int:
         """Return the partition of a key."""
@@ -104,7 +104,7 @@ class Connection:
             lane.abandon()
 
 
-async def open_connection(settings: IngestSettings, topic: str, budget: Budget, owner: Owner) -> Connection:
+async def open_connection(settings: IngestSettings, topic: str, shares: Shares, owner: Owner) -> Connection:
     """Start a producer; raise aiokafka's errors while Kafka is away or the topic does not exist."""
     producer = AIOKafkaProducer(
         **client_options(settings, "ingest")
@@ -124,7 +124,7 @@ async def open_connection(settings: IngestSettings, topic: str, budget: Budget, 
         await end(producer, grace=0)
         raise
     deadline = settings.ingest_deadline_seconds
-    return Connection(producer, topic, lambda: Lane(producer, topic, budget, deadline, owner))
+    return Connection(producer, topic, lambda: Lane(producer, topic, shares, deadline, owner))
 
 
 async def _find(producer: AIOKafkaProducer, topic: str) -> None:

@@ -11,12 +11,12 @@ import structlog
 from schemas.limits import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES
 from services.ingest.accept import idempotency_key
 from services.ingest.batches import Batches
-from services.ingest.bodies import Bodies, ClientGone, Headers, Receive
+from services.ingest.bodies import Bodies, ClientGone, Headers, Hold, Receive
 from services.ingest.dialects.dialect import Reply
 from services.ingest.dialects.native import read_event
 from services.ingest.encodings import too_large
 from services.ingest.intake import Origin
-from services.ingest.items import is_array, items_of
+from services.ingest.items import ITEM_BYTES, is_array, items_of
 from services.ingest.log import LogUnavailable
 from services.ingest.media import Kind, body_kind
 from services.ingest.metrics import REJECTED, request_count, request_seconds
@@ -97,21 +97,26 @@ class Door:
         request_id = "" if found.raw_id is None else request_id_of(found.raw_id)
         key = headers.get(b"idempotency-key")
         origin = Origin(caller, place.dialect.name, None if key is None else idempotency_key(key))
-        if place.route.read is None:
-            return await self._events(place, origin, headers, receive)
-        body = b""
-        if place.route.has_body:
-            body_kind(headers, lines=False)
-            body = await self.bodies.read(receive, headers, MAX_BODY_BYTES)
-        submission = place.route.read(request_id, body)
-        self._spend(caller, 1)
-        return await self.singles.take(place.route, origin, submission)
+        with self.bodies.hold(caller.tenant) as hold:
+            if place.route.read is None:
+                return await self._events(place, origin, headers, receive, hold)
+            body = b""
+            if place.route.has_body:
+                body_kind(headers, lines=False)
+                body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, hold)
+            submission = place.route.read(request_id, body)
+            self._spend(caller, 1)
+            return await self.singles.take(place.route, origin, submission)
 
-    async def _events(self, place: Place, origin: Origin, headers: Headers, receive: Receive) -> Reply:
+    async def _events(
+        self, place: Place, origin: Origin, headers: Headers, receive: Receive, hold: Hold
+    ) -> Reply:
         kind = body_kind(headers, lines=True)
-        body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES)
+        body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES, hold)
         if kind is Kind.LINES or is_array(body):
             items = items_of(kind, body)
+            del body
+            hold.grow(len(items) * ITEM_BYTES)
             self._spend(origin.caller, len(items))
             return await self.batches.take(origin, items)
         if len(body) > MAX_BODY_BYTES:
@@ -133,9 +138,16 @@ class Door:
         return caller
 
     def _spend(self, caller: Caller, count: int) -> None:
-        wait = self.rates.take(caller.tenant, count, time.monotonic())
+        wait = self.rates.take(
+            caller.tenant,
+            count,
+            time.monotonic(),
+            tenant_rate=caller.tenant_rate,
+            key_id=caller.key_id,
+            key_rate=caller.key_rate,
+        )
         if wait:
-            detail = f"tenant {caller.tenant} sends more events than it may; wait {wait:.1f} s"
+            detail = f"tenant {caller.tenant} sends more events than it or this key may; wait {wait:.1f} s"
             raise Rejection(Code.RATE_LIMITED, detail, retry_after_seconds=int(wait) + 1)
 
 

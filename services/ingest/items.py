@@ -10,6 +10,9 @@ from services.ingest.shapes import REFUSED, decode_items
 MAX_ITEMS = 100_000
 """Events in one batch."""
 
+ITEM_BYTES = 600
+"""What an item takes beside its bytes while its batch is worked on: its parts, its event, its answer."""
+
 MAX_COMMAS = 4 * MIB
 """In a JSON array: each could be an item of two bytes, and an unread item takes 70."""
 

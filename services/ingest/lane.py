@@ -10,9 +10,9 @@ from collections import deque
 from typing import Any, Protocol
 
 from services.ingest.batch import NOT_WRITTEN, Batch
-from services.ingest.budget import Budget
 from services.ingest.log import LogUnavailable
 from services.ingest.metrics import BATCH_RECORDS, PRODUCE_SECONDS
+from services.ingest.shares import Shares
 
 
 class Owner(Protocol):
@@ -30,14 +30,14 @@ class Owner(Protocol):
 class Lane:
     """The way to one broker.
 
-    A batch's bytes count against the budget until Kafka has answered for it, or until it is certain that
-    Kafka never will: not until its waiters have given up.
+    A batch's bytes count against its tenants' shares until Kafka has answered for it, or until it is certain
+    that Kafka never will: not until its waiters have given up.
     """
 
     def __init__(
-        self, producer: Any, topic: str, budget: Budget, deadline_seconds: float, owner: Owner
+        self, producer: Any, topic: str, shares: Shares, deadline_seconds: float, owner: Owner
     ) -> None:
-        self._producer, self._topic, self._budget = producer, topic, budget
+        self._producer, self._topic, self._shares = producer, topic, shares
         self._deadline, self._owner = deadline_seconds, owner
         self._loop = asyncio.get_running_loop()
         self._open: dict[int, Batch] = {}
@@ -53,14 +53,14 @@ class Lane:
         times = [batch.handed_over_at for batch in self._unanswered if batch.handed_over_at is not None]
         return min(times, default=None)
 
-    def add(self, partition: int, key: bytes, value: bytes, size: int) -> asyncio.Future[int]:
-        """Queue an event whose bytes are taken from the budget already."""
+    def add(self, partition: int, key: bytes, value: bytes, tenant: bytes, size: int) -> asyncio.Future[int]:
+        """Queue an event whose bytes are taken from the tenant's share already."""
         if self.stuck:
             raise LogUnavailable(NOT_WRITTEN, unknown=False)
         waiter = self._loop.create_future()
         batch = self._open.get(partition)
-        if batch is None or not batch.add(key, value, size, waiter):
-            self._start_batch(partition).add(key, value, size, waiter)
+        if batch is None or not batch.add(key, value, tenant, size, waiter):
+            self._start_batch(partition).add(key, value, tenant, size, waiter)
         return waiter
 
     def _start_batch(self, partition: int) -> Batch:
@@ -137,7 +137,11 @@ class Lane:
 
     def _release(self, batch: Batch) -> None:
         self._unanswered.discard(batch)
-        self._budget.give(batch.size)
+        self._give_back(batch)
+
+    def _give_back(self, batch: Batch) -> None:
+        for tenant, size in batch.charges.items():
+            self._shares.give(tenant, size)
 
     def _expire(self, batch: Batch) -> None:
         """End the waiting.  What was handed over may be written at any time, so its bytes stay counted."""
@@ -150,7 +154,7 @@ class Lane:
     def _forget(self, batch: Batch) -> None:
         self._queue.remove(batch)
         self._close(batch)
-        self._budget.give(batch.size)
+        self._give_back(batch)
         self._fail(batch)
 
     def _fail(self, batch: Batch) -> None:

@@ -32,6 +32,8 @@ PRODUCE_SECONDS = Histogram(
     buckets=SECONDS,
 )
 INFLIGHT_BYTES = Gauge("ingest_inflight_bytes", "Bytes of events that wait for Kafka's answer.")
+INFLIGHT_TENANTS = Gauge("ingest_inflight_tenants", "Tenants that have events waiting for Kafka's answer.")
+UPLOAD_BYTES = Gauge("ingest_upload_bytes", "Bytes that large bodies and batches count as, while worked on.")
 PRODUCERS_REPLACED = Counter("ingest_producers_replaced_total", "Producers given up, by reason.", ["reason"])
 LOG_READY = Gauge("ingest_log_ready", "1 while events can be written to Kafka.")
 LOOKUPS = Counter(

@@ -11,11 +11,11 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from schemas.topics import Topology
 from services.ingest.batch import NOT_WRITTEN, RECORD_OVERHEAD_BYTES
-from services.ingest.budget import Budget
 from services.ingest.connection import Connection, open_connection
 from services.ingest.log import LogUnavailable, Overloaded
-from services.ingest.metrics import INFLIGHT_BYTES, LOG_READY, PRODUCERS_REPLACED
+from services.ingest.metrics import INFLIGHT_BYTES, INFLIGHT_TENANTS, LOG_READY, PRODUCERS_REPLACED
 from services.ingest.settings import IngestSettings
+from services.ingest.shares import Shares
 from services.runtime.backoff import delays
 
 log = structlog.get_logger()
@@ -39,18 +39,19 @@ class Publisher:
         self.epoch = 0
         self._settings = settings
         self._topic = Topology(settings.kafka_topic_generation).events.name
-        self._budget = Budget(settings.ingest_max_inflight_bytes)
+        self._shares = Shares(settings.ingest_max_inflight_bytes)
         self._connection: Connection | None = None
         self._problem: str | None = "Kafka has not been reached yet"
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
-        INFLIGHT_BYTES.set_function(lambda: self._budget.used)
+        INFLIGHT_BYTES.set_function(lambda: self._shares.used)
+        INFLIGHT_TENANTS.set_function(lambda: self._shares.tenants)
         LOG_READY.set_function(lambda: self.readiness() is None)
 
     @property
     def inflight_bytes(self) -> int:
         """Bytes that wait for Kafka's answer."""
-        return self._budget.used
+        return self._shares.used
 
     def start(self) -> None:
         """Begin to look for Kafka.  Until it is found, `publish` refuses."""
@@ -63,12 +64,13 @@ class Publisher:
         if connection is None:
             raise LogUnavailable(NOT_WRITTEN, unknown=False)
         size = len(key) + len(value) + RECORD_OVERHEAD_BYTES
-        if not self._budget.take(size):
+        tenant = key.partition(b"/")[0]
+        if not self._shares.take(tenant, size):
             raise Overloaded
         try:
-            return connection.add(key, value, size)
+            return connection.add(key, value, tenant, size)
         except LogUnavailable:
-            self._budget.give(size)
+            self._shares.give(tenant, size)
             raise
 
     def partition_of(self, key: bytes) -> int | None:
@@ -118,7 +120,7 @@ class Publisher:
         for delay in delays(first=0.2, longest=2.0):
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
-                    self._connection = await open_connection(self._settings, self._topic, self._budget, self)
+                    self._connection = await open_connection(self._settings, self._topic, self._shares, self)
             except UnknownTopicOrPartitionError:
                 self._problem = f"the topic {self._topic} does not exist; run `afterword migrate`"
             except (KafkaError, OSError, TimeoutError) as error:
@@ -150,7 +152,7 @@ class Publisher:
         self.epoch += 1
         self._problem = f"the producer is being replaced: {reason}"
         PRODUCERS_REPLACED.labels(label).inc()
-        log.error("producer replaced", reason=reason, unanswered_bytes=self._budget.used)
+        log.error("producer replaced", reason=reason, unanswered_bytes=self._shares.used)
         connection.drop_queue()
         self._spawn(connection.retire(grace), "retire")
         self._spawn(self._connect(), "connect")

@@ -4,7 +4,9 @@ from services.ingest.log import LogUnavailable, Overloaded
 from services.ingest.rejections import Code, Rejection
 from services.runtime.keys import Forbidden, Unauthenticated
 
-OVERLOADED = "too many bytes wait for Kafka at the moment; the event was not queued"
+OVERLOADED = (
+    "more waits for Kafka at the moment than may, of all tenants or of this one; the event was not queued"
+)
 
 Refusal = LogUnavailable | Overloaded | Unauthenticated | Forbidden
 REFUSALS = (LogUnavailable, Overloaded, Unauthenticated, Forbidden)

@@ -34,12 +34,14 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
     ingest_max_inflight_bytes: int = Field(
         default=64 * MIB,
         ge=MIB,
-        description="Bytes of events that may wait for Kafka's answer; beyond, 503 overloaded at once.",
+        description="Bytes of events that may wait for Kafka's answer; beyond, or above a tenant's share, "
+        "503 overloaded at once.",
     )
     ingest_max_upload_bytes: int = Field(
-        default=64 * MIB,
+        default=128 * MIB,
         ge=16 * MIB,
-        description="Bytes of large bodies that may be on their way in; beyond, 503 overloaded at once.",
+        description="Bytes of large bodies that may be on their way in or worked on; beyond, or above a "
+        "tenant's share, 503 overloaded at once.",
     )
     ingest_body_seconds: float = Field(
         default=30.0, gt=0, description="How long a body may take to arrive before 408 request_timeout."
@@ -47,7 +49,8 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
     ingest_events_per_second: float = Field(
         default=0.0,
         ge=0,
-        description="Events each tenant may send per second, in bursts of ten seconds' worth; 0: no limit.",
+        description="Events each tenant may send per second, in bursts of ten seconds' worth; 0: no limit. "
+        "The key file may say otherwise of a tenant.",
     )
     ingest_lookup: bool = Field(
         default=True,

@@ -6,53 +6,58 @@ from elsewhere are refused.
 """
 
 import hmac
-import tomllib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
+import stat
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import urlsplit
 
-import msgspec
 import structlog
 
-from schemas.identity import DEFAULT_TENANT, TENANT_PATTERN
+from schemas.identity import DEFAULT_TENANT
+from services.runtime.key_records import (
+    KeyFileError,
+    KeyRecord,
+    Keys,
+    Scope,
+    TenantRecord,
+    digest,
+    has_expired,
+    parse,
+    parse_file,
+)
+
+__all__ = [
+    "CHECK_SECONDS",
+    "LOCAL_CALLER",
+    "Caller",
+    "Forbidden",
+    "Guard",
+    "KeyFile",
+    "KeyFileError",
+    "KeyRecord",
+    "KeyRing",
+    "Keys",
+    "Scope",
+    "TenantRecord",
+    "Unauthenticated",
+    "digest",
+    "is_loopback",
+    "parse",
+    "parse_file",
+    "refusal_to_listen",
+]
 
 log = structlog.get_logger()
 
 CHECK_SECONDS = 1.0
-"""How often a changed file is looked for, at most."""
+"""How often a changed file, and keys that expire, are looked for, at most."""
 
-
-class Scope(StrEnum):
-    """What a key allows."""
-
-    WRITE = "write"
-    """Send events."""
-    READ = "read"
-    """Read the tenant's rows."""
-    ADMIN = "admin"
-    """Erase, and everything that the other scopes allow."""
-
-
-class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key as the file has it."""
-
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    tenant: Annotated[str, msgspec.Meta(pattern=TENANT_PATTERN)]
-    scopes: Annotated[tuple[Scope, ...], msgspec.Meta(min_length=1)]
-    created_at: datetime
-    name: str = ""
-    known_requests: bool = False
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    keys: tuple[KeyRecord, ...] = ()
+_NO_DIGEST = bytes(32)
+"""What an unknown key is compared with, so that it takes as long as a known one; nothing has this SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,12 @@ class Caller:
     tenant: str
     scopes: frozenset[Scope]
     known_requests: bool = False
+    key_id: str = ""
+    """Empty where there are no keys."""
+    key_rate: float | None = None
+    """Events per second that the key may send; None: no limit of its own."""
+    tenant_rate: float | None = None
+    """Events per second that the tenant may send; None: what the service's setting says."""
 
     def may(self, scope: Scope) -> bool:
         """Tell whether the caller has a scope; `admin` has all of them."""
@@ -72,10 +83,6 @@ LOCAL_CALLER = Caller(DEFAULT_TENANT, frozenset(Scope))
 """Whoever reaches a service that has no key file."""
 
 
-class KeyFileError(ValueError):
-    """A key file that cannot be read."""
-
-
 class Unauthenticated(Exception):  # noqa: N818 (the caller's fault, not an error of ours)
     """No key, or one that is not known."""
 
@@ -84,49 +91,27 @@ class Forbidden(Exception):  # noqa: N818
     """A request that nobody may make here."""
 
 
-def digest(key: str) -> str:
-    """Return what the file keeps of a key."""
-    return sha256(key.encode()).hexdigest()
-
-
-def parse(text: str) -> tuple[KeyRecord, ...]:
-    """Return the keys of a file; KeyFileError says what is wrong with it."""
-    try:
-        keys = msgspec.convert(tomllib.loads(text), _File).keys
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise KeyFileError(str(error)) from None
-    for unique in ("id", "sha256"):
-        values = [getattr(key, unique) for key in keys]
-        if len(set(values)) != len(values):
-            raise KeyFileError(f"two keys have the same {unique}")
-    return keys
-
-
 class KeyRing:
     """Finds the caller of a key."""
 
-    def __init__(self, keys: Iterable[KeyRecord]) -> None:
-        keys = tuple(keys)
-        self._ids = {key.id: bytes.fromhex(key.sha256) for key in keys}
+    def __init__(self, file: Keys) -> None:
+        self._ids = {key.id: bytes.fromhex(key.sha256) for key in file.keys}
         self._callers = {
-            bytes.fromhex(key.sha256)[:8]: (
-                bytes.fromhex(key.sha256),
-                Caller(key.tenant, frozenset(key.scopes), key.known_requests),
-            )
-            for key in keys
+            bytes.fromhex(key.sha256)[:8]: (bytes.fromhex(key.sha256), _caller(key, file.tenants))
+            for key in file.keys
         }
 
     def caller(self, key: bytes) -> Caller | None:
         """Return whose key it is.
 
         The time this takes tells nothing of any key: what is compared is the digest, found by its
-        first bytes and compared in constant time.
+        first bytes and compared in constant time, and what is not found is compared as well.
         """
         return self.owner(sha256(key).digest())
 
     def owner(self, digest: bytes) -> Caller | None:
         """Return whose key has this SHA-256."""
-        expected, caller = self._callers.get(digest[:8], (b"", None))
+        expected, caller = self._callers.get(digest[:8], (_NO_DIGEST, None))
         return caller if hmac.compare_digest(digest, expected) else None
 
     def digest(self, key_id: str) -> bytes | None:
@@ -135,8 +120,14 @@ class KeyRing:
 
     def key_id(self, key: bytes) -> str | None:
         """Return the id of a key that is known."""
-        found = sha256(key).digest()
-        return next((name for name, digest in self._ids.items() if hmac.compare_digest(digest, found)), None)
+        caller = self.caller(key)
+        return None if caller is None else caller.key_id
+
+
+def _caller(key: KeyRecord, tenants: Mapping[str, TenantRecord]) -> Caller:
+    tenant = tenants.get(key.tenant, TenantRecord())
+    rates = key.events_per_second, tenant.events_per_second
+    return Caller(key.tenant, frozenset(key.scopes), key.known_requests, key.id, *rates)
 
 
 @dataclass
@@ -149,8 +140,12 @@ class KeyFile:
     path: Path
     clock: Callable[[], float]
     """Seconds, monotonic."""
+    wall_clock: Callable[[], float] = time.time
+    """Unix time in seconds, by which keys expire."""
     problem: str | None = None
+    _file: Keys | None = None
     _ring: KeyRing | None = None
+    _valid: tuple[KeyRecord, ...] = ()
     _seen: tuple[int, ...] | None = None
     _next_check: float = field(default=float("-inf"))
 
@@ -164,17 +159,34 @@ class KeyFile:
 
     def _look(self) -> None:
         try:
-            stat = self.path.stat()
-            seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if seen == self._seen:
-                return
-            self._ring, self._seen, self.problem = KeyRing(parse(self.path.read_text())), seen, None
-            log.info("keys read", path=str(self.path))
+            found = self.path.stat()
+            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if seen != self._seen:
+                self._file, self._seen = parse_file(self.path.read_text()), seen
+                self._ring, self.problem = None, None
+                log.info("keys read", path=str(self.path))
+                self._check_mode(found.st_mode)
         except FileNotFoundError:
-            if self._ring is not None:
+            if self._file is not None:
                 self._complain(f"{self.path} is gone; the keys last read stay valid")
         except (OSError, UnicodeDecodeError, KeyFileError) as error:
             self._complain(f"{self.path} cannot be read: {error}")
+        self._let_expire()
+
+    def _let_expire(self) -> None:
+        """Make the ring of the keys that are valid now, where it is not the one there is."""
+        if self._file is None:
+            return
+        now = self.wall_clock()
+        valid = tuple(key for key in self._file.keys if not has_expired(key, now))
+        if self._ring is None or valid != self._valid:
+            self._ring, self._valid = KeyRing(Keys(valid, self._file.tenants)), valid
+
+    def _check_mode(self, mode: int) -> None:
+        """Warn of a file that others may read or write: what it holds of a key signs browsers' sessions."""
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            told = f"chmod 600 {self.path}"
+            log.warning("others may read or write the key file", mode=f"{stat.S_IMODE(mode):o}", mend=told)
 
     def _complain(self, problem: str) -> None:
         if self.problem != problem:
@@ -240,7 +252,7 @@ def _known(caller: Caller | None) -> Caller:
 def _write_only(caller: Caller) -> Caller:
     if not caller.may(Scope.WRITE):
         raise Forbidden("this key does not have the scope `write`")
-    return Caller(caller.tenant, frozenset({Scope.WRITE}), caller.known_requests)
+    return replace(caller, scopes=frozenset({Scope.WRITE}))
 
 
 def _hostname(url: str) -> str:

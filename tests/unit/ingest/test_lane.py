@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka.errors import KafkaError
 
-from services.ingest.budget import Budget
 from services.ingest.lane import Lane
 from services.ingest.log import NO_OFFSET, LogUnavailable
+from services.ingest.shares import Shares
 from tests.support.eventually import eventually
 
 FULL = 3
@@ -98,13 +98,13 @@ class Bench:
     """A lane, and everything around it."""
 
     def __init__(self, deadline: float = 60) -> None:
-        self.producer, self.budget, self.owner = Producer(), Budget(1000), Owner()
-        self.lane = Lane(self.producer, "topic", self.budget, deadline, self.owner)
+        self.producer, self.shares, self.owner = Producer(), Shares(1000), Owner()
+        self.lane = Lane(self.producer, "topic", self.shares, deadline, self.owner)
 
     def add(self, value: bytes, partition: int = 0) -> asyncio.Future[int]:
         """Add an event of ten bytes."""
-        assert self.budget.take(10)
-        return self.lane.add(partition, b"k", value, 10)
+        assert self.shares.take(b"t", 10)
+        return self.lane.add(partition, b"k", value, b"t", 10)
 
 
 async def test_what_arrives_while_a_request_is_in_flight_is_the_next_batch() -> None:
@@ -119,7 +119,7 @@ async def test_what_arrives_while_a_request_is_in_flight_is_the_next_batch() -> 
     bench.producer.answer(1, 8)
 
     assert [await waiter for waiter in later] == [8, 9]
-    assert bench.budget.used == 0
+    assert bench.shares.used == 0
 
 
 async def test_partitions_share_a_request_and_full_batches_wait_their_turn() -> None:
@@ -159,7 +159,7 @@ async def test_a_batch_that_kafka_refuses_breaks_the_producer() -> None:
     assert refused.value.unknown
     assert bench.owner.losses == 1
     assert bench.owner.reasons == ["KafkaError('refused')"]
-    assert bench.budget.used == 0
+    assert bench.shares.used == 0
 
 
 async def test_a_producer_that_takes_nothing_is_broken_too() -> None:
@@ -170,7 +170,7 @@ async def test_a_producer_that_takes_nothing_is_broken_too() -> None:
         await bench.add(b"1")
 
     assert bench.owner.reasons == ["KafkaError('closed')"]
-    assert bench.budget.used == 0
+    assert bench.shares.used == 0
 
 
 async def test_a_deadline_ends_the_waiting_but_not_the_counting() -> None:
@@ -179,16 +179,16 @@ async def test_a_deadline_ends_the_waiting_but_not_the_counting() -> None:
     with pytest.raises(LogUnavailable) as refused:
         await bench.add(b"1")
     assert refused.value.unknown
-    assert bench.budget.used == 10
+    assert bench.shares.used == 10
     assert bench.lane.stuck
     assert bench.lane.oldest() is not None
     with pytest.raises(LogUnavailable) as later:
-        bench.lane.add(0, b"k", b"2", 10)
+        bench.lane.add(0, b"k", b"2", b"t", 10)
     assert not later.value.unknown
 
     bench.producer.answer(0, 0)
     await eventually(lambda: not bench.lane.stuck, every=0)
-    assert bench.budget.used == 0
+    assert bench.shares.used == 0
     assert bench.lane.oldest() is None
     assert not bench.owner.reasons
 
@@ -201,7 +201,7 @@ async def test_what_is_queued_at_its_deadline_is_dropped_for_good() -> None:
     second = bench.add(b"2")
     outcomes = await asyncio.gather(first, second, return_exceptions=True)
     bench.producer.answer(0, 0)
-    await eventually(lambda: bench.budget.used == 0, every=0)
+    await eventually(lambda: bench.shares.used == 0, every=0)
 
     assert [outcome.unknown for outcome in outcomes if isinstance(outcome, LogUnavailable)] == [True, False]
     assert await bench.producer.batches(1) == [[b"1"]]
@@ -216,7 +216,7 @@ async def test_what_expires_while_it_is_handed_over_is_not_sent_at_all() -> None
     bench.producer.gate.set()
     await bench.producer.batches(1)
     bench.producer.answer(0, 0)
-    await eventually(lambda: bench.budget.used == 0, every=0)
+    await eventually(lambda: bench.shares.used == 0, every=0)
 
     assert all(isinstance(outcome, LogUnavailable) for outcome in outcomes)
     assert await bench.producer.batches(1) == [[b"1"]]
@@ -234,7 +234,7 @@ async def test_abandoning_settles_everyone_and_frees_everything() -> None:
     await asyncio.sleep(0)
 
     assert [outcome.unknown for outcome in outcomes if isinstance(outcome, LogUnavailable)] == [True, False]
-    assert bench.budget.used == 0
+    assert bench.shares.used == 0
 
 
 async def test_an_event_that_comes_just_as_the_last_batch_is_answered_is_sent() -> None:

@@ -75,7 +75,7 @@ def guard(keys: KeyFile) -> Guard:
 def test_a_key_is_its_tenant_and_scopes(guard: Guard, write: Callable[[str], None]) -> None:
     """By Bearer, by x-api-key; a scheme of any case."""
     write(entry("secret", scopes='["write", "read"]', more="known_requests = true"))
-    expected = Caller("acme", frozenset({Scope.WRITE, Scope.READ}), known_requests=True)
+    expected = Caller("acme", frozenset({Scope.WRITE, Scope.READ}), known_requests=True, key_id="k-1")
 
     assert guard.caller(authorization=b"Bearer secret") == expected
     assert guard.caller(authorization=b"BEARER secret") == expected
@@ -87,7 +87,7 @@ def test_a_key_in_the_path_writes_and_nothing_else(guard: Guard, write: Callable
     """Whatever else the key could do: paths end up in logs and in browsers."""
     write(entry("secret", scopes='["admin"]') + entry("reader", scopes='["read"]', name="k-2"))
 
-    assert guard.caller(path_key=b"secret") == Caller("acme", frozenset({Scope.WRITE}))
+    assert guard.caller(path_key=b"secret") == Caller("acme", frozenset({Scope.WRITE}), key_id="k-1")
     with pytest.raises(Forbidden):
         guard.caller(path_key=b"reader")
     with pytest.raises(Unauthenticated):

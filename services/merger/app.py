@@ -58,6 +58,7 @@ class Merger:
         self.joined = False
         """Whether the group has given this process its partitions, be it none."""
         self._setup, self._end = setup, end
+        self._openings: set[asyncio.Task[None]] = set()
         self._listen()
 
     def assigned(self) -> set[int]:
@@ -90,8 +91,11 @@ class Merger:
 
         @app.on_partitions_assigned.connect
         async def assigned(_app: Any, /, *places: set[TP], **_options: Any) -> None:
+            numbers = sorted(tp.partition for tp in places[0])
+            log.info("partitions assigned", partitions=numbers)
+            # Beside the stream: Faust waits for this function before it lets anything through.
+            self._openings = {asyncio.create_task(self._open(number)) for number in numbers}
             self.joined = True
-            log.info("partitions assigned", partitions=sorted(tp.partition for tp in places[0]))
 
         @app.on_before_shutdown.connect
         async def stopping(_app: Any, /, *_args: Any, **_options: Any) -> None:
@@ -108,6 +112,10 @@ class Merger:
         """Sleep, and tell whether that was the whole time: a stop ends it early."""
         await self.app.sleep(seconds)
         return not self.app.should_stop
+
+    async def _open(self, number: int) -> None:
+        async with self._or_end(f"opening partition {number}"):
+            await self.worker.open(number)
 
     async def _merge(self, tp: TP, records: list[Any]) -> None:
         async with self._or_end(f"merging {tp.topic}/{tp.partition}"):

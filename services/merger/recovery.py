@@ -1,5 +1,7 @@
 """Finds out where a partition stands, and brings its local copy up to date with the state topic."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -35,26 +37,35 @@ async def recover(setup: Setup, partition: int) -> Recovered:
     """
     topology = setup.topology
     events, state = (TopicPartition(topic.name, partition) for topic in (topology.events, topology.state))
-    options = consumer_options(setup.settings, f"afterword-merger-recovery-{partition}", [topology.state])
+    async with _reader(setup, state) as consumer:
+        store = Store(setup.directory.store(partition))
+        try:
+            if is_stale(store, setup):
+                log.warning("local copy was away for too long, building it anew", path=str(store.path))
+                store.clear("stale")
+            ranges = await _ranges(consumer, events, state)
+            committed = await consumer.committed(events)
+            _check(setup, partition, store, ranges, committed)
+            await _catch_up(setup, store, consumer, state, ranges[state])
+            _check(setup, partition, store, ranges, committed)
+        except BaseException:
+            store.close()
+            raise
+    return Recovered(store, _first_of(committed, store.input, ranges[events].start))
+
+
+@asynccontextmanager
+async def _reader(setup: Setup, state: TopicPartition) -> AsyncIterator[AIOKafkaConsumer]:
+    """Connect for the block, which may be cancelled anywhere."""
+    name, topology = f"afterword-merger-recovery-{state.partition}", setup.topology
+    options = consumer_options(setup.settings, name, [topology.state])
     consumer = AIOKafkaConsumer(**options, group_id=topology.merger_group)
     consumer.assign([state])
-    await consumer.start()
-    store = Store(setup.directory.store(partition))
     try:
-        if is_stale(store, setup):
-            log.warning("local copy was away for too long, building it anew", path=str(store.path))
-            store.clear("stale")
-        ranges = await _ranges(consumer, events, state)
-        committed = await consumer.committed(events)
-        _check(setup, partition, store, ranges, committed)
-        await _catch_up(setup, store, consumer, state, ranges[state])
-        _check(setup, partition, store, ranges, committed)
-    except BaseException:
-        store.close()
-        raise
+        await consumer.start()
+        yield consumer
     finally:
         await consumer.stop()
-    return Recovered(store, _first_of(committed, store.input, ranges[events].start))
 
 
 def _first_of(*positions: int | None) -> int:

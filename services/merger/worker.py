@@ -1,5 +1,6 @@
 """The partitions that this process owns, and what is done with them.  Knows nothing of Faust."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -14,24 +15,46 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """Opens partitions with their first batch and closes them when they are taken away."""
+    """Opens partitions once they are assigned, one after the other, and closes them when they are taken away.
+
+    Kafka says that a partition is assigned after it has begun to deliver it, so the first batch may come
+    first: it opens its partition too, or waits for the opening that is under way.
+    """
 
     def __init__(self, setup: Setup, is_assigned: Callable[[int], bool]) -> None:
         self._setup, self._is_assigned = setup, is_assigned
         self._owned: dict[int, Partition] = {}
-        self._opening: int | None = None
+        self._openings: dict[int, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
 
     async def merge(self, number: int, records: Sequence[Any]) -> None:
         """Merge what was fetched from a partition, if it is still ours."""
-        if number not in self._owned:
-            # Lost while the batch waited: opening it now would fence its new owner.
-            if not self._is_assigned(number):
-                return
-            await self._open(number)
-        await self._owned[number].merge(records)
+        if number not in self._owned and self._is_assigned(number):
+            await self.open(number)
+        # Lost while the batch waited, or while it was opened: its next owner reads the batch.
+        if partition := self._owned.get(number):
+            await partition.merge(records)
+
+    async def open(self, number: int) -> None:
+        """Take a partition over and read back its rows; returns early should it be taken away meanwhile.
+
+        Opening one that is not assigned would fence its owner.
+        """
+        if number in self._owned:
+            return
+        if (opening := self._openings.get(number)) is None:
+            opening = self._openings[number] = asyncio.create_task(self._open(number), name=f"open {number}")
+        await asyncio.wait({opening})
+        if not opening.cancelled() or self._openings.get(number) is opening:
+            opening.result()
 
     async def release(self, numbers: Iterable[int]) -> None:
         """Close partitions that are taken away."""
+        numbers = list(numbers)
+        openings = [opening for number in numbers if (opening := self._openings.pop(number, None))]
+        for opening in openings:
+            opening.cancel()
+        await asyncio.gather(*openings, return_exceptions=True)
         for number in numbers:
             if partition := self._owned.pop(number, None):
                 await partition.close()
@@ -40,7 +63,7 @@ class Worker:
 
     async def close(self) -> None:
         """Close every partition."""
-        await self.release(list(self._owned))
+        await self.release([*self._owned, *self._openings])
 
     async def forget(self, kept: Retention) -> None:
         """Send null for rows whose erase is older than anything that could still bring them back."""
@@ -53,12 +76,11 @@ class Worker:
 
     def readiness(self) -> str | None:
         """Return what is being waited for."""
-        return None if self._opening is None else f"reading back the rows of partition {self._opening}"
+        left = min(self._openings, default=None)
+        return None if left is None else f"reading back the rows of partition {left}"
 
     async def _open(self, number: int) -> None:
-        self._opening = number
-        try:
+        async with self._turn:
             self._owned[number] = await Partition.open(self._setup, number)
-        finally:
-            self._opening = None
+        self._openings.pop(number, None)
         PARTITIONS.set(len(self._owned))

@@ -63,6 +63,8 @@ class Reader(ConsumerRebalanceListener):
         self._batch = self._empty()
         self._read: dict[Partition, int] = {}
         self._unplaced: set[TopicPartition] = set()
+        self._joined = False
+        """Whether the group has given this process its partitions, be it none."""
         self._tenure: int | None = None
         self._tenures = 0
         self._fetch: asyncio.Task[_Fetched] | None = None
@@ -76,7 +78,9 @@ class Reader(ConsumerRebalanceListener):
 
     def complaint(self) -> str | None:
         """Return why the route does not read, or None."""
-        return "its partitions are not placed yet" if self._unplaced or not self._tenures else None
+        if not self._joined:
+            return "waiting for the consumer group"
+        return "its partitions are not placed yet" if self._unplaced else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read and store until `stop` is set, then store what was read."""
@@ -229,6 +233,7 @@ class Reader(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
         """Let the insert in hand end if it can, and forget what was read: the next owner reads it again."""
+        self._joined = False
         self._end_tenure()
         await self._settle()
         self._end_tenure()
@@ -236,7 +241,7 @@ class Reader(ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Hold the new partitions until they are placed."""
         self._end_tenure()
-        self._unplaced = set(assigned)
+        self._unplaced, self._joined = set(assigned), True
         for one in self._unplaced:
             # Any valid position keeps aiokafka from choosing one itself before `_place` does.
             self._consumer.seek(one, 0)

@@ -28,6 +28,9 @@ class Recorder(Worker):
         self.batches: list[tuple[int, list[int]]] = []
         self.events: list[Any] = []
         self.released: list[int] = []
+        self.opened: list[int] = []
+        self.stuck: BaseException | None = None
+        """What opening a partition raises."""
         self._errors = list(errors)
 
     async def merge(self, number: int, records: Sequence[Any]) -> None:
@@ -36,6 +39,12 @@ class Recorder(Worker):
         self.events.append(faust.current_event())
         if self._errors:
             raise self._errors.pop(0)
+
+    async def open(self, number: int) -> None:
+        """Take note."""
+        self.opened.append(number)
+        if self.stuck is not None:
+            raise self.stuck
 
     async def release(self, numbers: Iterable[int]) -> None:
         """Take note."""
@@ -109,6 +118,25 @@ async def test_fausts_own_commit_commits_nothing(scene: Scene) -> None:
         assert await consumer.commit() is False
         assert not consumer._acked
     assert await scene.committed() is None
+
+
+async def test_partitions_are_opened_as_they_are_assigned(scene: Scene) -> None:
+    """Without waiting for an event, so that a merger which is ready merges the first one at once."""
+    recorder, ends = Recorder(), Ends()
+    async with running(scene, recorder, ends):
+        await eventually(lambda: sorted(recorder.opened) == [0, 1, 2, 3], within=WITHIN)
+
+    assert ends.seen == []
+
+
+async def test_a_partition_that_cannot_be_opened_ends_the_process(scene: Scene) -> None:
+    """Nobody would wait for its events, were they never to come."""
+    recorder, ends = Recorder(), Ends()
+    recorder.stuck = ValueError("a bug")
+    async with running(scene, recorder, ends):
+        await eventually(lambda: ends.seen, within=WITHIN)
+
+    assert ("opening partition 0", recorder.stuck) in ends.seen
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), ValueError("a bug")])

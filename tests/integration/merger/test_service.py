@@ -114,16 +114,17 @@ async def check_truth(kafka: KafkaSettings, topology: Topology) -> None:
 async def test_it_tells_how_it_is_and_stops_in_order(
     mergers: Start, feeder: Feeder, kafka_settings: KafkaSettings, topology: Topology
 ) -> None:
-    """Probes, metrics, and an exit code of 0 after SIGTERM, with nothing left undone."""
-    await feeder.feed(200)
+    """Ready with all partitions open, before any event; metrics; and an exit code of 0 after SIGTERM."""
     merger = mergers()
     await merger.start()
+    assert "merger_partitions 4.0" in (await merger.get("/metrics"))[1]
+
+    await feeder.feed(200)
     await check_truth(kafka_settings, topology)
     status, page = await merger.get("/metrics")
 
     assert (await merger.get("/livez"))[0] == status == 200
     assert 'merger_events_total{outcome="merged"}' in page
-    assert "merger_partitions 4.0" in page
     assert await merger.stop() == 0
 
 

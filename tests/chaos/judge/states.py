@@ -4,6 +4,7 @@ Pure.  Along the topic no row, and no field of a row, may go back; at its end ea
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,7 +56,8 @@ def state_of(value: bytes) -> State:
 
 def _versions(fields: Mapping[str, Any], kept: Mapping[str, Any]) -> Versions:
     older = kept.get("older", {})
-    return {key: older.get(key, kept.get("newest", NEVER)) for key in fields} | kept.get("cleared", {})
+    versions: dict[str, int] = {key: older.get(key, kept.get("newest", NEVER)) for key in fields}
+    return versions | kept.get("cleared", {})
 
 
 @dataclass(slots=True)
@@ -73,7 +75,9 @@ class StateLog:
 
     def __init__(self, partitions: int, findings: Findings) -> None:
         self.latest: dict[bytes, Latest] = {}
-        self.partitions, self._findings = partitions, findings
+        self.ends: dict[int, int] = defaultdict(int)
+        """By partition, the offset behind the last record that was taken."""
+        self._partitions, self._findings = partitions, findings
 
     def rows_of(self, partition: int) -> dict[bytes, bytes]:
         """Return the newest value of each key of a partition, as far as it was read."""
@@ -86,7 +90,8 @@ class StateLog:
     def see(self, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
         """Take the next record of a partition."""
         place = f"{partition}@{offset}"
-        if key is None or home_of(key, self.partitions) != partition:
+        self.ends[partition] = offset + 1
+        if key is None or home_of(key, self._partitions) != partition:
             self._findings.add(Kind.INVENTED, Where.STATE, key or place, f"{place} belongs elsewhere")
             return
         try:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rocksdict import Options, Rdict
 
@@ -18,8 +18,19 @@ _POSITION = b"\0position"
 _PRIVATE = b"\0"
 
 
-class Copy:
-    """A copy of one partition's store."""
+class Copy(Protocol):
+    """A copy of one partition's store; `position` is None while nothing was ever written to it."""
+
+    name: str
+    partition: int
+    position: int | None
+
+    def rows(self, wanted: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return every row, those of the `wanted` keys for certain; Exception when one cannot be read."""
+
+
+class RocksCopy:
+    """The real one."""
 
     def __init__(self, path: Path, name: str, partition: int) -> None:
         """Open it; rocksdict raises Exception when it is damaged."""
@@ -42,7 +53,7 @@ class Copy:
         self._db.close()
 
 
-def copies_of(homes: Sequence[Path], generation: int, to: Path, findings: Findings) -> list[Copy]:
+def copies_of(homes: Sequence[Path], generation: int, to: Path, findings: Findings) -> list[RocksCopy]:
     """Copy every store of these mergers into a directory, and open what can be opened."""
     copies = []
     for home in homes:
@@ -53,7 +64,7 @@ def copies_of(homes: Sequence[Path], generation: int, to: Path, findings: Findin
             target = to / home.parent.name / name
             shutil.copytree(path, target, ignore=shutil.ignore_patterns("LOCK"))
             try:
-                copies.append(Copy(target, name, int(path.name)))
+                copies.append(RocksCopy(target, name, int(path.name)))
             except Exception as error:  # noqa: BLE001 (rocksdict raises nothing more specific)
                 findings.notes.append(f"store {name} cannot be opened: {error}")
     return copies

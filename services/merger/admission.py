@@ -12,6 +12,7 @@ Pure.  A record is consumed at most once, whatever is read again:
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Self
 
 import msgspec
 
@@ -20,7 +21,7 @@ from schemas.events import Op
 from schemas.limits import MAX_ROW_BYTES, MAX_ROW_KEYS
 from services.merger import state as states
 from services.merger.events import Event, digest
-from services.merger.merge import merge
+from services.merger.merge import merge, merge_newest
 from services.merger.state import NEVER, State, request_of
 
 _SHORTEST_FIELD_BYTES = len('"a":1,')
@@ -44,6 +45,10 @@ REASONS = {Outcome.CONFLICT: Reason.IDEMPOTENCY_CONFLICT, Outcome.TOO_LARGE: Rea
 """Why an event that was refused here is a dead letter."""
 
 
+_MERGE, _MERGED = Op.MERGE, Outcome.MERGED  # members of an enum are found slowly
+_NONE = states.blank("", "")
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one row may hold: keys of both parts, cleared ones included, and bytes of keys and values."""
@@ -57,11 +62,31 @@ class Limits:
         return min(self.bytes, self.keys * _SHORTEST_FIELD_BYTES)
 
 
-class Row(msgspec.Struct):
-    """A state while a batch is folded.  `bound` is at least the bytes of all its keys and values."""
+class Row(msgspec.Struct, gc=False):
+    """A state while a batch is folded.  A row that `is_new` has a state of its own after `begin`.
+
+    `bound` is at least the bytes of all its keys and values, `timestamp` the append time of its newest
+    event in this batch, in milliseconds.
+    """
 
     state: State
     bound: int = 0
+    timestamp: int = 0
+    changed: bool = False
+
+    @classmethod
+    def new(cls) -> Self:
+        """Return the row of a key of which nothing was read before."""
+        return cls(_NONE)
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether nothing of this key was read yet."""
+        return self.state is _NONE
+
+    def begin(self, tenant: str, request_id: str) -> None:
+        """Make it the row of a request of which nothing was read before."""
+        self.state = states.blank(tenant, request_id)
 
     def has_read(self, own: int) -> bool:
         """Tell whether the record whose own version is `own` was read before."""
@@ -77,11 +102,30 @@ def consume(row: Row, event: Event, version: int, own: int, size: int, limits: L
     `own` is the version of the record that carries the event, `version` the one at which it counts;
     they differ for a replay.
     """
+    if _is_plain(row.state, event, version, own) and row.bound + size <= limits.carefree:
+        row.bound += size
+        merge_newest(row.state, event, version)
+        row.state.merge.read = NEVER
+        row.changed = True
+        return _MERGED
     outcome = _admit(row, event, version, size, limits)
     state = row.state
     if state.version != state.merge.erased:
         state.merge.read = own if own > state.version else NEVER
+        row.changed = True
+    elif outcome is _MERGED:
+        row.changed = True
     return outcome
+
+
+def _is_plain(state: State, event: Event, version: int, own: int) -> bool:
+    """Tell whether an event is no replay, no repeat, newer than its row and takes nothing back."""
+    return (
+        version == own > state.version
+        and event.op is _MERGE
+        and event.idempotent is None
+        and not state.merge.recent
+    )
 
 
 def _admit(row: Row, event: Event, version: int, size: int, limits: Limits) -> Outcome:

@@ -8,10 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-import msgspec
-
 from schemas.deadletters import Reason
-from schemas.identity import partition_of, split_key, version_of
+from schemas.identity import is_request_id, is_tenant, partition_of, version_of
 from schemas.limits import MAX_ROW_BYTES, MAX_ROW_KEYS
 from services.merger import state as states
 from services.merger.admission import LIMITS, REASONS, Limits, Outcome, Row, consume
@@ -79,20 +77,14 @@ def fold(
     return _Fold(stored, source, crashed, limits).run(records)
 
 
+# Members of an enum are found slowly.
+_MERGED, _CONFLICT, _TOO_LARGE = Outcome.MERGED, Outcome.CONFLICT, Outcome.TOO_LARGE
 _NOTHING = Poison(Reason.MALFORMED_EVENT, "the record has no key, or no value")
 _DETAILS = {
     Reason.CRASHED: "the merger ended again and again while it merged this record",
     Reason.IDEMPOTENCY_CONFLICT: "the Idempotency-Key was used before for another body, which stands",
     Reason.ROW_TOO_LARGE: f"the row would have more than {MAX_ROW_KEYS} keys or {MAX_ROW_BYTES} bytes",
 }
-
-
-class _Touched(msgspec.Struct):
-    """A row that this batch reads, and perhaps changes."""
-
-    row: Row
-    changed: bool = False
-    timestamp: int = 0
 
 
 class _Fold:
@@ -104,32 +96,32 @@ class _Fold:
         self._crashed = crashed
         self._limits = limits
         self._base = version_of(source.generation, 0)
-        self._touched: dict[bytes, _Touched] = {}
         self._letters: list[Letter] = []
 
     def run(self, records: Iterable[Record]) -> Folded:
+        """Fold key by key: each row is decoded and encoded while it is warm, and none waits in memory."""
         outcomes: Counter[Outcome] = Counter()
+        rows: dict[bytes, NewRow] = {}
         merged = 0
-        for record in records:
-            outcome = self._consume(record)
-            if outcome is Outcome.MERGED:
-                merged += 1  # apart, because members of an enum hash slowly
-            else:
-                outcomes[outcome] += 1
-        outcomes[Outcome.MERGED] = merged
-        rows = {
-            key: NewRow(states.encode(touched.row.state), touched.timestamp)
-            for key, touched in self._touched.items()
-            if touched.changed
-        }
+        for key, group in _by_key(records).items():
+            row = self._find(key)
+            for record in group:
+                outcome = self._consume(record, row)
+                if outcome is _MERGED:
+                    merged += 1  # apart, because members of an enum hash slowly
+                else:
+                    outcomes[outcome] += 1
+            if row.changed and key is not None:
+                rows[key] = NewRow(states.encode(row.state), row.timestamp)
+        outcomes[_MERGED] = merged
+        self._letters.sort(key=_log_order)
         return Folded(rows, self._letters, outcomes)
 
-    def _consume(self, record: Record) -> Outcome:
+    def _consume(self, record: Record, row: Row) -> Outcome:
         key, value, own = record.key, record.value, self._base | record.offset
-        if record.offset in self._crashed:
+        if self._crashed and record.offset in self._crashed:
             return self._give_up(record, own)
-        touched = self._find(key)
-        if touched is not None and touched.row.has_read(own):
+        if row.has_read(own):
             return Outcome.READ_BEFORE
         version = own
         try:
@@ -138,12 +130,16 @@ class _Fold:
             if key is None or value is None:
                 raise _NOTHING
             event = decode(key, value)
-            touched = touched or self._add(key, event)
+            if row.is_new:
+                self._begin(row, key, event)
         except Poison as poison:
             self._letters.append(Letter(record, version, poison.reason, poison.detail))
             return Outcome.POISON
-        outcome = consume(touched.row, event, version, own, len(value), self._limits)
-        self._settle(record, touched, outcome, version)
+        outcome = consume(row, event, version, own, len(value), self._limits)
+        row.timestamp = max(row.timestamp, record.timestamp)
+        if outcome is _CONFLICT or outcome is _TOO_LARGE:
+            reason = REASONS[outcome]
+            self._letters.append(Letter(record, version, reason, _DETAILS[reason]))
         return outcome
 
     def _give_up(self, record: Record, own: int) -> Outcome:
@@ -154,31 +150,31 @@ class _Fold:
         self._letters.append(Letter(record, version, Reason.CRASHED, _DETAILS[Reason.CRASHED]))
         return Outcome.CRASHED
 
-    def _settle(self, record: Record, touched: _Touched, outcome: Outcome, version: int) -> None:
-        state = touched.row.state
-        if outcome is Outcome.MERGED or state.version != state.merge.erased:
-            touched.changed = True
-        touched.timestamp = max(touched.timestamp, record.timestamp)
-        if outcome is Outcome.CONFLICT or outcome is Outcome.TOO_LARGE:
-            reason = REASONS[outcome]
-            self._letters.append(Letter(record, version, reason, _DETAILS[reason]))
+    def _find(self, key: bytes | None) -> Row:
+        stored = None if key is None else self._stored.get(key)
+        return Row.new() if stored is None else Row(states.decode(stored), len(stored))
 
-    def _find(self, key: bytes | None) -> _Touched | None:
-        if key is None:
-            return None
-        touched = self._touched.get(key)
-        if touched is None and (row := self._stored.get(key)) is not None:
-            touched = self._touched[key] = _Touched(Row(states.decode(row), len(row)))
-        return touched
-
-    def _add(self, key: bytes, event: Event) -> _Touched:
-        """Return a blank row; Poison when ingest cannot have written such a key, or not to this partition."""
-        try:
-            split_key(key)
-        except ValueError as error:
-            raise Poison(Reason.MALFORMED_EVENT, f"not a key of ours: {error}") from error
+    def _begin(self, row: Row, key: bytes, event: Event) -> None:
+        """Make a row of a new key; Poison when ingest cannot have written it, or not to this partition."""
+        if not (is_tenant(event.tenant) and is_request_id(event.request_id)):
+            raise Poison(Reason.MALFORMED_EVENT, "not a key of ours: a key is <tenant>/<request_id>")
         home = partition_of(key, self._source.partitions)
         if home != self._source.partition:
             raise Poison(Reason.MALFORMED_EVENT, f"the key belongs into partition {home}")
-        touched = self._touched[key] = _Touched(Row(states.blank(event.tenant, event.request_id)))
-        return touched
+        row.begin(event.tenant, event.request_id)
+
+
+def _by_key(records: Iterable[Record]) -> dict[bytes | None, list[Record]]:
+    """Return the records of each key, in log order."""
+    groups: dict[bytes | None, list[Record]] = {}
+    for record in records:
+        group = groups.get(record.key)
+        if group is None:
+            groups[record.key] = [record]
+        else:
+            group.append(record)
+    return groups
+
+
+def _log_order(letter: Letter) -> int:
+    return letter.record.offset

@@ -20,6 +20,7 @@ from services.merger.events import Event, digest
 from services.merger.state import NEVER, Fields, State, Versions, request_of
 
 _NULL = Raw(b"null")
+_NULL_LENGTH = len(_NULL)
 
 
 def merge(state: State, event: Event, version: int) -> None:
@@ -41,18 +42,31 @@ def merge(state: State, event: Event, version: int) -> None:
     state.version = max(state.version, version)
 
 
+def merge_newest(state: State, event: Event, version: int) -> None:
+    """Do what `merge` does, for a merge that is newer than the whole row: nearly every event."""
+    private = state.merge
+    if event.data:
+        _put_newest(state.data, private.data, event.data, version, private.erased)
+    if event.request:
+        _put_newest(request_of(state), private.request, event.request, version, private.erased)
+    _note(state, event, version)
+    state.version = version
+
+
 def _put_newest(values: Fields, versions: Versions, fields: Fields, version: int, floor: int) -> None:
-    """Write fields that are newer than the whole row: the usual case, where nothing is compared."""
-    if _NULL in fields.values():
+    """Write fields that are newer than the whole row, where only the others' versions need a look."""
+    if _NULL_LENGTH in map(len, fields.values()) and _NULL in fields.values():  # the first half is quicker
         _put(values, versions, fields, version, floor)
         return
-    older, cleared = versions.older, versions.cleared
+    older, cleared, newest = versions.older, versions.cleared, versions.newest
     for key in values:
-        if key not in fields:
-            older.setdefault(key, versions.newest)
-    if older or cleared:
+        if key in fields:
+            if older:
+                older.pop(key, None)
+        elif key not in older:
+            older[key] = newest
+    if cleared:
         for key in fields:
-            older.pop(key, None)
             cleared.pop(key, None)
     values.update(fields)
     versions.newest = version

@@ -35,6 +35,8 @@ COMMANDS = (
     Row("export", f"{COMMAND}.export.command:app", "Save feedback to a file.", TRAFFIC, "client"),
     Row("migrate", f"{COMMAND}.migrate.command:app", "Create or update topics and tables.", OPERATION),
     Row("dlq", f"{COMMAND}.dlq.command:app", "Look at dead letters, replay or drop them.", OPERATION),
+    Row("verify", f"{COMMAND}.verify.command:app", "Compare the log, the states and ClickHouse.", OPERATION),
+    Row("erase", f"{COMMAND}.erase.command:app", "Remove a person's feedback for good.", OPERATION),
     Row("keys", f"{COMMAND}.keys:app", "Create, list and revoke API keys.", OPERATION),
     Row("config", f"{COMMAND}.config:app", "Check the settings of each service.", OPERATION),
     Row("ingest", f"{COMMAND}.service:ingest", "Run ingest: HTTP in, the log out.", SERVICES, "ingest"),

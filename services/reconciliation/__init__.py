@@ -1,1 +1,5 @@
-"""Comparing log, state and tables: what was acknowledged, what is stored, what is missing or differs."""
+"""Does ClickHouse have what the log has?  Shared by `afterword verify` and by a chore of the sink.
+
+Pure: `events` (what a record must have become), `ranges`, `lookups` (what is asked, and what the answers
+excuse), `mending`.  `continuous` walks through the log at a low rate, behind what the sink has stored.
+"""

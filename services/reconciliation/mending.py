@@ -1,0 +1,73 @@
+"""Which command mends a difference.  Pure."""
+
+from collections.abc import Collection
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What can differ.  Stable codes, for scripts."""
+
+    EVENT_MISSING = "event_missing"
+    """The log has an event that `feedback_events` lacks, though its position is past it."""
+    EVENT_CHANGED = "event_changed"
+    """`feedback_events` says something else than the log."""
+    EVENT_INVENTED = "event_invented"
+    """`feedback_events` has a row where the log has another record, or will have one."""
+    HOLE = "hole"
+    """The log has no record at offsets between its start and its end."""
+    NEVER_MERGED = "never_merged"
+    """The merger's position is past an event that its state has not read."""
+    STATE_MISSING = "state_missing"
+    """The events come to a row that `feedback-state` does not have."""
+    STATE_DIFFERS = "state_differs"
+    """`feedback-state` has another row than the events come to."""
+    STATE_INVENTED = "state_invented"
+    """`feedback-state` has a row of a request without events."""
+    ROW_MISSING = "row_missing"
+    """`feedback_state` lacks a row that `feedback-state` has."""
+    ROW_STALE = "row_stale"
+    """`feedback_state` has an older row than it should."""
+    ROW_CHANGED = "row_changed"
+    """`feedback_state` has another row than `feedback-state`, under the same revision."""
+    ROW_INVENTED = "row_invented"
+    """`feedback_state` has a row that `feedback-state` does not."""
+    ROW_DUPLICATED = "row_duplicated"
+    """Several rows of one request are left although FINAL was asked for."""
+    ROW_REFUSED = "row_refused"
+    """ClickHouse refused a row, which waits in the dead letters."""
+    LETTER_MISSING = "letter_missing"
+    """A dead letter that the table lacks."""
+    LETTER_CHANGED = "letter_changed"
+    """The table says something else of a dead letter than its topic."""
+    LETTER_INVENTED = "letter_invented"
+    """The table has a dead letter that its topic does not."""
+    POSITION = "position"
+    """A position or a deployment that does not fit the log."""
+    TOPIC_SETTING = "topic_setting"
+    """A topic is set up so that a promise does not hold."""
+
+
+_REBUILD_STATE = frozenset(
+    {Kind.NEVER_MERGED, Kind.STATE_MISSING, Kind.STATE_DIFFERS, Kind.STATE_INVENTED, Kind.HOLE}
+)
+
+
+def command(kind: Kind, tenants: Collection[str] = (), generation: int = 0) -> str:
+    """Return the command that mends a difference; narrowed to its tenant if only one is concerned."""
+    if kind is Kind.ROW_REFUSED:
+        return "afterword dlq replay --stage sink --reason refused_by_clickhouse"
+    if kind is Kind.TOPIC_SETTING:
+        return _with("afterword migrate", generation)
+    only = f" --tenant {next(iter(tenants))}" if len(tenants) == 1 and _narrows(kind) else ""
+    return _with("afterword rebuild" + (" --state" if kind in _REBUILD_STATE else "") + only, generation)
+
+
+def _narrows(kind: Kind) -> bool:
+    """Tell whether the rows of one tenant are all that it takes."""
+    return kind not in {
+        Kind.HOLE, Kind.LETTER_MISSING, Kind.LETTER_CHANGED, Kind.LETTER_INVENTED,
+    }  # fmt: skip
+
+
+def _with(text: str, generation: int) -> str:
+    return f"KAFKA_TOPIC_GENERATION={generation} {text}" if generation else text

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from schemas.limits import MIB
 from schemas.topics import Topology
 from services.merger.settings import MergerSettings
+from services.runtime.compression import compress_quickly
 from services.runtime.kafka import calm, client_options
 
 _RECORD_BATCH_BYTES = 2 * MIB
@@ -44,6 +45,7 @@ class Writer:
         committed offset and the state topic are final.
         """
         compression = settings.merger_compression
+        compress_quickly()
         producer = AIOKafkaProducer(
             **client_options(settings, f"afterword-merger-{partition}"),
             transactional_id=topology.transactional_id(topology.merger_group, partition),

@@ -3,6 +3,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes, whatever the machine has: each starts a Kafka and a ClickHouse engine of its own.
+WORKERS ?= --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # uv installs in seconds what takes pip a minute and a half, but does not read pip's own configuration:
@@ -27,7 +29,7 @@ status: .venv/local ## show the running stack: parts, lag, rows, dead letters
 
 test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and in a real browser
 	@scripts/browser.sh > /dev/null
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(WORKERS) $(ARGS)
 
 lint: .venv/dev ## check style, types, import rules and spelling
 	$(BIN)/ruff check

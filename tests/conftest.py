@@ -1,12 +1,16 @@
 """Markers by folder, and how hard Hypothesis tries."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-TIERS = ("unit", "property", "contract", "integration", "e2e", "chaos")
+QUICK = ("unit", "property", "contract")
+TIERS = (*QUICK, "integration", "e2e", "chaos")
+_SHARED = "whole_stack"
+"""The stack that runs for the whole run, once."""
 HERE = Path(__file__).parent
 
 pytest_plugins = ["tests.support.stack"]
@@ -25,8 +29,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """
     for item in items:
         item.add_marker(getattr(pytest.mark, _tier(item)))
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
     yield
     items.sort(key=lambda item: TIERS.index(_tier(item)))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # One worker begins with the longest group, while the other goes through the quick tiers.
+        items.sort(key=lambda item: _SHARED not in _fixtures(item))
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Return what keeps tests together on one worker: what they share is costly to make."""
+    if _SHARED in _fixtures(item):
+        return _SHARED
+    shares = any(one.scope == "module" for made in _fixtures(item).values() for one in made)
+    return str(item.path.relative_to(HERE)) if shares or _tier(item) in QUICK else None
+
+
+def _fixtures(item: pytest.Item) -> Mapping[str, Sequence[pytest.FixtureDef[object]]]:
+    """Return every fixture that a test takes, directly or not."""
+    return item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
 
 
 def _tier(item: pytest.Item) -> str:

@@ -7,12 +7,14 @@ from services.local.kafka_config import LOOPBACK
 
 _BELOW_EPHEMERAL = range(15_000, 32_000)
 """Ports that the kernel gives to no outgoing connection, so that one stays free until a server takes it."""
+_dice = random.SystemRandom()
+"""Not the shared one: processes that seed that one alike would choose the same ports at the same time."""
 
 
 def free_port(but_not: int = 0) -> int:
     """Return a loopback port that nothing listens on right now, and that is not the one given."""
     while True:
-        port = random.choice(_BELOW_EPHEMERAL)  # noqa: S311 (nobody has to guess it)
+        port = _dice.choice(_BELOW_EPHEMERAL)
         if port != but_not and is_free(port):
             return port
 

@@ -110,7 +110,7 @@ async def whole_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
 @pytest.fixture(scope="session")
 def generations() -> Iterator[int]:
     """Yield numbers of topic generations that no test has used: names of topics, groups and transactions."""
-    first = random.randrange(1000, 2**15) if choice() == "env" else 1
+    first = random.SystemRandom().randrange(1000, 2**15) if choice() == "env" else 1
     return count(first)
 
 

@@ -37,6 +37,7 @@ COMMANDS = (
     Row("dlq", f"{COMMAND}.dlq.command:app", "Look at dead letters, replay or drop them.", OPERATION),
     Row("verify", f"{COMMAND}.verify.command:app", "Compare the log, the states and ClickHouse.", OPERATION),
     Row("erase", f"{COMMAND}.erase.command:app", "Remove a person's feedback for good.", OPERATION),
+    Row("rebuild", f"{COMMAND}.rebuild.command:app", "Make tables anew from the log.", OPERATION),
     Row("keys", f"{COMMAND}.keys:app", "Create, list and revoke API keys.", OPERATION),
     Row("config", f"{COMMAND}.config:app", "Check the settings of each service.", OPERATION),
     Row("ingest", f"{COMMAND}.service:ingest", "Run ingest: HTTP in, the log out.", SERVICES, "ingest"),

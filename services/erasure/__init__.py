@@ -1,1 +1,5 @@
-"""Removing a person's feedback for good: from state, tables, history, dead letters and the compacted topic."""
+"""Removing a person's feedback for good, wherever it is: state, tables, history, dead letters.
+
+What is decided is pure: `identity`, `passage`, `coverage`, `erasures`, `statements`, `certificate`.  `tables`
+is ClickHouse, `log` is Kafka; `work` carries out one erasure, `sweep` keeps away what comes back later.
+"""

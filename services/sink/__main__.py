@@ -10,7 +10,7 @@ import uvloop
 
 from services.runtime import consuming, logs
 from services.runtime.continuity import ContinuityError
-from services.runtime.exits import DONE, USAGE, complain, unlistenable
+from services.runtime.exits import DONE, USAGE, begin_again, complain, unlistenable
 from services.runtime.losses import Agree, Loss
 from services.runtime.settings import SettingsError, load
 from services.sink.accept_loss import accept_loss
@@ -52,7 +52,7 @@ def _serve(settings: SinkSettings) -> int:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings))
+            moved = runner.run(_run(settings))
     except ContinuityError as error:
         return consuming.refuse("sink", error)
     except OSError as error:
@@ -61,14 +61,16 @@ def _serve(settings: SinkSettings) -> int:
         if why is None:
             raise
         return complain("sink", why, USAGE)
+    if moved:
+        begin_again()
     return DONE
 
 
-async def _run(settings: SinkSettings) -> None:
+async def _run(settings: SinkSettings) -> bool:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run(settings, stop)
+    return await run(settings, stop)
 
 
 async def _accepted(settings: SinkSettings, agree: Agree) -> Sequence[Loss]:

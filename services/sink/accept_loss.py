@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topology
+from services.runtime.generations import resolved
 from services.runtime.losses import Agree, Loss, client_name, skip
 from services.runtime.survey import admin, committed, log_ranges, partition_counts
 from services.sink.batch import Partition
@@ -34,6 +35,7 @@ async def accept_loss(settings: SinkSettings, writer: Writer, agree: Agree) -> S
     StillRunningError while a sink is in a group; KafkaError, OSError or UnavailableError when a server
     does not answer.
     """
+    settings = await resolved(settings, CLIENT)
     ways = routes(Topology(settings.kafka_topic_generation))
     stored = {route.name: await writer.positions([topic.name for topic in route.topics]) for route in ways}
     losses = await find(settings, ways, stored)

@@ -12,12 +12,15 @@ from functools import partial
 from typing import Any
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS_ROUTE, Topology
+from services.runtime.generations import resolved, superseded
 from services.runtime.health import Health, probe_app, serve
-from services.sink.admission import admit
-from services.sink.chores import Chore, Chores
+from services.sink.admission import CLIENT, admit
+from services.sink.chores import Chores
 from services.sink.deadletters import KafkaDeadLetters
+from services.sink.erasing import erasing
 from services.sink.lane import Lane
 from services.sink.outage import Outage
 from services.sink.routes import Route, routes
@@ -32,20 +35,53 @@ STOP_SECONDS = 8.0
 """Within which a stop ends, whatever hangs: supervisors kill after 10."""
 
 
-async def run(settings: SinkSettings, stop: asyncio.Event) -> None:
-    """Run until `stop` is set; ContinuityError when the sink must not go on, OSError when a port is taken."""
+async def run(settings: SinkSettings, stop: asyncio.Event) -> bool:
+    """Run until `stop` is set, or until a newer generation of the topics is in use: whether one is.
+
+    ContinuityError when the sink must not go on, OSError when a port is taken.
+    """
+    start = _outage("Kafka or ClickHouse", "all")
+    health = Health(readiness={"start": start.complaint})
+    moved = asyncio.Event()
     async with AsyncExitStack() as stack:
-        ways = routes(Topology(settings.kafka_topic_generation))
-        lanes = [_lane(route, settings, stack) for route in ways]
-        watched = [Watched(lane.route, lane.assigned, lane.waits_for_clickhouse) for lane in lanes]
-        watch = Watch(settings, settings.sink_watch_seconds, settings.sink_stall_seconds, watched)
-        start = _outage("Kafka or ClickHouse", "all")
-        health = _health(lanes, watched, watch, start)
         address = (settings.sink_metrics_host, settings.sink_metrics_port)
         port = await stack.enter_async_context(serve(probe_app(health), *address))
         log.info("sink started", health=f"http://{settings.sink_metrics_host}:{port}/readyz")
-        await _until(stop, _work(settings, ways, lanes, watch, start, stop))
+        await _until(stop, _found_and_worked(settings, health, start, stop, moved, stack))
         log.info("sink stopped")
+    return moved.is_set()
+
+
+async def _found_and_worked(
+    given: SinkSettings,
+    health: Health,
+    start: Outage,
+    stop: asyncio.Event,
+    moved: asyncio.Event,
+    stack: AsyncExitStack,
+) -> None:
+    """Find the generation in use and work on it, until `stop` is set, by whomever."""
+    away = (KafkaError, OSError, TimeoutError)
+    settings = await start.outlast(lambda: resolved(given, CLIENT), *away)
+    ways = routes(Topology(settings.kafka_topic_generation))
+    lanes = [_lane(route, settings, stack) for route in ways]
+    watched = [Watched(lane.route, lane.assigned, lane.waits_for_clickhouse) for lane in lanes]
+    watch = Watch(settings, settings.sink_watch_seconds, settings.sink_stall_seconds, watched)
+    _extend(health, lanes, watched, watch)
+    moving = asyncio.create_task(_leave(given, settings.kafka_topic_generation, stop, moved))
+    try:
+        await _work(settings, ways, lanes, watch, start, stop)
+    finally:
+        moving.cancel()
+        await asyncio.wait({moving})
+
+
+async def _leave(settings: SinkSettings, number: int, stop: asyncio.Event, moved: asyncio.Event) -> None:
+    """Stop once a newer generation is in use: all of this one is stored then."""
+    newer = await superseded(settings, CLIENT, number)
+    log.info("generation left", generation=number, for_generation=newer)
+    moved.set()
+    stop.set()
 
 
 async def _work(
@@ -71,12 +107,11 @@ async def _work(
         await asyncio.wait({*tasks, *beside})
 
 
-def _chores(_settings: SinkSettings, lanes: Sequence[Lane]) -> Chores:
+def _chores(settings: SinkSettings, lanes: Sequence[Lane]) -> Chores:
     """Return what one sink of the group does beside its routes."""
     (events,) = (lane for lane in lanes if lane.route.name == EVENTS_ROUTE)
     (topic,) = events.route.topics
-    chores: list[Chore] = []
-    return Chores(chores, lambda: (topic.name, 0) in events.assigned())
+    return Chores(erasing(settings), lambda: (topic.name, 0) in events.assigned())
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
@@ -106,15 +141,10 @@ def _outage(server: str, route: str) -> Outage:
     return Outage(server, route, asyncio.get_running_loop().time, asyncio.sleep)
 
 
-def _health(lanes: Sequence[Lane], watched: Sequence[Watched], watch: Watch, start: Outage) -> Health:
-    return Health(
-        liveness={f"route {one.route.name}": partial(watch.stalled, one) for one in watched},
-        readiness={
-            **{f"route {lane.route.name}": lane.complaint for lane in lanes},
-            "start": start.complaint,
-            "kafka": watch.complaint,
-        },
-    )
+def _extend(health: Health, lanes: Sequence[Lane], watched: Sequence[Watched], watch: Watch) -> None:
+    health.liveness |= {f"route {one.route.name}": partial(watch.stalled, one) for one in watched}
+    health.readiness |= {f"route {lane.route.name}": lane.complaint for lane in lanes}
+    health.readiness["kafka"] = watch.complaint
 
 
 def _utc_now() -> datetime:

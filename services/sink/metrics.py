@@ -40,3 +40,10 @@ CHORE_RUNS = Counter("sink_chore_runs_total", "Times that a chore was begun.", [
 CHORE_FAILURES = Counter(
     "sink_chore_failures_total", "Times that a chore failed; it is tried again later.", ["chore"]
 )
+ERASURES_OPEN = Gauge("sink_erasures_open", "Erasures that were asked for and are not verified yet.")
+ERASURES_OLDEST_SECONDS = Gauge(
+    "sink_erasures_oldest_seconds", "How long ago the oldest of them was asked for; alert on hours."
+)
+SWEPT = Counter(
+    "sink_swept_rows_total", "Rows deleted because they lay at or below an erase of their request.", ["table"]
+)

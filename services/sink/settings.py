@@ -51,6 +51,15 @@ class SinkSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     sink_watch_seconds: float = Field(
         default=5.0, gt=0, le=60, description="Seconds between two looks at the lag of each route."
     )
+    sink_erasure_seconds: float = Field(
+        default=2.0, gt=0, le=3600, description="Seconds between two looks for erasures that were asked for."
+    )
+    sink_sweep_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="Seconds between two sweeps, which delete what came back from before an erase.",
+    )
     sink_metrics_host: str = Field(
         default="127.0.0.1", description="Address that serves /livez, /readyz and /metrics."
     )

@@ -1,0 +1,152 @@
+"""An erasure, and what is to be done next about it.  Pure: what the servers say in, a step out.
+
+Nothing depends on remembered progress: an erasure that was cut off anywhere is looked at anew, and what is
+missing is done.  Its state is for those who ask.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+from uuid import UUID
+
+import orjson
+
+MOST_ROUNDS = 5
+"""How often new requests are looked for: who goes on giving feedback must not keep it from ending."""
+ABANDONED_AFTER = timedelta(seconds=30)
+"""A command that works at its erasure writes it more often than that; else the sink goes on with it."""
+AGAIN_AFTER = timedelta(seconds=60)
+"""How long an erasure with a problem is left alone."""
+
+
+class State(StrEnum):
+    """How far an erasure is."""
+
+    ASKED = "asked"
+    PUBLISHED = "published"
+    """Erase events are in the log."""
+    MERGED = "merged"
+    """The latest rows are gone, and nothing that names the user is left but what is being deleted."""
+    DELETED = "deleted"
+    """History, dead letters and older versions of the rows are deleted."""
+    VERIFIED = "verified"
+    """Every place was asked again; the certificate says what is left, and until when."""
+
+
+class By(StrEnum):
+    """Who asked for it."""
+
+    API = "api"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erasure:
+    """One erasure, as the table has it.  Either `user_hash` or `asked_for` says what it is about."""
+
+    tenant: str
+    id: UUID
+    state: State
+    asked_at: datetime
+    asked_by: By
+    user_hash: str = ""
+    asked_for: tuple[str, ...] = ()
+    request_ids: tuple[str, ...] = ()
+    found: Mapping[str, int] = field(default_factory=dict)
+    rounds: int = 0
+    problem: str = ""
+    certificate: Mapping[str, Any] | None = None
+    updated: datetime | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """Return the erasure of a row: times RFC 3339, numbers as numbers."""
+        certificate = row["certificate"]
+        return cls(
+            tenant=row["tenant"],
+            id=UUID(row["id"]),
+            state=State(row["state"]),
+            asked_at=datetime.fromisoformat(row["asked_at"]),
+            asked_by=By(row["asked_by"]),
+            user_hash=row["user_hash"],
+            asked_for=tuple(row["asked_for"]),
+            request_ids=tuple(row["request_ids"]),
+            found=row["found"],
+            rounds=row["rounds"],
+            problem=row["problem"],
+            certificate=orjson.loads(certificate) if certificate else None,
+            updated=datetime.fromisoformat(row["updated"]),
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Return the row; ClickHouse dates it."""
+        return {
+            "tenant": self.tenant,
+            "id": str(self.id),
+            "state": self.state,
+            "asked_at": self.asked_at.isoformat(),
+            "asked_by": self.asked_by,
+            "user_hash": self.user_hash,
+            "asked_for": self.asked_for,
+            "request_ids": self.request_ids,
+            "found": self.found,
+            "rounds": self.rounds,
+            "problem": self.problem,
+            "certificate": "" if self.certificate is None else orjson.dumps(self.certificate).decode(),
+        }
+
+    def counted(self, request_ids: Iterable[str], found: Mapping[str, int]) -> "Erasure":
+        """Return it with requests that it is going to erase, and how many rows these have."""
+        known = set(self.request_ids)
+        more = [one for one in dict.fromkeys(request_ids) if one not in known]
+        total = {name: self.found.get(name, 0) + found.get(name, 0) for name in {**self.found, **found}}
+        return replace(self, request_ids=(*self.request_ids, *more), found=total, rounds=self.rounds + 1)
+
+    def is_due(self, now: datetime) -> bool:
+        """Tell whether the sink should work at it."""
+        if self.state is State.VERIFIED:
+            return False
+        since = now - (self.updated or self.asked_at)
+        if self.problem:
+            return since >= AGAIN_AFTER
+        return self.asked_by is By.API or since >= ABANDONED_AFTER
+
+
+class Step(StrEnum):
+    """What an erasure needs next."""
+
+    PUBLISH = "publish"
+    DELETE = "delete"
+    CERTIFY = "certify"
+    COMPLAIN = "complain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the servers say, once everything that was in the log has passed all stages.
+
+    `by_user`: whom it is about is a user, about whom more may be on its way.  `missing` requests are to be
+    erased and have no erase that counts; `given_up` of their erase events are dead letters; `remaining` rows
+    at or below an erase are left, by table; `standing` requests have a row that the erase should have taken.
+    """
+
+    by_user: bool
+    missing: int
+    given_up: int
+    remaining: Mapping[str, int]
+    standing: int
+
+
+def next_step(rounds: int, facts: Facts) -> Step:
+    """Return what to do next; after `MOST_ROUNDS` nothing more is published."""
+    if facts.given_up:
+        return Step.COMPLAIN
+    if facts.missing and rounds < MOST_ROUNDS:
+        return Step.PUBLISH
+    if facts.missing and not facts.by_user:
+        return Step.COMPLAIN
+    if any(facts.remaining.values()):
+        return Step.DELETE
+    return Step.COMPLAIN if facts.standing else Step.CERTIFY

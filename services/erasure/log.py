@@ -1,0 +1,156 @@
+"""Kafka as erasing needs it: where every stage stands, erase events, how long topics keep what they hold."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from schemas.events import FeedbackEvent, Op
+from schemas.identity import event_key, partition_of
+from schemas.topics import Topic, Topology
+from services.erasure import statements
+from services.erasure.identity import SOURCE, event_id
+from services.erasure.passage import Seen
+from services.erasure.tables import Tables
+from services.runtime.continuity import Recorded
+from services.runtime.kafka import RECORD_OVERHEAD_BYTES, calm, client_options
+from services.runtime.offsets import Offsets, Place, offsets
+from services.runtime.settings import KafkaSettings
+from services.runtime.survey import admin, cluster_id
+
+CLIENT = "afterword-erasure"
+
+
+class WrongKafkaError(Exception):
+    """Kafka is not the one that the tables belong to, or its topics are another generation's."""
+
+
+class Log:
+    """Everything raises KafkaError when Kafka does not do its work."""
+
+    def __init__(self, settings: KafkaSettings, kafka: Offsets) -> None:
+        self._settings, self._kafka = settings, kafka
+        self.topology = Topology(settings.kafka_topic_generation)
+
+    async def ends(self) -> dict[int, int]:
+        """Return where each partition of the events ends."""
+        events = self.topology.events.name
+        return _numbered(await self._kafka.ends(await self._kafka.places([events])), events)
+
+    async def seen(self, tables: Tables) -> Seen:
+        """Read all positions in the order that `Seen` promises."""
+        topology = self.topology
+        events, states = topology.events.name, topology.state.name
+        letters = [topology.events_dlq.name, topology.state_dlq.name]
+        places = await self._kafka.places([events, states, *letters])
+        logged = await self._kafka.ends(_of(places, [events]))
+        merged = await self._kafka.committed(topology.merger_group)
+        ends = await self._kafka.ends(_of(places, [states]))
+        stored = await _stored(tables, [events, states])
+        letter_ends = await self._kafka.ends(_of(places, letters))
+        stored_letters = await _stored(tables, letters)
+        return Seen(
+            logged=_numbered(logged, events),
+            merged=_numbered(merged, events),
+            states=_numbered(ends, states),
+            stored_states=_numbered(stored, states),
+            stored_events=_numbered(stored, events),
+            letters={topic: end for (topic, _), end in letter_ends.items()},
+            stored_letters={topic: position for (topic, _), position in stored_letters.items()},
+        )
+
+    async def publish(self, tenant: str, erasure: UUID, request_ids: Iterable[str], now: datetime) -> None:
+        """Append an erase event for each request; return once Kafka has them all."""
+        topic = self.topology.events
+        count = len(await self._kafka.places([topic.name]))
+        async with _producer(self._settings, topic) as producer:
+            sent = []
+            for one in request_ids:
+                key = event_key(tenant, one)
+                value = _erase(tenant, erasure, one, now)
+                sent.append(await producer.send(topic.name, value, key, partition=partition_of(key, count)))
+            await asyncio.gather(*sent)
+
+    async def check(self, tables: Tables) -> Sequence[Recorded]:
+        """Return the generations of topics that there are; WrongKafkaError when this is another Kafka."""
+        recorded = [Recorded(**row) for row in await tables.rows(statements.deployments())]
+        count = len(await self._kafka.places([self.topology.events.name]))
+        async with admin(self._settings, CLIENT) as client:
+            cluster = await cluster_id(client)
+        if Recorded(self.topology.generation, cluster, count) not in recorded:
+            raise WrongKafkaError(
+                f"Kafka at {self._settings.kafka_bootstrap_servers} is not the one that these tables belong"
+                f" to (cluster {cluster}, generation {self.topology.generation}): is KAFKA_BOOTSTRAP_SERVERS"
+                " right, and KAFKA_TOPIC_GENERATION?  `afterword migrate` says more."
+            )
+        return recorded
+
+    async def kept(self, generations: Iterable[int]) -> dict[str, dict[str, str]]:
+        """Return the settings of every topic of these generations that exists, by its name."""
+        names = {topic.name for number in generations for topic in Topology(number).topics}
+        there = sorted({name for name, _ in await self._kafka.places(names)})
+        if not there:
+            return {}
+        async with admin(self._settings, CLIENT) as client:
+            answers = await client.describe_configs(
+                [ConfigResource(ConfigResourceType.TOPIC, name) for name in there]
+            )
+        return {
+            name: {entry[0]: entry[1] for entry in entries}
+            for answer in answers
+            for _, _, _, name, entries in answer.resources
+        }
+
+
+def _erase(tenant: str, erasure: UUID, request_id: str, now: datetime) -> bytes:
+    event = FeedbackEvent(
+        event_id=event_id(erasure, request_id),
+        tenant=tenant,
+        request_id=request_id,
+        received_at=now,
+        source=SOURCE,
+        op=Op.ERASE,
+    )
+    return event.model_dump_json(exclude_none=True).encode()
+
+
+@asynccontextmanager
+async def _producer(settings: KafkaSettings, topic: Topic) -> AsyncIterator[AIOKafkaProducer]:
+    """Connect for the block: idempotent, not transactional, so that no offsets are left out in the log."""
+    producer = AIOKafkaProducer(
+        **client_options(settings, CLIENT),
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=5,
+        max_request_size=topic.max_message_bytes + RECORD_OVERHEAD_BYTES,
+    )
+    calm(producer.client)
+    try:
+        await producer.start()
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def _stored(tables: Tables, topics: Sequence[str]) -> dict[Place, int]:
+    rows = await tables.rows(statements.stored(topics))
+    return {(row["topic"], row["partition"]): row["position"] for row in rows}
+
+
+def _of(places: Iterable[Place], topics: Sequence[str]) -> list[Place]:
+    return [place for place in places if place[0] in topics]
+
+
+def _numbered(found: Mapping[Place, int], topic: str) -> dict[int, int]:
+    return {partition: offset for (name, partition), offset in found.items() if name == topic}
+
+
+@asynccontextmanager
+async def log(settings: KafkaSettings) -> AsyncIterator[Log]:
+    """Connect for the block; KafkaConnectionError when no broker answers."""
+    async with offsets(settings, CLIENT) as kafka:
+        yield Log(settings, kafka)

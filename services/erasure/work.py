@@ -1,0 +1,187 @@
+"""Carries out one erasure, from wherever it is: looks at the servers, does what is next, looks again.
+
+Whoever does it may die anywhere: nothing is done that is not either seen by the next look or safe to repeat.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from schemas.tables import FEEDBACK
+from services.erasure import statements
+from services.erasure.certificate import certificate
+from services.erasure.erasures import Erasure, Facts, State, Step, next_step
+from services.erasure.log import Log
+from services.erasure.passage import Passage
+from services.erasure.statements import of_erasure
+from services.erasure.tables import Tables
+
+LOOK_SECONDS = 0.2
+BEAT_SECONDS = 10.0
+"""How often an erasure is written while it waits, so that nobody takes it for abandoned."""
+MOST_DELETES = 5
+"""How often rows may turn up again before somebody has to look."""
+
+Shown = Callable[[str], None]
+"""Hears what is being done."""
+
+
+def _silent(_doing: str) -> None:
+    pass
+
+
+@dataclass
+class Work:
+    """One erasure being carried out; `patience` seconds without an end of a wait end the work for now."""
+
+    tables: Tables
+    log: Log
+    erasure: Erasure
+    patience: float | None = None
+    shown: Shown = _silent
+    deletes: int = field(default=0, init=False)
+
+    async def run(self) -> Erasure:
+        """Return the erasure once it is verified, or has a problem."""
+        while self.erasure.state is not State.VERIFIED:
+            merged = await self._passed()
+            if merged is None:
+                break
+            await self.tables.run(statements.gather(self.log.topology.generation, merged))
+            missing = await self._missing()
+            step, facts = await self._decided(missing)
+            if not await self._take(step, facts, missing):
+                break
+        return self.erasure
+
+    async def _take(self, step: Step, facts: Facts, missing: list[str]) -> bool:
+        """Do a step; tell whether to go on."""
+        match step:
+            case Step.PUBLISH:
+                await self._publish(missing)
+            case Step.DELETE if self.deletes < MOST_DELETES:
+                await self._delete()
+            case Step.CERTIFY:
+                await self._certify(facts)
+            case _:
+                await self._complain(facts)
+        return step in (Step.PUBLISH, Step.DELETE) and not self.erasure.problem
+
+    async def _passed(self) -> Mapping[int, int] | None:
+        """Wait until everything logged by now is merged and stored, and return up to where that is.
+
+        None when that takes too long.
+        """
+        began = beaten = time.monotonic()
+        passage = Passage(await self.log.ends())
+        while True:
+            passage = passage.after(await self.log.seen(self.tables))
+            if passage.is_over:
+                return passage.target
+            now = time.monotonic()
+            self.shown(f"Waiting for the {passage.waits_for}")
+            if self.patience is not None and now - began > self.patience:
+                await self._write(problem=f"the {passage.waits_for} is behind, or does not run")
+                return None
+            if now - beaten > BEAT_SECONDS:
+                beaten = now
+                await self._write()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _missing(self) -> list[str]:
+        """Return the requests that are to be erased and have no erase that counts."""
+        one = self.erasure
+        if one.user_hash:
+            return await self.tables.named(one.tenant, one.user_hash)
+        erased = await self.tables.erased_by(one.tenant, one.id)
+        return [request_id for request_id in one.asked_for if request_id not in erased]
+
+    async def _decided(self, missing: list[str]) -> tuple[Step, Facts]:
+        one, tables = self.erasure, self.tables
+        scope = of_erasure(one.tenant, one.id)
+        facts = Facts(
+            by_user=bool(one.user_hash),
+            missing=len(missing),
+            given_up=await tables.number(statements.given_up(one.tenant, one.id)),
+            remaining=await tables.left(scope),
+            standing=await tables.number(statements.standing(scope)),
+        )
+        return next_step(one.rounds, facts), facts
+
+    async def _publish(self, missing: list[str]) -> None:
+        self.shown("Publishing")
+        one, known = self.erasure, set(self.erasure.request_ids)
+        fresh = [request_id for request_id in missing if request_id not in known]
+        found = await self.tables.count(one.tenant, fresh)
+        # Before it is published: what is published twice is erased once, and counted once.
+        self.erasure = one.counted(fresh, found)
+        await self._write()
+        await self.log.publish(one.tenant, one.id, missing, await self.tables.now())
+        await self._write(state=State.PUBLISHED)
+
+    async def _delete(self) -> None:
+        self.shown("Deleting")
+        await self._write(state=State.MERGED)
+        self.deletes += 1
+        await self.tables.delete(of_erasure(self.erasure.tenant, self.erasure.id))
+        await self._write(state=State.DELETED)
+
+    async def _certify(self, facts: Facts) -> None:
+        self.shown("Verifying")
+        one = self.erasure
+        erased = await self.tables.erased_by(one.tenant, one.id)
+        generations = [recorded.generation for recorded in await self.log.check(self.tables)]
+        done = certificate(
+            one,
+            checked_at=await self.tables.now(),
+            left={FEEDBACK: facts.standing, **facts.remaining},
+            later=facts.missing,
+            erased_at=max(erased.values(), default=None),
+            topics=await self.log.kept(generations),
+        )
+        await self._write(state=State.VERIFIED, certificate=done)
+
+    async def _complain(self, facts: Facts) -> None:
+        await self._write(problem=complaint(facts))
+
+    async def _write(
+        self,
+        *,
+        state: State | None = None,
+        problem: str = "",
+        certificate: Mapping[str, object] | None = None,
+    ) -> None:
+        one = self.erasure
+        self.erasure = replace(one, state=state or one.state, problem=problem, certificate=certificate)
+        await self.tables.write(self.erasure)
+
+
+def complaint(facts: Facts) -> str:
+    """Return why an erasure does not come to its end, and what to do."""
+    if facts.given_up:
+        return (
+            f"the merger gave {facts.given_up} of its erase events up: `afterword dlq list --stage merger`"
+            " shows them, `afterword dlq replay` brings them back"
+        )
+    if facts.standing:
+        return f"{facts.standing} requests still have a row, though their erase is merged: please report this"
+    if facts.missing:
+        return f"{facts.missing} requests are still not erased after several tries: please report this"
+    return "rows that were deleted come back: does anything restore or rebuild tables right now?"
+
+
+async def settled(log: Log, tables: Tables, patience: float) -> Mapping[int, int] | None:
+    """Wait until all that the merger has committed is stored, dead letters too, and return up to where.
+
+    None if that takes longer.
+    """
+    began = time.monotonic()
+    seen = await log.seen(tables)
+    passage = Passage(seen.merged).after(seen)
+    while not passage.is_over:
+        if time.monotonic() - began > patience:
+            return None
+        await asyncio.sleep(LOOK_SECONDS)
+        passage = passage.after(await log.seen(tables))
+    return passage.target

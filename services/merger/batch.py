@@ -14,6 +14,7 @@ from schemas.limits import MAX_ROW_BYTES, MAX_ROW_KEYS
 from services.merger import state as states
 from services.merger.admission import LIMITS, REASONS, Limits, Outcome, Row, consume
 from services.merger.events import Event, Poison, decode, place
+from services.merger.state import Stored
 from services.runtime.records import Record
 
 
@@ -35,17 +36,10 @@ class Letter(NamedTuple):
     detail: str
 
 
-class NewRow(NamedTuple):
-    """A row as it is to be sent, stamped with the append time of its newest event, in milliseconds."""
-
-    value: bytes
-    timestamp: int
-
-
 class Folded(NamedTuple):
     """What a batch comes to."""
 
-    rows: dict[bytes, NewRow]
+    rows: dict[bytes, Stored]
     letters: list[Letter]
     outcomes: Counter[Outcome]
 
@@ -101,7 +95,7 @@ class _Fold:
     def run(self, records: Iterable[Record]) -> Folded:
         """Fold key by key: each row is decoded and encoded while it is warm, and none waits in memory."""
         outcomes: Counter[Outcome] = Counter()
-        rows: dict[bytes, NewRow] = {}
+        rows: dict[bytes, Stored] = {}
         merged = 0
         for key, group in _by_key(records).items():
             row = self._find(key)
@@ -112,7 +106,7 @@ class _Fold:
                 else:
                     outcomes[outcome] += 1
             if row.changed and key is not None:
-                rows[key] = NewRow(states.encode(row.state), row.timestamp)
+                rows[key] = Stored(states.encode(row.state), row.timestamp)
         outcomes[_MERGED] = merged
         self._letters.sort(key=_log_order)
         return Folded(rows, self._letters, outcomes)

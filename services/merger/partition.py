@@ -6,7 +6,7 @@ and reads again what was left out, so neither a second delivery nor a lost one c
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from itertools import islice
@@ -23,7 +23,7 @@ from services.merger.gaps import read_again
 from services.merger.recovery import Recovered, recover
 from services.merger.setup import Setup
 from services.merger.share import BROKEN, WINDOW_EVENTS, is_too_many, latest
-from services.merger.store import Stored
+from services.merger.state import Stored
 from services.merger.transaction import Outgoing, Writer
 
 log = structlog.get_logger()
@@ -84,8 +84,8 @@ class Partition:
         async with self._busy:
             keys = list(islice(self._store.forgettable(erased_before), _FORGET_AT_ONCE))
             if keys:
-                end = await self._send(Outgoing(key, None) for key in keys)
-                gone = {key: Stored(None, 0) for key in keys}
+                gone = {key: Stored(None, self._setup.clock()) for key in keys}
+                end = await self._send(gone)
                 self._store.write(gone, position=end, now=self._setup.clock())
                 metrics.FORGOTTEN.inc(len(keys))
             return len(keys)
@@ -134,19 +134,20 @@ class Partition:
         self._attempts.finish()
         broken = self._judged(folded.letters)
         try:
-            end = await self._send(_outgoing(folded), self._letters(folded.letters), after)
+            end = await self._send(folded.rows, self._letters(folded.letters), after)
         except _REFUSED_FOR_THEIR_CONTENT:
             self._attempts.begin(first, after, single=single)
             raise
-        rows = {key: Stored(*row) for key, row in folded.rows.items()}
         with metrics.BATCH_SECONDS.labels("store").time():
             self._store.write(
-                rows, position=end, now=self._setup.clock(), input_position=after, broken=broken
+                folded.rows, position=end, now=self._setup.clock(), input_position=after, broken=broken
             )
         self._broken, self.position = broken, after
         _count(folded, records, self._setup.clock())
 
-    async def _send(self, rows: Any, letters: Any = (), position: int | None = None) -> int | None:
+    async def _send(
+        self, rows: Mapping[bytes, Stored], letters: Sequence[Outgoing] = (), position: int | None = None
+    ) -> int | None:
         if not self._is_sound:
             raise RuntimeError(f"partition {self.number} failed before, and is open no more")
         self._is_sound = False
@@ -186,10 +187,6 @@ class Partition:
             failed_at=failed_at,
         )
         return Outgoing(letter.record.key, letter.record.value, None, headers_of(story))
-
-
-def _outgoing(folded: Folded) -> list[Outgoing]:
-    return [Outgoing(key, row.value, row.timestamp) for key, row in folded.rows.items()]
 
 
 def _count(folded: Folded, records: Sequence[Any], now: int) -> None:

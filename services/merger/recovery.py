@@ -13,7 +13,8 @@ from schemas.identity import split_version
 from services.merger import state as states
 from services.merger.metrics import RECOVERED
 from services.merger.setup import Setup
-from services.merger.store import Store, Stored
+from services.merger.state import Stored
+from services.merger.store import Store
 from services.runtime.continuity import LogRange, Position, problems, refuse
 from services.runtime.kafka import consumer_options
 

@@ -14,7 +14,7 @@ An erased row keeps its key and `erased`, and nothing else.
 """
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -70,6 +70,16 @@ class State(Struct, gc=False):
     data: Fields
     request: Closed
     merge: Merge
+
+
+class Stored(NamedTuple):
+    """A row as it stands in the state topic, None for a tombstone, and its timestamp in milliseconds.
+
+    That is the append time of the newest event in it.
+    """
+
+    value: bytes | None
+    timestamp: int
 
 
 class _Erased(Struct):

@@ -12,14 +12,14 @@ a log, rows after a lost stretch came back with a position behind it.)
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 from schemas.limits import MIB
 from services.merger.metrics import REBUILT
-from services.merger.state import is_erased
+from services.merger.state import Stored, is_erased
 
 log = structlog.get_logger()
 
@@ -32,13 +32,6 @@ _WRITE_BUFFER_BYTES = 16 * MIB
 _BLOCK_CACHE_BYTES = 64 * MIB
 _block_cache = Cache(_BLOCK_CACHE_BYTES)
 """Shared by all partitions of the process."""
-
-
-class Stored(NamedTuple):
-    """A row as it stands in the state topic; None is a tombstone.  The timestamp is in milliseconds."""
-
-    value: bytes | None
-    timestamp: int
 
 
 class StoreDamaged(Exception):  # noqa: N818 (the same word as RocksDB's Corruption)
@@ -110,14 +103,14 @@ class Store:
         everything is in the rows, `broken` the offsets of the latest broken events, `now` milliseconds.
         """
         batch = WriteBatch(raw_mode=True)
-        for key, row in rows.items():
-            if row.value is None:
+        for key, (value, timestamp) in rows.items():
+            if value is None:
                 batch.delete(key)
                 batch.delete(_ERASED + key)
             else:
-                batch.put(key, row.value)
-                if is_erased(row.value):
-                    batch.put(_ERASED + key, b"%d" % row.timestamp)
+                batch.put(key, value)
+                if is_erased(value):
+                    batch.put(_ERASED + key, b"%d" % timestamp)
         for name, number in ((_POSITION, position), (_INPUT, input_position), (_SEEN_AT, now)):
             if number is not None:
                 batch.put(name, b"%d" % number)

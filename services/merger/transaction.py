@@ -1,7 +1,7 @@
 """Kafka transactions of one partition: rows, dead letters and the input position, all or nothing."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from schemas.limits import MIB
 from schemas.topics import Topology
 from services.merger.settings import MergerSettings
+from services.merger.state import Stored
 from services.runtime.compression import compress_quickly
 from services.runtime.kafka import calm, client_options
 
@@ -16,6 +17,9 @@ _RECORD_BATCH_BYTES = 2 * MIB
 
 
 _NO_HEADERS: list[tuple[str, bytes]] = []
+
+
+_Record = tuple[bytes | None, bytes | None, int | None, list[tuple[str, bytes]]]
 
 
 class Outgoing(NamedTuple):
@@ -62,7 +66,7 @@ class Writer:
         return cls(producer, topology, partition)
 
     async def commit(
-        self, rows: Iterable[Outgoing], letters: Iterable[Outgoing] = (), position: int | None = None
+        self, rows: Mapping[bytes, Stored], letters: Iterable[Outgoing] = (), position: int | None = None
     ) -> int | None:
         """Send rows and dead letters, and commit the input position with them, in one transaction.
 
@@ -70,7 +74,8 @@ class Writer:
         more use: the transaction stays open until Kafka or the next owner rolls it back.
         """
         await self._producer.begin_transaction()
-        sent = [*await self._send(self._state, rows), *await self._send(self._letters, letters)]
+        records = ((key, value, timestamp, _NO_HEADERS) for key, (value, timestamp) in rows.items())
+        sent = [*await self._send(self._state, records), *await self._send(self._letters, letters)]
         # Two reasons to wait here.  aiokafka would commit a transaction although one of its sends failed.
         # And Kafka refuses, for a while, sends that overlap with adding the offsets.
         acknowledged = await asyncio.gather(*(future for future, _ in sent))
@@ -88,7 +93,7 @@ class Writer:
         """End the producer; a transaction that is open stays so."""
         await self._producer.stop()
 
-    async def _send(self, place: TopicPartition, records: Iterable[Outgoing]) -> list[tuple[Any, int]]:
+    async def _send(self, place: TopicPartition, records: Iterable[_Record]) -> list[tuple[Any, int]]:
         """Hand records over in record batches made here, which costs a quarter of sending each."""
         sent = []
         for batch in self._packed(records):
@@ -97,7 +102,7 @@ class Writer:
             sent.append((future, batch.record_count()))
         return sent
 
-    def _packed(self, records: Iterable[Outgoing]) -> Iterator[Any]:
+    def _packed(self, records: Iterable[_Record]) -> Iterator[Any]:
         batch = self._producer.create_batch()
         for key, value, timestamp, headers in records:
             if batch.append(key=key, value=value, timestamp=timestamp, headers=headers) is None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from services.merger.metrics import REBUILT
-from services.merger.store import Store, Stored, StoreDamaged
+from services.merger.state import Stored
+from services.merger.store import Store, StoreDamaged
 
 ROWS = {b"default/r%d" % number: b'{"n":%d}' % number for number in range(2_000)}
 ERASED = b'{"tenant":"default","request_id":"r","erased":1,"is_deleted":1}'

@@ -9,10 +9,12 @@ from binascii import crc32
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Protocol
 from uuid import UUID
 
+import orjson
 from pydantic import AwareDatetime, BaseModel, JsonValue, ValidationError
 
 from schemas.deadletters import REPLAY_VERSION_HEADER
@@ -83,8 +85,23 @@ class _Loose(BaseModel):
     idempotent: bool | None = None
 
 
-text_of = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
-"""The canonical JSON text of a value."""
+_slowly = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+def text_of(value: Any) -> str:
+    """Return the canonical JSON text of a value."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:  # what ingest lets nobody write: integers beyond 64 bits, lone surrogates
+        return _slowly(value)
+
+
+def value_of(text: bytes | str) -> Any:
+    """Return the value of a JSON text; ValueError when it is none."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
 
 
 def digest_of(*texts: str) -> bytes:
@@ -94,7 +111,15 @@ def digest_of(*texts: str) -> bytes:
 
 def object_text(fields: Mapping[str, str]) -> str:
     """Return the canonical JSON text of an object whose values are canonical texts."""
-    return "{" + ",".join(f"{text_of(key)}:{fields[key]}" for key in sorted(fields)) + "}"
+    return "{" + ",".join([f"{_key_text(key)}:{fields[key]}" for key in sorted(fields)]) + "}"
+
+
+_key_text = lru_cache(1 << 16)(text_of)
+
+
+def canonical(fields: Mapping[str, Any] | None) -> str:
+    """Return the canonical JSON text of an object; of an absent one, that of an empty one."""
+    return object_text(texts(fields) or {})
 
 
 def texts(fields: Mapping[str, Any] | None) -> dict[str, str] | None:
@@ -111,7 +136,7 @@ def body_of(record: LogRecord) -> Body | None:
         event = FeedbackEvent.model_validate_json(value)
     except ValidationError:
         return None
-    return None if _is_deep(value, event) else _body(event, record.key)
+    return None if _is_deep(value, event) else _body(event, record)
 
 
 def loose_body_of(record: LogRecord) -> Body | None:
@@ -120,20 +145,21 @@ def loose_body_of(record: LogRecord) -> Body | None:
         event = _Loose.model_validate_json(record.value or b"")
     except ValidationError:
         return None
-    return _body(event, record.key)
+    return _body(event, record)
 
 
-def _body(event: FeedbackEvent | _Loose, key: bytes | None) -> Body | None:
-    if f"{event.tenant}/{event.request_id}".encode() != key:
+def _body(event: FeedbackEvent | _Loose, record: LogRecord) -> Body | None:
+    if f"{event.tenant}/{event.request_id}".encode() != record.key:
         return None
+    fields = value_of(record.value or b"")
     return Body(
         str(event.event_id),
         event.op.value,
         event.source,
         microseconds(event.received_at),
         bool(event.idempotent),
-        texts(event.data),
-        texts(event.request),
+        texts(fields.get("data")),
+        texts(fields.get("request")),
     )
 
 

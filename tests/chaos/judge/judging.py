@@ -1,7 +1,6 @@
 """Reads everything that a run left behind, and has it judged."""
 
 import asyncio
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from schemas.topics import Topology
 from services.runtime.clickhouse import connect
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.chaos.judge import stores, warehouse
+from tests.chaos.judge.bodies import value_of
 from tests.chaos.judge.case import Case
 from tests.chaos.judge.tables import StoredEvent, StoredLetter, StoredRow
 from tests.chaos.judge.topics import Topics, opened
@@ -43,7 +43,7 @@ def lines_of(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                yield value_of(line)
 
 
 def _read_ledgers(case: Case, directory: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from tests.chaos.judge.bodies import Body, LogRecord, digest_of, object_text, texts
+from tests.chaos.judge.bodies import Body, LogRecord, canonical, digest_of
 from tests.chaos.judge.verdict import Findings, Kind, Where
 
 Line = Mapping[str, Any]
@@ -53,7 +53,7 @@ class Obligations:
     def add(self, line: Line) -> None:
         """Take a line; KeyError or ValueError when it is none."""
         key = f"{line['tenant']}/{line['request_id']}"
-        data, request = (object_text(texts(line.get(part)) or {}) for part in ("data", "request"))
+        data, request = (canonical(line.get(part)) for part in ("data", "request"))
         content = digest_of(line["op"], data, request)
         named = _named(key.encode(), content)
         match line["outcome"]:

@@ -3,14 +3,13 @@
 Pure.  Along the topic no row, and no field of a row, may go back; at its end each row is what the log says.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tests.chaos.judge.bodies import home_of, microseconds, object_text, texts
+from tests.chaos.judge.bodies import canonical, home_of, microseconds, value_of
 from tests.chaos.judge.truth import NEVER, Row, Shown, Truth
 from tests.chaos.judge.verdict import Findings, Kind, Where
 
@@ -32,7 +31,7 @@ class State:
 
 def state_of(value: bytes) -> State:
     """Return what a record says; ValueError, KeyError or TypeError when it is no state."""
-    row = json.loads(value)
+    row = value_of(value)
     if "is_deleted" in row:
         return State(row["erased"], row["erased"], NEVER, None, {}, {})
     private = row["merge"]
@@ -41,8 +40,8 @@ def state_of(value: bytes) -> State:
         microseconds(datetime.fromisoformat(row["first_received_at"])),
         microseconds(datetime.fromisoformat(row["last_received_at"])),
         tuple(row["sources"]),
-        object_text(texts(row["data"]) or {}),
-        object_text(texts(row["request"]) or {}),
+        canonical(row["data"]),
+        canonical(row["request"]),
     )
     return State(
         row["version"],

@@ -4,12 +4,11 @@ Pure.  Rows of `feedback_state` and `feedback` are those of the log, with the re
 `feedback_events` and `dead_letters` hold each record of their topics and nothing else.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tests.chaos.judge.bodies import Body, digest_of, object_text, texts
+from tests.chaos.judge.bodies import Body, canonical, digest_of, object_text, value_of
 from tests.chaos.judge.letters import Letter, LetterPlace
 from tests.chaos.judge.states import Latest
 from tests.chaos.judge.truth import NEVER, Shown, Truth
@@ -62,11 +61,6 @@ class StoredLetter(NamedTuple):
     raw: str | None
 
 
-def canonical(text: str) -> str:
-    """Return an object's JSON text in the form that the truth has it."""
-    return object_text(texts(json.loads(text)) or {})
-
-
 class RowCheck:
     """`feedback_state`, and the view on it."""
 
@@ -88,7 +82,12 @@ class RowCheck:
             self._findings.add(Kind.INVENTED, Where.ROW, key, "a row of which the log has nothing")
             return
         shown = Shown(
-            row.version, row.first, row.last, tuple(row.sources), canonical(row.data), canonical(row.request)
+            row.version,
+            row.first,
+            row.last,
+            tuple(row.sources),
+            canonical(value_of(row.data)),
+            canonical(value_of(row.request)),
         )
         if row.version < must.version:
             detail = f"stands at version {row.version}; the log makes it {must.version}"
@@ -160,7 +159,7 @@ class EventCheck:
             self._findings.add(Kind.DUPLICATED, Where.EVENTS, key, f"version {row.version} twice")
         owed.met = True
         received = str(row.received), str(row.idempotent)
-        parts = canonical(row.data), canonical(row.request)
+        parts = canonical(value_of(row.data)), canonical(value_of(row.request))
         content = digest_of(row.event_id, row.op, row.source, *received, *parts)
         if (content, row.log_offset) != (owed.content, owed.offset):
             detail = f"version {row.version} is not the event that the log has there"

@@ -1,10 +1,11 @@
 """Reads ClickHouse's tables, row by row."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 from clickhouse_connect.driver.asyncclient import AsyncClient
+
+from tests.chaos.judge.bodies import value_of
 
 _SETTINGS = {"output_format_json_quote_64bit_integers": "0"}
 
@@ -36,6 +37,6 @@ async def rows(client: AsyncClient, statement: str) -> AsyncIterator[list[Any]]:
         async for piece in stream:
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
-                yield json.loads(line)
+                yield value_of(line)
     if rest.strip():
-        yield json.loads(rest)
+        yield value_of(rest)

@@ -139,6 +139,11 @@ class Topology:
         """The merger's consumer group."""
         return f"feedback-merger-v{self.generation}"
 
+    @property
+    def filling_group(self) -> str:
+        """Keeps how much of an earlier generation's states was copied here; its transactional id, too."""
+        return f"feedback-resize-v{self.generation}"
+
     def sink_group(self, route: str) -> str:
         """Return the consumer group of one of the sink's routes: state, events or dlq."""
         return f"feedback-sink-{route}-v{self.generation}"

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from services.ingest.log import NO_OFFSET, LogUnavailable
+from services.ingest.log import NO_OFFSET, LogUnavailable, Overloaded
 
 RECORD_OVERHEAD_BYTES = 200
 """What an event costs in memory beside its key and value: its record, its future, its waiting request."""
@@ -13,6 +13,8 @@ MAYBE_WRITTEN = (
     "Kafka did not acknowledge the event in time; it may still be written, once: "
     "send it again with the same Idempotency-Key"
 )
+
+MOVING = "the topics are moving to a new generation; the event was not written: send it again in a moment"
 
 
 class Batch:
@@ -68,6 +70,13 @@ class Batch:
                     LogUnavailable(MAYBE_WRITTEN if unknown else NOT_WRITTEN, unknown=unknown)
                 )
                 waiter.exception()  # seen: a waiter whose request was cancelled is nothing to complain about
+
+    def refuse(self) -> None:
+        """Tell everyone that nothing was written, since Kafka takes no events at the moment."""
+        for waiter in self._settled():
+            if not waiter.done():
+                waiter.set_exception(Overloaded(MOVING))
+                waiter.exception()
 
     @property
     def expired(self) -> bool:

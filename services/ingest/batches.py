@@ -86,7 +86,7 @@ class Batches:
             await turns.pause()
             try:
                 version = await self._intake.version(origin, one.submission, one.submitted)
-            except LogUnavailable as error:
+            except (LogUnavailable, Overloaded) as error:
                 outcome.refuse(one.item, error)
             else:
                 outcome.accept(one, version)

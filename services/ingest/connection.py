@@ -64,10 +64,10 @@ class Connection:
         """Return the partition of a key."""
         return partition_of(key, len(self._lanes))
 
-    def drop_queue(self) -> None:
-        """Give up what was not handed over to the producer."""
+    def drop_queue(self, *, refused: bool = False) -> None:
+        """Give up what was not handed over to the producer; `refused`: as Kafka takes no events."""
         for lane in self._distinct:
-            lane.drop_queue()
+            lane.drop_queue(refused=refused)
 
     async def drained(self, within: float) -> None:
         """Wait until nothing is queued or unanswered, at most so many seconds."""

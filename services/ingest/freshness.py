@@ -26,11 +26,13 @@ class Freshness:
         settings: IngestSettings,
         lookups: ClickHouseLookups,
         partition_of: Callable[[bytes], int | None],
+        generation: Callable[[], int],
     ) -> None:
         self._settings = settings
         self._lookups = lookups
         self._partition_of = partition_of
-        self._topology = Topology(settings.kafka_topic_generation)
+        self._generation = generation
+        self._topology = Topology(generation())
         self._consumer: AIOKafkaConsumer | None = None
         self._connecting: asyncio.Task[None] | None = None
 
@@ -40,6 +42,7 @@ class Freshness:
         In this order: the end of the events, the merger's position past it, then the end of the state,
         the sink's position past that.  Raises LookupSkipped when it cannot be told.
         """
+        await self._turn()
         partition = self._partition_of(event_key(tenant, request_id))
         if self._consumer is None or partition is None:
             self._connect_soon()
@@ -54,6 +57,12 @@ class Freshness:
         except (KafkaError, OSError) as error:
             raise LookupSkipped("down") from error
         return await self._lookups.position(state.topic, partition) >= int(merged)
+
+    async def _turn(self) -> None:
+        """Ask the group of the generation that events go to."""
+        if self._topology.generation != self._generation():
+            await self.stop()
+            self._topology, self._consumer, self._connecting = Topology(self._generation()), None, None
 
     @property
     def connected(self) -> bool:

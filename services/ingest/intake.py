@@ -30,14 +30,15 @@ class Submitted(NamedTuple):
 
     event_id: str
     offset: asyncio.Future[int]
+    generation: int
+    """Of the topics, in which the offset counts."""
 
 
 class Intake:
     """Stamps events and hands them to the log."""
 
-    def __init__(self, log: Log, generation: int, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, log: Log, clock: Callable[[], int] = time.time_ns) -> None:
         self.log = log
-        self._generation = generation
         self._clock = clock
         self._stamp = Stamp(os.urandom(9))
 
@@ -60,10 +61,14 @@ class Intake:
             received_at,
             idempotent=origin.idempotency_key is not None,
         )
-        return Submitted(event_id, self.log.publish(event_key(caller.tenant, submission.request_id), value))
+        offset = self.log.publish(event_key(caller.tenant, submission.request_id), value)
+        return Submitted(event_id, offset, self.log.generation)
 
     async def version(self, origin: Origin, submission: Submission, submitted: Submitted) -> int | None:
-        """Wait for Kafka; return the event's version, or None if Kafka has it but did not say where."""
+        """Wait for Kafka; return the event's version, or None if Kafka has it but did not say where.
+
+        Raises what the future of `Log.publish` raises.
+        """
         offset = await submitted.offset
         event_count(origin.source, submission.op).inc()
-        return None if offset == NO_OFFSET else version_of(self._generation, offset)
+        return None if offset == NO_OFFSET else version_of(submitted.generation, offset)

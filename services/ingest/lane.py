@@ -7,11 +7,15 @@ them.  aiokafka has one produce request in flight to each broker, so there is a 
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
+
+from aiokafka.errors import MessageSizeTooLargeError
 
 from services.ingest.batch import NOT_WRITTEN, Batch
 from services.ingest.log import LogUnavailable
 from services.ingest.metrics import BATCH_RECORDS, PRODUCE_SECONDS
+from services.ingest.sends import sends
 from services.ingest.shares import Shares
 
 
@@ -20,6 +24,10 @@ class Owner(Protocol):
 
     def lost(self) -> None:
         """Some events were given up."""
+        ...
+
+    def refused(self, producer: Any) -> None:
+        """Kafka takes no events on this topic any more."""
         ...
 
     def broken(self, producer: Any, reason: str) -> None:
@@ -117,10 +125,11 @@ class Lane:
             self._fail(batch)
             self._owner.broken(self._producer, f"{error!r}")
             return None
-        answer.add_done_callback(lambda done: self._answered(batch, done))
+        times = sends(self._producer, self._topic, batch.partition)
+        answer.add_done_callback(lambda done: self._answered(batch, done, times))
         return answer
 
-    def _answered(self, batch: Batch, answer: asyncio.Future[Any]) -> None:
+    def _answered(self, batch: Batch, answer: asyncio.Future[Any], times: Callable[[], int]) -> None:
         """Settle a batch that Kafka has answered for, in time or long after the deadline."""
         error = answer.exception() if not answer.cancelled() else asyncio.CancelledError()
         if batch not in self._unanswered:
@@ -131,6 +140,10 @@ class Lane:
         self.stuck = False
         if error is None:
             batch.acknowledge(answer.result().offset)
+        elif isinstance(error, MessageSizeTooLargeError):
+            # What was sent twice may have been written the first time, before the topic was closed.
+            self._fail(batch, refused=times() == 1)
+            self._owner.refused(self._producer)
         else:
             self._fail(batch)
             self._owner.broken(self._producer, f"{error!r}")
@@ -151,20 +164,26 @@ class Lane:
         self.stuck = True
         self._fail(batch)
 
-    def _forget(self, batch: Batch) -> None:
+    def _forget(self, batch: Batch, *, refused: bool = False) -> None:
         self._queue.remove(batch)
         self._close(batch)
         self._give_back(batch)
-        self._fail(batch)
+        self._fail(batch, refused=refused)
 
-    def _fail(self, batch: Batch) -> None:
-        batch.fail()
+    def _fail(self, batch: Batch, *, refused: bool = False) -> None:
+        if refused:
+            batch.refuse()
+        else:
+            batch.fail()
         self._owner.lost()
 
-    def drop_queue(self) -> None:
-        """Give up everything that was not handed over: it is certain that it will never be written."""
+    def drop_queue(self, *, refused: bool = False) -> None:
+        """Give up everything that was not handed over: it is certain that it will never be written.
+
+        `refused`: Kafka takes no events at the moment, which is what those who wait are told.
+        """
         while self._queue:
-            self._forget(self._queue[0])
+            self._forget(self._queue[0], refused=refused)
 
     def abandon(self) -> None:
         """Give up everything: the producer is gone, and nothing more can come of it."""

@@ -16,7 +16,7 @@ class LogUnavailable(Exception):  # noqa: N818 (named as callers are told)
 
 
 class Overloaded(Exception):  # noqa: N818
-    """Too many bytes wait for Kafka: the event was never queued."""
+    """Too much waits for Kafka, or its text says what else: the event was certainly not written."""
 
 
 class Log(Protocol):
@@ -30,11 +30,16 @@ class Log(Protocol):
         """
         ...
 
+    @property
+    def generation(self) -> int:
+        """The generation of the topics that the event published last went to."""
+        ...
+
     def publish(self, key: bytes, value: bytes) -> asyncio.Future[int]:
         """Queue an event, and return a future of its offset, or of NO_OFFSET.
 
-        Raises LogUnavailable or Overloaded at once; the future raises LogUnavailable.  Events of one key
-        get their offsets in the order of these calls.
+        Raises LogUnavailable or Overloaded, at once or from the future.  Events of one key get their offsets
+        in the order of these calls.
         """
         ...
 

@@ -7,21 +7,29 @@ from collections.abc import Coroutine
 from typing import Any
 
 import structlog
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from schemas.topics import Topology
-from services.ingest.batch import NOT_WRITTEN, RECORD_OVERHEAD_BYTES
+from services.ingest.batch import MOVING, NOT_WRITTEN, RECORD_OVERHEAD_BYTES
 from services.ingest.connection import Connection, open_connection
 from services.ingest.log import LogUnavailable, Overloaded
 from services.ingest.metrics import INFLIGHT_BYTES, INFLIGHT_TENANTS, LOG_READY, PRODUCERS_REPLACED
+from services.ingest.moving import Moving, destination
 from services.ingest.settings import IngestSettings
 from services.ingest.shares import Shares
 from services.runtime.backoff import delays
+from services.runtime.generations import LOOK_SECONDS, generations
+from services.runtime.standings import writable
+from services.runtime.survey import admin
 
 log = structlog.get_logger()
 
 OPEN_SECONDS = 30.0
 """How long one try to start a producer may take."""
+
+MOVING_SECONDS = 0.2
+"""Between two looks for a generation that takes events, while none does."""
 
 WATCH_SECONDS = 1.0
 PING_SECONDS = 5.0
@@ -38,7 +46,10 @@ class Publisher:
     def __init__(self, settings: IngestSettings) -> None:
         self.epoch = 0
         self._settings = settings
-        self._topic = Topology(settings.kafka_topic_generation).events.name
+        self.generation = settings.kafka_topic_generation
+        """The generation of the topics that the latest connection writes to."""
+        self._is_moving = False
+        """No generation takes events: they move to a new one."""
         self._shares = Shares(settings.ingest_max_inflight_bytes)
         self._connection: Connection | None = None
         self._problem: str | None = "Kafka has not been reached yet"
@@ -57,11 +68,15 @@ class Publisher:
         """Begin to look for Kafka.  Until it is found, `publish` refuses."""
         self._spawn(self._connect(), "connect")
         self._spawn(self._watch(), "watch")
+        if not self._settings.is_generation_given:
+            self._spawn(self._follow(), "follow")
 
     def publish(self, key: bytes, value: bytes) -> asyncio.Future[int]:
         """Queue an event; see `Log`."""
         connection = self._connection
         if connection is None:
+            if self._is_moving:
+                raise Overloaded(MOVING)
             raise LogUnavailable(NOT_WRITTEN, unknown=False)
         size = len(key) + len(value) + RECORD_OVERHEAD_BYTES
         tenant = key.partition(b"/")[0]
@@ -120,7 +135,9 @@ class Publisher:
         for delay in delays(first=0.2, longest=2.0):
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
-                    self._connection = await open_connection(self._settings, self._topic, self._shares, self)
+                    await self._open()
+            except Moving as moving:
+                self._problem, self._is_moving = str(moving), True
             except UnknownTopicOrPartitionError:
                 self._problem = f"the topic {self._topic} does not exist; run `afterword migrate`"
             except (KafkaError, OSError, TimeoutError) as error:
@@ -128,17 +145,48 @@ class Publisher:
                     f"Kafka at {self._settings.kafka_bootstrap_servers} does not answer: {error!r}"
                 )
             else:
-                self._problem = None
+                self._problem, self._is_moving = None, False
                 log.info("log opened", topic=self._topic, epoch=self.epoch)
                 return
             if self._problem != told:
                 told = self._problem
                 log.warning("log not opened", problem=told)
-            await asyncio.sleep(delay)
+            await asyncio.sleep(min(delay, MOVING_SECONDS) if self._is_moving else delay)
+
+    async def _open(self) -> None:
+        """Connect to the generation that takes events; Moving when none does, and what a producer raises."""
+        self.generation = await destination(self._settings)
+        self._connection = await open_connection(self._settings, self._topic, self._shares, self)
+
+    @property
+    def _topic(self) -> str:
+        return Topology(self.generation).events.name
+
+    async def _follow(self) -> None:
+        """Leave a generation that takes no events any more, though none is sent that Kafka could refuse."""
+        while True:
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                async with admin(self._settings, "ingest-generation") as client:
+                    while True:
+                        await self._look(client)
+                        await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look(self, client: AIOKafkaAdminClient) -> None:
+        connection, number = self._connection, self.generation
+        if connection is not None and writable(await generations(client)) != number:
+            self.refused(connection.producer)
 
     def lost(self) -> None:
         """Note that events were given up, for whoever sends several in order."""
         self.epoch += 1
+
+    def refused(self, producer: Any) -> None:
+        """Look for the generation that takes events now; what was not handed over is refused, too."""
+        if self._connection is not None and self._connection.producer is producer:
+            self._is_moving = True
+            reason = f"{self._topic} takes no events any more"
+            self._replace("refused", reason, grace=self._settings.ingest_deadline_seconds)
 
     def broken(self, producer: Any, reason: str) -> None:
         """Replace the producer that failed, unless that was done already."""
@@ -152,8 +200,9 @@ class Publisher:
         self.epoch += 1
         self._problem = f"the producer is being replaced: {reason}"
         PRODUCERS_REPLACED.labels(label).inc()
-        log.error("producer replaced", reason=reason, unanswered_bytes=self._shares.used)
-        connection.drop_queue()
+        tell = log.info if self._is_moving else log.error
+        tell("producer replaced", reason=reason, unanswered_bytes=self._shares.used)
+        connection.drop_queue(refused=self._is_moving)
         self._spawn(connection.retire(grace), "retire")
         self._spawn(self._connect(), "connect")
 

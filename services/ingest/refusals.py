@@ -16,7 +16,7 @@ def rejection_of(refusal: Refusal) -> Rejection:
     """Return the answer to a request that nothing is wrong with in itself."""
     match refusal:
         case Overloaded():
-            return Rejection(Code.OVERLOADED, OVERLOADED)
+            return Rejection(Code.OVERLOADED, str(refusal) or OVERLOADED)
         case LogUnavailable():
             return Rejection(Code.LOG_UNAVAILABLE, str(refusal))
         case Unauthenticated():

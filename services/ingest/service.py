@@ -69,7 +69,7 @@ class Connected(Service):
 def build(settings: IngestSettings, keys: KeyFile) -> Connected:
     """Return the service that the settings describe."""
     publisher, lookups = Publisher(settings), ClickHouseLookups(settings)
-    freshness = Freshness(settings, lookups, publisher.partition_of)
+    freshness = Freshness(settings, lookups, publisher.partition_of, lambda: publisher.generation)
     knowledge = StoredKnowledge(settings, lookups, freshness)
     parts = assemble(settings, publisher, knowledge, keys)
     eager = settings.ingest_lookup or settings.ingest_known_requests
@@ -79,7 +79,7 @@ def build(settings: IngestSettings, keys: KeyFile) -> Connected:
 def assemble(settings: IngestSettings, log: Log, knowledge: Knowledge, keys: KeyFile) -> Service:
     """Return a service around a log that somebody else starts and stops."""
     guard = Guard(keys)
-    intake = Intake(log, settings.kafka_topic_generation)
+    intake = Intake(log)
     singles = Singles(
         intake,
         knowledge,

@@ -9,6 +9,7 @@ from schemas.topics import Topology
 from services.local.flow import Flow, Offsets, Stage, stage
 from services.local.settings import StatusSettings
 from services.runtime import offsets
+from services.runtime.standings import in_use
 
 _CLIENT = "afterword-status"
 
@@ -16,17 +17,24 @@ _CLIENT = "afterword-status"
 class Log:
     """Kafka, asked how far everyone is.  KafkaError when it does not answer."""
 
-    def __init__(self, topology: Topology, kafka: offsets.Offsets) -> None:
-        self._topology, self._kafka = topology, kafka
+    def __init__(self, settings: StatusSettings, kafka: offsets.Offsets) -> None:
+        self._settings, self._kafka = settings, kafka
 
     async def flow(self) -> Flow:
         """Return how far the stages are now, without what only ClickHouse knows."""
-        places = await self._kafka.places([topic.name for topic in self._topology.topics])
+        topology = await self._topology()
+        places = await self._kafka.places([topic.name for topic in topology.topics])
         begins = await self._kafka.starts(places)
         ends = await self._kafka.ends(places)
-        stages = [await self._stage(one, begins, ends) for one in self._topology.stages]
-        events = sum(end for (topic, _), end in ends.items() if topic == self._topology.events.name)
+        stages = [await self._stage(one, begins, ends) for one in topology.stages]
+        events = sum(end for (topic, _), end in ends.items() if topic == topology.events.name)
         return Flow(at=time.monotonic(), events=events, stages=tuple(stages))
+
+    async def _topology(self) -> Topology:
+        """Return the topics in use, which may be others each time."""
+        if self._settings.is_generation_given:
+            return Topology(self._settings.kafka_topic_generation)
+        return Topology(in_use(await self._kafka.generations()))
 
     async def _stage(self, reader: topics.Stage, begins: Offsets, ends: Offsets) -> Stage:
         names = {topic.name for topic in reader.topics}
@@ -39,4 +47,4 @@ class Log:
 async def log(settings: StatusSettings) -> AsyncIterator[Log]:
     """Connect to Kafka for the block."""
     async with offsets.offsets(settings, _CLIENT, committed=True) as kafka:
-        yield Log(Topology(settings.kafka_topic_generation), kafka)
+        yield Log(settings, kafka)

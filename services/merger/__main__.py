@@ -11,7 +11,7 @@ from services.merger.service import run
 from services.merger.settings import MergerSettings
 from services.runtime import consuming
 from services.runtime.continuity import ContinuityError
-from services.runtime.exits import DONE, USAGE, complain, unlistenable
+from services.runtime.exits import DONE, USAGE, begin_again, complain, unlistenable
 from services.runtime.logs import configure
 from services.runtime.settings import SettingsError, load
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(settings: MergerSettings) -> int:
     """Run until SIGTERM or SIGINT."""
     try:
-        asyncio.run(run(settings))
+        moved = asyncio.run(run(settings))
     except ContinuityError as error:
         return consuming.refuse("merger", error)
     except DirectoryUnusable as error:
@@ -56,6 +56,8 @@ def _serve(settings: MergerSettings) -> int:
     except OSError as error:
         place = settings.merger_metrics_host, settings.merger_metrics_port
         return complain("merger", unlistenable(error, *place, "MERGER_METRICS") or str(error), USAGE)
+    if moved:
+        begin_again()
     return DONE
 
 

@@ -15,6 +15,7 @@ from services.merger.directory import Directory
 from services.merger.settings import MergerSettings
 from services.merger.store import Store
 from services.runtime import survey
+from services.runtime.generations import resolved
 from services.runtime.losses import Agree, Loss, client_name, skip
 
 _SERVICE = "merger"
@@ -34,6 +35,7 @@ async def accept_loss(settings: MergerSettings, agree: Agree) -> Sequence[Merger
     StillRunningError while a merger is in the group, DirectoryUnusable while one works in the directory,
     KafkaError when Kafka does not answer.
     """
+    settings = await resolved(settings, _CLIENT)
     instance, generation = settings.merger_instance, settings.kafka_topic_generation
     with closing(Directory(settings.afterword_home, instance, generation)) as directory:
         losses = await find(settings, directory)

@@ -43,6 +43,11 @@ class Directory:
                 f" MERGER_INSTANCE={instance + 1} and another MERGER_METRICS_PORT"
             ) from None
 
+    def turn_to(self, generation: int) -> None:
+        """Be the directory of another generation."""
+        self._generation = self.path / f"v{generation}"
+        self._generation.mkdir(exist_ok=True)
+
     def close(self) -> None:
         """Let another process have the directory."""
         os.close(self._lock)

@@ -21,6 +21,7 @@ from services.runtime import survey
 from services.runtime.backoff import delays
 from services.runtime.clickhouse import connect
 from services.runtime.continuity import Facts, Position, Recorded, problems, refuse
+from services.runtime.generations import resolved
 
 log = structlog.get_logger()
 
@@ -51,7 +52,9 @@ async def patiently(settings: MergerSettings, directory: Directory, waiting: Cal
     """
     for delay in delays(longest=2.0):
         try:
-            return await prepare(settings, directory)
+            found = await resolved(settings, _CLIENT)
+            directory.turn_to(found.kafka_topic_generation)
+            return await prepare(found, directory)
         except (KafkaError, OSError, TimeoutError) as error:
             waiting(f"Kafka at {settings.kafka_bootstrap_servers} does not answer: {error!r}")
             await asyncio.sleep(delay)

@@ -16,6 +16,7 @@ from services.merger.preflight import patiently
 from services.merger.settings import MergerSettings
 from services.merger.setup import Setup
 from services.merger.watch import Watch
+from services.runtime.generations import superseded
 from services.runtime.health import Health, probe_app, serve
 
 log = structlog.get_logger()
@@ -26,9 +27,10 @@ STOP_SECONDS = 8.0
 T = TypeVar("T")
 
 
-async def run(settings: MergerSettings) -> None:
-    """Merge until SIGTERM or SIGINT; after the start, faults end the process.
+async def run(settings: MergerSettings) -> bool:
+    """Merge until SIGTERM or SIGINT, or until a newer generation of the topics is in use: whether one is.
 
+    After the start, faults end the process.
     DirectoryUnusable, OSError for a port that is taken, ContinuityError when nothing may start.
     """
     stop = asyncio.Event()
@@ -41,9 +43,9 @@ async def run(settings: MergerSettings) -> None:
         async with probes as port:
             log.info("merger started", port=port, directory=str(directory.path))
             setup = await _unless(stop, _prepared(settings, directory, health))
-            if setup is not None:
-                await _merge(setup, health, stop)
+            moved = False if setup is None else await _merge(setup, health, stop, settings)
     log.info("merger stopped")
+    return moved
 
 
 async def _prepared(settings: MergerSettings, directory: Directory, health: Health) -> Setup:
@@ -61,7 +63,8 @@ async def _prepared(settings: MergerSettings, directory: Directory, health: Heal
     return setup
 
 
-async def _merge(setup: Setup, health: Health, stop: asyncio.Event) -> None:
+async def _merge(setup: Setup, health: Health, stop: asyncio.Event, given: MergerSettings) -> bool:
+    """Merge; whether it ended because a newer generation is in use, when all of this one is merged."""
     settings, events = setup.settings, setup.topology.events.name
     watch = Watch(
         settings,
@@ -77,12 +80,18 @@ async def _merge(setup: Setup, health: Health, stop: asyncio.Event) -> None:
     watching = asyncio.create_task(watch.run(merger.assigned), name="watch")
     consuming = asyncio.create_task(_consume(merger), name="consume")
     asked = asyncio.create_task(stop.wait(), name="stop")
-    await asyncio.wait({watching, consuming, asked}, return_when="FIRST_COMPLETED")
-    if not asked.done():
+    number = setup.topology.generation
+    moving = asyncio.create_task(superseded(given, "afterword-merger", number), name="move")
+    await asyncio.wait({watching, consuming, asked, moving}, return_when="FIRST_COMPLETED")
+    moved = moving.done() and not asked.done()
+    if moved:
+        log.info("generation left", generation=number, for_generation=moving.result())
+    elif not asked.done():
         ended = watching if watching.done() else consuming
         die(ended.get_name(), ended.exception() or merger.app.crash_reason or RuntimeError("it just ended"))
     health.readiness["stop"] = lambda: "stopping"
-    await _stop(merger, watching, consuming)
+    await _stop(merger, watching, consuming, asked, moving)
+    return moved
 
 
 async def _consume(merger: Merger) -> None:
@@ -90,7 +99,7 @@ async def _consume(merger: Merger) -> None:
     await merger.app.wait_until_stopped()
 
 
-async def _stop(merger: Merger, *tasks: asyncio.Task[None]) -> None:
+async def _stop(merger: Merger, *tasks: asyncio.Task[Any]) -> None:
     """Stop in order, as far as that goes within its time: Faust waits for ever for an agent that hangs."""
     try:
         async with asyncio.timeout(STOP_SECONDS):

@@ -18,7 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from schemas.identity import partition_of
+from schemas.identity import OFFSET_BITS, partition_of
+
+OFFSETS = 1 << OFFSET_BITS
+"""Past every offset of a generation."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Snapshot:
     stored_events: Mapping[int, int]
     letters: Mapping[str, int]
     stored_letters: Mapping[str, int]
+    generation: int = 0
+    """The generation of the topics that all of these are of."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Barrier:
     letters_stored: bool = False
     is_beyond: bool = False
     """The log has no such offset yet."""
+    generation: int = 0
+    """The generation of the topics that the event is in."""
 
     @property
     def is_reached(self) -> bool:
@@ -69,6 +76,8 @@ class Barrier:
 
     def after(self, seen: Snapshot) -> "Barrier":
         """Return what is known after another look; what was passed once stays so."""
+        if seen.generation > self.generation:
+            return _moved_on(self)
         partition = partition_of(self.key, max(1, len(seen.logged)))
         known = replace(
             self,
@@ -90,6 +99,20 @@ class Barrier:
         if not self.events_stored:
             return "the sink has not stored its event yet"
         return "" if self.letters_stored else "the sink has not stored all dead letters yet"
+
+
+def _moved_on(known: Barrier) -> Barrier:
+    """Return what a newer generation says: it was opened once all of this one was merged and stored."""
+    return replace(
+        known,
+        consumed=OFFSETS,
+        state_end=0,
+        states_stored=True,
+        events_stored=True,
+        letter_ends={},
+        letters_stored=True,
+        is_beyond=False,
+    )
 
 
 def _with_stored(known: Barrier, seen: Snapshot, partition: int, state_end: int) -> Barrier:

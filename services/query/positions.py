@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -19,7 +19,9 @@ from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
 from services.query.statements import Statement
 from services.query.store import Store
+from services.runtime.generations import LOOK_SECONDS
 from services.runtime.offsets import Offsets, Place, offsets
+from services.runtime.standings import in_use
 
 log = structlog.get_logger()
 
@@ -42,6 +44,8 @@ class Positions:
     def __init__(self, settings: QuerySettings, store: Store) -> None:
         self._settings, self._store = settings, store
         self.topology = Topology(settings.kafka_topic_generation)
+        """The topics that were in use at the latest reading."""
+        self._looked_at = float("-inf")
         self._waiting: list[asyncio.Future[Snapshot]] = []
         self._asking = 0
         self._is_closed = False
@@ -85,6 +89,13 @@ class Positions:
             return await _in_time(kafka.members([stage.group for stage in self.topology.stages]))
         except UNREACHABLE as error:
             raise Problem(Code.LOG_UNAVAILABLE, NO_KAFKA) from error
+
+    async def generation(self, at_least: int) -> int:
+        """Return the generation of the topics in use; Kafka is asked only if a newer one is expected."""
+        if at_least > self.topology.generation and not self._settings.is_generation_given:
+            with suppress(*UNREACHABLE):
+                await self._turn(await _in_time(self._connected()), patience=0)
+        return self.topology.generation
 
     def close(self) -> None:
         """Tell who waits, and who asks from now on, that the service stops."""
@@ -137,6 +148,7 @@ class Positions:
     async def _in_order(self, kafka: Offsets) -> Snapshot:
         """Read everything in the order that `Snapshot` promises."""
         at = datetime.fromtimestamp(time.time(), UTC)
+        await self._turn(kafka, patience=LOOK_SECONDS)
         topology, group = self.topology, self.topology.merger_group
         events, states = topology.events.name, topology.state.name
         letters = [topic.name for topic in (topology.events_dlq, topology.state_dlq)]
@@ -156,7 +168,18 @@ class Positions:
             stored_events=_numbered(stored, events),
             letters={topic: end for (topic, _), end in letter_ends.items()},
             stored_letters={topic: position for (topic, _), position in stored_letters.items()},
+            generation=topology.generation,
         )
+
+    async def _turn(self, kafka: Offsets, patience: float) -> None:
+        """Turn to the topics in use, if they were not looked for within so many seconds."""
+        if self._settings.is_generation_given or time.monotonic() - self._looked_at < patience:
+            return
+        number = in_use(await _in_time(kafka.generations()))
+        self._looked_at = time.monotonic()
+        if number > self.topology.generation:
+            log.info("generation found", generation=number)
+            self.topology, self.marks = Topology(number), Marks()
 
     async def _stored(self, topics: list[str]) -> dict[Place, int]:
         rows = await self._store.rows(Statement(STORED, {"topics": topics}))

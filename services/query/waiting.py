@@ -54,7 +54,7 @@ async def answer(store: Store, positions: Positions, tenant: str, request_id: st
 
 
 async def _waited(store: Store, positions: Positions, tenant: str, request_id: str, wait: Wait) -> Answer:
-    barrier = Barrier(event_key(tenant, request_id), wait.offset)
+    barrier = Barrier(event_key(tenant, request_id), wait.offset, generation=wait.generation)
     trouble = ""
     try:
         async with asyncio.timeout(wait.seconds or None):
@@ -82,7 +82,7 @@ async def _looked(positions: Positions, barrier: Barrier) -> tuple[Barrier, str]
 
 def _told(stored: Evidence, barrier: Barrier, wait: Wait, trouble: str) -> Answer:
     row_version, version = stored.row_version, wait.version
-    consumed = version_of(wait.generation, barrier.consumed)
+    consumed = version_of(wait.generation, 0) + barrier.consumed
     if barrier.is_told:
         became = outcome_of(
             version, stored.events, stored.letters, row_version=row_version, consumed=consumed

@@ -4,7 +4,9 @@ It imports next to nothing, so that a list of commands is shown at once.
 """
 
 import errno
+import os
 import sys
+from typing import NoReturn
 
 DONE = 0
 FOUND = 1
@@ -14,6 +16,16 @@ USAGE = 2
 UNREACHABLE = 75
 """A server that is needed does not answer; the same call may work later."""
 INTERRUPTED = 130
+
+
+def begin_again() -> NoReturn:
+    """Run this program once more in the same process, with the same arguments and environment.
+
+    For what has stopped in order, and has to begin anew: nothing of it is left, and no supervisor is needed.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (itself, as it was called)
 
 
 def complain(service: str, message: str, code: int) -> int:

@@ -17,8 +17,10 @@ from aiokafka.errors import (
     NotCoordinatorForGroupError,
 )
 
+from services.runtime.generations import generations
 from services.runtime.kafka import calm, client_options
 from services.runtime.settings import KafkaSettings
+from services.runtime.standings import Generation
 
 Place = tuple[str, int]
 """A topic and the number of a partition."""
@@ -40,6 +42,10 @@ class Offsets:
 
     def __init__(self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> None:
         self._admin, self._consumer = admin, consumer
+
+    async def generations(self) -> list[Generation]:
+        """Return every generation of the topics that exists."""
+        return await generations(self._admin)
 
     async def places(self, topics: Iterable[str]) -> list[Place]:
         """Return every partition of those topics that exist."""

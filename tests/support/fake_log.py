@@ -10,7 +10,7 @@ class FakeLog:
     """Appends at once.  A test may hold back the answers, or let them fail."""
 
     def __init__(self, partitions: int = 4, max_inflight_bytes: int = 1 << 26) -> None:
-        self.epoch = 0
+        self.epoch = self.generation = 0
         self.partitions: list[list[tuple[bytes, bytes]]] = [[] for _ in range(partitions)]
         self.problem: str | None = None
         """Set, it is why nothing can be written."""

@@ -76,6 +76,7 @@ async def put_back(
 ) -> int:
     """Show what a replay would do, and do it if that is agreed to."""
     async with tables(settings) as store:
+        settings = await topics.in_use(settings)
         count, last = await store.count(selection)
         await _all_there(store, selection, count)
         bounded = replace(selection, upto=last)
@@ -156,8 +157,10 @@ async def _ground(
 ) -> Ground:
     recorded = await store.deployments()
     now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
+    newest = max((one.generation for one in recorded), default=0)
+    is_known = ask_kafka or settings.is_generation_given
     return Ground(
-        generation=settings.kafka_topic_generation,
+        generation=settings.kafka_topic_generation if is_known else newest,
         partitions={one.generation: one.partitions for one in recorded},
         kept_since=await topics.kept_since(settings, recorded, now) if ask_kafka else None,
         named=named,

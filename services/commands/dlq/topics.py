@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -13,12 +14,23 @@ from schemas.topics import Topology
 from services.commands.dlq.decisions import Send
 from services.commands.exits import CommandError, UnreachableError
 from services.runtime.continuity import Recorded
+from services.runtime.generations import resolved
 from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin, cluster_id, partition_counts
 
 CLIENT = "afterword-dlq"
 FAILURES = (KafkaError, OSError, TimeoutError)
+
+S = TypeVar("S", bound=KafkaSettings)
+
+
+async def in_use(settings: S) -> S:
+    """Return settings whose generation of the topics is the one in use; UnreachableError."""
+    try:
+        return await resolved(settings, CLIENT)
+    except FAILURES as error:
+        raise _unreachable(settings) from error
 
 
 async def kept_since(settings: KafkaSettings, recorded: Sequence[Recorded], now: datetime) -> datetime | None:

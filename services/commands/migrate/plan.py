@@ -7,6 +7,7 @@ from enum import Enum
 from schemas.tables import MINIMUM_VERSION, Migration
 from schemas.topics import EVENTS_RETENTION_MS, Topic, Topology
 from services.runtime.continuity import Recorded, next_generation
+from services.runtime.standings import LIMIT, Standing, standing_of
 
 
 class Weight(Enum):
@@ -140,6 +141,13 @@ def _settings(topic: Topic, found: Existing, replicas: int) -> Iterator[Finding]
     for name, wanted in topic.config(replicas).items():
         actual = found.config.get(name)
         if actual is None or actual == wanted:
+            continue
+        if name == LIMIT and standing_of(int(actual)) is not Standing.OPEN:
+            yield Finding(
+                Weight.NOTE,
+                f"{topic.name} takes no events: a resize has paused them.",
+                "Run `afterword resize` again as it was called, or `afterword resize --abort`.",
+            )
             continue
         change = (
             f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.name}"

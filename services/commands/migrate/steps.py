@@ -24,6 +24,8 @@ from services.commands.migrate.plan import (
 from services.commands.migrate.reach import clickhouse, kafka
 from services.commands.migrate.settings import MigrateSettings
 from services.runtime.continuity import Recorded
+from services.runtime.generations import generations
+from services.runtime.standings import in_use
 from services.runtime.survey import cluster_id, recorded
 
 DONE, SAME = "done", "same"
@@ -70,7 +72,7 @@ async def _topics(
     yield Step(
         SAME, f"Kafka cluster {cluster}, {len(brokers)} broker(s), {replicas} replica(s) of each topic"
     )
-    topology = Topology(settings.kafka_topic_generation)
+    topology = await _topology(admin, settings)
     before = await topics.describe(admin, [topic.name for topic in topology.topics])
     missing = [topic for topic in topology.topics if topic.name not in before]
     records = await recorded(client, settings.clickhouse_database)
@@ -88,6 +90,12 @@ async def _topics(
         yield _step(finding)
     deployment = Recorded(topology.generation, cluster, existing[topology.events.name].partitions)
     yield await _recorded(client, deployment, known=deployment in records)
+
+
+async def _topology(admin: AIOKafkaAdminClient, settings: MigrateSettings) -> Topology:
+    if settings.is_generation_given:
+        return Topology(settings.kafka_topic_generation)
+    return Topology(in_use(await generations(admin)))
 
 
 def _told(name: str, *, created: bool) -> Step:

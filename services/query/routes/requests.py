@@ -50,7 +50,7 @@ async def read_feedback(request: Request, reader: Reader, request_id: RequestId)
         row = await reads.point(service.store, reader.tenant, request_id)
         members: dict[str, Any] = {}
     else:
-        check_generation(wait, service.positions.topology.generation)
+        check_generation(wait, await service.positions.generation(wait.generation))
         told = await answer(service.store, service.positions, reader.tenant, request_id, wait)
         row, members = told.row, told.members()
     if row is None:

@@ -142,7 +142,8 @@ async def test_without_a_known_offset_there_is_no_version(client: httpx.AsyncCli
 
 async def test_the_generation_of_the_topic_is_in_the_version(log: FakeLog, tmp_path: Path) -> None:
     """A newer topic's events come after all of an older one's."""
-    client = client_of(ingest_over(log, tmp_path, kafka_topic_generation=3))
+    log.generation = 3
+    client = client_of(ingest_over(log, tmp_path))
     answer = await client.post("/feedback/r", json={"data": {}})
 
     assert answer.json()["version"] == str(3 << 48)

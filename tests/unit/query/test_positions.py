@@ -11,6 +11,7 @@ from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
 from services.query.statements import Statement
 from services.runtime.offsets import Place
+from services.runtime.standings import Generation, Standing
 
 
 class Scripted:
@@ -19,6 +20,11 @@ class Scripted:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.failure: Exception | None = None
+        self.newer: list[Generation] = []
+
+    async def generations(self) -> list[Generation]:
+        """Say which generations there are."""
+        return [Generation(0, Standing.OPEN, 1), *self.newer]
 
     async def places(self, topics: Any) -> list[Place]:
         """Say that each topic has one partition."""
@@ -70,6 +76,28 @@ async def test_each_position_is_read_after_those_that_it_bounds() -> None:
     ]
     assert (seen.logged, seen.merged, seen.states, seen.stored_states) == ({0: 3}, {0: 2}, {0: 3}, {0: 1})
     assert seen.letters == {"feedback-events-dlq": 3, "feedback-state-dlq": 3}
+
+
+async def test_a_newer_generation_is_turned_to_and_asked_for_when_a_version_names_it() -> None:
+    """A reader may hold an acknowledgement of topics that nobody here has heard of yet."""
+    script = Scripted()
+    positions = Connected(script)
+    assert (await positions.read()).generation == 0
+    script.newer = [Generation(2, Standing.OPEN, 1), Generation(3, Standing.NEW, 1)]
+
+    assert await positions.generation(0) == 0
+    assert await positions.generation(2) == 2
+    assert await positions.generation(3) == 2
+    assert (await positions.read()).generation == 2
+    assert "commits of feedback-merger-v2" in script.asked
+
+
+async def test_a_generation_that_the_environment_names_is_never_left() -> None:
+    """Whoever set it moves by setting another."""
+    script = Scripted()
+    script.newer = [Generation(2, Standing.OPEN, 1)]
+    positions = Connected(script, kafka_topic_generation=0)
+    assert await positions.generation(2) == 0
 
 
 async def test_who_asks_during_a_reading_gets_the_next_one() -> None:

@@ -3,17 +3,8 @@
 import pytest
 
 from schemas.limits import MIB
-from services.runtime.generations import (
-    CLOSED,
-    NEVER_OPENED,
-    Generation,
-    Standing,
-    in_use,
-    number_of,
-    resolved,
-    standing_of,
-    writable,
-)
+from services.runtime.generations import resolved
+from services.runtime.standings import CLOSED, NEVER_OPENED, Generation, Standing, in_use, number_of, standing_of, writable
 from services.runtime.settings import KafkaSettings, describe, load
 
 NOWHERE = "127.0.0.1:1"

@@ -1,20 +1,32 @@
 """`make chaos`: strikes faults, judges what is left, and writes down what happened."""
 
 import asyncio
+import json
 import random
 import shutil
 import sys
 import tempfile
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import uvloop
 from rich.console import Console
 
 from tests.chaos import disks
 from tests.chaos.campaign import Outcome, RunFailed, Struck, run
-from tests.chaos.faults import FAULTS, KINDS, Kind, Wave, plan
+from tests.chaos.faults import FAULTS, KINDS, Kind, Wave, pairs, plan
+from tests.chaos.probe import now
+from tests.chaos.record import record
+from tests.chaos.report import page
 from tests.chaos.stage import stage
+
+_DOCS = Path(__file__).parents[2] / "docs"
+_WORTH_A_PAGE = 100
+_EPILOG = """Ends with 1 when anything is lost, wrong, duplicated or invented, or when the run cannot go on;
+then its directory stays. A run of at least 100 faults without that is written to docs/chaos.md."""
 
 
 class Terminal:
@@ -22,67 +34,97 @@ class Terminal:
 
     def __init__(self, console: Console, total: int) -> None:
         self._console, self._total, self._done = console, total, 0
+        self._began = time.monotonic()
 
     def say(self, text: str) -> None:
         """Print what happens now."""
-        self._console.print(f"[bold]{text}[/]", highlight=False)
+        self._console.print(
+            f"[bold]{time.monotonic() - self._began:10.0f} s  {text}[/]", highlight=False, soft_wrap=True
+        )
 
     def struck(self, one: Struck) -> None:
         """Print a fault."""
         self._done += 1
         self._console.print(
-            f"{self._done:4}/{self._total} {one.at:7.1f} s  {one.fault!s:22} recovered after {one.first:6.2f} s,"
-            f" everywhere {one.everywhere:6.2f} s  [dim]{one.detail}[/]",
+            f"{self._done:4}/{self._total} {one.at:7.1f} s  {one.fault!s:22}"
+            f" recovered after {one.first:6.2f} s, everywhere {one.everywhere:6.2f} s  [dim]{one.detail}[/]",
             highlight=False,
             soft_wrap=True,
         )
 
 
 def _arguments() -> Namespace:
-    parser = ArgumentParser("make chaos", description=__doc__)
+    parser = ArgumentParser("make chaos", description=__doc__, epilog=_EPILOG)
     parser.add_argument(
-        "--seed", type=int, help="what the plan and the load are drawn from; printed if not given"
+        "--seed", type=int, help="what the plan and the load are drawn from; any if not given"
     )
-    parser.add_argument("--faults", type=int, default=FAULTS, help="how many faults at least")
+    parser.add_argument("--faults", type=int, default=FAULTS, help="how many faults at least (%(default)s)")
     parser.add_argument("--only", help="kinds of fault, separated by commas: kill,freeze")
     parser.add_argument(
-        "--directory", type=Path, help="where everything of the run is kept; else a temporary one"
+        "--directory", type=Path, help="where the run is kept, and stays; else a temporary one"
     )
     return parser.parse_args()
 
 
-def _kinds(wanted: Namespace, *, has_disks: bool) -> list[Kind]:
-    chosen = wanted.only.split(",") if wanted.only else {kind.name for kind in KINDS}
+def _kinds(only: str | None, *, has_disks: bool) -> list[Kind]:
+    chosen = only.split(",") if only else {kind.name for kind in KINDS}
     return [kind for kind in KINDS if kind.name in chosen and (has_disks or kind.name != "disk full")]
 
 
 async def _run(directory: Path, waves: Sequence[Wave], seed: int, console: Console) -> Outcome:
-    total = sum(map(len, waves))
-    console.print(
-        f"SEED={seed}, {total} faults in {len(waves)} waves, everything in {directory}", highlight=False
-    )
+    terminal = Terminal(console, sum(map(len, waves)))
+    terminal.say(f"SEED={seed}: {sum(map(len, waves))} faults in {len(waves)} waves, in {directory}")
     async with stage(directory) as one:
-        return await run(one, waves, seed, Terminal(console, total))
+        return await run(one, waves, seed, terminal)
 
 
 def main() -> int:
     """Run, and return 0 when nothing is amiss."""
-    wanted = _arguments()
+    wanted, console = _arguments(), Console()
     has_disks = disks.enter_namespace("tests.chaos", sys.argv[1:])
-    console = Console()
     seed = random.randrange(2**32) if wanted.seed is None else wanted.seed
+    kinds = _kinds(wanted.only, has_disks=has_disks)
+    if not has_disks:
+        console.print("no disk will be full: this system lets nobody but root mount one", highlight=False)
     directory = wanted.directory or Path(tempfile.mkdtemp(prefix="chaos-"))
     if has_disks:
         disks.mount(directory / "home" / name for name in ("merger", "merger-2"))
-    waves = plan(seed, wanted.faults, _kinds(wanted, has_disks=has_disks))
+    began_at = now().isoformat(timespec="seconds")
     try:
-        outcome = asyncio.run(_run(directory, waves, seed, console))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            outcome = runner.run(_run(directory, plan(seed, wanted.faults, kinds), seed, console))
     except (RunFailed, ExceptionGroup) as error:
-        console.print(f"[red]{complaints(error)}[/]", highlight=False)
+        console.print(f"[red]{complaints(error)}[/]\nEverything is kept in {directory}", highlight=False)
         return 1
-    console.print(str(outcome.sums), str(outcome.verdict))
-    shutil.rmtree(directory, ignore_errors=True)
+    command = f"make chaos SEED={seed} FAULTS={wanted.faults}" + (
+        f" ONLY={wanted.only}" if wanted.only else ""
+    )
+    found = record(outcome, seed=seed, command=command, began_at=began_at, ledgers=directory / "ledger")
+    return _told(found, outcome, directory, console, keep=wanted.directory is not None)
+
+
+def _told(found: dict[str, Any], outcome: Outcome, directory: Path, console: Console, *, keep: bool) -> int:
+    """Show what came of the run, and put it where it belongs; the exit code."""
+    text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    (directory / "run.json").write_text(text)
+    console.print(str(outcome.verdict), highlight=False, soft_wrap=True)
+    if outcome.verdict is None or not outcome.verdict.is_clean:
+        console.print(f"[red]Something is amiss. Everything is kept in {directory}[/]", highlight=False)
+        return 1
+    if is_worth_a_page(found):
+        (_DOCS / "chaos" / "run.json").write_text(text)
+        (_DOCS / "chaos.md").write_text(page(found))
+        console.print("written: docs/chaos/run.json and docs/chaos.md", highlight=False)
+    if not keep:
+        shutil.rmtree(directory, ignore_errors=True)
     return 0
+
+
+def is_worth_a_page(found: dict[str, Any]) -> bool:
+    """Tell whether a run has enough faults, and every kind of them."""
+    seen = {(fault["fault"], fault["target"]) for fault in found["faults"]}
+    wanted = {(kind.name, target) for kind, target in pairs()}
+    return len(found["faults"]) >= _WORTH_A_PAGE and seen == wanted
 
 
 def complaints(error: Exception) -> str:

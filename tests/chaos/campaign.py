@@ -27,8 +27,8 @@ WRITERS, REQUESTS_PER_SECOND = 4, 60.0
 
 _OVER_WITHIN = 300.0
 """Seconds after which a fault that should have ended is reported as hanging."""
-_RECOVERS_WITHIN = 300.0
-_QUIET_WITHIN = 300.0
+_RECOVERS_WITHIN = 600.0
+_QUIET_WITHIN = 600.0
 _STOPS_WITHIN = 60.0
 _BREATH_SECONDS = 1.0
 """Between two waves."""

@@ -14,6 +14,11 @@ def damage(directory: Path, way: str, random: Random) -> str:
     return WAYS[way](directory, random) or _cut(directory, random) or "nothing was there to be damaged"
 
 
+def has_tables(directory: Path) -> bool:
+    """Tell whether anything has been written from memory to disk yet."""
+    return any(directory.glob("v*/*/*.sst"))
+
+
 def _cut(directory: Path, random: Random) -> str | None:
     """Leave only the beginning of a file."""
     if (file := _chosen(directory, "*", random)) is None:

@@ -33,6 +33,7 @@ def enter_namespace(module: str, arguments: Sequence[str]) -> bool:
         return False
     command = (*enter, sys.executable, "-m", module, *arguments)
     os.execvpe(command[0], command, {**os.environ, _INSIDE: "1"})  # noqa: S606 (ourselves again)
+    raise AssertionError
 
 
 def _works(command: Sequence[str]) -> bool:

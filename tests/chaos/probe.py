@@ -1,8 +1,9 @@
-"""Watches from outside whether events come through: sends one to each partition, and looks for them in SQL."""
+"""Watches whether events come through: sends one to each partition, and looks for them in SQL."""
 
 import asyncio
 import json
 from collections import deque
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
 from typing import NamedTuple
@@ -109,13 +110,11 @@ async def _stored(client: httpx.AsyncClient, names: list[str]) -> set[str]:
     return set(answer.text.split()) if answer.status_code == 200 else set()
 
 
-def _ids(partition: int) -> "iter[str]":
-    numbers = count()
-    return (
-        name
-        for name in (f"probe-{number}" for number in numbers)
-        if partition_of(event_key(DEFAULT_TENANT, name), PARTITIONS) == partition
-    )
+def _ids(partition: int) -> Iterator[str]:
+    """Yield request ids that live in a partition, for ever, those of each run alike."""
+    for number in count():
+        if partition_of(event_key(DEFAULT_TENANT, f"probe-{number}"), PARTITIONS) == partition:
+            yield f"probe-{number}"
 
 
 def now() -> datetime:

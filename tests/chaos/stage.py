@@ -44,8 +44,7 @@ class Second:
         """Keep it running.  Call it from the main thread's loop, whose life it shares."""
         while not self._rests:
             self.child = Child(self._command, self._log)
-            while self.child.exit_code() is None:
-                await asyncio.sleep(0.1)
+            await asyncio.to_thread(self.child.wait)
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def rest(self) -> None:
@@ -102,7 +101,8 @@ class Stage:
 
     async def running(self, name: str) -> int:
         """Wait until a part runs; its process id."""
-        return await eventually(lambda: self.pid(name), within=_RUNS_WITHIN, every=0.05)
+        pid: int = await eventually(lambda: self.pid(name) or 0, within=_RUNS_WITHIN, every=0.05)
+        return pid
 
     async def ready(self, name: str) -> None:
         """Wait until a part says that it is ready."""

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.limits import KIB
 from tests.chaos import disks
-from tests.chaos.damage import damage
+from tests.chaos.damage import damage, has_tables
 from tests.chaos.faults import Fault
 from tests.chaos.ledger import Event, Ledger, Poison, Post, send
 from tests.chaos.limits import limit
@@ -97,8 +97,11 @@ async def _down(stage: Stage, fault: Fault, _random: Random) -> str:
 
 
 async def _damage(stage: Stage, fault: Fault, random: Random) -> str:
-    """Damage a merger's directory while the merger is not running: it is stopped, and killed before it goes on."""
+    """Damage a merger's directory while it does not run: it is stopped, and killed before it goes on."""
     name = random.choice(("merger", "merger-2"))
+    if fault.target in ("flip", "table") and not has_tables(stage.merger_home(name)):
+        pid = await stage.signal(name, signal.SIGTERM)  # which writes what it has in memory
+        await eventually(lambda: stage.pid(name) not in (None, pid), within=60)
     await stage.signal(name, signal.SIGSTOP)
     told = damage(stage.merger_home(name), fault.target, random)
     await stage.signal(name, signal.SIGKILL)

@@ -1,0 +1,125 @@
+"""A run as JSON: what it was asked for, where it ran, each fault, and what came of it."""
+
+import os
+import platform
+import subprocess
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.chaos import ledger
+from tests.chaos.campaign import Outcome, Struck
+from tests.chaos.judge import Finding, Kind
+
+_ROOT = Path(__file__).parents[2]
+_KINDS = {Kind.REGRESSED: "wrong"}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """When an event was sent, of which request, and whether it was acknowledged."""
+
+    at: datetime
+    key: str
+    is_acknowledged: bool
+
+
+def record(outcome: Outcome, *, seed: int, command: str, began_at: str, ledgers: Path) -> dict[str, Any]:
+    """Return the run."""
+    if outcome.verdict is None:
+        raise ValueError("the run was not judged")
+    verdict = outcome.verdict
+    sent = [_sent(line) for line in ledger.read(ledgers)]
+    numbers = ("acknowledged", "unknown", "events", "rows", "dead_letters")
+    failings = ("lost", "wrong", "duplicated", "invented")
+    return {
+        "seed": seed,
+        "command": command,
+        "commit": _commit(),
+        "began_at": began_at,
+        "seconds": round(outcome.seconds, 1),
+        "machine": machine(),
+        "sums": outcome.sums,
+        "verdict": {name: getattr(verdict, name) for name in (*numbers, *failings)},
+        "findings": [list(finding) for finding in verdict.findings],
+        "notes": list(verdict.notes),
+        "faults": faults(outcome.struck, sent, verdict.findings),
+    }
+
+
+def faults(
+    struck: Sequence[Struck], sent: Sequence[Sent], findings: Sequence[Finding]
+) -> list[dict[str, Any]]:
+    """Return the faults, each with what was acknowledged, and went wrong, until it was recovered from."""
+    times: Mapping[str, list[datetime]] = _times(sent)
+    return [
+        {
+            "number": one.number,
+            "wave": one.wave,
+            "fault": one.fault.fault,
+            "target": one.fault.target,
+            "seed": one.fault.seed,
+            "at": one.at,
+            "seconds": one.over,
+            "first": one.first,
+            "everywhere": one.everywhere,
+            "acknowledged": sum(event.is_acknowledged and _within(one, event.at) for event in sent),
+            "failings": Counter(
+                _KINDS.get(found.kind, str(found.kind))
+                for found in findings
+                if any(_within(one, at) for at in times.get(found.key, ()))
+            ),
+            "detail": one.detail,
+        }
+        for one in struck
+    ]
+
+
+def _times(sent: Sequence[Sent]) -> Mapping[str, list[datetime]]:
+    found: dict[str, list[datetime]] = defaultdict(list)
+    for event in sent:
+        found[event.key].append(event.at)
+    return found
+
+
+def _within(one: Struck, at: datetime) -> bool:
+    return one.recovered is not None and one.began <= at <= one.recovered
+
+
+def _sent(line: Mapping[str, Any]) -> Sent:
+    key = f"{line['tenant']}/{line['request_id']}"
+    return Sent(datetime.fromisoformat(line["sent_at"]), key, line["outcome"] == ledger.ACKNOWLEDGED)
+
+
+def machine() -> dict[str, Any]:
+    """Return what the run ran on."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _commit() -> str:
+    """Return what is checked out, with `+` where files differ from it."""
+    said = subprocess.run(
+        ("git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"),
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return said.stdout.strip() or "unknown"

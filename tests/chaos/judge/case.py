@@ -40,6 +40,7 @@ class Case:
         self.letters: LetterTableCheck
         self._copies: dict[int, list[stores.Copy]] = defaultdict(list)
         self._next: dict[int, int] = defaultdict(int)
+        self._reached: dict[int, int] = defaultdict(int)
         self._seen = 0
 
     def ledger(self, line: Line) -> None:
@@ -92,6 +93,7 @@ class Case:
         """Take the copies of the mergers' stores, before the states."""
         for copy in copies:
             self._copies[copy.partition].append(copy)
+            self._reached[copy.partition] = max(copy.position or 0, self._reached[copy.partition])
 
     def state(self, record: LogRecord) -> None:
         """Take the next record of a partition of the state topic."""
@@ -101,13 +103,11 @@ class Case:
 
     def end_states(self, partition: int, end: int) -> None:
         """Say that a partition of the state topic was taken; `end` is where it ends."""
-        reached = max((copy.position or 0 for copy in self._copies[partition]), default=None)
-        last = self._states.ends[partition]
         self._pass(partition, end)
         for copy in self._copies.pop(partition):
             detail = f"{copy.name} stands at {copy.position}, beyond the topic's end at {end}"
             self.findings.add(Kind.WRONG, Where.STORE, f"partition {partition}", detail)
-        if reached is not None and reached < last:
+        if self._reached and self._reached[partition] < self._states.ends[partition]:
             self.findings.notes.append(f"no store of partition {partition} reaches the end of its states")
 
     def _pass(self, partition: int, offset: int) -> None:

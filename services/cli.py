@@ -38,6 +38,7 @@ COMMANDS = (
     Row("verify", f"{COMMAND}.verify.command:app", "Compare the log, the states and ClickHouse.", OPERATION),
     Row("erase", f"{COMMAND}.erase.command:app", "Remove a person's feedback for good.", OPERATION),
     Row("rebuild", f"{COMMAND}.rebuild.command:app", "Make tables anew from the log.", OPERATION),
+    Row("resize", f"{COMMAND}.resize.command:app", "Change the number of partitions.", OPERATION, "merger"),
     Row("keys", f"{COMMAND}.keys:app", "Create, list and revoke API keys.", OPERATION),
     Row("config", f"{COMMAND}.config:app", "Check the settings of each service.", OPERATION),
     Row("ingest", f"{COMMAND}.service:ingest", "Run ingest: HTTP in, the log out.", SERVICES, "ingest"),

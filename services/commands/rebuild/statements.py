@@ -1,0 +1,341 @@
+"""The SQL of a rebuild: names and numbers of ours in the text, what callers name beside it.  Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from schemas.identity import OFFSET_BITS
+from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, SINK_POSITIONS
+from services.commands.rebuild.kinds import EVENTS, LETTERS, STATE, Kind
+from services.commands.rebuild.scope import Reach, Scope
+from services.query.statements import Clause, Statement
+
+GATE = "rebuild_gate"
+"""The constraint that makes ClickHouse refuse inserts for the moment of a swap; the sink tries again."""
+BUILDING = "afterword rebuild: not complete yet"
+FEEDS = "afterword rebuild: copies what is inserted into "
+MARKS = ("replayed_at", "dropped_at", "correction")
+_OFFSETS = (1 << OFFSET_BITS) - 1
+MOST_EXAMPLES = 5
+
+
+def tables() -> Statement:
+    """Ask for every table: its id, its comment, and what makes it."""
+    return Statement(
+        "SELECT name, toString(uuid) AS uuid, comment, create_table_query AS definition"
+        " FROM system.tables WHERE database = currentDatabase()"
+    )
+
+
+def columns(table: str) -> Statement:
+    """Ask which columns a row is inserted with."""
+    return Statement(
+        "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
+        " AND default_kind NOT IN ('MATERIALIZED', 'ALIAS', 'EPHEMERAL') ORDER BY position",
+        {"table": table},
+    )
+
+
+def sizes() -> Statement:
+    """Ask what each table has on disk."""
+    return Statement(
+        "SELECT table, sum(bytes_on_disk) AS bytes, sum(rows) AS rows FROM system.parts"
+        " WHERE active AND database = currentDatabase() GROUP BY table"
+    )
+
+
+def free_space() -> Statement:
+    """Ask how many bytes the fullest disk of ClickHouse still takes."""
+    return Statement("SELECT min(unreserved_space) AS bytes FROM system.disks")
+
+
+def positions() -> Statement:
+    """Ask how far the sink has stored each partition."""
+    return Statement(f"SELECT topic, partition, position FROM {SINK_POSITIONS} FINAL")
+
+
+def create(kind: Kind, table: str) -> str:
+    """Make an empty table like the live one: columns, indexes, projections, settings and comments."""
+    return f"CREATE TABLE {table} AS {kind.table}"
+
+
+def comment(table: str, text: str) -> str:
+    """Say what a table is."""
+    return f"ALTER TABLE {table} MODIFY COMMENT {_quoted(text)}"
+
+
+def feed(kind: Kind, shadow: str) -> str:
+    """Copy into the shadow, whose UUID is given, whatever is inserted into the live table from now on."""
+    return (
+        f"CREATE MATERIALIZED VIEW {kind.feed} TO {kind.shadow} COMMENT {_quoted(FEEDS + shadow)}"
+        f" AS SELECT * FROM {kind.table}"
+    )
+
+
+def close_gate(kind: Kind, until: str) -> str:
+    """Make ClickHouse refuse inserts until a time of its own.
+
+    Not as rows that violate a constraint, which the sink would give up, but as a failure, which it outlasts.
+    The time is in the condition, so that it opens again whatever becomes of this command.
+    """
+    return (
+        f"ALTER TABLE {kind.table} ADD CONSTRAINT {GATE} CHECK throwIf(length({kind.key[0]}) >= 0"
+        f" AND now64(3, 'UTC') < toDateTime64({_quoted(until)}, 3, 'UTC'),"
+        " 'afterword rebuild swaps tables just now: try again') = 0"
+    )
+
+
+def open_gate(table: str) -> str:
+    """Let inserts in again."""
+    return f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {GATE}"
+
+
+def later(seconds: int) -> Statement:
+    """Ask for the server's time in so many seconds."""
+    return Statement(f"SELECT toString(addSeconds(now64(3, 'UTC'), {seconds})) AS until")
+
+
+def inserts(kind: Kind) -> Statement:
+    """Ask how many inserts into a table are under way."""
+    return Statement(
+        "SELECT count() AS running FROM system.processes"
+        " WHERE query_kind = 'Insert' AND position(query, {table:String}) > 0",
+        {"table": kind.table},
+    )
+
+
+def swap(kind: Kind) -> str:
+    """Let both tables change names, at once."""
+    return f"EXCHANGE TABLES {kind.table} AND {kind.shadow}"
+
+
+# What lies in the log.
+
+
+def before_starts(kind: Kind, reaches: Sequence[Reach]) -> str:
+    """Return the condition of rows that stood before the start of their log, or in a log that is gone."""
+    return f"NOT ({_any(_side(kind, one, '>=', one.starts) for one in reaches)})"
+
+
+def before_ends(kind: Kind, reaches: Sequence[Reach]) -> str:
+    """Return the condition of rows that stood before the end of what was read."""
+    return _any(_side(kind, one, "<", one.ends) for one in reaches)
+
+
+def of_readable(kind: Kind, reaches: Sequence[Reach]) -> str:
+    """Return the condition of rows that come from a log that is there."""
+    return _any(_of(kind, one) for one in reaches)
+
+
+def _any(conditions: Iterable[str]) -> str:
+    return " OR ".join(f"({condition})" for condition in conditions) or "0"
+
+
+def _side(kind: Kind, reach: Reach, sign: str, offsets: Sequence[int]) -> str:
+    partition = {
+        STATE.table: f"CRC32(concat(tenant, '/', request_id)) % {len(offsets)}",
+        EVENTS.table: "log_partition",
+        LETTERS.table: "dlq_partition",
+    }[kind.table]
+    offset = "dlq_offset" if kind is LETTERS else f"bitAnd({kind.order}, {_OFFSETS})"
+    return f"{_of(kind, reach)} AND {offset} {sign} {[*offsets]}::Array(UInt64)[{partition} + 1]"
+
+
+def _of(kind: Kind, reach: Reach) -> str:
+    if kind is LETTERS:
+        return f"dlq_topic = {_quoted(reach.topic)}"
+    return f"bitShiftRight({kind.order}, {OFFSET_BITS}) = {reach.generation}"
+
+
+# The whole table.
+
+
+def summed(kind: Kind, table: str, reaches: Sequence[Reach], most: int, without: Sequence[str]) -> Statement:
+    """Ask for rows and checksum of what was read, and for the keys of what came after it, `most` at most."""
+    inside = before_ends(kind, reaches)
+    counted = f"inside AND NOT has({{without:Array(String)}}, {kind.name})"
+    return Statement(
+        f"SELECT countIf({counted}) AS rows, sumIf({kind.digest}, {counted}) AS checksum,"
+        f" groupArrayIf({most})({kind.name}, NOT inside) AS later"
+        f" FROM (SELECT *, {inside} AS inside FROM {table} FINAL)",
+        {"without": [*without]},
+    )
+
+
+def carry_over(
+    kind: Kind, table: str, names: Sequence[str], condition: Clause, part: int, parts: int
+) -> Statement:
+    """Copy rows of the live table that another one has none for."""
+    listed, share = ", ".join(names), f"cityHash64({kind.keys}) % {parts} = {part}"
+    return Statement(
+        f"INSERT INTO {table} ({listed}) SELECT {listed} FROM {kind.table}"
+        f" WHERE {share} AND ({condition.sql}) AND ({kind.keys}) NOT IN"
+        f" (SELECT {kind.keys} FROM {table} WHERE {share})",
+        condition.parameters,
+    )
+
+
+def unknown(kind: Kind, part: int, parts: int) -> Statement:
+    """Ask for rows of the live table that the shadow has none for: how many, and some of their keys."""
+    share = f"cityHash64({kind.keys}) % {parts} = {part}"
+    return Statement(
+        f"SELECT count() AS rows, groupArray({MOST_EXAMPLES})({kind.name}) AS examples"
+        f" FROM {kind.table} FINAL WHERE {share} AND ({kind.keys}) NOT IN"
+        f" (SELECT {kind.keys} FROM {kind.shadow} WHERE {share})"
+    )
+
+
+def marked(names: Sequence[str], source: str, target: str, scope: Clause) -> Statement:
+    """Put dead letters of `source` into `target` with the marks that the live table has for them."""
+    marks = {name: f"l.{name}" for name in MARKS}
+    own = {"updated": "greatest(s.updated, l.updated)", **marks}
+    values = ", ".join(own.get(name, f"s.{name}") for name in names)
+    only = "AND l.known = 1 AND NOT (isNull(l.replayed_at) AND isNull(l.dropped_at) AND isNull(l.correction))"
+    live = f"SELECT {LETTERS.keys}, updated, {', '.join(MARKS)}, 1 AS known FROM {DEAD_LETTERS} FINAL"
+    return Statement(
+        f"INSERT INTO {target} ({', '.join(names)}) SELECT {values}"
+        f" FROM (SELECT * FROM {source} FINAL WHERE {scope.sql}) AS s"
+        f" LEFT JOIN ({live}) AS l USING ({LETTERS.keys}) WHERE 1 {only if target != DEAD_LETTERS else ''}",
+        scope.parameters,
+    )
+
+
+def forget_erased(kind: Kind, table: str) -> str | None:
+    """Delete what was erased: the log keeps it until its segments go, and must not bring it back."""
+    places = {EVENTS.table: "version", LETTERS.table: "original_version"}
+    if kind.table not in places:
+        return None
+    # The place of a row that ClickHouse refused is inside it: the sink's sweep looks there.
+    kept = "op != 'erase'" if kind is EVENTS else "NOT startsWith(original_topic, 'feedback-state')"
+    erased = (
+        f"SELECT tenant, request_id, max(version) AS upto FROM {ERASED_REQUESTS} GROUP BY tenant, request_id"
+    )
+    own = f"SELECT {kind.keys} FROM {table} AS row INNER JOIN ({erased}) AS erased"
+    return (
+        f"DELETE FROM {table} WHERE {kept} AND ({kind.keys}) IN"
+        f" ({own} USING (tenant, request_id) WHERE {places[kind.table]} <= upto)"
+    )
+
+
+# A part of the table.
+
+
+def scoped(kind: Kind, scope: Scope, versions: Sequence[Reach] = ()) -> Clause:
+    """Return the condition of rows in a scope.
+
+    `versions` say which offsets of the events were appended in its time: a state is of the time of its newest
+    event.  Rows that say of nothing but an erasure have none, and belong to every time.
+    """
+    conditions, parameters = ["1"], {}
+    if scope.tenant is not None:
+        conditions.append("tenant = {tenant:String}")
+        parameters["tenant"] = scope.tenant
+    if scope.is_timed and kind is STATE:
+        conditions.append(f"(is_deleted OR {_any(_versions(one) for one in versions)})")
+    elif scope.is_timed:
+        column = "appended_at" if kind is EVENTS else "failed_at"
+        for sign, moment in ((">=", scope.since), ("<", scope.until)):
+            if moment is not None:
+                conditions.append(f"{column} {sign} {_instant(moment)}")
+    return Clause(" AND ".join(conditions), parameters)
+
+
+def _versions(reach: Reach) -> str:
+    partition = f"CRC32(concat(tenant, '/', request_id)) % {len(reach.starts)} + 1"
+    offset = f"bitAnd(version, {_OFFSETS})"
+    return (
+        f"bitShiftRight(version, {OFFSET_BITS}) = {reach.generation}"
+        f" AND {offset} >= {[*reach.starts]}::Array(UInt64)[{partition}]"
+        f" AND {offset} < {[*reach.ends]}::Array(UInt64)[{partition}]"
+    )
+
+
+def again(kind: Kind, names: Sequence[str], scope: Clause) -> Statement:
+    """Insert what the log says into the live table: of equal revisions, the last insert counts."""
+    if kind is LETTERS:
+        return marked(names, kind.scratch, kind.table, scope)
+    listed = ", ".join(names)
+    return Statement(
+        f"INSERT INTO {kind.table} ({listed}) SELECT {listed} FROM {kind.scratch} WHERE {scope.sql}",
+        scope.parameters,
+    )
+
+
+def wrong(
+    kind: Kind, scope: Clause, reaches: Sequence[Reach], *, keep_unknown: bool, limit: int
+) -> Statement:
+    """Ask for rows of the live table that the log may not know: key, place and partition of each."""
+    mine = f"SELECT * FROM {kind.table} WHERE {scope.sql}"
+    if kind is not STATE:
+        exact = kind.keys if kind is LETTERS else f"{kind.keys}, {kind.order}"
+        return Statement(
+            f"SELECT DISTINCT {exact}, {_place(kind)} FROM ({mine})"
+            f" WHERE NOT ({_gone(kind, reaches)})"
+            f" AND ({exact}) NOT IN (SELECT {exact} FROM {kind.scratch}) LIMIT {limit}",
+            scope.parameters,
+        )
+    known = (
+        f"SELECT tenant, request_id, max(revision) AS top, 1 AS known FROM {kind.scratch}"
+        " GROUP BY tenant, request_id"
+    )
+    lost = "0" if keep_unknown else "known = 0 AND is_deleted = 0"
+    return Statement(
+        f"SELECT DISTINCT tenant, request_id, revision, {_place(kind)} FROM ({mine}) AS row"
+        f" LEFT JOIN ({known}) AS log USING (tenant, request_id)"
+        f" WHERE ({lost}) OR (known = 1 AND revision > top) LIMIT {limit}",
+        scope.parameters,
+    )
+
+
+def _gone(kind: Kind, reaches: Sequence[Reach]) -> str:
+    """Return the condition of rows that stood in what the log has lost since: they are kept."""
+    return _any(_side(kind, one, "<", one.starts) for one in reaches)
+
+
+def _place(kind: Kind) -> str:
+    if kind is LETTERS:
+        return "toUInt64(dlq_offset) AS place, dlq_partition AS part, dlq_topic AS topic"
+    part = "log_partition" if kind is EVENTS else "0"
+    return f"{kind.order} AS place, {part} AS part, '' AS topic"
+
+
+def delete(kind: Kind, rows: Sequence[Sequence[str | int]]) -> str:
+    """Delete rows by key and order."""
+    exact = kind.keys if kind is LETTERS else f"{kind.keys}, {kind.order}"
+    listed = ", ".join("(" + ", ".join(_literal(value) for value in row) + ")" for row in rows)
+    return f"DELETE FROM {kind.table} WHERE ({exact}) IN ({listed})"
+
+
+def still_wrong(kind: Kind, scope: Clause) -> Statement:
+    """Ask how many rows of the log the live table does not show as they are."""
+    shown = f"SELECT {kind.keys}, {kind.order} AS place, {kind.digest} AS says, 1 AS known"
+    return Statement(
+        f"SELECT count() AS rows FROM ({shown} FROM {kind.scratch} FINAL WHERE {scope.sql}) AS log"
+        f" LEFT JOIN ({shown} FROM {kind.table} FINAL) AS row USING ({kind.keys})"
+        " WHERE row.known = 0 OR row.place < log.place OR (row.place = log.place AND row.says != log.says)",
+        scope.parameters,
+    )
+
+
+def count(table: str, scope: Clause) -> Statement:
+    """Ask how many rows there are."""
+    return Statement(f"SELECT count() AS rows FROM {table} FINAL WHERE {scope.sql}", scope.parameters)
+
+
+def crashed() -> Statement:
+    """Ask where the events stood that the merger gave up because they ended it."""
+    return Statement(
+        f"SELECT original_topic, original_partition, original_offset FROM {DEAD_LETTERS} FINAL"
+        " WHERE stage = 'merger' AND reason = 'crashed'"
+    )
+
+
+def _instant(moment: datetime) -> str:
+    return f"fromUnixTimestamp64Micro({int(moment.astimezone(UTC).timestamp() * 1_000_000)}, 'UTC')"
+
+
+def _literal(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else _quoted(value)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -27,6 +27,20 @@ class Access:
             raise Problem(Code.FORBIDDEN, "this key does not have the scope `read`")
         return caller
 
+    def admin(self, request: Request) -> Caller:
+        """Return who asks, and may erase; raise Problem.  A session is not enough: browsers only read."""
+        caller = self._named(request)
+        if not caller.may(Scope.ADMIN):
+            raise Problem(Code.FORBIDDEN, "this key does not have the scope `admin`")
+        return caller
+
+    def may_still_read(self, request: Request, tenant: str) -> bool:
+        """Tell whether who asked some time ago may still read: the key may have been revoked, or expired."""
+        try:
+            return self.reader(request).tenant == tenant
+        except Problem:
+            return False
+
     @property
     def is_open(self) -> bool:
         """There are no keys yet: whoever reaches this machine's loopback may read."""
@@ -59,6 +73,10 @@ class Access:
             found = self._signed_in(session)
             if found is not None:
                 return found
+        return self._named(request)
+
+    def _named(self, request: Request) -> Caller:
+        """Return the caller of the key in a header, or this machine where there are no keys."""
         try:
             return self._guard.caller(
                 authorization=_header(request, "authorization"),
@@ -92,3 +110,12 @@ async def _reader(request: Request) -> Caller:
 
 Reader = Annotated[Caller, Depends(_reader)]
 """Whose rows a route reads: `reader.tenant`."""
+
+
+async def _admin(request: Request) -> Caller:
+    access: Access = request.app.state.service.access
+    return access.admin(request)
+
+
+Admin = Annotated[Caller, Depends(_admin)]
+"""Whose feedback a route may erase: `admin.tenant`."""

@@ -26,7 +26,8 @@ PROBES = (b"/livez", b"/readyz", b"/metrics")
 DESCRIPTION = """Reads back what Afterword has stored: the latest state of each request, its history,
 statistics, exports, and how far everything is stored.
 
-Everything is read-only and belongs to the tenant of the key.  Every error is `application/problem+json` with
+Everything belongs to the tenant of the key, and is read-only but for erasures, which take a key with the
+scope `admin`.  Every error is `application/problem+json` with
 a stable `code`.
 """
 

@@ -151,7 +151,7 @@ def page_parameters(most: int, default: int) -> tuple[Described, Described]:
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Add to an OpenAPI document what FastAPI cannot derive: problems, ways to send a key, and probes."""
     components = document.setdefault("components", {})
-    for model in (models.Problem, models.Probe):
+    for model in (models.Problem, models.Probe, models.ErasureAsked):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         components.setdefault("schemas", {}).update(schema.pop("$defs", {}) | {model.__name__: schema})
     components["securitySchemes"] = SECURITY

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.events import RequestId
 from services.query.filters import SENTIMENTS, WORDS
 from services.query.outcomes import Outcome
 from services.query.problems import Code
@@ -193,6 +194,70 @@ class DeadLetters(BaseModel):
 
     items: list[DeadLetter]
     next_cursor: Cursor
+
+
+class ErasureListed(BaseModel):
+    """An erasure, and how far it is."""
+
+    id: str = Field(json_schema_extra={"format": "uuid"})
+    state: Literal["asked", "published", "merged", "deleted", "verified"]
+    asked_at: Time
+    asked_by: Literal["api", "command"]
+    updated_at: Time
+    user_hash: str | None = Field(description="What stands for the user, of whom no id is kept.")
+    requests: int = Field(description="How many requests it erases, as far as they are known.")
+    found: dict[str, int] = Field(description="How many rows of each table it found.")
+    problem: str | None = Field(description="What keeps it from getting on, and what to do.")
+
+
+class Kept(BaseModel):
+    """A place that keeps older bytes for a while."""
+
+    place: str
+    until: Time | None = Field(description="At the latest; null where nobody can tell.")
+    why: str
+
+
+class Certificate(BaseModel):
+    """What was erased, what was asked again afterwards, and what is kept where until when."""
+
+    erasure: str
+    tenant: str
+    asked_at: Time
+    user_hash: str | None
+    request_ids: list[str]
+    erased_at: Time | None = Field(
+        description="When the last erase event was logged; null: nothing was found."
+    )
+    found: dict[str, int]
+    checked_at: Time
+    left: dict[str, int] = Field(description="What every table still had at that time: 0 everywhere.")
+    later_requests: int = Field(description="Requests that name the user since, by feedback that came later.")
+    kept: list[Kept]
+    not_reached: list[str]
+
+
+class Erasure(ErasureListed):
+    """An erasure whole."""
+
+    request_ids: list[str]
+    certificate: Certificate | None
+
+
+class Erasures(BaseModel):
+    """Erasures of a tenant, the newest first."""
+
+    items: list[ErasureListed]
+
+
+class ErasureAsked(BaseModel):
+    """Whose feedback is to be erased: exactly one of these."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    request_id: RequestId = Field(default="", examples=["chatcmpl-1"])
+    request_ids: list[RequestId] = Field(default_factory=list, min_length=1, max_length=1_000)
+    user_id: str = Field(default="", min_length=1, max_length=1_000, examples=["u-17"])
 
 
 class Stage(BaseModel):

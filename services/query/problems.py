@@ -11,10 +11,12 @@ class Code(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     UNKNOWN_REQUEST = "unknown_request"
+    UNKNOWN_ERASURE = "unknown_erasure"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     INVALID_QUERY = "invalid_query"
     TOO_EXPENSIVE = "too_expensive"
+    RATE_LIMITED = "rate_limited"
     INTERNAL_ERROR = "internal_error"
     OVERLOADED = "overloaded"
     STORE_UNAVAILABLE = "store_unavailable"
@@ -33,10 +35,12 @@ MEANINGS: dict[Code, Meaning] = {
     Code.UNAUTHENTICATED: Meaning(401, "A valid API key is required"),
     Code.FORBIDDEN: Meaning(403, "This is not allowed here"),
     Code.UNKNOWN_REQUEST: Meaning(404, "The request is not known"),
+    Code.UNKNOWN_ERASURE: Meaning(404, "The erasure is not known"),
     Code.NOT_FOUND: Meaning(404, "There is no such route"),
     Code.METHOD_NOT_ALLOWED: Meaning(405, "The route does not take this method"),
     Code.INVALID_QUERY: Meaning(422, "The question is not valid"),
     Code.TOO_EXPENSIVE: Meaning(422, "The question would read too much"),
+    Code.RATE_LIMITED: Meaning(429, "Too many at once of this tenant", 1),
     Code.INTERNAL_ERROR: Meaning(500, "Afterword failed; its log says why"),
     Code.OVERLOADED: Meaning(503, "Too many questions at once", 1),
     Code.STORE_UNAVAILABLE: Meaning(503, "ClickHouse does not answer", 2),

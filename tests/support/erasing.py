@@ -1,7 +1,6 @@
 """A pipeline for tests of erasure: a merger, a sink, and a ClickHouse whose files can be searched."""
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from tests.support.servers import OwnWarehouse
 from tests.support.sink_runs import SinkProgram
 from tests.support.state_log import ends, write
 
-PLACES = (FEEDBACK_STATE, FEEDBACK_EVENTS, DEAD_LETTERS)
+PARTITIONS = 4
+"""Of the events topic."""
 
 
 @dataclass
@@ -113,13 +113,3 @@ class Pipeline:
             except FileNotFoundError:
                 continue  # ClickHouse deletes old parts by itself
         return found
-
-
-def everywhere(found: dict[str, set[str]], *request_ids: str) -> bool:
-    """Tell whether every table has rows of exactly these requests."""
-    return all(one == set(request_ids) for one in found.values())
-
-
-def names(requests: Iterable[str]) -> list[dict[str, Any]]:
-    """Return a plain event for each request."""
-    return [{"request_id": one, "data": {"rating": 5}} for one in requests]

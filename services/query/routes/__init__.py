@@ -5,7 +5,16 @@ from fastapi import APIRouter
 from services.query.pages import assets, comments, insights, live, log, one, sign_in
 from services.query.pages import dead_letters as dead_letters_page
 from services.query.pages import pipeline as pipeline_page
-from services.query.routes import dead_letters, documentation, export, feedback, requests, stats, watermark
+from services.query.routes import (
+    dead_letters,
+    documentation,
+    erasures,
+    export,
+    feedback,
+    requests,
+    stats,
+    watermark,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     documentation.router,
@@ -14,6 +23,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     stats.router,
     watermark.router,
     dead_letters.router,
+    erasures.router,
     assets.router,
     sign_in.router,
     log.router,

@@ -38,8 +38,9 @@ def test_every_route_of_the_api_is_described(document: dict[str, Any]) -> None:
 
 
 def test_nothing_but_reading_is_offered(document: dict[str, Any]) -> None:
-    """The API has no other methods."""
-    assert {method for one in document["paths"].values() for method in one} == {"get"}
+    """The API has no other methods, but for asking for an erasure."""
+    other = {(path, method) for path, one in document["paths"].items() for method in one if method != "get"}
+    assert other == {("/v1/erasures", "post")}
 
 
 def test_every_filter_is_described_where_rows_are_filtered(document: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi.routing import APIRoute
 
+from schemas.tables import ERASURES
+from services.erasure.erasures import By, Erasure, State
 from services.query.routes import ROUTERS
+from services.runtime.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.support.dead_letters import a_letter, a_row, put
 from tests.support.query import faults_of, query_over, reading_key
@@ -34,10 +38,12 @@ SHOWING: dict[str, Iterable[str]] = {
     "/v1/stats": [f"?{PERIOD}&by={by}" for by in ("model", "tag", "data.note", "user_id")],
     "/v1/dead-letters": ("", "?raw_bytes=100"),
     "/v1/watermark": ("",),
+    "/v1/erasures": ("",),
+    "/v1/erasures/{erasure_id}": ("",),
 }
 """Every route of the API, and what to ask of it."""
 
-NOTHING_OF_A_TENANT = {"/v1/watermark"}
+NOTHING_OF_A_TENANT = {"/v1/watermark", "/v1/erasures"}
 STREAMS = {"/live"}
 
 ROUTES = [
@@ -74,6 +80,14 @@ def rows_of(tenant: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def erasure_of(tenant: str) -> dict[str, Any]:
+    """Return an erasure of the tenant's, with the id that the other one's has."""
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    return Erasure(
+        tenant=tenant, id=UUID(int=1), state=State.ASKED, asked_at=now, asked_by=By.API, asked_for=(tenant,)
+    ).row()
+
+
 def letter_of(tenant: str) -> dict[str, Any]:
     """Return a dead letter of the tenant's about the same request."""
     event = rows_of(tenant)["feedback_events"][0]
@@ -90,9 +104,10 @@ async def url(
     for tenant in (MINE, OTHER):
         for table, rows in rows_of(tenant).items():
             await insert(query_tables, table, rows)
+        await insert(query_tables, ERASURES, [erasure_of(tenant)])
         await put(query_tables, letter_of(tenant))
     await insert(query_tables, "feedback_state", [state_row("theirs", tenant=OTHER, data={"note": OTHER})])
-    keys = reading_key(home, tenant=MINE), reading_key(home, tenant=OTHER)
+    keys = reading_key(home, Scope.ADMIN, tenant=MINE), reading_key(home, Scope.ADMIN, tenant=OTHER)
     async with serving(query_over(query_tables, home, kafka_bootstrap_servers="127.0.0.1:1")) as url:
         yield url, *keys
 
@@ -138,7 +153,7 @@ async def test_no_route_shows_anything_of_another_tenant(
 ) -> None:
     """Both ask the same; each sees its own, pages and streams included, whatever a filter names."""
     for question in SHOWING.get(path, ("",)):
-        asked = path.replace("{request_id}", "r1") + question
+        asked = path.replace("{request_id}", "r1").replace("{erasure_id}", str(UUID(int=1))) + question
         answers = [shown(await read(client, asked)) for client in (mine, other)]
         # What was asked is repeated by pages, in filters and links.
         answers = [answer.replace(question, "") for answer in answers]

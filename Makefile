@@ -16,7 +16,7 @@ define install
 @$(PIP) install --quiet --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help up status test lint format screenshots generate requirements clean
+.PHONY: help up status test chaos lint format screenshots generate requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ status: .venv/local ## show the running stack: parts, lag, rows, dead letters
 test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and in a real browser
 	@scripts/browser.sh > /dev/null
 	@$(BIN)/pytest $(WORKERS) $(ARGS)
+
+chaos: .venv/dev ## strike a whole stack with faults for some 40 minutes and judge it; SEED=, FAULTS=, ONLY=kill,freeze
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
+	  $(if $(ONLY),--only "$(ONLY)")
 
 lint: .venv/dev ## check style, types, import rules and spelling
 	$(BIN)/ruff check

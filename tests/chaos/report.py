@@ -15,24 +15,25 @@ Json = Mapping[str, Any]
 
 TITLES: Mapping[str, str] = {
     "kill": "`kill -9` of {}",
-    "turns": "`kill -9` of two {}s of a group, in turn",
-    "freeze": "{} stopped (SIGSTOP), then woken up",
+    "turns": "`kill -9` of two {}s in one group, in turn",
+    "freeze": "{} stopped by SIGSTOP, and woken up",
     "restart": "{} restarted",
-    "slow": "the way to {} slow",
-    "cut": "the way to {} cut",
-    "silence": "the way to {} silent",
+    "slow": "The way to {} slow",
+    "cut": "The way to {} cut",
+    "silence": "The way to {} silent",
     "down": "{} down for minutes",
-    "hang": "{} stopped for more than a minute",
-    "damage": "merger's disk: {}",
-    "poison": "six poison records in the {}",
-    "too large": "too large: {}",
-    "clock": "clocks of {} moved by hours",
-    "disk full": "disk full: {}",
+    "hang": "{} stopped for more than a minute, and woken up",
+    "damage": "A merger's disk damaged: {}",
+    "poison": "Poison: six records in the {} that are no events",
+    "too large": "Too large: {}",
+    "clock": "Clocks moved by hours: {}",
+    "disk full": "Disk full: {}",
 }
+"""What a kind of fault is called, around its target."""
 TARGETS: Mapping[tuple[str, str], str] = {
-    ("kill", "supervisor"): "the supervisor, and all that it ran",
+    ("kill", "supervisor"): "the supervisor, with all that it ran",
     ("damage", "cut"): "a file cut short",
-    ("damage", "flip"): "one bit turned over",
+    ("damage", "flip"): "one bit of a table turned over",
     ("damage", "manifest"): "`MANIFEST` cut short",
     ("damage", "current"): "`CURRENT` overwritten",
     ("damage", "table"): "a table deleted",
@@ -40,12 +41,33 @@ TARGETS: Mapping[tuple[str, str], str] = {
     ("too large", "request"): "an event above what ingest takes",
     ("too large", "record"): "a record above what the topic takes",
     ("too large", "row"): "a row above what the merge takes",
-    ("too large", "limit"): "every batch, the topic taking 700 bytes",
+    ("too large", "limit"): "every batch, while the topic takes 700 bytes",
+    ("clock", "merger"): "both mergers",
+    ("clock", "sink"): "both sinks",
+    ("disk full", "merger"): "the merger",
+    ("disk full", "merger-2"): "the second merger",
     ("disk full", "both"): "both mergers",
+}
+"""What a target is called where its name does not say it."""
+NAMES: Mapping[str, str] = {
+    "kafka": "Kafka",
+    "warehouse": "ClickHouse",
+    "merger": "the merger",
+    "merger-2": "the second merger",
+    "sink": "the sink",
+    "sink-2": "the second sink",
 }
 _PAGE = Path(__file__).with_name("page.md")
 FAILINGS = ("lost", "wrong", "duplicated", "invented")
-HEADINGS = ("Fault", "Times", "Acknowledged", *map(str.capitalize, FAILINGS), "Median recovery", "Worst")
+HEADINGS = (
+    "Fault",
+    "Times",
+    "Acknowledged",
+    *map(str.capitalize, FAILINGS),
+    "Recovery, median",
+    "Worst",
+    "Every partition, worst",
+)
 
 
 def page(run: Json) -> str:
@@ -55,7 +77,9 @@ def page(run: Json) -> str:
 
 def title(fault: str, target: str) -> str:
     """Return what a kind of fault is called on the page."""
-    return TITLES[fault].format(TARGETS.get((fault, target), target))
+    name = target if fault == "turns" else NAMES.get(target, target)
+    text = TITLES[fault].format(TARGETS.get((fault, target), name))
+    return text[:1].upper() + text[1:]
 
 
 def _facts(run: Json) -> str:
@@ -101,10 +125,11 @@ def _ordered(groups: Mapping[tuple[str, str], list[Json]]) -> Iterable[tuple[tup
 
 
 def _row(fault: str, target: str, faults: Sequence[Json]) -> tuple[str, ...]:
-    seconds = [one["everywhere"] for one in faults]
+    seconds = [one["first"] for one in faults]
     acknowledged = sum(one["acknowledged"] for one in faults)
     failings = (str(sum(one["failings"].get(name, 0) for one in faults)) for name in FAILINGS)
-    times = (f"{median(seconds):.1f} s", f"{max(seconds):.1f} s")
+    worst = (max(seconds), max(one["everywhere"] for one in faults))
+    times = (f"{number:.1f} s" for number in (median(seconds), *worst))
     return title(fault, target), str(len(faults)), f"{acknowledged:,}", *failings, *times
 
 

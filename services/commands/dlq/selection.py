@@ -1,12 +1,15 @@
 """Which dead letters a call is about, and which SQL says the same.  Pure."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from services.commands.dlq.letters import Id, Letter, State
+from services.commands.times import ago
 from services.query.statements import Places
+
+moment = ago
+"""The time that a text names, for whoever selects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,18 +120,3 @@ def _upto(last: tuple[Id, ...], places: Places) -> str:
         for one in last
     ]
     return "(" + " OR ".join(parts or ["false"]) + ")"
-
-
-_AGO = re.compile(r"([0-9]{1,6})\s*(s|m|h|d|w)", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def moment(text: str, now: datetime) -> datetime:
-    """Return the time that a text names: `2h` ago, or RFC 3339, in UTC where it has no zone; ValueError."""
-    if ago := _AGO.fullmatch(text.strip()):
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        named = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ValueError(f"{text!r} is no time: 30m, 2h, 7d, 2026-11-22 or 2026-11-22T08:00:00Z") from None
-    return named.replace(tzinfo=UTC) if named.tzinfo is None else named.astimezone(UTC)

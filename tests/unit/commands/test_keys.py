@@ -1,14 +1,24 @@
 """`afterword keys`, on real files."""
 
+import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from services.commands.keys import app, create_key, read_keys
-from services.runtime.keys import Guard, KeyFile, Scope, digest
+from services.commands.keys import app, create_key, read_file, read_keys
+from services.runtime.keys import Guard, KeyFile, KeyRing, Scope, digest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the audit log is."""
+    monkeypatch.setenv("AFTERWORD_HOME", str(tmp_path / "operator"))
+    return tmp_path / "operator"
 
 
 @pytest.fixture
@@ -122,3 +132,78 @@ def test_keys_made_at_the_same_time_are_all_there(path: Path) -> None:
         made = list(pool.map(lambda _: create_key(path, tenant="t", scopes=["write"]), range(16)))
 
     assert {record.sha256 for record in read_keys(path)} == {digest(one.key) for one in made}
+
+
+def acts(home: Path) -> list[dict[str, Any]]:
+    """Return the audit log."""
+    return [json.loads(line) for line in (home / "audit.ndjson").read_text().splitlines()]
+
+
+def test_every_change_is_in_the_audit_log_and_no_key_is(path: Path, home: Path) -> None:
+    """Before it is done and after; what failed as well."""
+    key = run(path, "create", "--tenant", "acme", "--scope", "admin").stdout.strip()
+    [record] = read_keys(path)
+    run(path, "limit", "acme", "--events-per-second", "5")
+    run(path, "revoke", record.id)
+    run(path, "revoke", record.id)
+    found = [(act["act"], act["outcome"]) for act in acts(home)]
+
+    assert found == [
+        (f"keys {act}", outcome)
+        for act, outcomes in (
+            ("create", ("begun", "done")),
+            ("limit", ("begun", "done")),
+            ("revoke", ("begun", "done", "begun", "failed")),
+        )
+        for outcome in outcomes
+    ]
+    assert (acts(home)[1]["key"], acts(home)[1]["tenant"]) == (record.id, "acme")
+    text = (home / "audit.ndjson").read_text()
+    assert key not in text
+    assert digest(key) not in text
+
+
+def test_nothing_is_changed_that_cannot_be_written_down(path: Path, home: Path) -> None:
+    """A directory where the audit log should be."""
+    (home / "audit.ndjson").mkdir(parents=True)
+    result = run(path, "create")
+
+    assert result.exit_code != 0
+    assert "audit log" in str(result.exception)
+    assert not path.exists()
+
+
+def test_a_key_expires_when_it_was_told_to(path: Path) -> None:
+    """A span from now, or a day; the list says when, and a time that is over is a mistake."""
+    key = run(path, "create", "--expires", "90d").stdout.strip().encode()
+    [record] = read_keys(path)
+    assert record.expires_at is not None
+    assert record.expires_at - record.created_at == timedelta(days=90)
+    ends = record.expires_at.timestamp()
+    for now, is_valid in ((ends - 1, True), (ends, False)):
+        ring = KeyFile(path, lambda: 0.0, lambda now=now: now).ring()
+        assert ring is not None
+        assert (ring.caller(key) is not None) == is_valid
+    assert f"{record.expires_at:%Y-%m-%d}" in run(path, "list").stdout
+    assert json.loads(run(path, "list", "--json").stdout)["is_valid"]
+    for text in ("yesterday", "2020-01-01"):
+        assert "--expires" in str(run(path, "create", "--expires", text).exception)
+
+
+def test_limits_of_keys_and_tenants_are_kept_and_listed(path: Path) -> None:
+    """The key's own, and what all keys of its tenant may send; both can be changed, and comments stay."""
+    run(path, "create", "--tenant", "acme", "--events-per-second", "50", "--name", "slow")
+    run(path, "create", "--tenant", "acme")
+    path.write_text(path.read_text() + "# Ada's\n")
+    run(path, "limit", "acme", "--events-per-second", "200")
+    file = read_file(path)
+    callers = [KeyRing(file).owner(bytes.fromhex(record.sha256)) for record in file.keys]
+
+    assert [(one.key_rate, one.tenant_rate) for one in callers if one] == [(50, 200), (None, 200)]
+    assert "50, all of acme 200" in run(path, "list").stdout
+    assert "# Ada's" in path.read_text()
+    assert run(path, "limit", "acme", "--default").exit_code == 0
+    assert not read_file(path).tenants
+    assert len(read_keys(path)) == 2
+    assert run(path, "limit", "acme").exit_code != 0
+    assert run(path, "limit", "Acme", "--default").exit_code != 0

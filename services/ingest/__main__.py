@@ -2,10 +2,12 @@
 
 import sys
 
+from services.ingest import metrics
 from services.ingest.app import IngestApp
 from services.ingest.service import build, key_file
 from services.ingest.settings import IngestSettings
 from services.runtime import logs, serving
+from services.runtime.bounds import Meter
 from services.runtime.exits import USAGE, complain
 from services.runtime.settings import SettingsError, load
 
@@ -19,7 +21,10 @@ def main() -> int:
     logs.configure("ingest", settings)
     keys = key_file(settings.keys_file)
     place = settings.ingest_host, settings.ingest_port
-    return serving.run("ingest", *place, keys, lambda: IngestApp(build(settings, keys)))
+    meter = Meter(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
+    return serving.run(
+        "ingest", *place, keys, lambda: IngestApp(build(settings, keys)), settings.bounds(), meter
+    )
 
 
 if __name__ == "__main__":

@@ -36,6 +36,13 @@ INFLIGHT_TENANTS = Gauge("ingest_inflight_tenants", "Tenants that have events wa
 UPLOAD_BYTES = Gauge("ingest_upload_bytes", "Bytes that large bodies and batches count as, while worked on.")
 PRODUCERS_REPLACED = Counter("ingest_producers_replaced_total", "Producers given up, by reason.", ["reason"])
 LOG_READY = Gauge("ingest_log_ready", "1 while events can be written to Kafka.")
+CONNECTIONS = Gauge("ingest_connections", "Open connections of clients.")
+CONNECTIONS_CUT = Counter(
+    "ingest_connections_cut_total",
+    "Connections ended early, by reason: crowded, malformed, head_too_large, head_too_slow, rest, pipelined, "
+    "unread, or slow_reader.",
+    ["reason"],
+)
 LOOKUPS = Counter(
     "ingest_lookups_total", "Lookups of votes and requests in ClickHouse, by outcome.", ["outcome"]
 )

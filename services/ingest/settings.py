@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from schemas.limits import MIB
+from services.runtime.bounds import Bounds
 from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings, LogSettings, Port
 
 
@@ -66,3 +67,31 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
         default=False,
         description="Refuse feedback on a request whose facts have never arrived, when that is certain: 404.",
     )
+    ingest_max_connections: int = Field(
+        default=2000,
+        ge=1,
+        le=100_000,
+        description="Connections at once; a few more are answered 503 overloaded, or for a probe.",
+    )
+    ingest_idle_seconds: int = Field(
+        default=5, ge=1, le=3600, description="How long a connection may be idle between two requests."
+    )
+    ingest_send_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="How long a client may take nothing of an answer; then it is cut off.",
+    )
+    ingest_max_unread_bytes: int = Field(
+        default=256 * MIB,
+        ge=MIB,
+        description="Bytes of answers that clients have not taken yet; beyond, who has most is cut off.",
+    )
+
+    def bounds(self) -> Bounds:
+        """Return what clients' connections may have."""
+        return Bounds(
+            connections=self.ingest_max_connections,
+            idle_seconds=self.ingest_idle_seconds,
+            send_seconds=self.ingest_send_seconds,
+            unread_bytes=self.ingest_max_unread_bytes,
+        )

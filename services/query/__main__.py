@@ -2,10 +2,12 @@
 
 import sys
 
+from services.query import metrics
 from services.query.app import QueryApp
 from services.query.service import build, key_file
 from services.query.settings import QuerySettings
 from services.runtime import logs, serving
+from services.runtime.bounds import Meter
 from services.runtime.exits import USAGE, complain
 from services.runtime.settings import SettingsError, load
 
@@ -19,7 +21,10 @@ def main() -> int:
     logs.configure("query", settings)
     keys = key_file(settings.keys_file)
     place = settings.query_host, settings.query_port
-    return serving.run("query", *place, keys, lambda: QueryApp(build(settings, keys)))
+    meter = Meter(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
+    return serving.run(
+        "query", *place, keys, lambda: QueryApp(build(settings, keys)), settings.bounds(), meter
+    )
 
 
 if __name__ == "__main__":

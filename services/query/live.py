@@ -10,6 +10,7 @@ from datetime import datetime
 
 import structlog
 
+from services.query.places import Full, Places
 from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
 from services.query.store import Store
@@ -58,7 +59,7 @@ class Live:
         self._store = store
         self.heartbeat_seconds = HEARTBEAT_SECONDS
         self._seconds = settings.query_live_seconds
-        self._most = settings.query_max_live
+        self._places = Places(settings.query_max_live)
         self._listeners: set[Listener] = set()
         self._watching: asyncio.Task[None] | None = None
         self._is_watching = False
@@ -69,16 +70,20 @@ class Live:
         """The watcher runs, and has had its first look: what is stored from now on is told."""
         return self._watching is not None and self._is_watching
 
-    def check_room(self) -> None:
-        """Raise Problem when as many listen as may."""
-        if self._is_closed or len(self._listeners) >= self._most:
+    def check_room(self, tenant: str) -> None:
+        """Raise Problem when as many listen as may, of all tenants or of this one."""
+        full = self._places.full(tenant)
+        if self._is_closed or full is Full.ALL:
             raise Problem(Code.OVERLOADED, "as many pages are live as may be; reload this one to see news")
+        if full is Full.OWN:
+            raise Problem(Code.RATE_LIMITED, "this tenant has as many live pages as one may; reload this one")
 
     @contextmanager
     def listening(self, tenant: str) -> Iterator[Listener]:
         """Listen for changes of a tenant's rows in a `with` block."""
         listener = Listener(tenant)
         self._listeners.add(listener)
+        self._places.take(tenant)
         if self._is_closed:
             listener.end()
         elif self._watching is None:
@@ -88,6 +93,7 @@ class Live:
             yield listener
         finally:
             self._listeners.discard(listener)
+            self._places.leave(tenant)
             if not self._listeners and self._watching is not None:
                 self._watching.cancel()
 

@@ -39,3 +39,10 @@ POSITION_READS = Counter(
     "Readings of all positions, shared by all who wait, by outcome: read or failed.",
     ["outcome"],
 )
+CONNECTIONS = Gauge("query_connections", "Open connections of clients.")
+CONNECTIONS_CUT = Counter(
+    "query_connections_cut_total",
+    "Connections ended early, by reason: crowded, malformed, head_too_large, head_too_slow, rest, pipelined, "
+    "unread, or slow_reader.",
+    ["reason"],
+)

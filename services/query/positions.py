@@ -15,6 +15,7 @@ from schemas.topics import Topology
 from services.query.barrier import Snapshot
 from services.query.marks import Marks
 from services.query.metrics import POSITION_READS, WAITING
+from services.query.places import Full, Places
 from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
 from services.query.statements import Statement
@@ -48,6 +49,7 @@ class Positions:
         self._looked_at = float("-inf")
         self._waiting: list[asyncio.Future[Snapshot]] = []
         self._asking = 0
+        self._places = Places(settings.query_max_waiting)
         self._is_closed = False
         self._reading: asyncio.Task[None] | None = None
         self._kafka = AsyncExitStack()
@@ -58,29 +60,37 @@ class Positions:
         self.problem: str | None = None
         """What is wrong with the connection to Kafka, or None."""
 
-    async def read(self) -> Snapshot:
+    async def read(self, tenant: str = "") -> Snapshot:
         """Return positions read after this call.
 
-        Problem when a server does not answer (`log_unavailable`, `store_unavailable`), or when too many wait
-        already (`overloaded`).
+        Problem when a server does not answer (`log_unavailable`, `store_unavailable`), when too many wait
+        already (`overloaded`), or too many of this tenant (`rate_limited`).
         """
         if self._is_closed:
             raise _stopping()
-        if self._asking >= self._settings.query_max_waiting:
-            raise Problem(
-                Code.OVERLOADED, "too many readers wait already; ask without `wait`, or again later"
-            )
+        self._check_room(tenant)
         future: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_for_all(), name="positions")
         self._asking += 1
+        self._places.take(tenant)
         WAITING.set(self._asking)
         try:
             return await future
         finally:
             self._asking -= 1
+            self._places.leave(tenant)
             WAITING.set(self._asking)
+
+    def _check_room(self, tenant: str) -> None:
+        match self._places.full(tenant):
+            case Full.ALL:
+                detail = "too many readers wait already; ask without `wait`, or again later"
+                raise Problem(Code.OVERLOADED, detail)
+            case Full.OWN:
+                detail = "too many readers of this tenant wait already; ask without `wait`, or again later"
+                raise Problem(Code.RATE_LIMITED, detail)
 
     async def members(self) -> dict[str, int]:
         """Return how many consumers each stage's group has now; Problem `log_unavailable`."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from schemas.limits import MIB
+from services.runtime.bounds import Bounds
 from services.runtime.settings import (
     ClickHouseSettings,
     HomeSettings,
@@ -39,7 +40,10 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
         default=100_000_000, ge=10_000, description="Rows that one question may read; exports excepted."
     )
     query_max_concurrent: int = Field(
-        default=8, ge=1, le=256, description="Questions that ClickHouse is asked at once; others wait."
+        default=8,
+        ge=1,
+        le=256,
+        description="Questions that ClickHouse is asked at once, three quarters of them one tenant's.",
     )
     query_queue_seconds: float = Field(
         default=5.0,
@@ -48,7 +52,7 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
         description="How long a question may wait for its turn before 503 overloaded.",
     )
     query_max_exports: int = Field(
-        default=2, ge=1, le=64, description="Exports at once; one more is answered 503 overloaded."
+        default=4, ge=1, le=64, description="Exports at once, three quarters of them one tenant's at most."
     )
     query_max_wait_seconds: float = Field(
         default=30.0, gt=0, le=300, description="The longest `wait` that a reader may ask for."
@@ -72,3 +76,31 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
         default="http://127.0.0.1:8080",
         description="Where ingest is for those who read the dashboard; used in the curl lines that it shows.",
     )
+    query_max_connections: int = Field(
+        default=2000,
+        ge=1,
+        le=100_000,
+        description="Connections at once; a few more are answered 503 overloaded, or for a probe.",
+    )
+    query_idle_seconds: int = Field(
+        default=5, ge=1, le=3600, description="How long a connection may be idle between two requests."
+    )
+    query_send_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="How long a client may take nothing of an answer; then it is cut off.",
+    )
+    query_max_unread_bytes: int = Field(
+        default=256 * MIB,
+        ge=MIB,
+        description="Bytes of answers that clients have not taken yet; beyond, who has most is cut off.",
+    )
+
+    def bounds(self) -> Bounds:
+        """Return what clients' connections may have."""
+        return Bounds(
+            connections=self.query_max_connections,
+            idle_seconds=self.query_idle_seconds,
+            send_seconds=self.query_send_seconds,
+            unread_bytes=self.query_max_unread_bytes,
+        )

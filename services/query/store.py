@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.limits import MIB
 from services.query.metrics import EXPORTS, STORE_READY, STORE_SECONDS, STORE_WAITING
+from services.query.places import Full, Places
 from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
 from services.query.statements import Limits, Pace, Statement
@@ -67,8 +68,8 @@ class Store(Protocol):
     async def rows(self, statement: Statement) -> list[Row]:
         """Return all rows, by column name; raise Problem."""
 
-    def export(self) -> AbstractContextManager[None]:
-        """Hold one of the places for exports; raise Problem if none is free."""
+    def export(self, tenant: str) -> AbstractContextManager[None]:
+        """Hold one of the places for exports; raise Problem if none is free, or the tenant has its share."""
 
     def blocks(self, statement: Statement, pace: Pace) -> AsyncGenerator[bytes]:
         """Yield the answer in blocks as it is read, at this pace, within the limits of an export."""
@@ -82,7 +83,7 @@ class ClickHouseStore:
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
         self._turns = Turns(settings.query_max_concurrent, settings.query_queue_seconds)
-        self._exports = settings.query_max_exports
+        self._exports = Places(settings.query_max_exports)
         self.problem: str | None = "not connected yet"
         """What is wrong with the connection, or None."""
 
@@ -101,16 +102,19 @@ class ClickHouseStore:
         return [orjson.loads(line) for line in answer.splitlines()]
 
     @contextmanager
-    def export(self) -> Iterator[None]:
-        """Hold one of the places for exports; raise Problem if none is free."""
-        if self._exports <= 0:
-            raise Problem(Code.OVERLOADED, "as many exports as may run at once are running; try again later")
-        self._exports -= 1
+    def export(self, tenant: str) -> Iterator[None]:
+        """Hold one of the places for exports; raise Problem if none is free, or the tenant has its share."""
+        match self._exports.full(tenant):
+            case Full.OWN:
+                raise Problem(Code.RATE_LIMITED, "this tenant runs as many exports as one may; wait for one")
+            case Full.ALL:
+                raise Problem(Code.OVERLOADED, "as many exports as may run at once are running; try later")
+        self._exports.take(tenant)
         try:
             with EXPORTS.track_inprogress():
                 yield
         finally:
-            self._exports += 1
+            self._exports.leave(tenant)
 
     async def blocks(self, statement: Statement, pace: Pace) -> AsyncGenerator[bytes]:
         """Yield the answer as TabSeparated text, in blocks that end anywhere, as ClickHouse reads them.
@@ -142,6 +146,9 @@ class ClickHouseStore:
             with STORE_WAITING.track_inprogress():
                 end = await self._turns.next(tenant)
         except TimeoutError:
+            if self._turns.is_busy(tenant):
+                detail = "this tenant asks as many questions as one may at once; try again in a second"
+                raise Problem(Code.RATE_LIMITED, detail) from None
             raise Problem(Code.OVERLOADED, "too many questions are waiting; try again in a second") from None
         try:
             yield

@@ -15,6 +15,7 @@ import orjson
 import uvicorn
 
 from services.runtime import metrics
+from services.runtime.bounded import BoundedProtocol
 
 Check = Callable[[], str | None]
 """Returns what is wrong in a few words, or None."""
@@ -75,7 +76,9 @@ async def serve(app: App, host: str, port: int) -> AsyncIterator[int]:
     OSError when the port is taken.  Signals are left to the process.
     """
     with socket.create_server((host, port)) as listener:
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", ws="none", http=BoundedProtocol
+        )
         server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="health")
         try:

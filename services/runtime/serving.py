@@ -8,11 +8,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import FrameType
 from typing import Any, Protocol
 
+import structlog
 import uvicorn
 
-from services.runtime.bounded import BoundedProtocol
+from services.runtime.bounded import BoundedProtocol, bounded
+from services.runtime.bounds import Bounds, Meter, fitting
 from services.runtime.exits import USAGE, complain, unlistenable
 from services.runtime.keys import KeyFile, refusal_to_listen
+
+log = structlog.get_logger()
 
 BACKLOG = 2048
 GRACEFUL_SECONDS = 3
@@ -21,6 +25,22 @@ GRACEFUL_SECONDS = 3
 With what stops after them, less than the ten seconds that whoever stops processes usually waits.  Exports and
 live pages are cut off then: their readers go on where they stopped.
 """
+
+
+GONE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (
+            ("TCP_KEEPIDLE", 30),
+            ("TCP_KEEPINTVL", 10),
+            ("TCP_KEEPCNT", 3),
+            ("TCP_USER_TIMEOUT", 60_000),
+        )
+        if hasattr(socket, name)
+    ),
+]
+"""Connections inherit these: one whose client is gone without a word ends within a minute or so."""
 
 
 class Startable(Protocol):
@@ -47,7 +67,15 @@ def lifespan(service: Startable) -> Callable[[Any], AbstractAsyncContextManager[
     return alive
 
 
-def run(service: str, host: str, port: int, keys: KeyFile, application: Callable[[], Any]) -> int:
+def run(
+    service: str,
+    host: str,
+    port: int,
+    keys: KeyFile,
+    application: Callable[[], Any],
+    bounds: Bounds,
+    meter: Meter,
+) -> int:
     """Serve until SIGTERM or SIGINT, then answer what was taken; the exit code.
 
     The application is made once it is certain that it may be served.
@@ -63,7 +91,10 @@ def run(service: str, host: str, port: int, keys: KeyFile, application: Callable
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once everything has ended; by then it means success.
         signal.signal(number, lambda *_: sys.exit(0))
-    _Server(config(application())).run(sockets=[listener])
+    room = fitting(bounds)
+    if room != bounds:
+        log.warning("fewer connections than set: the limit of open files", connections=room.connections)
+    _Server(config(application(), bounded(room, meter))).run(sockets=[listener])
     return 0
 
 
@@ -89,10 +120,14 @@ def config(application: Any, protocol: type[BoundedProtocol] = BoundedProtocol) 
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=protocol.bounds.idle_seconds,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
 
 
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    for level, option, value in GONE:
+        listener.setsockopt(level, option, value)
+    return listener

@@ -58,7 +58,7 @@ def code_of(response: httpx.Response) -> str:
     problem = response.json()
     assert problem["status"] == response.status_code
     assert {"type", "title", "status", "code", "detail"} <= set(problem)
-    assert (response.status_code == 503) == ("retry-after" in response.headers)
+    assert (response.status_code in (429, 503)) == ("retry-after" in response.headers)
     return str(problem["code"])
 
 

@@ -11,7 +11,7 @@ from services.query.exports.assembly import Assembly
 from services.query.exports.formats import Format
 from services.query.measured import BROKEN
 from services.query.metrics import EXPORT_ROWS
-from services.query.problems import Problem
+from services.query.problems import Code, Problem
 
 log = structlog.get_logger()
 
@@ -36,15 +36,22 @@ def headers(format_: Format, rows: int, encoding: str | None, now: datetime) -> 
 class ExportReply(StreamingResponse):
     """Sends an export.  A failure before its first rows are there is a Problem like any other.
 
+    `may_go_on` is asked before each piece: a key that was revoked meanwhile ends it.
+
     Every piece waits until the reader has taken the ones before, but for what fits into its connection's
     buffers.  However it ends, also by the reader's leaving, nothing of it goes on running.
     """
 
     def __init__(
-        self, pieces: AsyncGenerator[bytes], assembly: Assembly, heads: Callable[[int], Mapping[str, str]]
+        self,
+        pieces: AsyncGenerator[bytes],
+        assembly: Assembly,
+        heads: Callable[[int], Mapping[str, str]],
+        may_go_on: Callable[[], bool],
     ) -> None:
         super().__init__(pieces)
         self._pieces, self._assembly, self._heads = pieces, assembly, heads
+        self._may_go_on = may_go_on
         self._broken, self._counted = False, 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -75,6 +82,8 @@ class ExportReply(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Any, piece: bytes) -> None:
+        if not self._may_go_on():
+            raise Problem(Code.UNAUTHENTICATED, "the key was revoked, or has expired")
         EXPORT_ROWS.inc(self._assembly.rows - self._counted)
         self._counted = self._assembly.rows
         if piece:

@@ -28,7 +28,7 @@ async def pieces(store: Store, assembly: Assembly) -> AsyncGenerator[bytes]:
     The first piece comes when the first rows are read.  Nothing more is read before a piece was taken, and
     closing this ends ClickHouse's work.
     """
-    with store.export():
+    with store.export(assembly.left.tenant):
         yielded = assembly.begin()
         for pace in PACES:
             try:

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from services.query.access import Reader
-from services.query.problems import Problem
 
 if TYPE_CHECKING:
     from services.query.service import Service
@@ -26,7 +25,7 @@ HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no", "x-content-ty
 async def live(request: Request, reader: Reader) -> Response:
     """Answer with events for as long as the reader may read."""
     service: Service = request.app.state.service
-    service.live.check_room()
+    service.live.check_room(reader.tenant)
     return StreamingResponse(
         _events(service, request, reader.tenant), headers=HEADERS, media_type="text/event-stream"
     )
@@ -39,14 +38,7 @@ async def _events(service: "Service", request: Request, tenant: str) -> AsyncIte
             has_changed = await listener.changed(service.live.heartbeat_seconds)
             if listener.is_over:
                 return
-            if not _may_read(service, request, tenant):
+            if not service.access.may_still_read(request, tenant):
                 yield SIGNED_OUT
                 return
             yield CHANGE if has_changed else ALIVE
-
-
-def _may_read(service: "Service", request: Request, tenant: str) -> bool:
-    try:
-        return service.access.reader(request).tenant == tenant
-    except Problem:
-        return False

@@ -57,8 +57,13 @@ async def export_feedback(request: Request, reader: Reader) -> Response:
     encoding = None if format_.is_compressed else choose(accepted)
     assembly = Assembly(wanted, format_.encoder(options), compressor(encoding) if encoding else None)
     now = datetime.fromtimestamp(time.time(), UTC)
-    store = request.app.state.service.store
-    return ExportReply(pieces(store, assembly), assembly, lambda rows: headers(format_, rows, encoding, now))
+    service = request.app.state.service
+    return ExportReply(
+        pieces(service.store, assembly),
+        assembly,
+        lambda rows: headers(format_, rows, encoding, now),
+        lambda: service.access.may_still_read(request, reader.tenant),
+    )
 
 
 def _wanted(tenant: str, filters: Filters, asking: Question) -> Wanted:

@@ -228,7 +228,7 @@ async def test_a_transfer_breaks_where_the_store_fails(own_warehouse: OwnWarehou
     await run(own_warehouse.settings.replace(clickhouse_database="default"), "CREATE DATABASE afterword")
     await create_tables(own_warehouse.settings)
     await fill(own_warehouse.settings, MANY)
-    query = query_over(own_warehouse.settings, tmp_path, query_max_exports=3)
+    query = query_over(own_warehouse.settings, tmp_path, query_max_exports=4)
     async with serving(query) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         began = [asyncio.Event() for _ in FORMATS]
         readings = [

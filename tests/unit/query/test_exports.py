@@ -43,7 +43,7 @@ class FakeStore:
         raise AssertionError(statement)
 
     @contextmanager
-    def export(self) -> Iterator[None]:
+    def export(self, _tenant: str) -> Iterator[None]:
         """Count."""
         self.exports += 1
         yield

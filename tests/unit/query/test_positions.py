@@ -164,6 +164,6 @@ async def test_only_so_many_may_wait() -> None:
     """More are told to come later, and nobody who was let in is."""
     positions = Connected(Scripted(), query_max_waiting=3)
 
-    found = await asyncio.gather(*(positions.read() for _ in range(5)), return_exceptions=True)
+    found = await asyncio.gather(*(positions.read(f"t{n}") for n in range(5)), return_exceptions=True)
 
     assert [isinstance(one, Problem) for one in found] == [False, False, False, True, True]

@@ -42,3 +42,18 @@ async def test_who_gives_up_waiting_takes_no_turn_along() -> None:
 
     await turns.next("c")
     await turns.next("d")
+
+
+async def test_tenants_that_ask_nothing_any_more_are_forgotten() -> None:
+    """Whether they were answered or gave up; and only so many of one stand in line."""
+    turns = Turns(1, wait_seconds=0.02, waiting=2)
+    end = await turns.next("a")
+    found = await asyncio.gather(*(turns.next("a") for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(one, TimeoutError) for one in found)
+    assert turns.is_busy("a")
+    with pytest.raises(TimeoutError):
+        await turns.next("b")
+    assert not turns.is_busy("b")
+    end()
+
+    assert not turns._of

@@ -1,0 +1,94 @@
+"""How much of a process one client, and all of them together, may have."""
+
+import resource
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prometheus_client import Counter, Gauge
+
+OWN_FILES = 128
+"""Files that a process has open beside its clients' connections: logs, brokers, key file, store."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much, in bytes and numbers, and how long, in seconds."""
+
+    head_bytes: int = 64 << 10
+    """Request line and headers."""
+    head_fields: int = 200
+    head_seconds: float = 30.0
+    """From a connection's, or a request's, first byte to the end of its head."""
+    rest_bytes: int = 32 << 20
+    """What is left of a body once its request was answered."""
+    rest_seconds: float = 30.0
+    idle_seconds: int = 5
+    """Between an answer and the next request."""
+    connections: int = 2000
+    pipelined: int = 32
+    """Requests that stand behind one that is not answered yet."""
+    send_seconds: float = 60.0
+    """How long a client may take nothing of an answer."""
+    unread_bytes: int = 256 << 20
+    """What all clients together have not taken of their answers."""
+
+    @property
+    def spare(self) -> int:
+        """Connections beyond, which are told that there are too many, or answered for a probe."""
+        return max(16, self.connections // 8)
+
+
+@dataclass(frozen=True)
+class Meter:
+    """What is counted of connections.  `cut` has the label `reason`, from `REASONS`."""
+
+    open: Gauge
+    cut: Counter
+
+
+REASONS = (
+    "crowded",
+    "malformed",
+    "head_too_large",
+    "head_too_slow",
+    "rest",
+    "pipelined",
+    "unread",
+    "slow_reader",
+)
+"""Why connections end early."""
+
+
+def fitting(bounds: Bounds) -> Bounds:
+    """Let the process open as many files as its connections need; return what it has room for."""
+    wanted = bounds.connections + bounds.spare + OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return bounds
+    return replace(bounds, connections=max(1, (soft - OWN_FILES) * 8 // 9 - 16))
+
+
+def crowded(url: bytes) -> bool:
+    """Tell whether a request is refused where there are too many connections: probes are answered."""
+    return url.partition(b"?")[0] not in (b"/livez", b"/readyz", b"/metrics")
+
+
+PROBLEM = (
+    b'{"type":"urn:afterword:problem:overloaded","title":"Too many connections","status":503,'
+    b'"code":"overloaded","detail":"as many connections are open as may be; nothing of this was done"}'
+)
+
+
+async def too_many(_scope: Any, _receive: Any, send: Any) -> None:
+    """Answer, as an ASGI application, that there are too many connections."""
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(PROBLEM)),
+        (b"retry-after", b"1"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": PROBLEM})

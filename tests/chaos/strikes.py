@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from random import Random
 
 import httpx
@@ -15,10 +13,11 @@ from schemas.limits import KIB
 from tests.chaos import disks
 from tests.chaos.damage import damage, has_tables
 from tests.chaos.faults import Fault
-from tests.chaos.ledger import Event, Ledger, Poison, Post, send
+from tests.chaos.ledger import Event, Ledger, Poison, Post
+from tests.chaos.ledger import send as post_to
 from tests.chaos.limits import limit
 from tests.chaos.poison import poison, write_too_large
-from tests.chaos.stage import Stage
+from tests.chaos.stage import Stage, send
 from tests.support.eventually import eventually
 
 Strike = Callable[[Stage, Fault, Random], Awaitable[str]]
@@ -33,7 +32,7 @@ async def strike(stage: Stage, fault: Fault) -> str:
 
 async def _kill(stage: Stage, fault: Fault, _random: Random) -> str:
     if fault.target != "supervisor":
-        return f"process {await stage.signal(fault.target, signal.SIGKILL)}"
+        return f"process {(await stage.signal(fault.target, signal.SIGKILL)).pid}"
     async with _SUPERVISOR:
         await stage.stack.kill()
         await stage.restart()
@@ -50,17 +49,16 @@ async def _turns(stage: Stage, fault: Fault, random: Random) -> str:
 
 
 async def _freeze(stage: Stage, fault: Fault, _random: Random) -> str:
-    pid = await stage.signal(fault.target, signal.SIGSTOP)
+    process = await stage.signal(fault.target, signal.SIGSTOP)
     await asyncio.sleep(fault.seconds)
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
+    send(process, signal.SIGCONT)
     return f"for {fault.seconds} s"
 
 
 async def _restart(stage: Stage, _fault: Fault, _random: Random) -> str:
-    pid = await stage.signal("kafka", signal.SIGTERM)
-    await eventually(lambda: stage.pid("kafka") != pid, within=60)
-    return f"process {pid}"
+    process = await stage.signal("kafka", signal.SIGTERM)
+    await eventually(lambda: stage.process("kafka") != process, within=60)
+    return f"process {process.pid}"
 
 
 async def _network(stage: Stage, fault: Fault, random: Random) -> str:
@@ -88,10 +86,9 @@ async def _down(stage: Stage, fault: Fault, _random: Random) -> str:
     clock, kills, last = asyncio.get_running_loop().time, 0, None
     end = clock() + fault.seconds
     while clock() < end:
-        if (pid := stage.pid("warehouse")) is not None and pid != last:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            kills, last = kills + 1, pid
+        if (process := stage.process("warehouse")) is not None and process != last:
+            send(process, signal.SIGKILL)
+            kills, last = kills + 1, process
         await asyncio.sleep(0.05)
     return f"for {fault.seconds} s, {kills} kills"
 
@@ -100,8 +97,8 @@ async def _damage(stage: Stage, fault: Fault, random: Random) -> str:
     """Damage a merger's directory while it does not run: it is stopped, and killed before it goes on."""
     name = random.choice(("merger", "merger-2"))
     if fault.target in ("flip", "table") and not has_tables(stage.merger_home(name)):
-        pid = await stage.signal(name, signal.SIGTERM)  # which writes what it has in memory
-        await eventually(lambda: stage.pid(name) not in (None, pid), within=60)
+        # Which writes what it has in memory.
+        await stage.another(name, await stage.signal(name, signal.SIGTERM))
     await stage.signal(name, signal.SIGSTOP)
     told = damage(stage.merger_home(name), fault.target, random)
     await stage.signal(name, signal.SIGKILL)
@@ -155,7 +152,7 @@ async def _post(stage: Stage, fault: Fault, request_id: str, kib: int, times: in
         for number in range(times):
             event = Event(request_id, data={f"large-{number}": "x" * (kib * KIB)})
             body = json.dumps({"request_id": event.request_id, "data": event.data}).encode()
-            outcomes = await send(client, Post("POST", "/v1/events", body, "native", (event,)), ledger)
+            outcomes = await post_to(client, Post("POST", "/v1/events", body, "native", (event,)), ledger)
             told += [one.outcome for one in outcomes]
     ledger.close()
     return ", ".join(f"{told.count(one)} {one}" for one in sorted(set(told)))

@@ -30,6 +30,8 @@ _OVER_WITHIN = 600.0
 _RECOVERS_WITHIN = 600.0
 _QUIET_WITHIN = 600.0
 _STOPS_WITHIN = 60.0
+AT_ONCE = frozenset({("kill", "supervisor"), ("restart", "kafka")})
+"""Faults that are over the moment that they strike."""
 _BREATH_SECONDS = 1.0
 """Between two waves."""
 
@@ -121,15 +123,16 @@ class _Campaign:
     async def _one(self, wave: int, fault: Fault) -> None:
         """Strike, wait until it is over, and then until events come through."""
         began = self._clock()
-        one = Struck(len(self._outcome.struck) + 1, wave, fault, round(began - self._began, 1), now())
+        one = Struck(len(self._outcome.struck) + 1, wave, fault, round(began - self._began, 2), now())
         self._outcome.struck.append(one)
         try:
             async with asyncio.timeout(_OVER_WITHIN + fault.seconds):
                 one.detail = await strike(self._stage, fault)
         except (TimeoutError, AssertionError) as error:
             raise RunFailed(f"fault {one.number}, {fault}, could not be carried out: {error!r}") from error
-        over = self._clock()
-        one.over, one.ended = round(over - began, 1), now()
+        # Who starts again what was ended counts among what recovers, though the strike goes on until then.
+        over = began if (fault.fault, fault.target) in AT_ONCE else self._clock()
+        one.over, one.ended = round(over - began, 2), now()
         one.first, one.everywhere = await self._recovered(over, f"after fault {one.number}, {fault}")
         one.recovered = now()
         self._watcher.struck(one)

@@ -66,8 +66,8 @@ def faults(
             "seed": one.fault.seed,
             "at": one.at,
             "seconds": one.over,
-            "first": one.first,
-            "everywhere": one.everywhere,
+            "first": cleared(one, one.first, struck),
+            "everywhere": cleared(one, one.everywhere, struck),
             "acknowledged": sum(event.is_acknowledged and _within(one, event.at) for event in sent),
             "failings": Counter(
                 _KINDS.get(found.kind, str(found.kind))
@@ -78,6 +78,14 @@ def faults(
         }
         for one in struck
     ]
+
+
+def cleared(one: Struck, seconds: float, struck: Sequence[Struck]) -> float:
+    """Return the seconds of a recovery, less those in which other faults were not over yet."""
+    over = one.at + one.over
+    recovered = over + seconds
+    others = [other.at + other.over for other in struck if other.at < recovered]
+    return round(recovered - max([over, *(end for end in others if end <= recovered)]), 2)
 
 
 def _times(sent: Sequence[Sent]) -> Mapping[str, list[datetime]]:

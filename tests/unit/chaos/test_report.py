@@ -1,12 +1,13 @@
 """A run becomes JSON, and JSON a page."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.chaos.campaign import Struck
 from tests.chaos.faults import Fault, pairs
 from tests.chaos.judge import Finding, Kind, Where
-from tests.chaos.record import Sent, faults
+from tests.chaos.record import Sent, cleared, faults
 from tests.chaos.report import page, title
 
 AT = datetime(2026, 11, 22, 8, tzinfo=UTC)
@@ -80,6 +81,16 @@ def test_the_page_has_a_row_for_each_kind_with_its_times() -> None:
     assert "| **Lost** | 1 |" in text
     assert "`make chaos SEED=7 FAULTS=3`" in text
     assert "{" not in text
+
+
+def test_a_recovery_goes_from_the_end_of_the_last_fault_that_delayed_it() -> None:
+    """And not from its own end, if ClickHouse, say, was still down."""
+    down = replace(a_fault(1, 0, "down", "warehouse"), over=100.0, first=7.0)
+    killed = replace(a_fault(2, 60), first=48.0)
+    later = replace(a_fault(3, 200), first=3.0)
+
+    struck = [down, killed, later]
+    assert [cleared(one, one.first, struck) for one in struck] == [7.0, 8.0, 3.0]
 
 
 def test_every_kind_has_a_title_of_its_own() -> None:

@@ -122,7 +122,8 @@ def _local() -> Iterable[Kept]:
         Kept(
             "ClickHouse's replaced parts",
             None,
-            "on disk for `old_parts_lifetime` after a mutation (8 minutes by default), and read by nobody",
+            "read by nobody, and deleted from the disk in the background: after `old_parts_lifetime` (8 minutes"
+            " by default), when ClickHouse next cleans up (within 5 more)",
         ),
     )
 

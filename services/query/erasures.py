@@ -28,10 +28,10 @@ def asked(tenant: str, body: bytes, erasure: UUID, now: datetime) -> Erasure:
     unknown = content.keys() - {"request_id", "request_ids", "user_id"}
     if unknown or len(content) != 1:
         raise invalid(Fault("", _ONE))
-    user = content.get("user_id")
     one = Erasure(tenant=tenant, id=erasure, state=State.ASKED, asked_at=now, asked_by=By.API)
-    if user is None:
+    if "user_id" not in content:
         return _of_requests(one, content)
+    user = content["user_id"]
     if not isinstance(user, str) or not 0 < len(user) <= MAX_USER_CHARACTERS or not _is_text(user):
         raise invalid(Fault("user_id", f"a string of 1 to {MAX_USER_CHARACTERS:,} characters"))
     return replace(one, user_hash=user_hash(tenant, user))

@@ -6,14 +6,18 @@ from itertools import count
 
 import pytest
 
+from services.erasure.statements import SWEPT
 from services.runtime.clickhouse import connect
 from services.runtime.settings import KafkaSettings
 from tests.support.erasing import Pipeline
 from tests.support.merger_process import MergerProcess
 from tests.support.servers import OwnWarehouse
 from tests.support.sink_runs import SinkProgram, migrated
+from tests.support.tables import run
 
 NUMBERS = count(1)
+AT_ONCE = "cleanup_delay_period = 1, max_cleanup_delay_period = 1, cleanup_delay_period_random_add = 0"
+"""Parts that a mutation replaced are deleted when ClickHouse cleans up: every few minutes otherwise."""
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +37,8 @@ async def pipeline(
         settings = await migrated(
             topics, warehouse.settings, sink_erasure_seconds=0.2, sink_sweep_seconds=0.5
         )
+        for table in SWEPT:
+            await run(settings, f"ALTER TABLE {table} MODIFY SETTING {AT_ONCE}")
         merger = MergerProcess(topics, home)
         stack.push_async_callback(merger.kill)
         await merger.start()

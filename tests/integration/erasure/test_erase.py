@@ -20,7 +20,7 @@ from tests.support.state_log import reset_group
 
 async def is_gone(pipeline: Pipeline, secret: str) -> None:
     """Wait until no file of ClickHouse has a text: replaced parts are deleted in the background."""
-    await eventually(lambda: not pipeline.on_disk(secret), within=60, every=0.5)
+    await eventually(lambda: not pipeline.on_disk(secret), within=120, every=0.5)
 
 
 async def test_named_requests_go_from_every_table_and_file(pipeline: Pipeline, tenant: str) -> None:
@@ -132,7 +132,7 @@ async def test_the_sink_carries_out_what_http_asks_for_though_it_is_killed(
         assert set(told["certificate"]["left"].values()) == {0}
         assert [one["id"] for one in (await client.get("/v1/erasures")).json()["items"]] == [told["id"]]
 
-    await pipeline.sink.kill()
+    await pipeline.sink.stop()
     for route, topic in (
         (STATE_ROUTE, pipeline.topology.state),
         (EVENTS_ROUTE, pipeline.topology.events),

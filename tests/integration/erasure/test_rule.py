@@ -1,6 +1,6 @@
 """What SQL deletes is what the rule in Python says, row by row, on a real ClickHouse engine."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -66,6 +66,15 @@ def state_rows(rows: Rows) -> Rows:
         state_row(row["key"][1], number, tenant=row["key"][0], version=row["version"], **body(row))
         for number, row in enumerate(rows)
     ]
+
+
+def in_turns(rows: Rows) -> Iterator[Rows]:
+    """Cut versions of rows into inserts: of several in one insert, only the newest is stored."""
+    left = rows
+    while left:
+        turn = {(one["tenant"], one["request_id"]): one for one in reversed(left)}
+        yield list(turn.values())
+        left = [one for one in left if one not in turn.values()]
 
 
 def letter_rows(rows: Rows) -> Rows:
@@ -138,7 +147,8 @@ async def test_sql_and_the_rule_agree(
         await run(database, f"TRUNCATE TABLE {table}")
     event, state, letter = event_rows(events), state_rows(states), letter_rows(letters)
     await insert(database, FEEDBACK_EVENTS, event)
-    await insert(database, FEEDBACK_STATE, state)
+    for one in in_turns(state):
+        await insert(database, FEEDBACK_STATE, one)
     await put(database, *letter)
     await insert(
         database,
@@ -158,47 +168,47 @@ async def test_sql_and_the_rule_agree(
         if (mark := erased.get((one["tenant"], one["request_id"]))) is None
         or not takes_event(mark, one["op"], one["version"])
     }
-    kept_states = {
-        (one["tenant"], one["request_id"], one["revision"])
-        for one in state
-        if (key := (one["tenant"], one["request_id"])) not in erased
-        or not takes_state(newest[key], one["revision"])
-    }
     kept_letters = set()
     for number, (one, row) in enumerate(zip(letter, letters, strict=True)):
         mark = erased.get(row["key"])
         place = Letter(None if number % 3 == 2 else row["version"], one["failed_at"])
         if mark is None or not takes_letter(mark, place):
             kept_letters.add((number,))
-    assert await tables.left(EVERY) == {
-        FEEDBACK_EVENTS: len(event) - len(kept_events),
-        FEEDBACK_STATE: len(state) - len(kept_states),
-        DEAD_LETTERS: len(letter) - len(kept_letters),
-    }
+    left = await tables.left(EVERY)
+    assert left[FEEDBACK_EVENTS] == len(event) - len(kept_events)
+    assert left[DEAD_LETTERS] == len(letter) - len(kept_letters)
 
+    latest = {row["key"]: row for row in states}
+    mentions = [
+        *((row, row["version"]) for row in _stored(events)),
+        *((row, row["version"]) for row in latest.values()),
+        *((row, None if number % 3 == 2 else row["version"]) for number, row in enumerate(letters)),
+    ]
     for user in ("u", "ü", "42", "true"):
         named = {
             row["key"]
-            for rows, kind in ((events, "e"), (states, "s"), (letters, "l"))
-            for number, row in enumerate(rows)
+            for row, version in mentions
             if user in texts(row)
-            and (kind != "e" or row in {id(one): one for one in _stored(events)}.values())
-            and (
-                (mark := erased.get(row["key"])) is None
-                or (
-                    not takes_letter(mark, Letter(None, AT + timedelta(seconds=row["version"])))
-                    if kind == "l" and number % 3 == 2
-                    else row["version"] > mark.version
-                )
+            and not (
+                (mark := erased.get(row["key"]))
+                and takes_letter(mark, Letter(version, AT + timedelta(seconds=row["version"])))
             )
         }
         for tenant in ("t1", "t2"):
             found = await tables.named(tenant, user_hash(tenant, user))
-            assert found == sorted(name for owner, name in named if owner == tenant)
+            assert found == sorted(found)
+            surely = {name for owner, name in named if owner == tenant}
+            # Older versions of a row may be there, or merged away by ClickHouse.
+            perhaps = {row["key"][1] for row in states if row["key"][0] == tenant and user in texts(row)}
+            assert surely <= {*found} <= surely | perhaps
 
     await tables.delete(EVERY)
     assert await ids(tables, FEEDBACK_EVENTS, "tenant, request_id, version") == kept_events
-    assert await ids(tables, FEEDBACK_STATE, "tenant, request_id, revision") == kept_states
+    states_left = await ids(tables, FEEDBACK_STATE, "tenant, request_id, revision")
+    assert {(*key, revision) for key, revision in newest.items()} <= states_left
+    # ClickHouse may have merged older versions away by itself; of erased requests none is left.
+    assert not {row for row in states_left if (key := row[:2]) in erased and takes_state(newest[key], row[2])}
+    assert set((await tables.left(EVERY)).values()) == {0}
     assert await ids(tables, DEAD_LETTERS, "dlq_offset") == kept_letters
 
 

@@ -1,0 +1,95 @@
+"""When everything is past everything: never too early, and in the end always."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.erasure.passage import Passage, Seen
+
+PARTITIONS = 2
+STEPS = st.lists(st.sampled_from(["log", "merge", "state", "letter", "store", "store letters"]), max_size=40)
+
+
+class Pipeline:
+    """One partition after the other: an event becomes a state and, every second one, a dead letter."""
+
+    def __init__(self) -> None:
+        self.logged = [0] * PARTITIONS
+        self.merged = [0] * PARTITIONS
+        self.states = [0] * PARTITIONS
+        self.stored_states = [0] * PARTITIONS
+        self.stored_events = [0] * PARTITIONS
+        self.letters, self.stored_letters = 0, 0
+
+    def move(self, step: str, one: int) -> None:
+        """Let a stage do one thing, if it can."""
+        match step:
+            case "log":
+                self.logged[one] += 1
+            case "merge" if self.merged[one] < self.logged[one]:
+                self.letters += self.merged[one] % 2
+                self.states[one] += 2  # a row, and the marker of its transaction
+                self.merged[one] += 1
+            case "store":
+                self.stored_states[one] = self.states[one]
+                self.stored_events[one] = self.logged[one]
+            case "store letters":
+                self.stored_letters = self.letters
+            case _:
+                pass
+
+    def seen(self) -> Seen:
+        """Return where everybody is."""
+        return Seen(
+            logged=dict(enumerate(self.logged)),
+            merged={number: end for number, end in enumerate(self.merged) if end},
+            states=dict(enumerate(self.states)),
+            stored_states=dict(enumerate(self.stored_states)),
+            stored_events=dict(enumerate(self.stored_events)),
+            letters={"dlq": self.letters},
+            stored_letters={"dlq": self.stored_letters},
+        )
+
+    def is_past(self, target: list[int]) -> bool:
+        """Tell whether what came of all events below the target is stored."""
+        letters = sum(end // 2 for end in target)
+        return (
+            all(self.stored_events[one] >= end for one, end in enumerate(target))
+            and all(self.stored_states[one] >= 2 * end for one, end in enumerate(target))
+            and self.stored_letters >= min(letters, self.letters)
+            and all(self.merged[one] >= end for one, end in enumerate(target))
+        )
+
+
+@given(STEPS, STEPS, st.lists(st.integers(0, PARTITIONS - 1), min_size=80, max_size=80))
+def test_a_passage_is_over_only_when_it_is_and_then_surely(
+    before: list[str], after: list[str], places: list[int]
+) -> None:
+    """Whatever the stages do meanwhile."""
+    pipeline, where = Pipeline(), iter(places)
+    for step in before:
+        pipeline.move(step, next(where))
+    target = [*pipeline.logged]
+    passage = Passage(dict(enumerate(target)))
+    for step in after:
+        pipeline.move(step, next(where))
+        passage = passage.after(pipeline.seen())
+        assert not passage.is_over or pipeline.is_past(target)
+
+    for _ in range(max(pipeline.logged) + 1):
+        for step in ("merge", "store", "store letters"):
+            for one in range(PARTITIONS):
+                pipeline.move(step, one)
+        passage = passage.after(pipeline.seen())
+    assert passage.is_over
+    assert passage.waits_for == ""
+    assert passage.after(pipeline.seen()) is passage
+
+
+def test_who_is_behind_is_named() -> None:
+    """The merger first, then the sink."""
+    pipeline = Pipeline()
+    pipeline.move("log", 0)
+    passage = Passage({0: 1, 1: 0}).after(pipeline.seen())
+    assert passage.waits_for == "merger"
+    pipeline.move("merge", 0)
+    assert passage.after(pipeline.seen()).waits_for == "sink"

@@ -144,6 +144,11 @@ class Topology:
         """Keeps how much of an earlier generation's states was copied here; its transactional id, too."""
         return f"feedback-resize-v{self.generation}"
 
+    @property
+    def reconciliation_group(self) -> str:
+        """The group whose offsets say up to where events were looked for in ClickHouse; it has no members."""
+        return f"feedback-reconciliation-v{self.generation}"
+
     def sink_group(self, route: str) -> str:
         """Return the consumer group of one of the sink's routes: state, events or dlq."""
         return f"feedback-sink-{route}-v{self.generation}"

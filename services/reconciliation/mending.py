@@ -47,27 +47,22 @@ class Kind(StrEnum):
     """A topic is set up so that a promise does not hold."""
 
 
-_REBUILD_STATE = frozenset(
+_STATES = frozenset(
     {Kind.NEVER_MERGED, Kind.STATE_MISSING, Kind.STATE_DIFFERS, Kind.STATE_INVENTED, Kind.HOLE}
 )
+_EVENTS = frozenset({Kind.EVENT_MISSING, Kind.EVENT_CHANGED, Kind.EVENT_INVENTED})
+_LETTERS = frozenset({Kind.LETTER_MISSING, Kind.LETTER_CHANGED, Kind.LETTER_INVENTED})
 
 
-def command(kind: Kind, tenants: Collection[str] = (), generation: int = 0) -> str:
+def command(kind: Kind, tenants: Collection[str] = ()) -> str:
     """Return the command that mends a difference; narrowed to its tenant if only one is concerned."""
     if kind is Kind.ROW_REFUSED:
         return "afterword dlq replay --stage sink --reason refused_by_clickhouse"
     if kind is Kind.TOPIC_SETTING:
-        return _with("afterword migrate", generation)
-    only = f" --tenant {next(iter(tenants))}" if len(tenants) == 1 and _narrows(kind) else ""
-    return _with("afterword rebuild" + (" --state" if kind in _REBUILD_STATE else "") + only, generation)
-
-
-def _narrows(kind: Kind) -> bool:
-    """Tell whether the rows of one tenant are all that it takes."""
-    return kind not in {
-        Kind.HOLE, Kind.LETTER_MISSING, Kind.LETTER_CHANGED, Kind.LETTER_INVENTED,
-    }  # fmt: skip
-
-
-def _with(text: str, generation: int) -> str:
-    return f"KAFKA_TOPIC_GENERATION={generation} {text}" if generation else text
+        return "afterword migrate"
+    if kind in _LETTERS:
+        return "afterword rebuild --table dlq"
+    only = f" --tenant {next(iter(tenants))}" if len(tenants) == 1 and kind is not Kind.HOLE else ""
+    if kind in _STATES:
+        return f"afterword rebuild --state{only}"
+    return f"afterword rebuild --table {'events' if kind in _EVENTS else 'state'}{only}"

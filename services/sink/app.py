@@ -23,6 +23,7 @@ from services.sink.deadletters import KafkaDeadLetters
 from services.sink.erasing import erasing
 from services.sink.lane import Lane
 from services.sink.outage import Outage
+from services.sink.reconciling import reconciling
 from services.sink.routes import Route, routes
 from services.sink.settings import SinkSettings
 from services.sink.store import Store
@@ -111,7 +112,8 @@ def _chores(settings: SinkSettings, lanes: Sequence[Lane]) -> Chores:
     """Return what one sink of the group does beside its routes."""
     (events,) = (lane for lane in lanes if lane.route.name == EVENTS_ROUTE)
     (topic,) = events.route.topics
-    return Chores(erasing(settings), lambda: (topic.name, 0) in events.assigned())
+    chores = (*erasing(settings), *reconciling(settings))
+    return Chores(chores, lambda: (topic.name, 0) in events.assigned())
 
 
 async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

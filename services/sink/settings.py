@@ -48,6 +48,13 @@ class SinkSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         le=1.0,
         description="Share of refused rows in some 1,000 of a route that stops it; 1 never does.",
     )
+    sink_reconcile_events_per_second: float = Field(
+        default=200.0,
+        ge=0,
+        le=100_000,
+        description="Events a second that are looked for in ClickHouse once more, behind what is stored, by"
+        " one sink of the group; 0 turns it off.",
+    )
     sink_watch_seconds: float = Field(
         default=5.0, gt=0, le=60, description="Seconds between two looks at the lag of each route."
     )

@@ -77,13 +77,13 @@ class Report:
         found.count = 1
         found.examples = [Finding(kind, b"", text)]
 
-    def told(self, generation: int) -> Iterator[tuple[Difference, str]]:
+    def told(self) -> Iterator[tuple[Difference, str]]:
         """Yield each difference and the command that mends it."""
         by_kind: dict[Kind, set[str]] = {}
         for one in self.differences.values():
             by_kind.setdefault(one.kind, set()).update(one.tenants)
         for one in self.differences.values():
-            yield one, one.mend or command(one.kind, by_kind[one.kind], generation)
+            yield one, one.mend or command(one.kind, by_kind[one.kind])
 
     def _of(self, kind: Kind, topic: str, partition: int) -> Difference:
         place = (kind, topic, partition, "")

@@ -41,7 +41,7 @@ def lines(report: Report, cut: Cut, selection: Selection) -> Iterator[str]:
             f"{report.counts['unproven']:,} requests have events that neither the log nor feedback_events"
             " keeps; what is kept of them is in their states."
         )
-    for difference, mend in report.told(cut.in_use):
+    for difference, mend in report.told():
         yield ""
         yield from _told(difference, mend)
     if report.is_clean:
@@ -117,7 +117,7 @@ def as_json(report: Report, cut: Cut, selection: Selection) -> dict[str, Any]:
                 ],
                 "mend": mend,
             }
-            for one, mend in report.told(cut.in_use)
+            for one, mend in report.told()
         ],
     }
 

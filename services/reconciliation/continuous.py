@@ -1,0 +1,145 @@
+"""Looks for every event of the log in ClickHouse, a few at a time, for ever.
+
+It stays behind the positions that the sink has stored, so what is merely late is never called missing.  How
+far it is lies in Kafka, as offsets of a consumer group without members: whoever goes on finds it there, and
+looking twice does no harm.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from schemas.identity import event_key
+from schemas.tables import SINK_POSITIONS
+from schemas.topics import Topic, Topology
+from services.reconciliation import metrics
+from services.reconciliation.events import Render, Suspect, said, suspect
+from services.reconciliation.lookups import Ask, missing, quoted
+from services.reconciliation.mending import Kind, command
+from services.reconciliation.ranges import Ranges
+from services.reconciliation.steps import Behind, next_stretches
+from services.runtime.kafka import client_options
+from services.runtime.reading import Read, Stretch, read
+from services.runtime.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+_CLIENT = "afterword-reconciliation"
+_FIRST_SECONDS, _LONGEST_SECONDS = 5.0, 60.0
+"""What a long pause saves up at most, so that nothing comes in a burst."""
+
+
+@dataclass
+class Reconciliation:
+    """The walk through one generation of the log.  `render` is what the sink makes of a record."""
+
+    settings: KafkaSettings
+    render: Render
+    events_a_second: float
+    clock: Callable[[], float]
+    """Seconds since 1970."""
+    _since: float | None = None
+
+    async def step(self, ask: Ask) -> None:
+        """Look for as many events as the time since the last step allows.
+
+        KafkaError, or what `ask` raises, when a server does not answer; the next step begins where this did.
+        """
+        now = self.clock()
+        seconds = _FIRST_SECONDS if self._since is None else min(_LONGEST_SECONDS, now - self._since)
+        self._since = now
+        topology = Topology(self.settings.kafka_topic_generation)
+        consumer = AIOKafkaConsumer(
+            **client_options(self.settings, _CLIENT),
+            group_id=topology.reconciliation_group,
+            enable_auto_commit=False,
+        )
+        rows = await ask(_stored(topology.events))
+        places = [TopicPartition(topology.events.name, partition) for partition, _ in rows]
+        if not places:
+            return
+        consumer.assign(places)
+        try:
+            await consumer.start()
+            behind = await _behind(consumer, places, dict(map(tuple, rows)))
+            budget = max(1, int(seconds * self.events_a_second))
+            await self._look(ask, topology.events, behind, budget, consumer)
+        finally:
+            await consumer.stop()
+
+    async def _look(
+        self, ask: Ask, topic: Topic, behind: Sequence[Behind], budget: int, consumer: AIOKafkaConsumer
+    ) -> None:
+        stretches = [Stretch(topic.name, *one) for one in next_stretches(behind, budget)]
+        newest: dict[int, int] = {}
+        async for part in read(self.settings, _CLIENT, [topic], stretches):
+            await self._compare(ask, topic, part)
+            if part.records:
+                newest[part.partition] = part.records[-1].timestamp
+        if stretches:
+            await consumer.commit(
+                {
+                    TopicPartition(topic.name, one.partition): OffsetAndMetadata(one.end, "")
+                    for one in stretches
+                }
+            )
+        self._tell_age(behind, {one.partition: one.end for one in stretches}, newest)
+
+    def _tell_age(
+        self, behind: Sequence[Behind], reached: Mapping[int, int], newest: Mapping[int, int]
+    ) -> None:
+        left = [one.partition for one in behind if reached.get(one.partition, one.position) < one.stored]
+        if not left:
+            metrics.AGE_SECONDS.set(0)
+        elif known := [newest[partition] for partition in left if partition in newest]:
+            metrics.AGE_SECONDS.set(max(0.0, self.clock() - min(known) / 1000))
+
+    async def _compare(self, ask: Ask, topic: Topic, part: Read) -> None:
+        expected = [one for record in part.records if (one := self._expected(topic, record)) is not None]
+        gone = await missing(ask, expected)
+        metrics.ACKNOWLEDGED.inc(len(expected))
+        metrics.STORED.inc(len(expected) - len(gone))
+        metrics.MISSING.inc(len(gone))
+        if gone:
+            _complain(topic, part.partition, gone)
+
+    def _expected(self, topic: Topic, record: Any) -> Suspect | None:
+        line = self.render(record, topic.generation)
+        return None if line is None else suspect(topic.name, record, said(line))
+
+
+def _stored(topic: Topic) -> str:
+    return f"SELECT partition, position FROM {SINK_POSITIONS} FINAL WHERE topic = {quoted(topic.name)}"  # noqa: S608
+
+
+async def _behind(
+    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], stored: dict[int, int]
+) -> list[Behind]:
+    starts = await consumer.beginning_offsets(places)
+    ends = await consumer.end_offsets(places)
+    return [
+        Behind(
+            one.partition,
+            max(starts[one], await consumer.committed(one) or 0),
+            min(stored[one.partition], ends[one]),
+        )
+        for one in places
+    ]
+
+
+def _complain(topic: Topic, partition: int, gone: Sequence[Suspect]) -> None:
+    tenants = {one.tenant for one in gone}
+    log.error(
+        "events missing",
+        table="feedback_events",
+        topic=topic.name,
+        partition=partition,
+        events=len(gone),
+        offsets=Ranges(one.offset for one in gone).told(),
+        first=event_key(gone[0].tenant, gone[0].request_id).decode(),
+        mend=command(Kind.EVENT_MISSING, tenants),
+    )

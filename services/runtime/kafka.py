@@ -41,15 +41,27 @@ def consumer_options(settings: KafkaSettings, client_id: str, topics: Iterable[T
 
 
 def calm(client: AIOKafkaClient) -> None:
-    """Pause between forced metadata updates.
+    """Pause between forced metadata updates, and let none of them outlive the client.
 
     While a partition has no leader, aiokafka's sender asks for metadata in a loop without a pause:
     a whole core, and thousands of log lines a second.
     """
-    update = client.force_metadata_update
+    update, close = client.force_metadata_update, client.close
+    waiting: set[asyncio.Task[Any]] = set()
 
     async def later() -> Any:
         await asyncio.sleep(METADATA_PAUSE_SECONDS)
         return await update()
 
-    client.force_metadata_update = lambda: asyncio.get_running_loop().create_task(later())
+    def begin() -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(later())
+        waiting.add(task)
+        task.add_done_callback(waiting.discard)
+        return task
+
+    async def close_all() -> None:
+        for task in [*waiting]:
+            task.cancel()
+        await close()
+
+    client.force_metadata_update, client.close = begin, close_all

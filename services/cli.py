@@ -39,7 +39,8 @@ COMMANDS = (
     Row("erase", f"{COMMAND}.erase.command:app", "Remove a person's feedback for good.", OPERATION),
     Row("rebuild", f"{COMMAND}.rebuild.command:app", "Make tables anew from the log.", OPERATION),
     Row("resize", f"{COMMAND}.resize.command:app", "Change the number of partitions.", OPERATION, "merger"),
-    Row("keys", f"{COMMAND}.keys:app", "Create, list and revoke API keys.", OPERATION),
+    Row("keys", f"{COMMAND}.keys:app", "Create, list, limit and revoke API keys.", OPERATION),
+    Row("audit", f"{COMMAND}.audit:app", "List what was done with an operator's rights.", OPERATION),
     Row("config", f"{COMMAND}.config:app", "Check the settings of each service.", OPERATION),
     Row("ingest", f"{COMMAND}.service:ingest", "Run ingest: HTTP in, the log out.", SERVICES, "ingest"),
     Row("merger", f"{COMMAND}.service:merger", "Run the merger: events to state.", SERVICES, "merger"),
@@ -64,6 +65,7 @@ class CommandTable(TyperGroup):
 
 
 def _load(row: Row) -> TyperCommand | TyperGroup:
+    _log_beside_the_output()
     module, _, attribute = row.target.partition(":")
     try:
         target = getattr(import_module(module), attribute)
@@ -76,6 +78,13 @@ def _load(row: Row) -> TyperCommand | TyperGroup:
     command.name = row.name
     command.params = [parameter for parameter in command.params if parameter.name not in _COMPLETION]
     return command
+
+
+def _log_beside_the_output() -> None:
+    """Have what libraries tell go to standard error: `--json` must stay JSON; services set up more."""
+    import structlog  # noqa: PLC0415 (not needed to list the commands)
+
+    structlog.configure(logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr))
 
 
 def _missing(row: Row, error: ModuleNotFoundError) -> UsageError:

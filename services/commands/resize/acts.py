@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import typer
 from aiokafka.errors import KafkaError, ProducerFenced
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -32,6 +33,8 @@ from services.sink.writer import UnavailableError
 ACT = "resize"
 AGAIN_SECONDS = 0.1
 
+_errors = Console(stderr=True)
+
 Agree = Callable[[str], bool]
 
 
@@ -44,21 +47,29 @@ class Limits:
 
 
 async def resize(
-    settings: ResizeSettings, partitions: int, agree: Agree, limits: Limits, console: Console, *, anew: bool
+    settings: ResizeSettings,
+    partitions: int,
+    agree: Agree,
+    limits: Limits,
+    *,
+    anew: bool = False,
+    json: bool = False,
 ) -> Report | None:
     """Show what would be done, and do it if that is agreed to; None if it is not.
+
+    With `json` the output is left to the report, and the rest goes to the errors.
 
     CommandError when it cannot be done; the old generation takes events then, or the text says what to do.
     """
     async with _reached(settings) as clickhouse:
         found = await _plan(settings, clickhouse, partitions, anew=anew)
         for line in view.plan_lines(found):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            typer.echo(line, err=json)
         if found.is_needed and not agree(f"Move to {partitions} partitions?"):
             return None
         _record(settings, "begun", found)
         try:
-            report = await _go(settings, found, clickhouse, limits, console)
+            report = await _go(settings, found, clickhouse, limits)
         except BaseException as error:
             _record(settings, "failed", found, error=type(error).__name__)
             raise
@@ -210,11 +221,9 @@ class _Run:
         raise CommandError(view.differs(self._way.ledger.differing, self._way.plan))
 
 
-async def _go(
-    settings: ResizeSettings, found: Plan, clickhouse: AsyncClient, limits: Limits, console: Console
-) -> Report:
+async def _go(settings: ResizeSettings, found: Plan, clickhouse: AsyncClient, limits: Limits) -> Report:
     ledger = Ledger(settings.afterword_home / "resize")
-    with Bar("Looking", None, console) as bar:
+    with Bar("Looking", None, _errors) as bar:
         async with servers(settings, clickhouse) as connected:
             way = Way(settings, found, connected, ledger)
             run = _Run(way, limits, bar)

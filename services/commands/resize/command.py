@@ -9,7 +9,6 @@ from typing import Annotated, Any, TypeVar
 
 import orjson
 import typer
-from rich.console import Console
 
 from services.commands.examples import epilog
 from services.commands.exits import DONE, FOUND, UsageError
@@ -73,8 +72,9 @@ def resize(
     if abort:
         typer.echo(_run(acts.abort(settings, _agree(yes=yes))))
         return
-    limits, console = Limits(max_pause, arrival), Console(stderr=True)
-    report = _run(acts.resize(settings, partitions or 0, _agree(yes=yes), limits, console, anew=anew))
+    limits = Limits(max_pause, arrival)
+    act = acts.resize(settings, partitions or 0, _agree(yes=yes), limits, anew=anew, json=as_json)
+    report = _run(act)
     if report is None:
         return
     if as_json:

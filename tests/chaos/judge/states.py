@@ -55,8 +55,8 @@ def state_of(value: bytes) -> State:
 
 def _versions(fields: Mapping[str, Any], kept: Mapping[str, Any]) -> Versions:
     older = kept.get("older", {})
-    versions: dict[str, int] = {key: older.get(key, kept.get("newest", NEVER)) for key in fields}
-    return versions | kept.get("cleared", {})
+    newest, cleared = kept.get("newest", NEVER), kept.get("cleared", {})
+    return {**{key: older.get(key, newest) for key in fields}, **cleared}
 
 
 @dataclass(slots=True)

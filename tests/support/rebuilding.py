@@ -1,15 +1,13 @@
-"""Topics and tables for tests of `afterword rebuild`: a log with everything in it, and calls of the command."""
+"""Topics and tables for tests of `afterword rebuild`: a log with all kinds of records, and calls of it."""
 
 import asyncio
-import os
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
-from aiokafka.admin import RecordsToDelete
 from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 
 from schemas.deadletters import headers_of
 from schemas.identity import event_key

@@ -13,6 +13,7 @@ from services.commands.rebuild.engine import Engine
 from services.commands.rebuild.kinds import LETTERS, STATE, Kind
 from services.commands.rebuild.log import Log, Source
 from services.commands.rebuild.scope import Reach, Scope
+from services.commands.rebuild.scoped import scoped
 from services.commands.rebuild.tally import Sum, Tally
 from services.query.statements import Clause
 from services.sink.writer import Writer
@@ -100,7 +101,7 @@ async def carry_over(
     kind, table = built.kind, built.table
     now = await bench.log.reaches(built.sources)
     condition = "1" if unknown else _carried(kind, now)
-    mine = statements.scoped(kind, replace(scope, since=None, until=None))
+    mine = scoped(kind, replace(scope, since=None, until=None))
     clause = Clause(f"{mine.sql} AND ({condition})", mine.parameters)
     shares = await parts(bench.engine, kind)
     bench.bar.begin(f"{kind.table}: carrying over what the log does not have", shares)

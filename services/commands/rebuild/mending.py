@@ -11,7 +11,7 @@ from typing import Any
 
 from schemas.identity import event_key, partition_of, split_version
 from services.commands.exits import CommandError
-from services.commands.rebuild import statements
+from services.commands.rebuild import scoped, statements
 from services.commands.rebuild.building import Bench, Built, build, forget
 from services.commands.rebuild.kinds import EVENTS, LETTERS, STATE, Kind
 from services.commands.rebuild.scope import Reach, Scope
@@ -48,16 +48,16 @@ async def mend(
     await passed("built")
     clause = await _clause(bench, kind, scope)
     result = Mended(kind.table, built.copied.read, built.total.rows, built.copied.refused)
-    result.mended = await bench.engine.number(statements.still_wrong(kind, clause), "rows")
+    result.mended = await bench.engine.number(scoped.still_wrong(kind, clause), "rows")
     bench.bar.begin(f"{kind.table}: putting rows right", None)
     for _ in range(ROUNDS):
-        await bench.engine.change(statements.again(kind, names, clause))
+        await bench.engine.change(scoped.again(kind, names, clause))
         await passed("inserted")
         # A merge may have dropped a right row for a wrong one that goes now, so it is inserted again.
         gone = await _delete_wrong(bench, built, clause, keep_unknown=keep_unknown)
         await passed("deleted")
         result.deleted += gone
-        if not gone and not await bench.engine.number(statements.still_wrong(kind, clause), "rows"):
+        if not gone and not await bench.engine.number(scoped.still_wrong(kind, clause), "rows"):
             await clean(bench.engine, kind)
             return result
     raise CommandError(
@@ -68,21 +68,19 @@ async def mend(
 async def _clause(bench: Bench, kind: Kind, scope: Scope) -> Clause:
     timed = scope.is_timed and kind is STATE
     versions = await bench.log.timed(await bench.log.sources(EVENTS), scope) if timed else ()
-    return statements.scoped(kind, scope, versions)
+    return scoped.scoped(kind, scope, versions)
 
 
 async def _delete_wrong(bench: Bench, built: Built, clause: Clause, *, keep_unknown: bool) -> int:
     deleted = 0
     while True:
-        asked = statements.wrong(
-            built.kind, clause, built.reaches, keep_unknown=keep_unknown, limit=PAGE_ROWS
-        )
+        asked = scoped.wrong(built.kind, clause, built.reaches, keep_unknown=keep_unknown, limit=PAGE_ROWS)
         rows = await bench.engine.rows(asked)
         # Asked after the rows: what the log has not written by now is from nowhere.
         now = await bench.log.reaches(built.sources)
         bad = [row for row in rows if is_wrong(built.kind, row, built.reaches, now)]
         if bad:
-            await bench.engine.change(statements.delete(built.kind, [_exact(built.kind, row) for row in bad]))
+            await bench.engine.change(scoped.delete(built.kind, [_exact(built.kind, row) for row in bad]))
             deleted += len(bad)
         if len(rows) < PAGE_ROWS or not bad:
             return deleted

@@ -30,8 +30,8 @@ from services.commands.rebuild.log import CLIENT, unreachable
 from services.commands.rebuild.scope import Scope
 from services.merger.state import NEVER
 from services.query.statements import Statement
-from services.runtime.standings import number_of
 from services.runtime.reading import Stretch, read
+from services.runtime.standings import number_of
 from services.sink.writer import UnavailableError
 
 STATES = f"{STATE.table}_records_scope"

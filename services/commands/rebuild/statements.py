@@ -1,12 +1,11 @@
 """The SQL of a rebuild: names and numbers of ours in the text, what callers name beside it.  Pure."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 from schemas.identity import OFFSET_BITS
-from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, SINK_POSITIONS
+from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS
 from services.commands.rebuild.kinds import EVENTS, LETTERS, STATE, Kind
-from services.commands.rebuild.scope import Reach, Scope
+from services.commands.rebuild.scope import Reach
 from services.query.statements import Clause, Statement
 
 GATE = "rebuild_gate"
@@ -14,7 +13,8 @@ GATE = "rebuild_gate"
 BUILDING = "afterword rebuild: not complete yet"
 FEEDS = "afterword rebuild: copies what is inserted into "
 MARKS = ("replayed_at", "dropped_at", "correction")
-_OFFSETS = (1 << OFFSET_BITS) - 1
+OFFSETS = (1 << OFFSET_BITS) - 1
+"""The bits of a version that are an offset."""
 MOST_EXAMPLES = 5
 
 
@@ -48,11 +48,6 @@ def free_space() -> Statement:
     return Statement("SELECT min(unreserved_space) AS bytes FROM system.disks")
 
 
-def positions() -> Statement:
-    """Ask how far the sink has stored each partition."""
-    return Statement(f"SELECT topic, partition, position FROM {SINK_POSITIONS} FINAL")
-
-
 def create(kind: Kind, table: str) -> str:
     """Make an empty table like the live one: columns, indexes, projections, settings and comments."""
     return f"CREATE TABLE {table} AS {kind.table}"
@@ -60,13 +55,13 @@ def create(kind: Kind, table: str) -> str:
 
 def comment(table: str, text: str) -> str:
     """Say what a table is."""
-    return f"ALTER TABLE {table} MODIFY COMMENT {_quoted(text)}"
+    return f"ALTER TABLE {table} MODIFY COMMENT {quoted(text)}"
 
 
 def feed(kind: Kind, shadow: str) -> str:
     """Copy into the shadow, whose UUID is given, whatever is inserted into the live table from now on."""
     return (
-        f"CREATE MATERIALIZED VIEW {kind.feed} TO {kind.shadow} COMMENT {_quoted(FEEDS + shadow)}"
+        f"CREATE MATERIALIZED VIEW {kind.feed} TO {kind.shadow} COMMENT {quoted(FEEDS + shadow)}"
         f" AS SELECT * FROM {kind.table}"
     )
 
@@ -79,7 +74,7 @@ def close_gate(kind: Kind, until: str) -> str:
     """
     return (
         f"ALTER TABLE {kind.table} ADD CONSTRAINT {GATE} CHECK throwIf(length({kind.key[0]}) >= 0"
-        f" AND now64(3, 'UTC') < toDateTime64({_quoted(until)}, 3, 'UTC'),"
+        f" AND now64(3, 'UTC') < toDateTime64({quoted(until)}, 3, 'UTC'),"
         " 'afterword rebuild swaps tables just now: try again') = 0"
     )
 
@@ -113,36 +108,38 @@ def swap(kind: Kind) -> str:
 
 def before_starts(kind: Kind, reaches: Sequence[Reach]) -> str:
     """Return the condition of rows that stood before the start of their log, or in a log that is gone."""
-    return f"NOT ({_any(_side(kind, one, '>=', one.starts) for one in reaches)})"
+    return f"NOT ({either(side(kind, one, '>=', one.starts) for one in reaches)})"
 
 
 def before_ends(kind: Kind, reaches: Sequence[Reach]) -> str:
     """Return the condition of rows that stood before the end of what was read."""
-    return _any(_side(kind, one, "<", one.ends) for one in reaches)
+    return either(side(kind, one, "<", one.ends) for one in reaches)
 
 
 def of_readable(kind: Kind, reaches: Sequence[Reach]) -> str:
     """Return the condition of rows that come from a log that is there."""
-    return _any(_of(kind, one) for one in reaches)
+    return either(_of(kind, one) for one in reaches)
 
 
-def _any(conditions: Iterable[str]) -> str:
+def either(conditions: Iterable[str]) -> str:
+    """Return the condition that one of these holds."""
     return " OR ".join(f"({condition})" for condition in conditions) or "0"
 
 
-def _side(kind: Kind, reach: Reach, sign: str, offsets: Sequence[int]) -> str:
+def side(kind: Kind, reach: Reach, sign: str, offsets: Sequence[int]) -> str:
+    """Return the condition of rows of a reach that lie on one side of its offsets."""
     partition = {
         STATE.table: f"CRC32(concat(tenant, '/', request_id)) % {len(offsets)}",
         EVENTS.table: "log_partition",
         LETTERS.table: "dlq_partition",
     }[kind.table]
-    offset = "dlq_offset" if kind is LETTERS else f"bitAnd({kind.order}, {_OFFSETS})"
+    offset = "dlq_offset" if kind is LETTERS else f"bitAnd({kind.order}, {OFFSETS})"
     return f"{_of(kind, reach)} AND {offset} {sign} {[*offsets]}::Array(UInt64)[{partition} + 1]"
 
 
 def _of(kind: Kind, reach: Reach) -> str:
     if kind is LETTERS:
-        return f"dlq_topic = {_quoted(reach.topic)}"
+        return f"dlq_topic = {quoted(reach.topic)}"
     return f"bitShiftRight({kind.order}, {OFFSET_BITS}) = {reach.generation}"
 
 
@@ -216,111 +213,6 @@ def forget_erased(kind: Kind, table: str) -> str | None:
     )
 
 
-# A part of the table.
-
-
-def scoped(kind: Kind, scope: Scope, versions: Sequence[Reach] = ()) -> Clause:
-    """Return the condition of rows in a scope.
-
-    `versions` say which offsets of the events were appended in its time: a state is of the time of its newest
-    event.  Rows that say of nothing but an erasure have none, and belong to every time.
-    """
-    conditions, parameters = ["1"], {}
-    if scope.tenant is not None:
-        conditions.append("tenant = {tenant:String}")
-        parameters["tenant"] = scope.tenant
-    if scope.is_timed and kind is STATE:
-        conditions.append(f"(is_deleted OR {_any(_versions(one) for one in versions)})")
-    elif scope.is_timed:
-        column = "appended_at" if kind is EVENTS else "failed_at"
-        for sign, moment in ((">=", scope.since), ("<", scope.until)):
-            if moment is not None:
-                conditions.append(f"{column} {sign} {_instant(moment)}")
-    return Clause(" AND ".join(conditions), parameters)
-
-
-def _versions(reach: Reach) -> str:
-    partition = f"CRC32(concat(tenant, '/', request_id)) % {len(reach.starts)} + 1"
-    offset = f"bitAnd(version, {_OFFSETS})"
-    return (
-        f"bitShiftRight(version, {OFFSET_BITS}) = {reach.generation}"
-        f" AND {offset} >= {[*reach.starts]}::Array(UInt64)[{partition}]"
-        f" AND {offset} < {[*reach.ends]}::Array(UInt64)[{partition}]"
-    )
-
-
-def again(kind: Kind, names: Sequence[str], scope: Clause) -> Statement:
-    """Insert what the log says into the live table: of equal revisions, the last insert counts."""
-    if kind is LETTERS:
-        return marked(names, kind.scratch, kind.table, scope)
-    listed = ", ".join(names)
-    return Statement(
-        f"INSERT INTO {kind.table} ({listed}) SELECT {listed} FROM {kind.scratch} WHERE {scope.sql}",
-        scope.parameters,
-    )
-
-
-def wrong(
-    kind: Kind, scope: Clause, reaches: Sequence[Reach], *, keep_unknown: bool, limit: int
-) -> Statement:
-    """Ask for rows of the live table that the log may not know: key, place and partition of each."""
-    mine = f"SELECT * FROM {kind.table} WHERE {scope.sql}"
-    if kind is not STATE:
-        exact = kind.keys if kind is LETTERS else f"{kind.keys}, {kind.order}"
-        return Statement(
-            f"SELECT DISTINCT {exact}, {_place(kind)} FROM ({mine})"
-            f" WHERE NOT ({_gone(kind, reaches)})"
-            f" AND ({exact}) NOT IN (SELECT {exact} FROM {kind.scratch}) LIMIT {limit}",
-            scope.parameters,
-        )
-    known = (
-        f"SELECT tenant, request_id, max(revision) AS top, 1 AS known FROM {kind.scratch}"
-        " GROUP BY tenant, request_id"
-    )
-    lost = "0" if keep_unknown else "known = 0 AND is_deleted = 0"
-    return Statement(
-        f"SELECT DISTINCT tenant, request_id, revision, {_place(kind)} FROM ({mine}) AS row"
-        f" LEFT JOIN ({known}) AS log USING (tenant, request_id)"
-        f" WHERE ({lost}) OR (known = 1 AND revision > top) LIMIT {limit}",
-        scope.parameters,
-    )
-
-
-def _gone(kind: Kind, reaches: Sequence[Reach]) -> str:
-    """Return the condition of rows that stood in what the log has lost since: they are kept."""
-    return _any(_side(kind, one, "<", one.starts) for one in reaches)
-
-
-def _place(kind: Kind) -> str:
-    if kind is LETTERS:
-        return "toUInt64(dlq_offset) AS place, dlq_partition AS part, dlq_topic AS topic"
-    part = "log_partition" if kind is EVENTS else "0"
-    return f"{kind.order} AS place, {part} AS part, '' AS topic"
-
-
-def delete(kind: Kind, rows: Sequence[Sequence[str | int]]) -> str:
-    """Delete rows by key and order."""
-    exact = kind.keys if kind is LETTERS else f"{kind.keys}, {kind.order}"
-    listed = ", ".join("(" + ", ".join(_literal(value) for value in row) + ")" for row in rows)
-    return f"DELETE FROM {kind.table} WHERE ({exact}) IN ({listed})"
-
-
-def still_wrong(kind: Kind, scope: Clause) -> Statement:
-    """Ask how many rows of the log the live table does not show as they are."""
-    shown = f"SELECT {kind.keys}, {kind.order} AS place, {kind.digest} AS says, 1 AS known"
-    return Statement(
-        f"SELECT count() AS rows FROM ({shown} FROM {kind.scratch} FINAL WHERE {scope.sql}) AS log"
-        f" LEFT JOIN ({shown} FROM {kind.table} FINAL) AS row USING ({kind.keys})"
-        " WHERE row.known = 0 OR row.place < log.place OR (row.place = log.place AND row.says != log.says)",
-        scope.parameters,
-    )
-
-
-def count(table: str, scope: Clause) -> Statement:
-    """Ask how many rows there are."""
-    return Statement(f"SELECT count() AS rows FROM {table} FINAL WHERE {scope.sql}", scope.parameters)
-
-
 def crashed() -> Statement:
     """Ask where the events stood that the merger gave up because they ended it."""
     return Statement(
@@ -329,13 +221,6 @@ def crashed() -> Statement:
     )
 
 
-def _instant(moment: datetime) -> str:
-    return f"fromUnixTimestamp64Micro({int(moment.astimezone(UTC).timestamp() * 1_000_000)}, 'UTC')"
-
-
-def _literal(value: str | int) -> str:
-    return str(value) if isinstance(value, int) else _quoted(value)
-
-
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return an SQL string."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

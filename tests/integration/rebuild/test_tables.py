@@ -1,0 +1,250 @@
+"""Rebuilds of tables on a real Kafka and a real ClickHouse engine, beside a sink that runs."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
+from schemas.topics import Topology
+from services.commands.rebuild.statements import BUILDING, GATE
+from services.sink.settings import SinkSettings
+from tests.support import tables as sql
+from tests.support.afterword import ROOT
+from tests.support.eventually import eventually
+from tests.support.rebuilding import (
+    TABLES,
+    a_state,
+    an_event,
+    contents,
+    delete_records,
+    fill,
+    raw,
+    rebuild,
+)
+from tests.support.sink_runs import is_stored, running
+from tests.support.state_log import ends, write
+
+
+async def marking(settings: SinkSettings) -> str:
+    """Return the statement that drops a dead letter, as `afterword dlq` does."""
+    own = {"dropped_at": "now64(6)", "updated": "now64(6)", "stored_at": "now64(6)"}
+    names = [
+        name
+        for (name,) in await sql.rows(
+            settings,
+            "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = 'dead_letters'"
+            " AND default_kind != 'EPHEMERAL'",
+        )
+    ]
+    values = ", ".join(f"{own[name]} AS {name}" if name in own else name for name in names)
+    return (
+        f"INSERT INTO dead_letters ({', '.join(names)}) SELECT {values} FROM dead_letters FINAL"
+        " WHERE dlq_offset = 1"
+    )
+
+
+async def stored(settings: SinkSettings) -> bool:
+    """Tell whether all that `fill` wrote is there."""
+    ((letters, events),) = await sql.rows(
+        settings,
+        f"SELECT (SELECT count() FROM {DEAD_LETTERS} FINAL), (SELECT count() FROM {FEEDBACK_EVENTS} FINAL)",
+    )
+    return bool(letters >= 5 and events >= 160 and await is_stored(settings))
+
+
+@asynccontextmanager
+async def filled(settings: SinkSettings) -> AsyncIterator[dict[str, list[tuple[Any, ...]]]]:
+    """Run a sink, and yield what the tables say once it has stored a log."""
+    await fill(settings)
+    async with running(settings):
+        await eventually(lambda: stored(settings), within=60)
+        await sql.run(settings, await marking(settings))
+        yield await contents(settings)
+
+
+async def tamper(settings: SinkSettings) -> None:
+    """Take rows away, change them, and make some up, for both tenants."""
+    state = "INSERT INTO feedback_state (revision, tenant, request_id, version, data)"
+    away = " WHERE request_id = 'r5'"
+    for table in (FEEDBACK_STATE, FEEDBACK_EVENTS):
+        await sql.run(settings, f"DELETE FROM {table}{away}")
+    await sql.run(settings, f"DELETE FROM {DEAD_LETTERS} WHERE dlq_offset = 2")
+    of = "FROM feedback_state FINAL WHERE request_id ="
+    events = "INSERT INTO feedback_events SELECT * REPLACE"
+    for change in (
+        f"{state} SELECT revision, tenant, request_id, version, '{{}}' {of} 'r6'",
+        f"{state} SELECT revision + 1000000, tenant, request_id, version, '{{}}' {of} 'r7'",
+        f"{state} SELECT revision, tenant, 'made-up', version, '{{}}' {of} 'r8'",
+        f"{events} ('{{}}' AS data) FROM feedback_events FINAL WHERE request_id = 'r6'",
+        f"{events} ('made-up' AS request_id) FROM feedback_events FINAL WHERE request_id = 'r8'",
+    ):
+        await sql.run(settings, change)
+
+
+class Watcher:
+    """Asks all the time how much there is; what it saw never becomes less."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        self.settings, self.seen, self.steps_back = settings, 0, list[Any]()
+
+    async def run(self) -> None:
+        """Ask until it is cancelled."""
+        asked = (
+            f"SELECT (SELECT count() FROM {FEEDBACK} WHERE tenant = 'live'),"
+            f" (SELECT max(revision) FROM {FEEDBACK_STATE} WHERE tenant = 'live'),"
+            f" (SELECT count() FROM {FEEDBACK_EVENTS} FINAL WHERE tenant = 'live'),"
+            f" (SELECT count() FROM {FEEDBACK} WHERE request_id = 'r9')"
+        )
+        before: tuple[Any, ...] = (0, 0, 0, 0)
+        while True:
+            (now,) = await sql.rows(self.settings, asked)
+            if any(new < old for new, old in zip(now, before, strict=True)):
+                self.steps_back.append((before, now))
+            before, self.seen = now, self.seen + 1
+
+
+async def keep_writing(settings: SinkSettings) -> None:
+    """Append states and events of a tenant of its own until it is cancelled."""
+    topology = Topology(settings.kafka_topic_generation)
+    for number in count():
+        ids = [("live", f"n{number}-{one}") for one in range(5)]
+        await write(settings, topology.state, [a_state(*one) for one in ids], transactional=True)
+        await write(settings, topology.events, [an_event(*one) for one in ids])
+
+
+@asynccontextmanager
+async def live(settings: SinkSettings) -> AsyncIterator[Watcher]:
+    """Write and watch for the block, in which no reader may see a step back."""
+    watcher = Watcher(settings)
+    tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(keep_writing(settings))]
+    try:
+        yield watcher
+        for task in tasks:
+            assert not task.done(), task.exception()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert watcher.seen
+    assert watcher.steps_back == []
+
+
+async def leftovers(settings: SinkSettings) -> list[str]:
+    """Return tables of a rebuild that should be gone, and signs of one on those that stay."""
+    rows = await sql.rows(
+        settings,
+        "SELECT name, comment, create_table_query FROM system.tables WHERE database = currentDatabase()",
+    )
+    return [
+        name
+        for name, comment, made in rows
+        if name.endswith(("_rebuild", "_feed", "_scope")) or GATE in made or comment == BUILDING
+    ]
+
+
+MINE = "tenant IN ('acme', 'other')"
+
+
+async def test_tables_are_made_anew_with_no_gap(settings: SinkSettings, variables: dict[str, str]) -> None:
+    """What was done to rows is undone; history and marks stay; readers see no step back; nothing is lost."""
+    topology = Topology(settings.kafka_topic_generation)
+    async with filled(settings) as before:
+        await tamper(settings)
+        await delete_records(settings, topology.events, {0: 10, 1: 3})
+        definitions = await made(settings)
+        async with live(settings):
+            out = await rebuild(variables, "--json")
+            planned = json.loads(next(line for line in out.splitlines() if line.startswith('{"plan"')))
+            assert [one["table"] for one in planned["plan"]["tables"]] == list(TABLES)
+            out = await rebuild(variables, "--yes", expect=1)
+        assert "left out" in out
+        assert await contents(settings, MINE) == before
+        assert await made(settings) == definitions
+        assert await leftovers(settings) == []
+        await eventually(lambda: is_stored(settings))
+        written = sum(await ends(settings, topology.events)) - 160
+
+        async def all_there() -> bool:
+            ((rows,),) = await sql.rows(
+                settings, f"SELECT count() FROM {FEEDBACK_EVENTS} FINAL WHERE tenant = 'live'"
+            )
+            return bool(rows == written)
+
+        await eventually(all_there)
+    assert "made-up" in str(await raw(settings, f"{FEEDBACK_STATE}_before_rebuild", "request_id = 'made-up'"))
+    await rebuild(variables, "--drop-old", "--yes")
+    assert "no rebuild kept" in await rebuild(variables, "--drop-old", "--yes")
+
+
+async def made(settings: SinkSettings) -> dict[str, str]:
+    """Return what makes each of the three tables: columns, indexes, projections, settings, comments."""
+    asked = "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"
+    return {name: text for name, text in await sql.rows(settings, asked) if name in TABLES}
+
+
+async def killed(variables: dict[str, str], *arguments: str) -> str:
+    """Run rebuilds that are killed on their way; what each came to."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.support.killed_rebuilds",
+        *arguments,
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return "\n".join(line for line in out.decode().splitlines() if line.split()[1:] in (["-9"], ["0"], ["1"]))
+
+
+async def test_a_rebuild_may_be_killed_anywhere(settings: SinkSettings, variables: dict[str, str]) -> None:
+    """After SIGKILL at each point the same call goes on, and inserts go on meanwhile."""
+    async with filled(settings) as before:
+        await tamper(settings)
+        async with live(settings):
+            points = ("fed", "completed", "gated", "commented", "swapped")
+            out = await killed(variables, *points, "--", "state")
+            assert out.splitlines() == [f"{point} -9" for point in points]
+            assert await rebuild(variables, "--abort")
+        assert (await contents(settings, MINE))[FEEDBACK_STATE] == before[FEEDBACK_STATE]
+        assert await leftovers(settings) == []
+
+
+async def test_one_tenant_is_put_right_and_no_other_row_is_touched(
+    settings: SinkSettings, variables: dict[str, str]
+) -> None:
+    """Even wrong rows of others stay as they are, byte by byte; killed on the way, the same call goes on."""
+    async with filled(settings) as before:
+        await tamper(settings)
+        others = {table: await raw(settings, table, "tenant = 'other'") for table in TABLES}
+        async with live(settings):
+            points = ("inserted", "deleted", "end")
+            out = await killed(variables, *points, "--", "tenant=acme")
+        assert out.splitlines() == ["inserted -9", "deleted -9", "end 0"]
+        acme = {table: [row for row in rows if "acme" in row] for table, rows in before.items()}
+        assert await contents(settings, "tenant = 'acme'") == acme
+        for table in TABLES:
+            assert await raw(settings, table, "tenant = 'other'") == others[table]
+        await sql.run(settings, f"OPTIMIZE TABLE {FEEDBACK_STATE} FINAL")
+        assert await contents(settings, "tenant = 'acme'") == acme
+        assert await leftovers(settings) == []
+
+
+async def test_a_time_is_put_right_and_no_other_time(
+    settings: SinkSettings, variables: dict[str, str]
+) -> None:
+    """Rows of another time stay as they are, wrong ones among them."""
+    async with filled(settings) as before:
+        await tamper(settings)
+        wrong = await contents(settings)
+        await rebuild(variables, "--to", "1d", "--table", "events", "--yes")
+        assert await contents(settings) == wrong
+        await rebuild(variables, "--from", "1d", "--table", "events", "--yes")
+        assert (await contents(settings))[FEEDBACK_EVENTS] == before[FEEDBACK_EVENTS]

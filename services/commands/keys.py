@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.identity import DEFAULT_TENANT
-from services.commands.audited import audited
 from services.commands.examples import epilog
 from services.commands.exits import UsageError
 from services.commands.key_file import create_key, limit_tenant, read_file, read_keys, revoke_keys
 from services.commands.times import ahead
+from services.runtime.audit import audited
 from services.runtime.key_records import KeyRecord, Keys, Scope, TenantRecord, has_expired
 from services.runtime.settings import HomeSettings, load
 
@@ -93,7 +93,7 @@ def create(
     """
     path, now = _path(file), _now()
     facts = {"tenant": tenant, "scopes": scope or [Scope.WRITE], "name": name, "file": str(path)}
-    with audited("keys create", now, **facts) as done:
+    with audited("keys create", **facts) as done:
         created = create_key(
             path,
             tenant=tenant,
@@ -152,7 +152,7 @@ def revoke(
     within seconds, too.
     """
     path = _path(file)
-    with audited("keys revoke", _now(), keys=ids, file=str(path)):
+    with audited("keys revoke", keys=ids, file=str(path)):
         revoke_keys(path, ids)
     typer.echo(f"Revoked {', '.join(ids)}.")
 
@@ -175,7 +175,7 @@ def limit(
     if (events_per_second is None) != default:
         raise UsageError("give --events-per-second or --default")
     path = _path(file)
-    with audited("keys limit", _now(), tenant=tenant, events_per_second=events_per_second, file=str(path)):
+    with audited("keys limit", tenant=tenant, events_per_second=events_per_second, file=str(path)):
         limit_tenant(path, tenant, events_per_second)
     what = "as INGEST_EVENTS_PER_SECOND says" if default else f"{events_per_second:g} events per second"
     typer.echo(f"Tenant {tenant} may send {what}.")

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from schemas.events import Op
 from services.ingest.batch import NOT_WRITTEN
 from services.ingest.dialects.dialect import Reply, Submission
 from services.ingest.dialects.native import read_event
+from services.ingest.erase_log import EraseLog
 from services.ingest.intake import Intake, Origin, Submitted
 from services.ingest.items import Item, check_size
 from services.ingest.log import LogUnavailable, Overloaded
@@ -16,6 +18,7 @@ from services.ingest.metrics import REJECTED
 from services.ingest.refusals import rejection_of
 from services.ingest.rejections import Rejection, error_of
 from services.ingest.turns import Desk, Turns
+from services.runtime.keys import Scope
 
 
 class _Waiting(NamedTuple):
@@ -28,6 +31,8 @@ class _Waiting(NamedTuple):
 class _Outcome:
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     accepted: int = 0
+    erasing: list[str] = field(default_factory=list)
+    """Requests that are to be erased, or were to be without the right to."""
     refusal: Rejection | None = None
     """The latest reason for which the log did not take an event."""
 
@@ -59,8 +64,8 @@ class Batches:
     can overtake an earlier one of the same batch, and the caller can send them again in order.
     """
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, intake: Intake, erase_log: EraseLog) -> None:
+        self._intake, self._erase_log = intake, erase_log
         self._desk = Desk()
 
     async def take(self, origin: Origin, items: list[Item]) -> Reply:
@@ -71,9 +76,29 @@ class Batches:
             waiting = await self._submit_all(origin, items, outcome, turns)
         async with turns:
             await self._hear_of_all(origin, waiting, outcome, turns)
+        await self._end_erasures(origin, outcome)
         if outcome.refusal is not None and not outcome.accepted:
             raise outcome.refusal
         return _reply(outcome)
+
+    async def _note(self, origin: Origin, submission: Submission, outcome: _Outcome, turns: Turns) -> None:
+        """Have the audit log say that erasing begins, before the first event that does; raise Rejection."""
+        if not outcome.erasing and origin.caller.may(Scope.ADMIN):
+            turns.leave()
+            try:
+                await self._erase_log.begun(origin.caller)
+            finally:
+                await turns.enter()
+        outcome.erasing.append(submission.request_id)
+
+    async def _end_erasures(self, origin: Origin, outcome: _Outcome) -> None:
+        if not outcome.erasing:
+            return
+        if not origin.caller.may(Scope.ADMIN):
+            await self._erase_log.refused(origin.caller, outcome.erasing)
+            return
+        ended = "done" if outcome.refusal is None else "failed"
+        await self._erase_log.ended(ended, origin.caller, outcome.erasing)
 
     async def _hear_of_all(
         self, origin: Origin, waiting: list[_Waiting], outcome: _Outcome, turns: Turns
@@ -101,6 +126,8 @@ class Batches:
             try:
                 check_size(item)
                 submission = read_event(item.body)
+                if submission.op is Op.ERASE:
+                    await self._note(origin, submission, outcome, turns)
                 _check_unbroken(outcome, self._intake.log.epoch == epoch)
                 submitted = self._intake.submit(origin, submission, item.place)
             except Rejection as rejection:

@@ -7,6 +7,7 @@ from pathlib import Path
 from services.ingest.batches import Batches
 from services.ingest.bodies import Bodies
 from services.ingest.door import Door
+from services.ingest.erase_log import EraseLog
 from services.ingest.freshness import Freshness
 from services.ingest.intake import Intake
 from services.ingest.knowledge import Knowledge, StoredKnowledge
@@ -80,9 +81,11 @@ def assemble(settings: IngestSettings, log: Log, knowledge: Knowledge, keys: Key
     """Return a service around a log that somebody else starts and stops."""
     guard = Guard(keys)
     intake = Intake(log)
+    erase_log = EraseLog(settings)
     singles = Singles(
         intake,
         knowledge,
+        erase_log,
         known_requests=settings.ingest_known_requests,
         find_repeats=settings.ingest_lookup,
     )
@@ -91,7 +94,7 @@ def assemble(settings: IngestSettings, log: Log, knowledge: Knowledge, keys: Key
         Bodies(settings.ingest_max_upload_bytes, settings.ingest_body_seconds),
         Rates(settings.ingest_events_per_second),
         singles,
-        Batches(intake),
+        Batches(intake, erase_log),
     )
     health = Health(liveness={"log": log.liveness}, readiness={"log": log.readiness})
     return Service(door, health, guard)

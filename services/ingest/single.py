@@ -4,23 +4,52 @@ import asyncio
 
 from schemas.events import Op
 from services.ingest.dialects.dialect import Receipt, Reply, Route, Standing, Submission
+from services.ingest.erase_log import EraseLog
 from services.ingest.intake import Intake, Origin
 from services.ingest.knowledge import Knowledge
+from services.runtime.keys import Scope
 
 
 class Singles:
     """Takes one event, and answers as its dialect does."""
 
     def __init__(
-        self, intake: Intake, knowledge: Knowledge, *, known_requests: bool, find_repeats: bool
+        self,
+        intake: Intake,
+        knowledge: Knowledge,
+        erase_log: EraseLog,
+        *,
+        known_requests: bool,
+        find_repeats: bool,
     ) -> None:
         self._intake = intake
         self._knowledge = knowledge
+        self._erase_log = erase_log
         self._known_requests = known_requests
         self._find_repeats = find_repeats
 
     async def take(self, route: Route, origin: Origin, submission: Submission) -> Reply:
         """Publish a submission and answer it; raise what `Intake` raises."""
+        if submission.op is Op.ERASE:
+            return await self._erase(route, origin, submission)
+        return await self._take(route, origin, submission)
+
+    async def _erase(self, route: Route, origin: Origin, submission: Submission) -> Reply:
+        """Take it between two lines of the audit log."""
+        caller, ids = origin.caller, [submission.request_id]
+        if not caller.may(Scope.ADMIN):
+            await self._erase_log.refused(caller, ids)
+            return await self._take(route, origin, submission)  # which refuses it
+        await self._erase_log.begun(caller, ids)
+        outcome = "failed"
+        try:
+            reply = await self._take(route, origin, submission)
+            outcome = "done"
+        finally:
+            await self._erase_log.ended(outcome, caller, ids)
+        return reply
+
+    async def _take(self, route: Route, origin: Origin, submission: Submission) -> Reply:
         tenant, request_id = origin.caller.tenant, submission.request_id
         if await self._must_refuse(origin, submission):
             return route.answer(Receipt(Standing.UNKNOWN, request_id))

@@ -6,14 +6,16 @@ topics and numbers, never what people wrote, and no secret.
 
 import getpass
 import os
-from collections.abc import Mapping
-from datetime import datetime
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from services.runtime.settings import HomeSettings
+from services.runtime.settings import HomeSettings, load
 
 
 class AuditError(Exception):
@@ -27,6 +29,28 @@ def record(settings: HomeSettings, act: str, outcome: str, now: datetime, **fact
     What changes anything is recorded as begun before it begins.
     """
     append(settings.audit_file, {"at": now, "act": act, "outcome": outcome, "by": _who(), **facts})
+
+
+@contextmanager
+def audited(act: str, settings: HomeSettings | None = None, **facts: Any) -> Iterator[dict[str, Any]]:
+    """Record an act as begun, and after the `with` block as done or failed.  AuditError: nothing was done.
+
+    What is put into the yielded dict is recorded with the end.  `settings` None takes the environment's.
+    """
+    settings = settings or load(HomeSettings)
+    facts = {name: value for name, value in facts.items() if value not in (None, "")}
+    record(settings, act, "begun", _now(), **facts)
+    found: dict[str, Any] = {}
+    try:
+        yield found
+    except BaseException as error:
+        record(settings, act, "failed", _now(), **facts | found, error=type(error).__name__)
+        raise
+    record(settings, act, "done", _now(), **facts | found)
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time.time(), UTC)
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:

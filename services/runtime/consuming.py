@@ -4,11 +4,13 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
 
+from services.runtime.audit import AuditError, audited
 from services.runtime.continuity import ContinuityError
 from services.runtime.exits import DONE, FOUND, INTERRUPTED, UNREACHABLE, complain
 from services.runtime.losses import Agree, Loss, StillRunningError
@@ -60,17 +62,27 @@ def accept_loss(
     def agree(losses: Sequence[Loss]) -> bool:
         for loss in losses:
             sys.stdout.write(f"{loss}\n")
-        return sure or input("These are gone.  Go on without them? [y/N] ").strip().lower() in ("y", "yes")
+        if not sure and not _is_yes(input("These are gone.  Go on without them? [y/N] ")):
+            return False
+        acts.enter_context(audited(f"{service} {ACCEPT_LOSS}", losses=[str(loss) for loss in losses]))
+        return True
 
     refused: tuple[type[Exception], ...] = (StillRunningError, *refusals)
     away: tuple[type[Exception], ...] = (KafkaError, OSError, *unreachable)
     try:
-        accepted = asyncio.run(accept(agree))
+        with ExitStack() as acts:
+            accepted = asyncio.run(accept(agree))
     except refused as error:
         return complain(service, str(error), FOUND)
     except away as error:
         return complain(service, f"a server does not answer: {error}", UNREACHABLE)
+    except AuditError as error:
+        return complain(service, str(error), FOUND)
     except (KeyboardInterrupt, EOFError):
         return INTERRUPTED
     sys.stdout.write(f"{len(accepted)} losses accepted.\n" if accepted else "Nothing was changed.\n")
     return DONE
+
+
+def _is_yes(said: str) -> bool:
+    return said.strip().lower() in ("y", "yes")

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import typer
@@ -21,6 +22,7 @@ from services.commands.dlq.statements import correct, mark_dropped, mark_open
 from services.commands.dlq.tables import Tables, tables
 from services.commands.dlq.view import Tally, as_json, instant, listed, outcome, plain, whole, whole_as_json
 from services.commands.exits import DONE, FOUND, CommandError, UnreachableError, UsageError
+from services.runtime.audit import audited
 from services.sink.writer import ClickHouseWriter, UnavailableError
 
 INSERT_SECONDS = 60.0
@@ -93,14 +95,18 @@ async def put_back(
             return FOUND if tally.left else DONE
         if not agree(f"Replay {_letters(tally.doable)}?"):
             return FOUND if tally.left else DONE
-        if value is not None:
-            await _write_down(store, selection.ids[0], value)
-        return await _carry_out(store, settings, bounded, ground, tally.total)
+        act = "dlq replay" if value is None else "dlq correct"
+        with audited(act, letters=tally.doable, **_told(selection), as_new_events=as_new_events) as done:
+            if value is not None:
+                await _write_down(store, selection.ids[0], value)
+            code, done["replayed"] = await _carry_out(store, settings, bounded, ground, tally.total)
+        return code
 
 
 async def _carry_out(
     store: Tables, settings: DlqSettings, selection: Selection, ground: Ground, total: int
-) -> int:
+) -> tuple[int, int]:
+    """Replay; return the exit code, and how many letters were replayed."""
     rows = ClickHouseWriter(settings, INSERT_SECONDS)
     replayed, left = 0, 0
     try:
@@ -122,7 +128,7 @@ async def _carry_out(
     finally:
         await rows.close()
     typer.echo(f"{_letters(replayed)} replayed" + (f", {left:,} left" if left else ""))
-    return FOUND if left else DONE
+    return (FOUND if left else DONE), replayed
 
 
 async def drop(settings: DlqSettings, selection: Selection, agree: Agree, *, undo: bool) -> int:
@@ -137,7 +143,8 @@ async def drop(settings: DlqSettings, selection: Selection, agree: Agree, *, und
         if not agree(f"{verb} {_letters(count)}?"):
             return DONE
         done = 0
-        with Bar("Marking", count, _errors) as bar:
+        act = "dlq drop --undo" if undo else "dlq drop"
+        with audited(act, letters=count, **_told(selection)), Bar("Marking", count, _errors) as bar:
             async for page in store.pages(replace(selection, upto=last)):
                 for part in parts(page):
                     await store.mark(mark([one.id for one in part]))
@@ -216,6 +223,13 @@ async def _write_down(store: Tables, one: Id, value: bytes) -> None:
     _, content = await _found(store, one)
     if content.correction != value:
         raise CommandError(f"somebody corrected {one} just now, with another body")
+
+
+def _told(selection: Selection) -> dict[str, Any]:
+    """Return what was asked for, as the audit log has it."""
+    left_out = ("ids", "states", "upto")
+    asked = {name: value for name, value in asdict(selection).items() if value and name not in left_out}
+    return asked | ({"ids": [str(one) for one in selection.ids[:100]]} if selection.ids else {})
 
 
 def _letters(count: int) -> str:

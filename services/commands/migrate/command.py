@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import Annotated, NamedTuple
+import sys
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
@@ -18,11 +19,16 @@ from services.commands.migrate.plan import RefusedError, Weight
 from services.commands.migrate.reach import clickhouse
 from services.commands.migrate.reader import SqlUser
 from services.commands.migrate.settings import MigrateSettings
-from services.commands.migrate.steps import Step, run
+from services.commands.migrate.steps import DONE, Step, run
+from services.runtime.audit import audited
 from services.runtime.settings import load
 
 EXAMPLES = (
     ("afterword migrate", "before the first start, and after each upgrade"),
+    (
+        "RETENTION_EVENTS_DAYS=7 afterword migrate --yes",
+        "keep events for a week from now on, and delete older ones",
+    ),
     ("afterword migrate --wait 60 --partitions 24", "in a script that starts the servers as well"),
     ("KAFKA_TOPIC_GENERATION=2 afterword migrate", "new topics, `feedback-events-v2` and so on"),
     (
@@ -49,6 +55,10 @@ def migrate(
     wait: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for servers that do not answer.")
     ] = 0,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Shorten what RETENTION_* variables say, also where that deletes."),
+    ] = False,
     sql_user: Annotated[
         str | None,
         typer.Option(
@@ -72,6 +82,9 @@ def migrate(
 
     Topics that exist are compared with what they should be.  What breaks a promise is told with the command
     that mends it, and ends in exit code 1; what is an operator's choice is only noted.
+
+    RETENTION_* variables that are set are carried out on topics and tables that exist.  Where that deletes
+    anything, migrate says what and asks first; without a terminal it needs --yes, and else leaves it undone.
     """
     settings = load(MigrateSettings)
     asked = _asked(settings, sql_user, new_password=new_password, drop=drop)
@@ -80,9 +93,12 @@ def migrate(
     console = Console(soft_wrap=True, highlight=False)
     try:
         if asked is not None:
-            asyncio.run(_sql_user(console, settings, asked, wait))
+            act = "migrate --sql-user --drop" if asked.drop else "migrate --sql-user"
+            with audited(act, tenant=asked.user.tenant, new_password=asked.new_password):
+                asyncio.run(_sql_user(console, settings, asked, wait))
             return
-        sound = asyncio.run(_tell(console, settings, partitions, wait))
+        with audited("migrate", database=settings.clickhouse_database, sure=yes) as done:
+            sound = asyncio.run(_tell(console, settings, partitions, wait, done, sure=yes))
     except RefusedError as error:
         raise CommandError(str(error)) from error
     except (KafkaError, ClickHouseError, TimeoutError) as error:
@@ -142,11 +158,31 @@ def _tell_made(console: Console, made: readers.Made, url: str) -> None:
     console.print(f"    try it:   curl --user '{made.user.name}:{made.password}' '{where}'")
 
 
-async def _tell(console: Console, settings: MigrateSettings, partitions: int | None, wait: float) -> bool:
+async def _tell(
+    console: Console,
+    settings: MigrateSettings,
+    partitions: int | None,
+    wait: float,
+    done: dict[str, Any],
+    *,
+    sure: bool,
+) -> bool:
     sound = True
-    with console.status("Migrating"):
-        async for step in run(settings, partitions, wait):
+    changed = done.setdefault("changed", [])
+    with console.status("Migrating") as status:
+
+        def agree(loss: str) -> bool:
+            if sure or not sys.stdin.isatty():
+                return sure
+            status.stop()
+            agreed = typer.confirm(f"{loss} Do it?")
+            status.start()
+            return agreed
+
+        async for step in run(settings, partitions, wait, agree):
             console.print(_line(step))
+            if step.mark == DONE:
+                changed.append(step.text)
             sound = sound and step.mark != Weight.WRONG.value
     return sound
 

@@ -1,6 +1,7 @@
 """Who may do what: keys, scopes, browsers, rates."""
 
 import asyncio
+import json
 from pathlib import Path
 from traceback import format_exception
 
@@ -175,3 +176,48 @@ async def test_a_failure_of_ours_is_a_problem_too_and_its_log_holds_no_key(tmp_p
     assert entry["path"] == "/k/***/feedback/r"
     assert "RuntimeError: bug" in trace
     assert key not in trace + str(entry)
+
+
+async def test_who_erases_and_who_tried_to_is_in_the_audit_log(log: FakeLog, tmp_path: Path) -> None:
+    """Before and after, with the key's id, the tenant and the requests; singly, in batches, and by path."""
+    writer, admin = new_key(tmp_path, Scope.WRITE), new_key(tmp_path, Scope.ADMIN)
+    app = ingest_over(log, tmp_path)
+    erase = {"request_id": "x", "op": "erase"}
+    await client_of(app, admin).post("/v1/events", json=erase)
+    await client_of(app, admin).post("/v1/events", json=[erase, {"request_id": "y", "data": {}}, erase])
+    await client_of(app, writer).post("/v1/events", json=erase)
+    await client_of(app, writer).post("/v1/events", json=[{"request_id": "y", "data": {}}])
+    acts = [json.loads(line) for line in (tmp_path / "audit.ndjson").read_text().splitlines()]
+
+    assert [(act["outcome"], act.get("requests")) for act in acts] == [
+        ("begun", ["x"]),
+        ("done", ["x"]),
+        ("begun", None),
+        ("done", ["x", "x"]),
+        ("refused", ["x"]),
+    ]
+    assert {act["tenant"] for act in acts} == {"default"}
+    assert len({act["key"] for act in acts}) == 2
+    assert not {writer, admin} & set((tmp_path / "audit.ndjson").read_text().split('"'))
+
+
+async def test_nobody_fills_the_disk_with_tries_to_erase(log: FakeLog, tmp_path: Path) -> None:
+    """Refused tries are written down so often and no more."""
+    client = client_of(ingest_over(log, tmp_path), new_key(tmp_path))
+    for _ in range(50):
+        assert (await client.post("/v1/events", json={"request_id": "x", "op": "erase"})).status_code == 403
+
+    assert len((tmp_path / "audit.ndjson").read_text().splitlines()) < 40
+
+
+async def test_nothing_is_erased_that_cannot_be_written_down(log: FakeLog, tmp_path: Path) -> None:
+    """500 for an erasure, alone and in a batch; everything else goes on."""
+    (tmp_path / "audit.ndjson").mkdir()
+    client = client_of(ingest_over(log, tmp_path))
+    erase, event = {"request_id": "x", "op": "erase"}, {"request_id": "y", "data": {}}
+    alone = await client.post("/v1/events", json=erase)
+    batch = await client.post("/v1/events", json=[erase, event])
+
+    assert (alone.status_code, code_of(alone)) == (500, "internal_error")
+    assert [item["status"] for item in batch.json()["items"]] == ["rejected", "accepted"]
+    assert [one["op"] for one in decoded(log.events)] == ["merge"]

@@ -26,11 +26,13 @@ from services.merger.setup import Setup
 from services.merger.watch import Stalled
 from services.merger.worker import Worker
 from services.runtime.continuity import ContinuityError
-from services.runtime.survey import admin
+from services.runtime.survey import admin, log_ranges
 
 log = structlog.get_logger()
 
 FORGET_SECONDS = 3_600.0
+_IDLE_TURNS = 24
+"""Looking at every row is work for once a day."""
 _FETCHED_BATCHES = 4
 _REQUEST_SECONDS = 20.0
 _SELF_EXPLAINING = (ContinuityError, EventsLost, TooManyBroken, ProducerFenced, Stalled)
@@ -59,6 +61,7 @@ class Merger:
         """Whether the group has given this process its partitions, be it none."""
         self._setup, self._end = setup, end
         self._openings: set[asyncio.Task[None]] = set()
+        self._forgets = 0
         self._listen()
 
     def assigned(self) -> set[int]:
@@ -105,7 +108,7 @@ class Merger:
         @app.task
         async def forget() -> None:
             while await self._slept(FORGET_SECONDS):
-                async with self._or_end("forgetting erased rows"):
+                async with self._or_end("forgetting rows"):
                     await self._forget()
 
     async def _slept(self, seconds: float) -> bool:
@@ -122,13 +125,19 @@ class Merger:
             await self.worker.merge(tp.partition, records)
 
     async def _forget(self) -> None:
+        topology = self._setup.topology
         try:
             async with admin(self._setup.settings, "afterword-merger-forget") as client:
-                kept = await retention(client, self._setup.topology)
+                kept = await retention(client, topology)
+            events = {topology.events.name: self._setup.source(0).partitions}
+            ranges = await log_ranges(self._setup.settings, "afterword-merger-forget", events)
         except KafkaError as error:
-            log.warning("erased rows not forgotten this time", error=repr(error))
-        else:
-            await self.worker.forget(kept)
+            log.warning("rows not forgotten this time", error=repr(error))
+            return
+        await self.worker.forget(kept)
+        if self._forgets % _IDLE_TURNS == 0:
+            await self.worker.forget_idle(kept, {place[1]: found.start for place, found in ranges.items()})
+        self._forgets += 1
 
     @asynccontextmanager
     async def _or_end(self, doing: str) -> AsyncIterator[None]:

@@ -10,7 +10,7 @@ DEAD_LETTERS = Counter(
 )
 ROWS = Counter("merger_rows_total", "Rows written to the state topic.")
 FORGOTTEN = Counter(
-    "merger_forgotten_rows_total", "Erased rows replaced by nothing, once no older event could come back."
+    "merger_forgotten_rows_total", "Erased or idle rows removed, once no older event could come back."
 )
 BATCH_EVENTS = Histogram("merger_batch_events", "Events in one transaction.", buckets=COUNTS)
 BATCH_SECONDS = Histogram("merger_batch_seconds", "Time of a batch, by step.", ["step"], buckets=SECONDS)

@@ -20,6 +20,7 @@ from services.merger import metrics
 from services.merger.attempts import Attempts
 from services.merger.batch import Folded, Letter, fold, holes, keys_of
 from services.merger.gaps import read_again
+from services.merger.idle import Since, idle
 from services.merger.recovery import Recovered, recover
 from services.merger.setup import Setup
 from services.merger.share import BROKEN, WINDOW_EVENTS, is_too_many, latest
@@ -29,6 +30,8 @@ from services.merger.transaction import Outgoing, Writer
 log = structlog.get_logger()
 
 _FORGET_AT_ONCE = 1_000
+_BREATH_SECONDS = 0.01
+"""Between two looks for idle rows: nothing is urgent about them."""
 _REFUSED_FOR_THEIR_CONTENT = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError)
 
 
@@ -83,12 +86,29 @@ class Partition:
         """Send null for rows erased before a time in milliseconds, a thousand at most; how many."""
         async with self._busy:
             keys = list(islice(self._store.forgettable(erased_before), _FORGET_AT_ONCE))
-            if keys:
-                gone = {key: Stored(None, self._setup.clock()) for key in keys}
-                end = await self._send(gone)
-                self._store.write(gone, position=end, now=self._setup.clock())
-                metrics.FORGOTTEN.inc(len(keys))
+            await self._remove(keys)
             return len(keys)
+
+    async def forget_idle(self, old: Since) -> int:
+        """Send null for every row that is old enough; how many.  It takes a while, and batches go between."""
+        key, count = b"", 0
+        while True:
+            async with self._busy:
+                rows = self._store.rows_from(key, _FORGET_AT_ONCE)
+                keys = idle(rows, old)
+                await self._remove(keys)
+            count += len(keys)
+            if len(rows) < _FORGET_AT_ONCE:
+                return count
+            key = rows[-1][0] + b"\0"
+            await asyncio.sleep(_BREATH_SECONDS)
+
+    async def _remove(self, keys: Sequence[bytes]) -> None:
+        if keys:
+            gone = {key: Stored(None, self._setup.clock()) for key in keys}
+            end = await self._send(gone)
+            self._store.write(gone, position=end, now=self._setup.clock())
+            metrics.FORGOTTEN.inc(len(keys))
 
     async def close(self) -> None:
         """Let go of everything, once the batch in hand is done."""

@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 _CLIENT = "afterword-merger-preflight"
 _CLICKHOUSE_SECONDS = 5.0
+_SET_FOR_THE_TOPIC = 1
+"""Where a setting comes from; the broker's own retention means nothing to a compacted topic."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Retention:
     events_ms: int | None
     letters_ms: int | None
     tombstones_ms: int
+    idle_ms: int | None = None
+    """For how long a request is kept without an event.  Kafka itself deletes no state."""
 
     @property
     def longest_ms(self) -> int | None:
@@ -43,6 +47,13 @@ class Retention:
         if self.events_ms is None or self.letters_ms is None:
             return None
         return max(self.events_ms, self.letters_ms)
+
+    @property
+    def is_idle_safe(self) -> bool:
+        """Tell whether no event or replay from before can meet a removed row, and make half a row."""
+        if self.idle_ms is None or self.events_ms is None or self.letters_ms is None:
+            return False
+        return self.idle_ms > self.events_ms + self.letters_ms
 
 
 async def patiently(settings: MergerSettings, directory: Directory, waiting: Callable[[str], None]) -> Setup:
@@ -133,14 +144,17 @@ async def retention(admin: AIOKafkaAdminClient, topology: Topology) -> Retention
     topics = (topology.events, topology.events_dlq, topology.state)
     asked = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
     found = {topic.name: topic.config() for topic in topics}
+    own: dict[str, dict[str, str]] = {topic.name: {} for topic in topics}
     for response in await admin.describe_configs(asked):
         for _, _, _, name, entries in response.resources:
             found[name] |= {entry[0]: entry[1] for entry in entries}
+            own[name] = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_FOR_THE_TOPIC}
     events, letters, state = (found[topic.name] for topic in topics)
     return Retention(
         events_ms=_forever(events["retention.ms"]),
         letters_ms=_forever(letters["retention.ms"]),
         tombstones_ms=int(state["delete.retention.ms"]),
+        idle_ms=_forever(own[topology.state.name].get("retention.ms", "-1")),
     )
 
 

@@ -11,6 +11,7 @@ a log, rows after a lost stretch came back with a position behind it.)
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 # No key of ours begins with a zero byte.
 _POSITION, _INPUT, _SEEN_AT, _BROKEN = b"\0position", b"\0input", b"\0seen_at", b"\0broken"
 _ERASED = b"\0erased/"
+_FIRST_KEY = b"\1"
 
 _WRITE_BUFFER_BYTES = 16 * MIB
 """The most that is read again after a kill, for each partition."""
@@ -133,6 +135,13 @@ class Store:
                 self._db.delete(listed)  # it lives again
             elif int(stamp) < erased_before:
                 yield key
+
+    def rows_from(self, key: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """Return so many rows in the order of their keys, beginning with a key; not of use where it counts.
+
+        A damaged file ends the list early without an error.
+        """
+        return list(islice(self._db.items(from_key=max(key, _FIRST_KEY)), count))
 
     def clear(self, cause: str) -> None:
         """Delete the copy and begin an empty one."""

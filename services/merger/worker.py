@@ -1,11 +1,13 @@
 """The partitions that this process owns, and what is done with them.  Knows nothing of Faust."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
 
+from schemas.identity import version_of
+from services.merger.idle import since
 from services.merger.metrics import PARTITIONS
 from services.merger.partition import Partition
 from services.merger.preflight import Retention
@@ -73,6 +75,21 @@ class Worker:
         for partition in list(self._owned.values()):
             while await partition.forget(before):
                 pass
+
+    async def forget_idle(self, kept: Retention, starts: Mapping[int, int]) -> None:
+        """Send null for rows without an event for as long as they are kept.
+
+        `starts`: the offset of the first event in each partition of the log.
+        """
+        if kept.idle_ms is None:
+            return
+        if not kept.is_idle_safe:
+            log.warning("no idle rows removed: the log and the dead letters together keep events for longer")
+            return
+        for number, partition in list(self._owned.items()):
+            version = version_of(self._setup.topology.generation, starts[number])
+            count = await partition.forget_idle(since(self._setup.clock(), kept.idle_ms, version))
+            log.info("idle rows removed", partition=number, rows=count)
 
     def readiness(self) -> str | None:
         """Return what is being waited for."""

@@ -1,11 +1,11 @@
 """What there is to do, and what is not as it should be.  Pure: what was found in, steps and findings out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from schemas.tables import MINIMUM_VERSION, Migration
-from schemas.topics import EVENTS_RETENTION_MS, Topic, Topology
+from schemas.topics import EVENTS_RETENTION_MS, Topology
 from services.runtime.continuity import Recorded, next_generation
 from services.runtime.standings import LIMIT, Standing, standing_of
 
@@ -44,6 +44,8 @@ class Existing:
     name: str
     partitions: int
     config: Mapping[str, str]
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    """What was set for the topic itself, and is no default of the broker."""
 
 
 class RefusedError(Exception):
@@ -115,9 +117,16 @@ def check_deployment(
 
 
 def findings(
-    topology: Topology, existing: Mapping[str, Existing], partitions: int | None, replicas: int
+    topology: Topology,
+    existing: Mapping[str, Existing],
+    partitions: int | None,
+    replicas: int,
+    wished: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[Finding]:
-    """Compare topics with what they should be; `partitions` None means any number will do."""
+    """Compare topics with what they should be; `partitions` None means any number will do.
+
+    `wished` has settings by topic that count in place of what Afterword has by itself.
+    """
     for topic in topology.topics:
         found = existing[topic.name]
         if partitions is not None and found.partitions != topic.partitions(partitions):
@@ -126,7 +135,7 @@ def findings(
                 f"{topic.name} has {found.partitions} partitions, not {topic.partitions(partitions)}.",
                 "Partitions of a live topic never change: ask for as many as it has, or begin a generation.",
             )
-        yield from _settings(topic, found, replicas)
+        yield from _settings(found, topic.config(replicas) | dict((wished or {}).get(topic.name, {})))
     events, state = existing[topology.events.name], existing[topology.state.name]
     if events.partitions != state.partitions:
         yield Finding(
@@ -137,24 +146,24 @@ def findings(
         )
 
 
-def _settings(topic: Topic, found: Existing, replicas: int) -> Iterator[Finding]:
-    for name, wanted in topic.config(replicas).items():
+def _settings(found: Existing, config: Mapping[str, str]) -> Iterator[Finding]:
+    for name, wanted in config.items():
         actual = found.config.get(name)
         if actual is None or actual == wanted:
             continue
         if name == LIMIT and standing_of(int(actual)) is not Standing.OPEN:
             yield Finding(
                 Weight.NOTE,
-                f"{topic.name} takes no events: a resize has paused them.",
+                f"{found.name} takes no events: a resize has paused them.",
                 "Run `afterword resize` again as it was called, or `afterword resize --abort`.",
             )
             continue
         change = (
-            f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.name}"
+            f"kafka-configs.sh --alter --entity-type topics --entity-name {found.name}"
             f" --add-config {name}={wanted}"
         )
         yield Finding(
-            _weight(name, wanted, actual), f"{topic.name}: {name} is {actual}, not {wanted}.", change
+            _weight(name, wanted, actual), f"{found.name}: {name} is {actual}, not {wanted}.", change
         )
 
 
@@ -170,9 +179,9 @@ def _weight(name: str, wanted: str, actual: str) -> Weight:
     return Weight.NOTE if name in _FREE else Weight.WRONG
 
 
-def broker_findings(config: Mapping[str, str]) -> Iterator[Finding]:
-    """Compare a broker's settings with what the topics need of it."""
-    minutes = EVENTS_RETENTION_MS // 60_000
+def broker_findings(config: Mapping[str, str], events_ms: int = EVENTS_RETENTION_MS) -> Iterator[Finding]:
+    """Compare a broker's settings with what the topics need of it; `events_ms`: how long events are kept."""
+    minutes = events_ms // 60_000
     if int(config.get("offsets.retention.minutes", minutes)) < minutes:
         yield Finding(
             Weight.NOTE,

@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from aiokafka.admin import AIOKafkaAdminClient
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
-from schemas.topics import Topology, replicas_for
+from schemas.topics import EVENTS_RETENTION_MS, Topology, replicas_for
 from services.commands.migrate import tables, topics
+from services.commands.migrate.keeping import Agree, Kept, keep_tables, keep_topics
 from services.commands.migrate.plan import (
     Existing,
     Finding,
+    Weight,
     broker_findings,
     check_deployment,
     check_server,
     findings,
 )
 from services.commands.migrate.reach import clickhouse, kafka
+from services.commands.migrate.retention import RETENTION, topic_settings, without
 from services.commands.migrate.settings import MigrateSettings
 from services.runtime.continuity import Recorded
 from services.runtime.generations import generations
@@ -41,10 +44,17 @@ class Step:
     mend: str = ""
 
 
-async def run(settings: MigrateSettings, partitions: int | None, wait_seconds: float) -> AsyncIterator[Step]:
+def _never(_loss: str) -> bool:
+    return False
+
+
+async def run(
+    settings: MigrateSettings, partitions: int | None, wait_seconds: float, agree: Agree = _never
+) -> AsyncIterator[Step]:
     """Migrate, and tell each step as it is done.
 
     `partitions` None takes the settings' number for topics to create, and any number of those that exist.
+    `agree` is asked before a shorter retention deletes anything.
     RefusedError stops before anything that could not be undone.
     """
     deadline = asyncio.get_running_loop().time() + wait_seconds
@@ -53,8 +63,10 @@ async def run(settings: MigrateSettings, partitions: int | None, wait_seconds: f
         yield Step(SAME, f"ClickHouse {client.server_version} at {settings.clickhouse_url}")
         async for step in _tables(client, settings.clickhouse_database):
             yield step
+        async for kept in keep_tables(client, settings, agree):
+            yield _kept(kept)
         async with kafka(settings, deadline) as admin:
-            async for step in _topics(admin, client, settings, partitions):
+            async for step in _topics(admin, client, settings, partitions, agree):
                 yield step
 
 
@@ -65,7 +77,11 @@ async def _tables(client: AsyncClient, database: str) -> AsyncIterator[Step]:
 
 
 async def _topics(
-    admin: AIOKafkaAdminClient, client: AsyncClient, settings: MigrateSettings, partitions: int | None
+    admin: AIOKafkaAdminClient,
+    client: AsyncClient,
+    settings: MigrateSettings,
+    partitions: int | None,
+    agree: Agree,
 ) -> AsyncIterator[Step]:
     cluster, brokers = await cluster_id(admin), await topics.brokers(admin)
     replicas = replicas_for(len(brokers))
@@ -79,17 +95,36 @@ async def _topics(
     check_deployment(
         records, topology.generation, cluster, [topic.name for topic in missing], settings.clickhouse_database
     )
+    wished = topic_settings(settings, topology)
     if missing:
-        await topics.create(admin, missing, partitions or settings.kafka_partitions, replicas)
+        await topics.create(admin, missing, partitions or settings.kafka_partitions, replicas, wished)
     for topic in topology.topics:
         yield _told(topic.name, created=topic in missing)
     existing = await _visible(admin, topology)
-    for finding in findings(topology, existing, partitions, replicas):
+    made = [one async for one in keep_topics(admin, client, settings, topology, dict(existing), agree)]
+    for one in made:
+        yield _kept(one)
+        # Said once: what was just changed, or was not changed on purpose, is no finding.
+        wished[one.change.place].pop(one.change.setting, None)
+        existing[one.change.place] = without(existing[one.change.place], one.change.setting)
+    for finding in findings(topology, existing, partitions, replicas, wished):
         yield _step(finding)
-    for finding in broker_findings(await topics.broker_config(admin, brokers[0])):
+    events_ms = int(wished[topology.events.name].get(RETENTION, EVENTS_RETENTION_MS))
+    for finding in broker_findings(await topics.broker_config(admin, brokers[0]), events_ms):
         yield _step(finding)
     deployment = Recorded(topology.generation, cluster, existing[topology.events.name].partitions)
     yield await _recorded(client, deployment, known=deployment in records)
+
+
+def _kept(kept: Kept) -> Step:
+    text = kept.change.text + (f"; {kept.loss}" if kept.loss else "")
+    if kept.made:
+        return Step(DONE, text)
+    return Step(
+        Weight.NOTE.value,
+        f"not done: {text}",
+        f"`afterword migrate --yes` does it; or take {kept.change.variable} back.",
+    )
 
 
 async def _topology(admin: AIOKafkaAdminClient, settings: MigrateSettings) -> Topology:

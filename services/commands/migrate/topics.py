@@ -1,6 +1,7 @@
 """Creates topics in Kafka, and reads how they are set up."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -10,6 +11,9 @@ from schemas.topics import Topic
 from services.commands.migrate.plan import Existing
 from services.runtime.survey import partition_counts
 
+_SET_FOR_THE_TOPIC = 1
+"""Where a setting comes from: the topic itself, and not the broker's configuration or its defaults."""
+
 
 async def brokers(client: AIOKafkaAdminClient) -> list[int]:
     """Return the ids of the brokers that are up."""
@@ -17,11 +21,23 @@ async def brokers(client: AIOKafkaAdminClient) -> list[int]:
 
 
 async def create(
-    client: AIOKafkaAdminClient, topics: Iterable[Topic], partitions: int, replicas: int
+    client: AIOKafkaAdminClient,
+    topics: Iterable[Topic],
+    partitions: int,
+    replicas: int,
+    wished: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Create topics with their settings; one that another migrate has just created is as good."""
+    """Create topics with their settings, and with those that are wished for them instead, by name.
+
+    One that another migrate has just created is as good.
+    """
     wanted = [
-        NewTopic(topic.name, topic.partitions(partitions), replicas, topic_configs=topic.config(replicas))
+        NewTopic(
+            topic.name,
+            topic.partitions(partitions),
+            replicas,
+            topic_configs={**topic.config(replicas), **wished.get(topic.name, {})},
+        )
         for topic in topics
     ]
     response = await client.create_topics(wanted)
@@ -37,12 +53,24 @@ async def describe(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[st
         return {}
     asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in counts]
     responses = await client.describe_configs(asked)
-    configs = {
-        name: {entry[0]: entry[1] for entry in entries}
-        for response in responses
-        for _, _, _, name, entries in response.resources
-    }
-    return {name: Existing(name, count, configs.get(name, {})) for name, count in counts.items()}
+    told = {name: entries for response in responses for _, _, _, name, entries in response.resources}
+    return {name: _existing(name, count, told.get(name, ())) for name, count in counts.items()}
+
+
+def _existing(name: str, partitions: int, entries: Iterable[Sequence[Any]]) -> Existing:
+    config = {entry[0]: entry[1] for entry in entries}
+    own = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_FOR_THE_TOPIC}
+    return Existing(name, partitions, config, own)
+
+
+async def alter(client: AIOKafkaAdminClient, found: Existing, changes: Mapping[str, str]) -> None:
+    """Change settings of a topic; all others stay as they are."""
+    # The whole set: what is not sent would fall back to the broker's default.
+    wanted = ConfigResource(ConfigResourceType.TOPIC, found.name, {**found.overrides, **changes})
+    for response in await client.alter_configs([wanted]):
+        for code, message, *_ in response.resources:
+            if code:
+                raise for_code(code)(f"{found.name}: {message}")
 
 
 async def broker_config(client: AIOKafkaAdminClient, broker: int) -> dict[str, str]:

@@ -1,5 +1,8 @@
 """Erased rows are replaced by nothing once nothing older can come back."""
 
+from schemas.identity import version_of
+from schemas.topics import DAY_MS
+from services.merger.idle import since
 from services.merger.partition import Partition
 from services.merger.preflight import retention
 from services.merger.setup import Setup
@@ -80,3 +83,36 @@ async def test_a_copy_that_missed_tombstones_is_built_anew(scene: Scene) -> None
 
     assert at_last._store.position == kept
     assert at_last._store.get([KEYS[0]]) == {KEYS[0]: None}
+
+
+async def test_idle_rows_are_removed_and_begin_anew(scene: Scene) -> None:
+    """Those whose last event the log has lost long ago; and a late event makes a row of its own."""
+    setup = await scene.setup()
+    log = a_log(*(an_event(n, request_id=name, data={"a": n}) for n, name in enumerate((R1, R2, R3))))
+    records = await scene.publish(log)
+    partition = await scene.open(setup)
+    await partition.merge(records)
+    later, third = setup.clock() + 1_000 * DAY_MS, version_of(scene.topology.generation, 2)
+
+    assert await partition.forget_idle(since(later, 2_000 * DAY_MS, third)) == 0
+    assert await partition.forget_idle(since(later, 100 * DAY_MS, third)) == 2
+    assert await partition.forget_idle(since(later, 100 * DAY_MS, third)) == 0
+    rows = await scene.rows()
+    assert [rows[key] is None for key in KEYS] == [True, True, False]
+
+    await partition.merge((await scene.publish(a_log(an_event(3, request_id=R1, data={"b": 3}))))[-1:])
+    assert b'"data":{"b":3}' in ((await scene.rows())[KEYS[0]] or b"")
+
+
+async def test_how_long_rows_are_kept_is_said_by_the_topic_of_states(scene: Scene) -> None:
+    """By what is set for the topic itself: a broker's own retention is for logs; and never for too short."""
+    topology = scene.topology
+    async with admin(scene.kafka, "tests") as client:
+        assert (await retention(client, topology)).idle_ms is None
+        await configure(scene.kafka, topology.state, retention_ms=str(119 * DAY_MS))
+        too_short = await retention(client, topology)
+        await configure(scene.kafka, topology.state, retention_ms=str(121 * DAY_MS))
+        enough = await retention(client, topology)
+
+    assert (too_short.idle_ms, too_short.is_idle_safe) == (119 * DAY_MS, False)
+    assert (enough.idle_ms, enough.is_idle_safe) == (121 * DAY_MS, True)

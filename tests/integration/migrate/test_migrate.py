@@ -3,19 +3,27 @@
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from schemas.tables import FEEDBACK_STATE, MIGRATIONS, migrations
+from schemas.tables import FEEDBACK_EVENTS, FEEDBACK_STATE, MIGRATIONS, migrations
 from schemas.topics import Topology
+from services.commands.migrate import topics
 from services.commands.migrate.plan import RefusedError
 from services.commands.migrate.settings import MigrateSettings
 from services.commands.migrate.steps import Step, run
 from services.runtime.clickhouse import connect
+from services.runtime.kafka import client_options
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.runtime.survey import admin, partition_counts, recorded
+from tests.support import tables
+
+DAY = 24 * 60 * 60
 
 
 @pytest.fixture
@@ -176,3 +184,62 @@ async def test_a_server_that_is_away_ends_in_75_and_is_named(settings: MigrateSe
     assert process.returncode == 75
     assert f"{nowhere} does not answer" in complaint.decode()
     assert away in complaint.decode()
+
+
+async def test_a_shorter_retention_says_what_it_deletes_and_waits_for_agreement(
+    settings: MigrateSettings,
+) -> None:
+    """In topics and in tables; then it holds, and a second run has nothing to do."""
+    await steps(settings)
+    topology, now = Topology(settings.kafka_topic_generation), time.time()
+    await tables.insert(settings, FEEDBACK_EVENTS, [_event(now - age * DAY) for age in (1, 50)])
+    producer = AIOKafkaProducer(**client_options(settings, "tests"))
+    await producer.start()
+    await producer.send_and_wait(topology.events_dlq.name, b"x", timestamp_ms=int((now - 50 * DAY) * 1000))
+    await producer.stop()
+    wished = MigrateSettings(
+        **{name: getattr(settings, name) for name in settings.model_fields_set},
+        retention_events_table_days=40,
+        retention_dead_letters_days=45,
+        retention_events_days=35,
+    )
+    asked: list[str] = []
+
+    def refuse(loss: str) -> bool:
+        asked.append(loss)
+        return False
+
+    refused = [step async for step in run(wished, None, 30, refuse)]
+    agreed = [step async for step in run(wished, None, 30, lambda _: True)]
+    again = await steps(wished)
+
+    assert len(asked) == 2
+    assert "feedback_events keeps everything for 40 days (before: ever): 1 rows are older" in asked[0]
+    assert "for 45 days (before: 90 days): 1 records are older and are deleted" in asked[1]
+    assert [step.text[:9] for step in refused if step.mark == "note"] == ["not done:"] * 2
+    assert [step.mark for step in agreed if " keeps everything for " in step.text] == ["done"] * 2
+    assert marks(again) <= {"same", "note"}
+    assert not [step for step in again if " keeps everything for " in step.text]
+    await tables.run(settings, f"OPTIMIZE TABLE {FEEDBACK_EVENTS} FINAL")
+    assert await tables.rows(settings, f"SELECT count() FROM {FEEDBACK_EVENTS}") == [(1,)]
+    async with admin(settings, "test") as client:
+        found = await topics.describe(client, [topology.events.name, topology.events_dlq.name])
+    assert found[topology.events.name].config["retention.ms"] == str(35 * DAY * 1000)
+    assert found[topology.events_dlq.name].config["retention.ms"] == str(45 * DAY * 1000)
+    assert found[topology.events_dlq.name].config["max.message.bytes"] == str(10 << 20)
+
+
+def _event(appended: float) -> dict[str, object]:
+    moment = datetime.fromtimestamp(appended, UTC).strftime("%Y-%m-%d %H:%M:%S.000")
+    return {
+        "tenant": "default",
+        "request_id": "r",
+        "version": int(appended),
+        "event_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "op": "merge",
+        "source": "native",
+        "received_at": moment,
+        "appended_at": moment,
+        "log_partition": 0,
+        "log_offset": int(appended),
+    }

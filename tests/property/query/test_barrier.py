@@ -167,6 +167,23 @@ def test_what_the_watermark_covers_is_there(before: list[int], during: list[int]
     assert marks.moment == looked
 
 
+def test_a_newer_generation_has_everything_of_the_older_ones_behind_it() -> None:
+    """It was opened once all of theirs was merged and stored; its own positions say nothing of them."""
+    barrier = Barrier(KEY, 7, generation=0)
+    assert not barrier.after(Snapshot(EPOCH, {0: 8}, {}, {}, {}, {}, {}, {})).is_reached
+
+    known = barrier.after(Snapshot(EPOCH, {0: 0}, {}, {}, {}, {}, {}, {}, generation=2))
+    assert known.is_reached
+    assert known.is_told
+    assert not known.is_beyond
+    assert known.consumed > 7
+    assert (
+        Barrier(KEY, 0, generation=2)
+        .after(Snapshot(EPOCH, {}, {}, {}, {}, {}, {}, {}, generation=2))
+        .is_beyond
+    )
+
+
 def test_an_offset_that_the_log_does_not_have_is_beyond() -> None:
     """Until it has one; a log without partitions has none."""
     pipeline = Pipeline()

@@ -1,0 +1,63 @@
+"""What people and scripts are told."""
+
+from services.commands.verify.cut import Cut, Generation
+from services.commands.verify.known import Finding
+from services.commands.verify.report import Report
+from services.commands.verify.selection import Selection
+from services.commands.verify.view import TEXTS, as_json, lines
+from services.reconciliation.mending import Kind, command
+from services.runtime.continuity import LogRange
+
+CUT = Cut(
+    generations=(Generation(0, 1, is_here=True, is_continued=True),),
+    in_use=0,
+    merged={("feedback-events", 0): 7},
+    logs={("feedback-events", 0): LogRange(2, 10)},
+)
+
+
+def test_a_difference_is_told_with_its_offsets_and_what_mends_it() -> None:
+    """Offsets as stretches, keys without anything that a terminal would obey."""
+    report = Report()
+    report.add(
+        Finding(Kind.EVENT_MISSING, b"acme/r\x1b[2J%d" % offset, "", "feedback-events", 0, offset)
+        for offset in (3, 4, 5, 9)
+    )
+    told = [*lines(report, CUT, Selection())]
+
+    assert told[-7] == "event_missing: feedback-events/0: 4 events of the log are not in feedback_events"
+    assert told[-6] == "  offsets 3 to 5, 9"
+    assert told[-5] == "  acme/r\ufffd[2J3"
+    assert told[-1] == "  To mend it: afterword rebuild --table events --tenant acme"
+
+
+def test_what_is_on_its_way_is_told_and_is_no_difference() -> None:
+    """And whether anybody is there to bring it."""
+    told = [*lines(Report(), CUT, Selection())]
+
+    assert told[1].startswith("On their way, and not compared: up to 3 events wait for the merger; nobody")
+    assert told[-1] == "No differences."
+    assert as_json(Report(), CUT, Selection())["on_its_way"]["merger"] == 3
+
+
+def test_a_command_is_narrowed_to_the_only_tenant() -> None:
+    """And to none if several are concerned."""
+    assert command(Kind.ROW_MISSING, {"acme"}) == "afterword rebuild --table state --tenant acme"
+    assert command(Kind.ROW_MISSING, {"acme", "other"}) == "afterword rebuild --table state"
+
+
+def test_every_kind_has_its_words_and_its_command() -> None:
+    """None is left without either."""
+    assert set(TEXTS) == set(Kind)
+    assert all(command(kind).startswith("afterword ") for kind in Kind)
+
+
+def test_a_finding_of_somebody_else_keeps_its_words() -> None:
+    """What `migrate` or a service would say, with its own command."""
+    report = Report()
+    report.add_told(Kind.POSITION, "Offset 9 is beyond the log's end.", "begin a new generation")
+    ((difference, mend),) = report.told()
+
+    assert difference.examples[0].detail == "Offset 9 is beyond the log's end."
+    assert mend == "begin a new generation"
+    assert "position: Offset 9 is beyond the log's end." in lines(report, CUT, Selection())

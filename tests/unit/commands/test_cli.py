@@ -186,3 +186,13 @@ def test_a_missing_extra_is_named() -> None:
 
     assert ended.returncode == 2
     assert "pip install 'afterword[client]'" in ended.stderr
+
+
+def test_what_a_library_logs_stays_out_of_the_output() -> None:
+    """A retry in the middle of `status --json` must not spoil the JSON."""
+    load = "from services.cli import _load, _rows; _load(_rows['dlq'])"
+    code = f"{load}; import structlog; structlog.get_logger().warning('again')"
+    ended = subprocess.run((sys.executable, "-c", code), cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert ended.stdout == ""
+    assert "again" in ended.stderr

@@ -122,7 +122,7 @@ def _local() -> Iterable[Kept]:
         Kept(
             "ClickHouse's replaced parts",
             None,
-            "read by nobody, and deleted from the disk in the background: after `old_parts_lifetime` (8 minutes"
+            "read by nobody, and deleted in the background: after `old_parts_lifetime` (8 minutes"
             " by default), when ClickHouse next cleans up (within 5 more)",
         ),
     )

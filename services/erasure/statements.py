@@ -1,7 +1,4 @@
-"""What is asked of ClickHouse, and what is deleted there.  Pure: SQL of ours, and values beside it.
-
-The rule of what goes with an erase is in `coverage`, said in Python; tests hold both together.
-"""
+"""What is asked of ClickHouse about erasures, and about whom they concern.  Pure: SQL, values beside it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +18,6 @@ from schemas.tables import (
 from services.erasure.erasures import State
 from services.erasure.identity import PREFIX_CHARACTERS, prefix
 
-SWEPT = (FEEDBACK_EVENTS, DEAD_LETTERS, FEEDBACK_STATE)
-"""The tables that rows are deleted from."""
-
 
 @dataclass(frozen=True)
 class Statement:
@@ -37,9 +31,9 @@ _MINE = (
     "tenant = {tenant:String}"
     f" AND substring(toString(event_id), 1, {PREFIX_CHARACTERS}) = {{prefix:String}}"
 )
-_KEY = "tenant, request_id"
+KEY = "tenant, request_id"
 _USER = "has(user_hashes, toFixedString(unhex({user:String}), 16))"
-_PLACE = (
+PLACE = (
     "if(stage = 'sink' AND startsWith(original_topic, 'feedback-state'),"
     " if(JSONHas(ifNull(raw, ''), 'version') OR JSONHas(ifNull(raw, ''), 'erased'),"
     " toNullable(greatest(JSONExtractUInt(ifNull(raw, ''), 'version'),"
@@ -74,14 +68,14 @@ class Scope:
     @property
     def keys(self) -> str:
         """SQL of the keys."""
-        return f"SELECT {_KEY} FROM {ERASED_REQUESTS} WHERE {self.condition}"
+        return f"SELECT {KEY} FROM {ERASED_REQUESTS} WHERE {self.condition}"
 
     @property
     def erased(self) -> str:
         """SQL of the keys, each with all that is erased of it."""
         return (
-            f"SELECT {_KEY}, max(version) AS upto, max(appended_at) AS erased_at FROM {ERASED_REQUESTS}"
-            f" WHERE ({_KEY}) IN ({self.keys}) GROUP BY {_KEY}"
+            f"SELECT {KEY}, max(version) AS upto, max(appended_at) AS erased_at FROM {ERASED_REQUESTS}"
+            f" WHERE ({KEY}) IN ({self.keys}) GROUP BY {KEY}"
         )
 
 
@@ -152,7 +146,7 @@ def _mentions() -> str:
         f" WHERE tenant = {{tenant:String}} AND {_USER}"
         f" UNION ALL SELECT request_id, toNullable(version), {never} FROM {FEEDBACK_STATE}"
         f" WHERE tenant = {{tenant:String}} AND {_USER}"
-        f" UNION ALL SELECT request_id, {_PLACE}, failed_at FROM {DEAD_LETTERS}"
+        f" UNION ALL SELECT request_id, {PLACE}, failed_at FROM {DEAD_LETTERS}"
         f" WHERE tenant = {{tenant:String}} AND request_id != '' AND ({_LETTER_USER})"
     )
 
@@ -195,8 +189,8 @@ def gather(generation: int, merged: Mapping[int, int]) -> Statement:
         f" SELECT tenant, request_id, version, event_id, appended_at FROM {FEEDBACK_EVENTS}"
         " WHERE op = 'erase' AND log_offset <"
         " transform(log_partition, {partitions:Array(UInt32)}, {ends:Array(UInt64)}, {first:UInt64})"
-        f" AND ({_KEY}, version) NOT IN (SELECT {_KEY}, version FROM {ERASED_REQUESTS})"
-        f" AND ({_KEY}, version) NOT IN (SELECT {_KEY}, assumeNotNull(original_version)"
+        f" AND ({KEY}, version) NOT IN (SELECT {KEY}, version FROM {ERASED_REQUESTS})"
+        f" AND ({KEY}, version) NOT IN (SELECT {KEY}, assumeNotNull(original_version)"
         f" FROM {DEAD_LETTERS} FINAL"
         " WHERE stage = 'merger' AND original_version IS NOT NULL AND replayed_at IS NULL)",
         {
@@ -215,116 +209,5 @@ def gather_states() -> Statement:
         f"INSERT INTO {ERASED_REQUESTS} (tenant, request_id, version, event_id, appended_at)"
         f" SELECT DISTINCT tenant, request_id, erased, toUUID('{UUID(int=0)}'), toDateTime64(0, 3, 'UTC')"
         f" FROM {FEEDBACK_STATE} WHERE is_deleted = 1 AND erased > 0"
-        f" AND ({_KEY}) NOT IN (SELECT {_KEY} FROM {ERASED_REQUESTS})"
-    )
-
-
-def _changed(table: str, since: str | None) -> str:
-    """Return the condition that rows lie in parts that were written since then."""
-    if since is None:
-        return "true"
-    return (
-        "_part IN (SELECT name FROM system.parts WHERE active AND database = currentDatabase()"
-        f" AND table = '{table}' AND modification_time >= parseDateTimeBestEffort({{since:String}}, 'UTC'))"
-    )
-
-
-def left_events(scope: Scope, since: str | None = None, limit: int = 100_000) -> Statement:
-    """Ask for requests with events at or below their erase: how many, and up to where they are erased."""
-    return Statement(
-        f"SELECT {_KEY}, any(upto) AS erased, count() AS n FROM {FEEDBACK_EVENTS} AS events"
-        f" INNER JOIN ({scope.erased}) AS erases USING ({_KEY}) WHERE op != 'erase' AND version <= upto"
-        f" AND ({_KEY}) IN ({scope.keys}) AND {_changed(FEEDBACK_EVENTS, since)}"
-        f" GROUP BY {_KEY} ORDER BY {_KEY} LIMIT {limit:d}",
-        {**scope.parameters, **_since(since)},
-    )
-
-
-def left_states(scope: Scope, since: str | None = None, limit: int = 100_000) -> Statement:
-    """Ask for erased requests that still have older versions of their row, and for the newest revision."""
-    return Statement(
-        f"SELECT {_KEY}, max(revision) AS erased, countIf(revision < newest) AS n FROM ("
-        f"SELECT {_KEY}, revision, max(revision) OVER (PARTITION BY {_KEY}) AS newest FROM {FEEDBACK_STATE}"
-        f" WHERE ({_KEY}) IN ({_in_changed(scope, since)}))"
-        f" GROUP BY {_KEY} HAVING n > 0 ORDER BY {_KEY} LIMIT {limit:d}",
-        {**scope.parameters, **_since(since)},
-    )
-
-
-def _in_changed(scope: Scope, since: str | None) -> str:
-    if since is None:
-        return scope.keys
-    return (
-        f"SELECT {_KEY} FROM {FEEDBACK_STATE} WHERE ({_KEY}) IN ({scope.keys})"
-        f" AND {_changed(FEEDBACK_STATE, since)}"
-    )
-
-
-def left_letters(scope: Scope, since: str | None = None, limit: int = 100_000) -> Statement:
-    """Ask for dead letters at or below the erase of their request."""
-    return Statement(
-        f"SELECT dlq_topic, dlq_partition, dlq_offset FROM {DEAD_LETTERS} AS letters"
-        f" INNER JOIN ({scope.erased}) AS erases USING ({_KEY})"
-        f" WHERE ({_KEY}) IN ({scope.keys}) AND {_changed(DEAD_LETTERS, since)}"
-        f" AND if(isNull({_PLACE}), failed_at <= erased_at, assumeNotNull({_PLACE}) <= upto)"
-        f" GROUP BY dlq_topic, dlq_partition, dlq_offset ORDER BY dlq_topic, dlq_partition, dlq_offset"
-        f" LIMIT {limit:d}",
-        {**scope.parameters, **_since(since)},
-    )
-
-
-def standing(scope: Scope) -> Statement:
-    """Ask how many erased requests have a row that is not newer than their erase."""
-    return Statement(
-        f"SELECT count() AS n FROM (SELECT {_KEY}, argMax(is_deleted, revision) AS gone,"
-        f" argMax(version, revision) AS latest FROM {FEEDBACK_STATE} WHERE ({_KEY}) IN ({scope.keys})"
-        f" GROUP BY {_KEY}) AS latest_rows INNER JOIN ({scope.erased}) AS erases USING ({_KEY})"
-        " WHERE gone = 0 AND latest <= upto",
-        scope.parameters,
-    )
-
-
-def _since(since: str | None) -> dict[str, str]:
-    return {} if since is None else {"since": since}
-
-
-def unfinished(table: str) -> Statement:
-    """Ask how many mutations of a table are under way."""
-    return Statement(
-        "SELECT count() AS n FROM system.mutations"
-        " WHERE database = currentDatabase() AND table = {table:String} AND NOT is_done",
-        {"table": table},
-    )
-
-
-def delete_events(tenant: str, upto: Mapping[str, int]) -> Statement:
-    """Delete events of these requests up to a version each, and no erase event."""
-    return Statement(
-        f"ALTER TABLE {FEEDBACK_EVENTS} DELETE WHERE {_OWN} AND op != 'erase' AND version <= {_UPTO}",
-        _by_request(tenant, upto),
-    )
-
-
-def delete_states(tenant: str, newest: Mapping[str, int]) -> Statement:
-    """Delete the versions of these requests' rows that are below a revision each."""
-    return Statement(
-        f"ALTER TABLE {FEEDBACK_STATE} DELETE WHERE {_OWN} AND revision < {_UPTO}",
-        _by_request(tenant, newest),
-    )
-
-
-_OWN = "tenant = {tenant:String} AND request_id IN {ids:Array(String)}"
-_UPTO = "transform(request_id, {ids:Array(String)}, {upto:Array(UInt64)}, toUInt64(0))"
-
-
-def _by_request(tenant: str, numbers: Mapping[str, int]) -> dict[str, Any]:
-    return {"tenant": tenant, "ids": list(numbers), "upto": list(numbers.values())}
-
-
-def delete_letters(topic: str, partition: int, offsets: Sequence[int]) -> Statement:
-    """Delete these dead letters."""
-    return Statement(
-        f"ALTER TABLE {DEAD_LETTERS} DELETE WHERE dlq_topic = {{topic:String}}"
-        " AND dlq_partition = {partition:UInt32} AND dlq_offset IN {offsets:Array(UInt64)}",
-        {"topic": topic, "partition": partition, "offsets": list(offsets)},
+        f" AND ({KEY}) NOT IN (SELECT {KEY} FROM {ERASED_REQUESTS})"
     )

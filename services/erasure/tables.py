@@ -14,7 +14,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.limits import MIB
 from schemas.tables import DEAD_LETTERS, ERASURES, FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.erasure import statements
+from services.erasure import leftovers, statements
 from services.erasure.erasures import Erasure
 from services.erasure.statements import Scope, Statement
 from services.runtime.clickhouse import INSERT_SETTINGS, connect
@@ -89,27 +89,27 @@ class Tables:
 
     async def left(self, scope: Scope) -> dict[str, int]:
         """Return how many rows at or below erases each table still has."""
-        events = await self.rows(statements.left_events(scope))
-        states = await self.rows(statements.left_states(scope))
+        events = await self.rows(leftovers.left_events(scope))
+        states = await self.rows(leftovers.left_states(scope))
         return {
             FEEDBACK_EVENTS: sum(row["n"] for row in events),
             FEEDBACK_STATE: sum(row["n"] for row in states),
-            DEAD_LETTERS: len(await self.rows(statements.left_letters(scope))),
+            DEAD_LETTERS: len(await self.rows(leftovers.left_letters(scope))),
         }
 
     async def delete(self, scope: Scope, since: str | None = None) -> dict[str, int]:
         """Delete what `left` would count, `since` then or at all; return how many rows went, by table."""
         events = await self._emptied(
             FEEDBACK_EVENTS,
-            statements.left_events(scope, since),
-            partial(_by_request, statements.delete_events),
+            leftovers.left_events(scope, since),
+            partial(_by_request, leftovers.delete_events),
         )
         states = await self._emptied(
             FEEDBACK_STATE,
-            statements.left_states(scope, since),
-            partial(_by_request, statements.delete_states),
+            leftovers.left_states(scope, since),
+            partial(_by_request, leftovers.delete_states),
         )
-        letters = await self._emptied(DEAD_LETTERS, statements.left_letters(scope, since), _by_place)
+        letters = await self._emptied(DEAD_LETTERS, leftovers.left_letters(scope, since), _by_place)
         return {FEEDBACK_EVENTS: events, FEEDBACK_STATE: states, DEAD_LETTERS: letters}
 
     async def _emptied(self, table: str, left: Statement, deletes: Deletes) -> int:
@@ -146,7 +146,7 @@ class Tables:
     @stamina.retry(on=BusyError, attempts=None, timeout=MUTATION_SECONDS, wait_initial=0.1, wait_max=2.0)
     async def _idle(self, table: str) -> None:
         """Wait until nothing mutates the table: what was cut off may still be at work."""
-        if await self.number(statements.unfinished(table)):
+        if await self.number(leftovers.unfinished(table)):
             raise BusyError(f"ClickHouse still mutates {table}")
 
 
@@ -161,7 +161,7 @@ def _by_request(
 def _by_place(rows: Iterable[Row]) -> Iterator[Statement]:
     for place, several in groupby(rows, key=lambda row: (row["dlq_topic"], row["dlq_partition"])):
         for part in batches([row["dlq_offset"] for row in several]):
-            yield statements.delete_letters(*place, part)
+            yield leftovers.delete_letters(*place, part)
 
 
 def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from schemas.tables import FEEDBACK
-from services.erasure import statements
+from services.erasure import leftovers, statements
 from services.erasure.certificate import certificate
 from services.erasure.erasures import Erasure, Facts, State, Step, next_step
 from services.erasure.log import Log
@@ -105,7 +105,7 @@ class Work:
             missing=len(missing),
             given_up=await tables.number(statements.given_up(one.tenant, one.id)),
             remaining=await tables.left(scope),
-            standing=await tables.number(statements.standing(scope)),
+            standing=await tables.number(leftovers.standing(scope)),
         )
         return next_step(one.rounds, facts), facts
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.erasure import statements
+from services.erasure import leftovers, statements
 from services.erasure.erasures import By, Erasure, State
 from services.erasure.identity import event_id, user_hash
 from services.erasure.passage import Seen
@@ -123,7 +123,7 @@ class FakeTables:
     async def number(self, statement: Statement) -> int:
         """Return that nothing was given up, and that no row stands."""
         self.world.step()
-        expected = statements.given_up(TENANT, ID), statements.standing(of_erasure(TENANT, ID))
+        expected = statements.given_up(TENANT, ID), leftovers.standing(of_erasure(TENANT, ID))
         assert statement in expected
         return 0
 

@@ -18,12 +18,13 @@ from services.commands.erase.view import plan
 from services.commands.exits import DONE, FOUND, CommandError, UnreachableError
 from services.erasure.certificate import lines
 from services.erasure.erasures import By, Erasure, State
-from services.erasure.log import Log, WrongKafkaError
+from services.erasure.log import CLIENT, Log, WrongKafkaError
 from services.erasure.log import log as open_log
 from services.erasure.tables import Tables
 from services.erasure.tables import tables as open_tables
 from services.erasure.work import Work
 from services.runtime.audit import record
+from services.runtime.generations import resolved
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 
 Agree = Callable[[str], bool]
@@ -125,7 +126,8 @@ async def _servers(settings: EraseSettings) -> AsyncIterator[tuple[Tables, Log]]
     try:
         async with AsyncExitStack() as stack:
             tables = await stack.enter_async_context(open_tables(settings))
-            yield tables, await stack.enter_async_context(open_log(settings))
+            found = await resolved(settings, CLIENT)
+            yield tables, await stack.enter_async_context(open_log(found))
     except WrongKafkaError as error:
         raise CommandError(str(error)) from error
     except ClickHouseError as error:

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from services.erasure.statements import SWEPT
+from services.erasure.leftovers import SWEPT
 from services.runtime.clickhouse import connect
 from services.runtime.settings import KafkaSettings
 from tests.support.erasing import Pipeline

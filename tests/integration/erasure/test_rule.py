@@ -147,8 +147,8 @@ async def test_sql_and_the_rule_agree(
         await run(database, f"TRUNCATE TABLE {table}")
     event, state, letter = event_rows(events), state_rows(states), letter_rows(letters)
     await insert(database, FEEDBACK_EVENTS, event)
-    for one in in_turns(state):
-        await insert(database, FEEDBACK_STATE, one)
+    for turn in in_turns(state):
+        await insert(database, FEEDBACK_STATE, turn)
     await put(database, *letter)
     await insert(
         database,

@@ -53,19 +53,19 @@ class Reconciliation:
         seconds = _FIRST_SECONDS if self._since is None else min(_LONGEST_SECONDS, now - self._since)
         self._since = now
         topology = Topology(self.settings.kafka_topic_generation)
+        stored = dict(map(tuple, await ask(_stored(topology.events))))
+        if not stored:
+            return
+        places = [TopicPartition(topology.events.name, partition) for partition in stored]
         consumer = AIOKafkaConsumer(
             **client_options(self.settings, _CLIENT),
             group_id=topology.reconciliation_group,
             enable_auto_commit=False,
         )
-        rows = await ask(_stored(topology.events))
-        places = [TopicPartition(topology.events.name, partition) for partition, _ in rows]
-        if not places:
-            return
-        consumer.assign(places)
         try:
+            consumer.assign(places)
             await consumer.start()
-            behind = await _behind(consumer, places, dict(map(tuple, rows)))
+            behind = await _behind(consumer, places, stored)
             budget = max(1, int(seconds * self.events_a_second))
             await self._look(ask, topology.events, behind, budget, consumer)
         finally:

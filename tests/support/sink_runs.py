@@ -26,10 +26,16 @@ from tests.support.state_log import ends
 
 async def migrated(kafka: KafkaSettings, clickhouse: ClickHouseSettings, **changes: Any) -> SinkSettings:
     """Migrate, and return settings for a sink that is quick to write."""
+    await tables.create_migrated(clickhouse)
     both = {**kafka.model_dump(), **clickhouse.model_dump()}
     steps = [step async for step in migrate(MigrateSettings(**both, kafka_partitions=4), None, 60)]
     assert "wrong" not in {step.mark for step in steps}, steps
-    quick = {"sink_flush_seconds": 0.2, "sink_watch_seconds": 0.5, "sink_metrics_port": free_port()}
+    quick = {
+        "sink_flush_seconds": 0.2,
+        "sink_watch_seconds": 0.5,
+        "sink_reconcile_events_per_second": 0,
+        "sink_metrics_port": free_port(),
+    }
     return SinkSettings(**both, **{**quick, **changes})
 
 

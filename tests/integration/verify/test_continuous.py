@@ -27,7 +27,7 @@ def totals() -> list[float]:
 
 
 async def test_a_stored_event_that_is_gone_is_counted_once(settings: SinkSettings) -> None:
-    """Neither what is late nor what is no event is; a walk that begins again goes on where the last one was."""
+    """What is late is not, nor what is no event; a walk that begins again goes on where the last one was."""
     topology = Topology(settings.kafka_topic_generation)
 
     def some(first: int, number: int) -> list[tuple[bytes | None, bytes | None]]:
@@ -42,7 +42,7 @@ async def test_a_stored_event_that_is_gone_is_counted_once(settings: SinkSetting
         await Reconciliation(settings, event_line, 1_000, time.time).step(ask)
         return [now - then for now, then in zip(totals(), before, strict=True)]
 
-    async with running(settings.replace(sink_reconcile_events_per_second=0)):
+    async with running(settings):
         await write(settings, topology.events, [(b"x/y", b"no event"), *some(0, 6)])
         count = f"SELECT count() FROM {FEEDBACK_EVENTS}"
         await eventually(lambda: _is(settings, count, 6), within=90)

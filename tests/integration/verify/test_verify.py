@@ -24,7 +24,6 @@ from tests.support.sink_runs import is_stored, running
 from tests.support.state_log import write
 
 IDS = list(islice(ids_in(0), 8))
-MENDS = {"feedback_state": "afterword rebuild --table state", "states": "afterword rebuild --state"}
 
 
 async def verified(variables: Mapping[str, str], *arguments: str, expect: int) -> dict[str, Any]:
@@ -37,10 +36,10 @@ async def verified(variables: Mapping[str, str], *arguments: str, expect: int) -
 
 def found(report: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Return of each kind of difference what it is about, and what mends it."""
-    return {
-        one["kind"]: (" ".join(example["key"] for example in one["examples"]), one["mend"])
-        for one in report["differences"]
-    }
+    keys: dict[str, list[str]] = {}
+    for one in report["differences"]:
+        keys.setdefault(one["kind"], []).extend(example["key"] for example in one["examples"])
+    return {one["kind"]: (" ".join(keys[one["kind"]]), one["mend"]) for one in report["differences"]}
 
 
 async def merged(scene: Scene, partition: Partition, settings: SinkSettings) -> None:

@@ -14,13 +14,14 @@ RUN /opt/afterword/bin/pip install --no-cache-dir --disable-pip-version-check --
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/afterword afterword \
- && install -d -o afterword -g afterword -m 0750 /var/lib/afterword /var/lib/afterword-secrets
+ && install -d -o afterword -g afterword -m 0750 /var/lib/afterword /var/lib/afterword-secrets /var/lib/afterword-audit
 COPY --from=build /opt/afterword /opt/afterword
 ENV PATH=/opt/afterword/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     AFTERWORD_HOME=/var/lib/afterword \
     AFTERWORD_KEYS_FILE=/var/lib/afterword-secrets/keys.toml \
+    AFTERWORD_AUDIT_FILE=/var/lib/afterword-audit/audit.ndjson \
     INGEST_HOST=0.0.0.0 \
     MERGER_METRICS_HOST=0.0.0.0 \
     SINK_METRICS_HOST=0.0.0.0 \

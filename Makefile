@@ -16,7 +16,7 @@ define install
 @$(PIP) install --quiet --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help up status test chaos lint format screenshots generate requirements clean
+.PHONY: help up status test chaos fuzz planted lint format screenshots generate requirements clean audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,12 +35,22 @@ chaos: .venv/dev ## strike a whole stack with faults for some 40 minutes and jud
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
 	  $(if $(ONLY),--only "$(ONLY)")
 
+fuzz: .venv/dev ## fuzz parsers and services for MINUTES=10 a target, two hours in all; TARGETS="socket-ingest parser-bodies"
+	@$(BIN)/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(TARGETS)
+
+planted: .venv/dev ## plant bugs in the services and show that the judge of `make chaos` finds each of them
+	@PLANTED=1 $(BIN)/pytest tests/chaos/test_planted.py $(ARGS)
+
 lint: .venv/dev ## check style, types, import rules and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	@$(BIN)/python -m scripts.audit --if-possible
+
+audit: .venv/dev ## ask whether known vulnerabilities are in what is pinned; fails where nobody can tell
+	@$(BIN)/python -m scripts.audit
 
 format: .venv/dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix

@@ -4,6 +4,7 @@ import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_a_key_expires_when_it_was_told_to(path: Path) -> None:
     assert record.expires_at - record.created_at == timedelta(days=90)
     ends = record.expires_at.timestamp()
     for now, is_valid in ((ends - 1, True), (ends, False)):
-        ring = KeyFile(path, lambda: 0.0, lambda now=now: now).ring()
+        ring = KeyFile(path, lambda: 0.0, partial(float, now)).ring()
         assert ring is not None
         assert (ring.caller(key) is not None) == is_valid
     assert f"{record.expires_at:%Y-%m-%d}" in run(path, "list").stdout

@@ -148,8 +148,7 @@ async def test_a_merger_that_commits_before_it_sends_is_found(settings: SinkSett
     """Killed between the two, it never merges what it had in hand."""
     ledger = tmp_path / "ledger"
     await promise(settings, ledger, _events(50, said=1))
-    variables = {VARIANT: EARLY, ONCE: str(tmp_path / "planted")}
-    merger = PlantedMerger(settings, tmp_path, **variables)
+    merger = PlantedMerger(settings, tmp_path, 1, **{VARIANT: EARLY, ONCE: str(tmp_path / "planted")})
     async with doomed(merger):
         await _merges(settings)
     async with running(SinkProgram(settings, tmp_path)):
@@ -174,7 +173,7 @@ async def test_mergers_that_nobody_fences_are_found(settings: SinkSettings, tmp_
     mergers = [PlantedMerger(settings, tmp_path, number, **variables) for number in (1, 2)]
     async with running(*mergers):
         await promise(settings, ledger, _events(50, said=1))
-        frozen = await eventually(lambda: next(filter(_is_frozen, mergers), None), within=_WITHIN)
+        (frozen,) = await eventually(lambda: [one for one in mergers if _is_frozen(one)], within=_WITHIN)
         await promise(settings, ledger, _events(50, said=2))
         await _merges(settings)
         before = sum(await ends(settings, state))

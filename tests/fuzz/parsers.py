@@ -79,10 +79,14 @@ def _holds(submission: Submission, value: bytes) -> None:
     folded = fold([record], {}, _SOURCE)
     assert not folded.letters, folded.letters
     for row in folded.rows.values():
-        state_of(row.value)
-        assert state.encode(state.decode(row.value)) == row.value
+        _is_canonical(row.value or b"")
         value_of(state_line(FakeRecord(row.value, record.key), 0))
     assert event_line(FakeRecord(value, record.key, 5, topic="feedback-events"), 0) is not None
+
+
+def _is_canonical(row: bytes) -> None:
+    state_of(row)
+    assert state.encode(state.decode(row)) == row
 
 
 def batches(data: bytes) -> bool:
@@ -186,8 +190,7 @@ def records(data: bytes) -> bool:
     placed = FakeRecord(value, key, 2**40, topic="feedback-events", headers=headers)
     folded = fold([record], {}, _SOURCE)
     for row in folded.rows.values():
-        state_of(row.value)
-        assert state.encode(state.decode(row.value)) == row.value
+        _is_canonical(row.value or b"")
     stored = event_line(placed, 0)
     value_of(dead_letter_line(placed, 0))
     with suppress(MalformedRowError):

@@ -116,7 +116,7 @@ def a_world(log: list[ARecord] | None = None) -> World:
         part = log[start : start + _BATCH]
         folded = fold(part, {key: stored.get(key) for key in keys_of(part)}, SOURCE)
         for key, row in folded.rows.items():
-            stored[key] = row.value
+            stored[key] = row.value or b""
             states.append(ARecord(len(states), key, row.value))
         letters += [_letter(len(letters) + at, letter) for at, letter in enumerate(folded.letters)]
     rows = [row for row in map(_row, {one.key: one for one in states}.values()) if row is not None]

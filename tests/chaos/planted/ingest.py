@@ -15,5 +15,5 @@ def careless(**options: Any) -> AIOKafkaProducer:
 
 
 if __name__ == "__main__":
-    connection.AIOKafkaProducer = careless  # type: ignore[misc, assignment]
+    vars(connection)["AIOKafkaProducer"] = careless
     sys.exit(main())

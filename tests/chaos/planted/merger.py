@@ -7,7 +7,7 @@ after, but sends whatever it had in hand when it wakes up as a zombie.
 import asyncio
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Self
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from schemas.topics import Topology
 from services.merger import partition
 from services.merger.__main__ import main
 from services.merger.settings import MergerSettings
+from services.merger.state import Stored
 from services.merger.transaction import Outgoing, Writer
 from services.runtime.kafka import client_options
 from tests.chaos.planted import once
@@ -43,7 +44,7 @@ class PlainWriter(Writer):
         return writer
 
     async def commit(
-        self, rows: Iterable[Outgoing], letters: Iterable[Outgoing] = (), position: int | None = None
+        self, rows: Mapping[bytes, Stored], letters: Iterable[Outgoing] = (), position: int | None = None
     ) -> int | None:
         """Send rows and dead letters, and commit the position: in whichever order is wrong."""
         if os.environ.get(VARIANT) == EARLY:
@@ -61,8 +62,9 @@ class PlainWriter(Writer):
                 offsets = {self._events: position}
                 await self._committer.send_offsets_to_transaction(offsets, self._group)
 
-    async def _send_all(self, rows: Iterable[Outgoing], letters: Iterable[Outgoing]) -> int | None:
-        sent = [*await self._send(self._state, rows), *await self._send(self._letters, letters)]
+    async def _send_all(self, rows: Mapping[bytes, Stored], letters: Iterable[Outgoing]) -> int | None:
+        records = [Outgoing(key, value, timestamp) for key, (value, timestamp) in rows.items()]
+        sent = [*await self._send(self._state, records), *await self._send(self._letters, letters)]
         done = await asyncio.gather(*(future for future, _ in sent))
         ends = [
             metadata.offset + count
@@ -78,5 +80,5 @@ class PlainWriter(Writer):
 
 
 if __name__ == "__main__":
-    partition.Writer = PlainWriter  # type: ignore[misc]
+    vars(partition)["Writer"] = PlainWriter
     sys.exit(main())

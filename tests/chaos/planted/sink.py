@@ -24,5 +24,5 @@ class CommitsFirst(Reader):
 
 
 if __name__ == "__main__":
-    lane.Reader = CommitsFirst  # type: ignore[misc]
+    vars(lane)["Reader"] = CommitsFirst
     sys.exit(main())

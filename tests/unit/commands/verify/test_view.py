@@ -21,7 +21,7 @@ def test_a_difference_is_told_with_its_offsets_and_what_mends_it() -> None:
     report = Report()
     report.add(
         Finding(Kind.EVENT_MISSING, b"acme/r\x1b[2J%d" % offset, "", "feedback-events", 0, offset)
-        for offset in (3, 4, 5, 9)
+        for offset in (3, 4, 5, 4, 9, 3)  # the walk and the judge may find the same one
     )
     told = [*lines(report, CUT, Selection())]
 

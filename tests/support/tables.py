@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
-from schemas.tables import migrations
+from schemas.tables import MIGRATIONS, migrations
+from services.commands.migrate.tables import RECORD_OF_MIGRATIONS
 from services.runtime.clickhouse import INSERT_SETTINGS, connect
 from services.runtime.settings import ClickHouseSettings
 
@@ -30,6 +31,25 @@ async def create_tables(settings: ClickHouseSettings) -> None:
             found = await definitions(client, settings.clickhouse_database)
             order = [name for statement in statements for name in _NAMES.findall(statement)]
             _made[settings.clickhouse_url] = sorted(found.values(), key=lambda text: _place(text, order))
+    finally:
+        await client.close()
+
+
+async def create_migrated(settings: ClickHouseSettings) -> None:
+    """Make all tables and the record of the migrations, where there are none, as `migrate` would.
+
+    It takes two seconds of processor time to make them by itself.
+    """
+    client = await connect(settings, database="default")
+    try:
+        await client.command(f"CREATE DATABASE IF NOT EXISTS {settings.clickhouse_database}")
+        if await definitions(client, settings.clickhouse_database):
+            return
+        await create_tables(settings)
+        client.database = settings.clickhouse_database
+        await client.command(RECORD_OF_MIGRATIONS)
+        applied = [[one.number, one.name, one.checksum] for one in migrations()]
+        await client.insert(MIGRATIONS, applied, column_names=["number", "name", "checksum"])
     finally:
         await client.close()
 

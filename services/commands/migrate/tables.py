@@ -8,7 +8,7 @@ from schemas.tables import DEPLOYMENTS, MIGRATIONS, Migration, migrations
 from services.commands.migrate.plan import Applied, pending
 from services.runtime.continuity import Recorded
 
-_RECORD = f"""
+RECORD_OF_MIGRATIONS = f"""
 CREATE TABLE IF NOT EXISTS {MIGRATIONS}
 (
     number UInt32 COMMENT 'Number of the SQL file.',
@@ -27,7 +27,7 @@ async def apply(client: AsyncClient, database: str) -> AsyncIterator[tuple[Migra
     """Make the database and its tables; yield each migration and whether it was applied just now."""
     await client.command(f"CREATE DATABASE IF NOT EXISTS {database}")
     client.database = database
-    await client.command(_RECORD)
+    await client.command(RECORD_OF_MIGRATIONS)
     todo = pending(await _applied(client), migrations())
     for migration in migrations():
         if migration in todo:

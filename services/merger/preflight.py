@@ -81,6 +81,8 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
         counts = await survey.partition_counts(admin, pair)
         kept = await retention(admin, topology)
     current = Recorded(topology.generation, cluster, counts.get(topology.events.name, 0))
+    # Positions first: other mergers go on meanwhile, and must not seem to be beyond an end from before.
+    positions = await _committed(settings, topology, current.partitions)
     facts = Facts(
         service="merger",
         generation=topology.generation,
@@ -88,7 +90,7 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
         recorded=await _recorded(settings, directory, current),
         paired=pair,
         log=await survey.log_ranges(settings, _CLIENT, counts),
-        positions=await _committed(settings, topology, current.partitions),
+        positions=positions,
     )
     refuse(problems(facts))
     setup = Setup(

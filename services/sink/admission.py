@@ -38,6 +38,8 @@ async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer
     async with admin(settings, CLIENT) as client:
         cluster = await cluster_id(client)
         counts = await partition_counts(client, [topic.name for topic in topology.topics])
+    # Positions first: other sinks go on meanwhile, and must not seem to be beyond an end from before.
+    positions = await _positions(settings, routes, counts, writer) if record else []
     return Facts(
         service="sink",
         generation=topology.generation,
@@ -45,7 +47,7 @@ async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer
         recorded=record,
         paired=(topology.events.name, topology.state.name),
         log=await log_ranges(settings, CLIENT, counts),
-        positions=await _positions(settings, routes, counts, writer) if record else [],
+        positions=positions,
     )
 
 

@@ -1,0 +1,42 @@
+"""Whether a sink may start, asked while other sinks go on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from schemas.topics import Topology
+from services.runtime.continuity import problems
+from services.sink.admission import gather
+from services.sink.batch import Partition
+from services.sink.routes import routes
+from services.sink.settings import SinkSettings
+from services.sink.writer import Stored
+from tests.integration.sink.test_flow import states
+from tests.support.sink import InMemoryWriter
+from tests.support.state_log import ends, write
+
+
+@dataclass
+class BusyTables(InMemoryWriter):
+    """The tables while another sink stores whatever comes, and something comes each time that one looks."""
+
+    settings: SinkSettings | None = None
+
+    async def positions(self, topics: Iterable[str]) -> dict[Partition, Stored]:
+        """Return positions at the end of the states, which has just moved."""
+        assert self.settings is not None
+        state = Topology(self.settings.kafka_topic_generation).state
+        if state.name not in [*topics]:
+            return {}
+        await write(self.settings, state, states(0, 20))
+        found = await ends(self.settings, state)
+        return {(state.name, partition): Stored(end, 0) for partition, end in enumerate(found)}
+
+
+async def test_a_sink_may_start_while_another_one_goes_on(settings: SinkSettings) -> None:
+    """What that one stored meanwhile may lie beyond an end that was looked at before."""
+    ways = routes(Topology(settings.kafka_topic_generation))
+
+    facts = await gather(settings, ways, BusyTables(settings=settings))
+
+    assert [*problems(facts)] == []
+    assert any(one.offset > 0 for one in facts.positions)

@@ -123,12 +123,15 @@ def _text(raw: bytes | None) -> str | None:
 async def send(client: httpx.AsyncClient, post: Post, ledger: Ledger) -> list[Outcome]:
     """Send a request and write down what became of it; the outcome of each of its events."""
     sent_at = datetime.now(UTC)  # noqa: TID251 (the rim of a writer)
+    outcomes = [Outcome(UNKNOWN)] * len(post.events)
     try:
         answer = await client.request(post.method, post.path, content=post.body, headers=post.headers)
         outcomes = list(outcomes_of(post, answer.status_code, answer.content))
-    except (httpx.TransportError, httpx.InvalidURL):
-        outcomes = [Outcome(UNKNOWN)] * len(post.events)
-    ledger.write(post, sent_at, outcomes)
+    except httpx.TransportError:
+        return outcomes
+    finally:
+        # A writer that is ended before the answer comes does not know either.
+        ledger.write(post, sent_at, outcomes)
     return outcomes
 
 

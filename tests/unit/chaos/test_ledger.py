@@ -1,10 +1,12 @@
 """What writers remember of each answer."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
+import httpx
 import pytest
 
 from tests.chaos.invented import Traffic
@@ -19,6 +21,7 @@ from tests.chaos.ledger import (
     Post,
     outcomes_of,
     read,
+    send,
     sums,
 )
 
@@ -100,6 +103,25 @@ def test_a_line_is_on_disk_before_the_next_request(tmp_path: Path) -> None:
     }
     assert (second["n"], second["index"], second["outcome"]) == (2, 1, "unknown")
     assert sums(tmp_path) == {"sent": 2, "acknowledged": 1, "unknown": 1, "refused": 0}
+    ledger.close()
+
+
+async def test_a_writer_that_is_ended_before_the_answer_does_not_know(tmp_path: Path) -> None:
+    """The event may be in the log all the same, and must not seem to be invented."""
+    asked = asyncio.Event()
+
+    async def never(_request: httpx.Request) -> httpx.Response:
+        asked.set()
+        return await asyncio.Future()
+
+    ledger = Ledger(tmp_path / "one.ndjson")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(never), base_url="http://nowhere") as client:
+        sending = asyncio.create_task(send(client, ONE, ledger))
+        await asked.wait()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+    assert [line["outcome"] for line in read(tmp_path)] == [UNKNOWN]
     ledger.close()
 
 

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteBufferManager,
+    WriteOptions,
+)
 
 from schemas.limits import MIB
 from services.merger.metrics import REBUILT
@@ -31,9 +40,11 @@ _FIRST_KEY = b"\1"
 
 _WRITE_BUFFER_BYTES = 16 * MIB
 """The most that is read again after a kill, for each partition."""
-_BLOCK_CACHE_BYTES = 64 * MIB
-_block_cache = Cache(_BLOCK_CACHE_BYTES)
-"""Shared by all partitions of the process."""
+_MEMTABLE_BYTES, _BLOCK_CACHE_BYTES = 128 * MIB, 256 * MIB
+_memtables, _block_cache = WriteBufferManager(_MEMTABLE_BYTES, allow_stall=False), Cache(_BLOCK_CACHE_BYTES)
+"""Shared by all partitions of the process, so that memory depends neither on their number nor on the rows."""
+_OPEN_FILES = 256
+"""Of each partition."""
 
 
 class StoreDamaged(Exception):  # noqa: N818 (the same word as RocksDB's Corruption)
@@ -168,11 +179,16 @@ def _open(path: Path) -> Rdict:
     options.create_if_missing(True)  # noqa: FBT003 (that is the call)
     options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
     options.set_max_write_buffer_number(2)
+    options.set_write_buffer_manager(_memtables)
+    options.set_max_open_files(_OPEN_FILES)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_keep_log_file_num(2)
     blocks = BlockBasedOptions()
     blocks.set_bloom_filter(10, block_based=False)
     blocks.set_block_cache(_block_cache)
+    # Beside the data, where they are bounded: seven bytes a row, which would else stay in memory for good.
+    blocks.set_cache_index_and_filter_blocks(True)
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
     options.set_block_based_table_factory(blocks)
     database = Rdict(str(path), options)
     writing: Any = WriteOptions()  # whose stub takes this property for a method

@@ -14,6 +14,9 @@ MAYBE_WRITTEN = (
     "send it again with the same Idempotency-Key"
 )
 
+MAX_BATCH_BYTES = 900_000
+"""Below the topic's max.message.bytes, and above the largest event."""
+
 MOVING = "the topics are moving to a new generation; the event was not written: send it again in a moment"
 
 
@@ -77,6 +80,11 @@ class Batch:
             if not waiter.done():
                 waiter.set_exception(Overloaded(MOVING))
                 waiter.exception()
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Tell that no open topic refuses the batch for its size."""
+        return int(self.builder.size()) <= MAX_BATCH_BYTES
 
     @property
     def expired(self) -> bool:

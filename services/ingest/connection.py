@@ -9,13 +9,11 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.structs import TopicPartition
 
 from schemas.identity import partition_of
+from services.ingest.batch import MAX_BATCH_BYTES
 from services.ingest.lane import Lane, Owner
 from services.ingest.settings import IngestSettings
 from services.ingest.shares import Shares
 from services.runtime.kafka import calm, client_options
-
-MAX_BATCH_BYTES = 900_000
-"""Below the topic's max.message.bytes, and above the largest event."""
 
 REQUEST_TIMEOUT_MS = 10_000
 CUT_OFF_SECONDS = 1.0

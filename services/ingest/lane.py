@@ -140,7 +140,7 @@ class Lane:
         self.stuck = False
         if error is None:
             batch.acknowledge(answer.result().offset)
-        elif isinstance(error, MessageSizeTooLargeError):
+        elif isinstance(error, MessageSizeTooLargeError) and batch.is_ordinary:
             # What was sent twice may have been written the first time, before the topic was closed.
             self._fail(batch, refused=times() == 1)
             self._owner.refused(self._producer)

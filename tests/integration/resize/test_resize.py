@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from services.local.child import python_module
 from services.local.ports import free_port
 from services.runtime.settings import ClickHouseSettings
 from tests.support import tables
-from tests.support.afterword import started
 from tests.support.eventually import eventually
+from tests.support.forked import start
 from tests.support.programs import Program
 from tests.support.servers import OwnKafka
 from tests.support.sink_runs import migrated
@@ -37,6 +38,7 @@ STEPS = (
     "Handing the positions over",
     "Opening the new generation",
 )
+GONE_BACK_AT = "Fencing the old merger"
 
 
 class Service(Program):
@@ -130,25 +132,43 @@ async def services(environ: dict[str, str], directory: Path, *names: str) -> Asy
         yield found
 
 
-def resized(environ: dict[str, str], *arguments: str) -> tuple[int, str, str]:
-    """Run `afterword resize` to its end."""
-    with started("resize", *arguments, environ=environ) as process:
-        out, err = process.communicate()
-        return process.returncode, out.decode(), err.decode()
+class Command:
+    """`afterword resize`, which may be killed at any step."""
 
+    def __init__(self, environ: dict[str, str], directory: Path) -> None:
+        self._environ, self._log = environ, directory / "resize.log"
+        self._log.touch()
 
-def killed_at(step: str, environ: dict[str, str]) -> None:
-    """Run it until it says that it begins a step, and kill it."""
-    with started("resize", "--partitions", "6", "--yes", environ=environ) as process:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line.decode())
-            if step in said[-1]:
-                process.kill()
-                process.communicate()
-                return
-        raise AssertionError(f"it never came to {step!r}: {''.join(said)}")
+    async def killed_at(self, step: str) -> None:
+        """Run it until it says that it begins a step, and kill it."""
+        before = len(self._log.read_text())
+        process = self._start("--partitions", "6")
+        try:
+            await eventually(lambda: step in self._log.read_text()[before:], within=120)
+            assert process.is_alive(), self._log.read_text()
+        finally:
+            process.kill()
+            process.join()
+
+    async def completed(self, *arguments: str) -> str:
+        """Run it to its end; the last line that it printed."""
+        process = self._start(*arguments)
+        try:
+            await eventually(lambda: not process.is_alive(), within=300)
+            said = self._log.read_text()
+            assert process.exitcode == 0, said
+            return said.splitlines()[-1]
+        finally:
+            process.kill()
+            process.join()
+
+    def _start(self, *arguments: str) -> BaseProcess:
+        return start(
+            ["resize", "--yes", *arguments],
+            self._environ,
+            self._log,
+            preload="services.commands.resize.command",
+        )
 
 
 async def test_killed_at_every_step_beside_writers_it_ends_with_everything_in_more_partitions(
@@ -161,15 +181,16 @@ async def test_killed_at_every_step_beside_writers_it_ends_with_everything_in_mo
         writing = asyncio.create_task(writer.run())
         await eventually(lambda: writer.count(0) > 100)
 
+        command = Command(environ, tmp_path)
         for step in STEPS:
-            await asyncio.to_thread(killed_at, step, environ)
+            await command.killed_at(step)
+            if step == GONE_BACK_AT:
+                before = writer.count(0)
+                assert "Generation 0 takes events again" in await command.completed("--abort")
+                await eventually(lambda: writer.count(0) > before, within=60)  # noqa: B023 (awaited here)
         sleeper.signal(signal.SIGSTOP)
         woken = asyncio.create_task(_post(sleeper.url, "late"))
-        code, out, err = await asyncio.to_thread(
-            resized, environ, "--partitions", "6", "--yes", "--json", "--arrival", "120"
-        )
-        assert code == 0, out + err
-        report = orjson.loads(out)
+        report = orjson.loads(await command.completed("--partitions", "6", "--json", "--arrival", "120"))
         assert (report["to"], report["partitions"], report["absent"]) == (2, 6, [])
 
         end = await ends(kafka, old.events)

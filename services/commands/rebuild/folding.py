@@ -135,11 +135,13 @@ class Verdict(Enum):
     DAMAGED = "damaged"
     """The record is no state."""
     DIFFERS = "differs"
+    INVENTED = "invented"
+    """No event of the request is known, though the log would have those that it rests on."""
     INCOMPLETE = "incomplete"
     """It differs, but rests on events that are not known any more: it is left as it is."""
 
 
-WRITTEN = frozenset({Verdict.MISSING, Verdict.DAMAGED, Verdict.DIFFERS})
+WRITTEN = frozenset({Verdict.MISSING, Verdict.DAMAGED, Verdict.DIFFERS, Verdict.INVENTED})
 
 
 class Bounds(NamedTuple):
@@ -165,6 +167,17 @@ def judge(
     rests_on = set(_versions(has))
     explained = all(one in versions or one <= erased or one >= bounds.end for one in rests_on)
     return Verdict.DIFFERS if explained and should is not None else Verdict.INCOMPLETE
+
+
+def judge_alone(found: bytes, erased: int, bounds: Bounds) -> Verdict:
+    """Judge a record of a request of which no event is known."""
+    try:
+        rests_on = list(_versions(states.decode(found)))
+    except MsgspecError:
+        return Verdict.INCOMPLETE
+    if any(version <= erased or version < bounds.start for version in rests_on):
+        return Verdict.SAME if max(rests_on) <= erased else Verdict.INCOMPLETE
+    return Verdict.INVENTED
 
 
 def _forgotten(value: bytes, bounds: Bounds) -> bool:

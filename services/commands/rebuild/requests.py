@@ -24,6 +24,7 @@ from services.commands.rebuild.folding import (
     erased_row,
     folded,
     judge,
+    judge_alone,
 )
 from services.commands.rebuild.kinds import EVENTS, STATE
 from services.commands.rebuild.log import CLIENT, unreachable
@@ -136,6 +137,8 @@ class Requests:
                 yield self._judge(key, rows, found.get(key), erased.get(key, NEVER))
         async for one in self._erased_alone():
             yield one
+        async for one in self._states_alone():
+            yield one
 
     def _judge(self, key: Key, rows: Sequence[Row], found: bytes | None, erased: int) -> Judged:
         name = event_key(*key)
@@ -191,6 +194,28 @@ class Requests:
                 should = Should(erased_row(*after, row["upto"]), 0)
                 bounds = self.bounds[partition_of(key, len(self.bounds))]
                 yield Judged(key, judge(None, should, (), row["upto"], bounds), should)
+
+    async def _states_alone(self) -> AsyncIterator[Judged]:
+        """Yield states of requests of which no event is known."""
+        after = ("", "")
+        while rows := await self._store.rows(_states_only(after, PAGE_EVENTS)):
+            keys = [(row["tenant"], row["request_id"]) for row in rows]
+            erased = await self._erased(keys[0], keys[-1])
+            for after, row in zip(keys, rows, strict=True):
+                key = event_key(*after)
+                bounds = self.bounds[partition_of(key, len(self.bounds))]
+                verdict = judge_alone(b64decode(row["value"]), erased.get(after, NEVER), bounds)
+                yield Judged(key, verdict, None)
+
+
+def _states_only(after: Key, limit: int) -> Statement:
+    return Statement(
+        f"SELECT tenant, request_id, value FROM {STATES} FINAL"
+        " WHERE (tenant, request_id) > ({tenant:String}, {request:String}) AND value IS NOT NULL"
+        f" AND (tenant, request_id) NOT IN (SELECT tenant, request_id FROM {EVENTS.scratch})"
+        f" ORDER BY tenant, request_id LIMIT {limit}",
+        {"tenant": after[0], "request": after[1]},
+    )
 
 
 def _key(row: Row) -> Key:

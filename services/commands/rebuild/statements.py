@@ -89,11 +89,12 @@ def later(seconds: int) -> Statement:
     return Statement(f"SELECT toString(addSeconds(now64(3, 'UTC'), {seconds})) AS until")
 
 
-def inserts(kind: Kind) -> Statement:
-    """Ask how many inserts into a table are under way."""
+def inserts(kind: Kind, seconds: float) -> Statement:
+    """Ask how many inserts into a table have been under way for longer than that."""
     return Statement(
         "SELECT count() AS running FROM system.processes"
-        " WHERE query_kind = 'Insert' AND position(query, {table:String}) > 0",
+        " WHERE query_kind = 'Insert' AND position(query, {table:String}) > 0"
+        f" AND elapsed > {seconds:.3f}",
         {"table": kind.table},
     )
 

@@ -6,6 +6,7 @@ however many requests there are.  What is written goes through the merger's own 
 a merger that was started meanwhile, and the local copies of mergers read it as they read everything else.
 """
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -79,6 +80,7 @@ _WORDS = {
     Verdict.MISSING: "are missing, and will be written",
     Verdict.DAMAGED: "are no states, and will be written anew",
     Verdict.DIFFERS: "differ, and will be written anew",
+    Verdict.INVENTED: "are of requests that nobody has spoken of, and will be removed",
     Verdict.INCOMPLETE: "differ, but rest on events that nobody has any more, and are left as they are",
 }
 
@@ -180,18 +182,18 @@ async def _bounds(known: Log, topology: Topology) -> list[Bounds]:
 async def _write(bench: Bench, topology: Topology, requests: Requests, passed: Passed) -> int:
     """Write what is missing or wrong, in transactions of some of one partition each."""
     waiting: dict[int, dict[bytes, Stored]] = {}
-    written = 0
+    written, now = 0, time.time_ns() // 1_000_000
     async with AsyncExitStack() as stack:
         writers: dict[int, Writer] = {}
         async for one in requests.judged():
-            if one.verdict not in WRITTEN or one.should is None:
+            if one.verdict not in WRITTEN:
                 continue
             number = partition_of(one.key, len(requests.bounds))
             if number not in writers:
                 writers[number] = await _opened(bench, topology, number, requests.bounds[number], stack)
                 await passed("fenced")
             several = waiting.setdefault(number, {})
-            several[one.key] = _stored(one.should)
+            several[one.key] = _stored(one.should, now)
             written += 1
             if len(several) >= CHUNK_ROWS:
                 await _commit(bench, writers[number], waiting.pop(number))
@@ -202,8 +204,9 @@ async def _write(bench: Bench, topology: Topology, requests: Requests, passed: P
     return written
 
 
-def _stored(should: Should) -> Stored:
-    return Stored(should.value, should.timestamp)
+def _stored(should: Should | None, now: int) -> Stored:
+    """Return what is to be written: null for what nobody has ever said, and times for what has none."""
+    return Stored(None, now) if should is None else Stored(should.value, should.timestamp or now)
 
 
 async def _commit(bench: Bench, writer: Writer, rows: Mapping[bytes, Stored]) -> None:

@@ -18,8 +18,8 @@ from services.commands.rebuild.kinds import Kind
 from services.commands.rebuild.scope import Scope
 from services.commands.rebuild.steps import DONE_BEFORE, Step, next_step
 
-GATE_SECONDS = 10
-SWAP_WITHIN_SECONDS = 7.0
+GATE_SECONDS = 15
+SWAP_WITHIN_SECONDS = 11.0
 """Inserts that take longer than this are waited for with the gate open."""
 PATIENCE_TRIES = 60
 
@@ -120,16 +120,18 @@ async def swap(engine: Engine, kind: Kind, passed: Passed = nobody) -> None:
 async def _swapped(engine: Engine, kind: Kind, comment: str, passed: Passed) -> bool:
     clock = asyncio.get_running_loop().time
     (now,) = await engine.rows(statements.later(GATE_SECONDS))
-    closed_at = clock()
+    began = clock()
     await engine.change(statements.close_gate(kind, now["until"]))
+    closed = clock()
     await passed("gated")
-    while await engine.number(statements.inserts(kind), "running"):
-        if clock() - closed_at > SWAP_WITHIN_SECONDS:
+    # Those that began later are refused; the sink tries again and again, so there may always be one.
+    while await engine.number(statements.inserts(kind, clock() - closed), "running"):
+        if clock() - began > SWAP_WITHIN_SECONDS:
             return False
         await asyncio.sleep(0.02)
     await engine.change(statements.comment(kind.shadow, comment))
     await passed("commented")
-    if clock() - closed_at > SWAP_WITHIN_SECONDS:
+    if clock() - began > SWAP_WITHIN_SECONDS:
         return False
     await engine.change(statements.swap(kind))
     return True

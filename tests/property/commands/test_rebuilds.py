@@ -3,7 +3,7 @@
 from typing import Any
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.identity import version_of
@@ -98,6 +98,7 @@ def test_a_rebuild_that_is_interrupted_anywhere_is_put_right(kills: list[tuple[i
 ENTRIES = st.builds(Digest, st.sampled_from("abcdef"), st.integers(0, 5), st.integers(0, 2**64 - 1))
 
 
+@settings(max_examples=30)
 @given(st.lists(ENTRIES, max_size=40), st.sets(st.sampled_from("abcdef")))
 def test_a_tally_counts_the_latest_of_each_key(entries: list[Digest], without: set[str]) -> None:
     """The highest order counts, the last of equal ones; hidden rows and those left out count nothing."""
@@ -147,6 +148,7 @@ class _placed:  # noqa: N801 (a record with a topic)
         return getattr(self.record, name)
 
 
+@settings(max_examples=30)
 @given(logs())
 def test_events_in_clickhouse_come_to_the_merger_s_own_states(records: list[ARecord]) -> None:
     """Wherever no place was replayed: a table has one record of a place, and the merger saw both."""
@@ -159,6 +161,7 @@ def test_events_in_clickhouse_come_to_the_merger_s_own_states(records: list[ARec
         assert verdict is Verdict.SAME
 
 
+@settings(max_examples=30)
 @given(logs(), st.integers(0, 30))
 def test_what_is_erased_stays_erased(records: list[ARecord], upto: int) -> None:
     """Events up to the erasure add nothing, whether they are known or not."""

@@ -78,12 +78,13 @@ class Writer:
         self.unknown: dict[str, list[int]] = {key: [] for key in self.acknowledged}
         self.refused: set[str] = set()
         self._url = url
+        self.is_told_to_stop = False
 
     async def run(self) -> None:
         """Send one after the other: of a key, a later one says more."""
         async with httpx.AsyncClient(base_url=self._url, timeout=60) as client:
             number = 0
-            while True:
+            while not self.is_told_to_stop:
                 key = f"k{number % KEYS}"
                 answer = await client.post(f"/feedback/{key}", json={"data": {"n": number, f"n{number}": 1}})
                 self._note(key, number, answer)
@@ -199,7 +200,8 @@ async def test_killed_at_every_step_beside_writers_it_ends_with_everything_in_mo
         assert answer.status_code == 503 or split_version(int(answer.json()["version"]))[0] == 2
         await eventually(lambda: _is_taken(sleeper.url), within=60)
         await eventually(lambda: writer.count(2) > 100, within=60)
-        writing.cancel()
+        writer.is_told_to_stop = True
+        await writing
         assert await ends(kafka, old.events) == end
         assert len(await ends(kafka, new.events, partitions=6)) == 6
         assert "overloaded" in writer.refused

@@ -24,13 +24,21 @@ MOST_SECONDS = 600.0
 LONGEST_PAUSE_SECONDS = 60.0
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True)
 class Chore:
-    """One kind of work, which ends by itself; `seconds` lie between its end and its next beginning."""
+    """One kind of work, which ends by itself; `seconds` lie between its end and its next beginning.
+
+    `close` is called when the sink stops: for what the work keeps open in between.
+    """
 
     name: str
     seconds: float
     work: Callable[[], Awaitable[object]]
+    close: Callable[[], Awaitable[None]] = _nothing
 
 
 class Chores:
@@ -45,7 +53,13 @@ class Chores:
         """Do them again and again, until it is cancelled."""
         async with asyncio.TaskGroup() as group:
             for chore in self._chores:
-                group.create_task(self._repeat(chore), name=f"chore {chore.name}")
+                group.create_task(self._keep(chore), name=f"chore {chore.name}")
+
+    async def _keep(self, chore: Chore) -> None:
+        try:
+            await self._repeat(chore)
+        finally:
+            await chore.close()
 
     async def _repeat(self, chore: Chore) -> None:
         pauses = _pauses(chore)

@@ -1,6 +1,7 @@
 """The chores that erase: carry out what was asked for, and sweep away what comes back."""
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
 
 import structlog
@@ -8,6 +9,7 @@ import structlog
 from services.erasure.erasures import Erasure
 from services.erasure.log import log as open_log
 from services.erasure.sweep import Sweep
+from services.erasure.tables import Tables
 from services.erasure.tables import tables as open_tables
 from services.erasure.work import Work
 from services.sink import metrics
@@ -24,7 +26,9 @@ def erasing(settings: SinkSettings) -> Sequence[Chore]:
     """Return the chores of one sink."""
     chores = _Chores(settings)
     return (
-        Chore(name="erasures", seconds=settings.sink_erasure_seconds, work=chores.carry_out),
+        Chore(
+            name="erasures", seconds=settings.sink_erasure_seconds, work=chores.carry_out, close=chores.close
+        ),
         Chore(name="sweep", seconds=settings.sink_sweep_seconds, work=chores.sweep),
     )
 
@@ -32,18 +36,34 @@ def erasing(settings: SinkSettings) -> Sequence[Chore]:
 class _Chores:
     def __init__(self, settings: SinkSettings) -> None:
         self._settings, self._sweep = settings, Sweep()
+        self._connected = AsyncExitStack()
+        self._tables: Tables | None = None
 
     async def carry_out(self) -> None:
         """Work at every erasure that is due, the oldest first."""
-        async with open_tables(self._settings) as tables:
-            erasures = await tables.open_erasures()
-            now = await tables.now()
-            _measure(erasures, now)
-            due = [one for one in reversed(erasures) if one.is_due(now)]
-            if due:
-                async with open_log(self._settings) as kafka:
-                    for one in due:
-                        _tell(await Work(tables, kafka, one, patience=PATIENCE_SECONDS).run())
+        try:
+            if self._tables is None:
+                # Kept, since a client that connects asks ClickHouse for more than this does.
+                self._tables = await self._connected.enter_async_context(open_tables(self._settings))
+            await self._carry_out(self._tables)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Disconnect."""
+        self._tables = None
+        await self._connected.aclose()
+
+    async def _carry_out(self, tables: Tables) -> None:
+        erasures = await tables.open_erasures()
+        now = await tables.now()
+        _measure(erasures, now)
+        due = [one for one in reversed(erasures) if one.is_due(now)]
+        if due:
+            async with open_log(self._settings) as kafka:
+                for one in due:
+                    _tell(await Work(tables, kafka, one, patience=PATIENCE_SECONDS).run())
 
     async def sweep(self) -> None:
         """Delete what lies at or below erases."""

@@ -95,7 +95,7 @@ async def test_a_frequent_chore_that_fails_waits_a_second_at_least() -> None:
 
 async def test_a_chore_that_hangs_holds_up_no_other() -> None:
     """Each has a task of its own, and a cancelled sink leaves none behind."""
-    hangs, works = asyncio.Event(), asyncio.Event()
+    hangs, works, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def hang() -> None:
         hangs.set()
@@ -104,7 +104,13 @@ async def test_a_chore_that_hangs_holds_up_no_other() -> None:
     async def work() -> None:
         works.set()
 
-    chores = [Chore(name="hangs", seconds=1, work=hang), Chore(name="works", seconds=1, work=work)]
+    async def close() -> None:
+        closed.set()
+
+    chores = [
+        Chore(name="hangs", seconds=1, work=hang, close=close),
+        Chore(name="works", seconds=1, work=work),
+    ]
     task = asyncio.create_task(Chores(chores, lambda: True).run())
     await hangs.wait()
     await works.wait()
@@ -112,4 +118,5 @@ async def test_a_chore_that_hangs_holds_up_no_other() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert closed.is_set()
     assert not {one for one in asyncio.all_tasks() if one.get_name().startswith("chore ")}

@@ -1,0 +1,50 @@
+"""Bodies that grow: a real ingest answers each of many at once, and its memory stays bounded."""
+
+import asyncio
+import gzip
+from pathlib import Path
+
+import httpx
+from backports import zstd
+
+from tests.support.lonely import answers, process
+
+MIB = 1 << 20
+AT_ONCE, GROWTH = 24, 700 * MIB
+"""Two dozen batches of 100,000 events would take gigabytes at once."""
+
+LINE = b'{"request_id": "a", "data": {"comment": "%b"}}\n' % (b"x" * 110)
+BATCH = LINE * 99_000
+BOMBS = {
+    "batch": ("gzip", gzip.compress(BATCH, 1)),
+    "zeros": ("gzip", gzip.compress(bytes(200 * MIB), 9)),
+    "nested": ("gzip", gzip.compress(gzip.compress(bytes(200 * MIB), 9), 9)),
+    "members": ("gzip", gzip.compress(b"\n") * 20_000),
+    "zstd": ("zstd", zstd.compress(BATCH)),
+    "frames": ("zstd", zstd.compress(b"\n") * 20_000),
+    "empty frames": ("zstd", zstd.compress(b"") * 20_000),
+    "window": ("zstd", b"\x28\xb5\x2f\xfd\x00\xf8" + bytes(10)),
+}
+EXPECTED = {400, 413, 503}
+"""What is no JSON, what is too large, and what there is no room for, or no Kafka."""
+
+
+async def test_bombs_are_refused_and_the_memory_stays_bounded(tmp_path: Path) -> None:
+    """All kinds, two dozen at once; probes answer all the while."""
+    async with (
+        process("ingest", tmp_path, INGEST_LOOKUP="false") as (url, ingest),
+        httpx.AsyncClient(base_url=url, timeout=120) as client,
+    ):
+        before = most = ingest.memory_info().rss
+        for name, (encoding, body) in BOMBS.items():
+            headers = {"content-encoding": encoding, "content-type": "application/x-ndjson"}
+            sent = [
+                asyncio.create_task(client.post("/v1/events", content=body, headers=headers))
+                for _ in range(AT_ONCE)
+            ]
+            while not all(one.done() for one in sent):
+                assert await answers(f"{url}/livez", "", 200)
+                most = max(most, ingest.memory_info().rss)
+                await asyncio.sleep(0.02)
+            assert {one.result().status_code for one in sent} <= EXPECTED, name
+        assert most - before < GROWTH

@@ -64,7 +64,7 @@ _DOING = {
     Step.HAND_OVER: "Handing the positions over to the sink",
     Step.OPEN: "Opening the new generation",
     Step.DIFFERS: "Comparing states",
-    Step.ARRIVE: "Waiting for the services on the new generation",
+    Step.ARRIVE: "Waiting until every service works there",
 }
 
 

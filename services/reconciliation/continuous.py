@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.identity import event_key
@@ -25,6 +26,7 @@ from services.reconciliation.steps import Behind, next_stretches
 from services.runtime.kafka import client_options
 from services.runtime.reading import Read, Stretch, read
 from services.runtime.settings import KafkaSettings
+from services.runtime.survey import admin
 
 log = structlog.get_logger()
 
@@ -101,11 +103,22 @@ class Reconciliation:
     async def _compare(self, ask: Ask, topic: Topic, part: Read) -> None:
         expected = [one for record in part.records if (one := self._expected(topic, record)) is not None]
         gone = await missing(ask, expected)
+        if gone:
+            kept_since = await self._kept_since(topic)
+            gone = [one for one in gone if one.timestamp >= kept_since]
         metrics.ACKNOWLEDGED.inc(len(expected))
         metrics.STORED.inc(len(expected) - len(gone))
         metrics.MISSING.inc(len(gone))
         if gone:
             _complain(topic, part.partition, gone)
+
+    async def _kept_since(self, topic: Topic) -> float:
+        """Return since when the table has everything that the topic has; older rows may have come of age."""
+        asked = ConfigResource(ConfigResourceType.TOPIC, topic.name, {"retention.ms": ""})
+        async with admin(self.settings, _CLIENT) as client:
+            answers = await client.describe_configs([asked])
+        kept = [int(entry[1]) for answer in answers for *_, entries in answer.resources for entry in entries]
+        return 0.0 if min(kept, default=-1) < 0 else self.clock() * 1000 - min(kept)
 
     def _expected(self, topic: Topic, record: Any) -> Suspect | None:
         line = self.render(record, topic.generation)

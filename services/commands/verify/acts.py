@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from schemas.identity import event_key, split_version
-from schemas.topics import DEAD_LETTERS_RETENTION_MS, Topic, Topology
+from schemas.topics import DAY_MS, DEAD_LETTERS_RETENTION_MS, Topic, Topology
 from services.commands.bar import Bar
 from services.commands.verify import positions, statements
 from services.commands.verify.cut import Cut
@@ -17,6 +17,7 @@ from services.commands.verify.letters import LetterCheck, Letters
 from services.commands.verify.rebuilt import event_of
 from services.commands.verify.report import Report
 from services.commands.verify.selection import Selection, buckets_for
+from services.commands.verify.settings import VerifySettings
 from services.commands.verify.spill import Spill
 from services.commands.verify.tables import Tables
 from services.commands.verify.walk import Walk
@@ -25,7 +26,6 @@ from services.reconciliation.lookups import AT_ONCE, missing
 from services.reconciliation.mending import Kind
 from services.reconciliation.ranges import Bits, Place
 from services.runtime.reading import Stretch, read
-from services.runtime.settings import KafkaSettings
 from services.sink.rows import event_line
 
 _MOST_INVENTED = 10_000
@@ -42,7 +42,7 @@ FATAL = frozenset({"topic_missing", "not_recorded", "cluster_differs", "partitio
 class Verification:
     """One call: what it asks, and what it has found so far."""
 
-    kafka: KafkaSettings
+    kafka: VerifySettings
     tables: Tables
     database: str
     selection: Selection
@@ -63,9 +63,19 @@ class Verification:
         if any(problem.kind in FATAL for problem in cut.problems):
             return cut
         await positions.settled(self.kafka, cut)
-        self.selection = await self._sampled()
+        kept_since = await positions.kept_since(self.kafka, cut.current.events.name, self._now_ms)
+        self.selection = replace(await self._sampled(), kept_since_ms=kept_since)
         with Spill(buckets_for(self.selection.share * _offsets(cut))) as spill:
             return await self._compare(cut, spill)
+
+    @property
+    def _now_ms(self) -> int:
+        return int(self.now.timestamp() * 1000)
+
+    @property
+    def _removes_before(self) -> int:
+        days = self.kafka.retention_state_days
+        return self._now_ms - days * DAY_MS if days else 0
 
     async def _sampled(self) -> Selection:
         """Return the selection with the share that makes the sample."""
@@ -74,10 +84,7 @@ class Verification:
             return chosen
         ((keys,),) = await self.tables.ask(statements.keys(chosen))
         share = 1.0 if self.sample >= keys else self.sample / keys
-        return Selection(
-            tenant=chosen.tenant, since_ms=chosen.since_ms, until_ms=chosen.until_ms, share=share,
-            seed=chosen.seed,
-        )  # fmt: skip
+        return replace(chosen, share=share)
 
     async def _compare(self, cut: Cut, spill: Spill) -> Cut:
         bits = await self._read_tables(spill)
@@ -93,7 +100,7 @@ class Verification:
         known = Known(
             cut=cut, selection=self.selection, render=event_line, given_up=self.letters.given_up,
             crashed=self.letters.crashed, refused=self.letters.refused, gaps=walk.gaps(),
-            forgets_before=_milliseconds(self.now) - _FORGET_MS,
+            forgets_before=self._now_ms - _FORGET_MS, removes_before=self._removes_before,
         )  # fmt: skip
         await self._judge(known, spill)
         self.report.counts.update({"events": walk.events, "events_checked": walk.checked})
@@ -119,7 +126,8 @@ class Verification:
     async def _read_letters(self, cut: Cut, topic: Topic) -> None:
         log = cut.logs[topic.name, 0]
         self.bar.begin(f"Reading {topic.name}", log.end - log.start)
-        check = LetterCheck(self.tables, cut, self.selection, topic, self.letters)
+        kept_since = await positions.kept_since(self.kafka, topic.name, self._now_ms)
+        check = LetterCheck(self.tables, cut, self.selection, topic, self.letters, kept_since)
         at = log.start
         async for part in read(
             self.kafka, positions.CLIENT, [topic], [Stretch(topic.name, 0, log.start, log.end)]
@@ -245,7 +253,3 @@ def _stretches(cut: Cut, topic: Topic) -> list[Stretch]:
 def _letter_topics(cut: Cut) -> list[Topic]:
     found = [topic for one in cut.here for topic in (one.topology.events_dlq, one.topology.state_dlq)]
     return [topic for topic in found if (topic.name, 0) in cut.logs]
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -71,7 +71,8 @@ def _events(evidence: Evidence, known: Known, judged: Judged) -> None:
 def _is_promised(event: LogEvent, known: Known) -> bool:
     """Tell whether the table must have an event that the call is about."""
     stored_upto = known.cut.events_stored_upto(Place(event.generation, event.partition))
-    return event.offset < stored_upto and known.selection.covers(event.timestamp)
+    chosen = known.selection
+    return event.offset < stored_upto and chosen.covers(event.timestamp) and chosen.is_kept(event.timestamp)
 
 
 def _unexplained(row: TableEvent, known: Known) -> Iterator[Finding]:
@@ -153,7 +154,9 @@ def _difference(
         if event.offset < known.cut.merged_upto(Place(event.generation, event.partition))
     ]
     if state is None:
-        if any(map(truth.is_event, promised)):
+        if all(event.timestamp < known.removes_before for event in promised):
+            judged.unproven = True
+        elif any(map(truth.is_event, promised)):
             yield _of_state(Kind.STATE_MISSING, key, known, found, f"{len(promised):,} events came to it")
         return
     merged = [event for event in promised if not _is_given_up(event, known) and truth.is_event(event)]

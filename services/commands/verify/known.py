@@ -45,6 +45,8 @@ class Known:
     """Partitions of which some event is neither in the log nor in the table any more."""
     forgets_before: int = 0
     """Erased rows may have left the state topic if they were erased before then, in milliseconds."""
+    removes_before: int = 0
+    """So may rows whose newest event was appended before then, where states are not kept for ever."""
 
     def is_whole(self, key: bytes) -> bool:
         """Tell whether every event that there ever was of a key is at hand."""

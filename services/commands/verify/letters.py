@@ -62,9 +62,16 @@ class LetterCheck:
     """Holds the table to one dead-letter topic, stretch by stretch."""
 
     def __init__(
-        self, tables: Tables, cut: Cut, selection: Selection, topic: Topic, letters: Letters
+        self,
+        tables: Tables,
+        cut: Cut,
+        selection: Selection,
+        topic: Topic,
+        letters: Letters,
+        kept_since: int = 0,
     ) -> None:
         self._tables, self._selection, self._topic, self._letters = tables, selection, topic, letters
+        self._kept_since = kept_since
         self._log = cut.logs[topic.name, 0]
         self._promised = cut.stored.get((topic.name, 0), 0)
         self._position = self._log.start
@@ -83,7 +90,7 @@ class LetterCheck:
             if not self._is_meant(tenant, record.timestamp):
                 continue
             self._letters.checked += 1
-            if row is None and record.offset < self._promised:
+            if row is None and record.offset < self._promised and record.timestamp >= self._kept_since:
                 missing.append(_suspect(record, tenant, request_id))
             elif row is not None and row != (tenant, request_id, says):
                 findings.append(self._finding(Kind.LETTER_CHANGED, tenant, request_id, record.offset))

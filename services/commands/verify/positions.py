@@ -9,8 +9,11 @@ from schemas.topics import Topology, replicas_for
 from services.commands.exits import UnreachableError
 from services.commands.migrate import topics
 from services.commands.migrate.plan import Finding, Weight, findings
+from services.commands.migrate.retention import RETENTION
+from services.commands.migrate.retention import topic_settings as wishes
 from services.commands.verify import statements
 from services.commands.verify.cut import Cut, Generation, Log
+from services.commands.verify.settings import VerifySettings
 from services.commands.verify.tables import Tables
 from services.runtime.backoff import delays
 from services.runtime.continuity import Facts, LogRange, Position, Problem, Recorded, problems
@@ -152,11 +155,20 @@ async def starts(kafka: KafkaSettings, cut: Cut) -> dict[Log, int]:
         return await asked.starts(place for place in cut.logs if place[0] in names)
 
 
-async def topic_settings(kafka: KafkaSettings, topology: Topology) -> list[Finding]:
+async def kept_since(kafka: KafkaSettings, topic: str, now_ms: int) -> int:
+    """Return since when a topic, and the table of it, keep everything, in milliseconds."""
+    async with admin(kafka, CLIENT) as client:
+        found = await topics.describe(client, [topic])
+    kept = int(found[topic].config.get(RETENTION, -1)) if topic in found else -1
+    return 0 if kept < 0 else now_ms - kept
+
+
+async def topic_settings(kafka: VerifySettings, topology: Topology) -> list[Finding]:
     """Return how the topics in use break a promise."""
+    wished = wishes(kafka, topology)
     async with admin(kafka, CLIENT) as client:
         existing = await topics.describe(client, [topic.name for topic in topology.topics])
         replicas = replicas_for(len(await topics.brokers(client)))
     if len(existing) < len(topology.topics):
         return []
-    return [one for one in findings(topology, existing, None, replicas) if one.weight is Weight.WRONG]
+    return [one for one in findings(topology, existing, None, replicas, wished) if one.weight is Weight.WRONG]

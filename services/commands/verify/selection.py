@@ -24,6 +24,8 @@ class Selection:
     until_ms: int | None = None
     share: float = 1.0
     seed: str = ""
+    kept_since_ms: int = 0
+    """What was appended before has come of age, and may have left the tables; in milliseconds."""
 
     def __post_init__(self) -> None:
         """Raise ValueError on a tenant, or a range of time, that can be none."""
@@ -56,6 +58,10 @@ class Selection:
         return (self.since_ms is None or timestamp >= self.since_ms) and (
             self.until_ms is None or timestamp < self.until_ms
         )
+
+    def is_kept(self, timestamp: int) -> bool:
+        """Tell whether the tables must still have what was appended then."""
+        return timestamp >= self.kept_since_ms
 
     def sql(self) -> str:
         """Return the condition that `takes` is, on columns tenant and request_id."""

@@ -58,7 +58,12 @@ class Walk:
         return chosen, suspects
 
     def _is_meant(self, record: Any) -> bool:
-        return self.selection.is_of_tenant(record.key) and self.selection.covers(record.timestamp)
+        chosen = self.selection
+        return (
+            chosen.is_of_tenant(record.key)
+            and chosen.covers(record.timestamp)
+            and chosen.is_kept(record.timestamp)
+        )
 
     def _suspected(self, place: Place, record: Any) -> Iterator[Suspect]:
         line = self.render(record, place.generation)

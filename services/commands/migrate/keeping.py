@@ -45,7 +45,7 @@ async def keep_topics(
     agree: Agree,
 ) -> AsyncIterator[Kept]:
     """Change the retention of topics as the settings say."""
-    for change in topic_changes(settings, topology, existing):
+    for change in topic_changes(settings.given(), topology, existing):
         found = existing[change.place]
         loss = ""
         if change.deletes:
@@ -61,7 +61,7 @@ async def keep_topics(
 
 async def keep_tables(client: AsyncClient, settings: MigrateSettings, agree: Agree) -> AsyncIterator[Kept]:
     """Change the retention of tables as the settings say; ClickHouse deletes old rows by and by."""
-    for change in table_changes(settings, await _engines(client)):
+    for change in table_changes(settings.given(), await _engines(client)):
         loss = ""
         if change.deletes:
             rows = await _count(client, change.place, TIMES[change.place], change.after)

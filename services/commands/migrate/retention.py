@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS
 from schemas.topics import DAY_MS, Topology
 from services.commands.migrate.plan import Existing
-from services.commands.migrate.settings import RetentionSettings
 
 HOUR_MS = 60 * 60 * 1000
 RETENTION, TOMBSTONES, LAG, TTL = "retention.ms", "delete.retention.ms", "max.compaction.lag.ms", "TTL"
@@ -67,14 +66,14 @@ def days(number: int) -> int:
     return number * DAY_MS if number else -1
 
 
-def topic_settings(settings: RetentionSettings, topology: Topology) -> dict[str, dict[str, str]]:
-    """Return what the settings make of each topic; the state topic's time counts for the merger alone."""
-    letters = {RETENTION: str(days(settings.retention_dead_letters_days))}
+def topic_settings(wished: Mapping[str, int], topology: Topology) -> dict[str, dict[str, str]]:
+    """Return what all settings, by name, make of a new topic; for states, one of their own comes later."""
+    letters = {RETENTION: str(days(wished["retention_dead_letters_days"]))}
     return {
-        topology.events.name: {RETENTION: str(days(settings.retention_events_days))},
+        topology.events.name: {RETENTION: str(days(wished["retention_events_days"]))},
         topology.state.name: {
-            TOMBSTONES: str(days(settings.retention_tombstones_days)),
-            LAG: str(settings.retention_compaction_hours * HOUR_MS),
+            TOMBSTONES: str(days(wished["retention_tombstones_days"])),
+            LAG: str(wished["retention_compaction_hours"] * HOUR_MS),
         },
         topology.events_dlq.name: letters,
         topology.state_dlq.name: letters,
@@ -82,7 +81,7 @@ def topic_settings(settings: RetentionSettings, topology: Topology) -> dict[str,
 
 
 def topic_changes(
-    settings: RetentionSettings, topology: Topology, existing: Mapping[str, Existing]
+    given: Mapping[str, int], topology: Topology, existing: Mapping[str, Existing]
 ) -> Iterator[Change]:
     """Yield what the settings that were given change; those that nobody gave leave a topic as it is."""
     state = topology.state.name
@@ -94,9 +93,9 @@ def topic_changes(
         "retention_compaction_hours": (LAG, _hours, [state]),
         "retention_state_days": (RETENTION, days, [state]),
     }
-    for name in sorted(settings.model_fields_set & wished.keys()):
+    for name in sorted(given.keys() & wished.keys()):
         setting, in_milliseconds, places = wished[name]
-        after = in_milliseconds(getattr(settings, name))
+        after = in_milliseconds(given[name])
         for place in places:
             before = _before(existing[place], setting, own=place != state or setting != RETENTION)
             if before != after:
@@ -112,14 +111,14 @@ def _before(found: Existing, setting: str, *, own: bool) -> int:
     return int(config.get(setting, -1))
 
 
-def table_changes(settings: RetentionSettings, engines: Mapping[str, str]) -> Iterator[Change]:
+def table_changes(given: Mapping[str, int], engines: Mapping[str, str]) -> Iterator[Change]:
     """Yield what the settings that were given change; `engines` is what the server says of each table."""
     wished = {
         "retention_events_table_days": FEEDBACK_EVENTS,
         "retention_dead_letters_table_days": DEAD_LETTERS,
     }
-    for name in sorted(settings.model_fields_set & wished.keys()):
-        place, after = wished[name], days(getattr(settings, name))
+    for name in sorted(given.keys() & wished.keys()):
+        place, after = wished[name], days(given[name])
         before = ttl(engines[place])
         if before != after:
             yield Change(name.upper(), place, TTL, before, after)

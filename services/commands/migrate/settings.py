@@ -55,6 +55,14 @@ class RetentionSettings(Settings):
         default=24, ge=1, le=24 * 365, description="Hours until the state topic drops what was overwritten."
     )
 
+    def wished(self) -> dict[str, int]:
+        """Return every retention by name."""
+        return {name: getattr(self, name) for name in RetentionSettings.model_fields}
+
+    def given(self) -> dict[str, int]:
+        """Return those that somebody set."""
+        return {name: value for name, value in self.wished().items() if name in self.model_fields_set}
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if faults := [text for holds, text in self._rules() if not holds]:

@@ -95,7 +95,7 @@ async def _topics(
     check_deployment(
         records, topology.generation, cluster, [topic.name for topic in missing], settings.clickhouse_database
     )
-    wished = topic_settings(settings, topology)
+    wished = topic_settings(settings.wished(), topology)
     if missing:
         await topics.create(admin, missing, partitions or settings.kafka_partitions, replicas, wished)
     for topic in topology.topics:

@@ -26,7 +26,7 @@ def existing() -> dict[str, Existing]:
 
 def said(**variables: int) -> list[tuple[str, bool]]:
     """Return what these variables change, and whether that deletes anything."""
-    chosen = settings(**variables)
+    chosen = settings(**variables).given()
     engines = {"feedback_events": ENGINE.format(""), "dead_letters": ENGINE.format("")}
     changes = [*topic_changes(chosen, TOPOLOGY, existing()), *table_changes(chosen, engines)]
     return [(change.text, change.deletes) for change in changes]
@@ -68,7 +68,7 @@ def test_the_brokers_time_for_logs_means_nothing_to_states() -> None:
 
 def test_new_topics_get_what_is_set() -> None:
     """So that nothing has to be changed right after."""
-    wished = topic_settings(settings(EVENTS_DAYS=0, DEAD_LETTERS_DAYS=9), TOPOLOGY)
+    wished = topic_settings(settings(EVENTS_DAYS=0, DEAD_LETTERS_DAYS=9).wished(), TOPOLOGY)
 
     assert wished["feedback-events"] == {"retention.ms": "-1"}
     assert wished["feedback-state-dlq"] == {"retention.ms": str(9 * DAY_MS)}
@@ -77,7 +77,7 @@ def test_new_topics_get_what_is_set() -> None:
 def test_a_tables_time_is_read_from_its_engine() -> None:
     """As the server writes what a change has made of it."""
     (change,) = table_changes(
-        settings(EVENTS_TABLE_DAYS=40),
+        settings(EVENTS_TABLE_DAYS=40).given(),
         {"feedback_events": ENGINE.format(" TTL toDateTime(appended_at) + toIntervalDay(365)")},
     )
 

@@ -78,6 +78,7 @@ async def test_states_that_are_missing_damaged_or_wrong_are_written_anew(
     with pytest.raises(ProducerFenced):
         await partition.merge(await scene.publish(a_log(an_event(20, request_id=R1, data={"new": 1}))))
     await scene.end(partition)
+    scene.release()
     again = await scene.open()
     assert again._store.get([*right]) == right
     await again.merge(await scene.events())

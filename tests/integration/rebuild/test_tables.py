@@ -154,7 +154,8 @@ async def leftovers(settings: SinkSettings) -> list[str]:
     return [
         name
         for name, comment, made in rows
-        if name.endswith(("_rebuild", "_feed", "_scope")) or GATE in made or comment == BUILDING
+        if name.removesuffix("_before_rebuild").endswith(("_rebuild", "_feed", "_scope"))
+        or (GATE in made or comment == BUILDING)
     ]
 
 

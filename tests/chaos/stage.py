@@ -126,7 +126,7 @@ class Stage:
 
     async def restart(self) -> None:
         """Start `afterword up` again, and return once it says that it is ready."""
-        await self.stack.start()
+        await self.stack.start(_RUNS_WITHIN)
 
     def shift(self, name: str, seconds: float) -> None:
         """Set how much a part's clock is off."""

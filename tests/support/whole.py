@@ -47,11 +47,11 @@ class WholeStack:
         """Return an `afterword` command in this stack's environment."""
         return python_module("services.cli", *arguments, environment=self.environ)
 
-    async def start(self) -> None:
+    async def start(self, within: float = READY_WITHIN) -> None:
         """Start it, and return once it says `ready`."""
         before = len(self.lines())
         self.launch()
-        await eventually(lambda: self._is_ready(before), within=READY_WITHIN, every=0.1)
+        await eventually(lambda: self._is_ready(before), within=within, every=0.1)
 
     def launch(self) -> None:
         """Start it, and return at once.  Call it in the main thread."""

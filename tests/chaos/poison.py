@@ -16,9 +16,11 @@ from services.local.kafka_config import PARTITIONS
 from services.runtime.kafka import client_options
 from services.runtime.settings import KafkaSettings
 from tests.chaos.ledger import Poison
+from tests.support.eventually import eventually
 from tests.support.foreign import write_foreign
 
 _WRITTEN_WITHIN = 60.0
+_ANSWERS_WITHIN = 400.0
 
 
 class Bad(NamedTuple):
@@ -103,12 +105,27 @@ BAD: Mapping[str, Callable[[Random], Bad]] = {
 async def poison(kafka: KafkaSettings, ledger: Poison, random: Random, count: int = 6) -> str:
     """Write several bad records into the log; which."""
     chosen = random.sample(sorted(BAD), count)
+    await eventually(lambda: _answers(kafka), within=_ANSWERS_WITHIN, every=0.5)
     for name in chosen:
         bad, partition = BAD[name](random), random.randrange(PARTITIONS)
         topic = Topology().events.name
         offset = await _offset(kafka, bad, topic, partition)
         ledger.write(topic, partition, offset, bad.key, bad.value)
     return ", ".join(chosen)
+
+
+async def _answers(kafka: KafkaSettings) -> bool:
+    """Tell whether Kafka can be written to, or is away because of another fault."""
+    producer = AIOKafkaProducer(**client_options(kafka, "chaos"))
+    try:
+        async with asyncio.timeout(10):
+            await producer.start()
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    else:
+        return True
+    finally:
+        await producer.stop()
 
 
 async def _offset(kafka: KafkaSettings, bad: Bad, topic: str, partition: int) -> int | None:

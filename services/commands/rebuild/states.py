@@ -167,7 +167,8 @@ async def _bounds(known: Log, topology: Topology) -> list[Bounds]:
     events, state = [await known.whole(topic) for topic in (topology.events, topology.state)]
     bounds = []
     for number, start in enumerate(events.starts):
-        is_new = state.ends[number] == 0
+        # Where no event of this generation was ever written, all states come from this command.
+        is_new = state.ends[number] == 0 or events.ends[number] == 0
         position = committed.get((topology.events.name, number))
         if position is None and not is_new:
             raise CommandError(

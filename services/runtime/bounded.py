@@ -64,7 +64,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._limit(EXTRA_SECONDS if self._is_extra else self.bounds.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client."""
+        """Forget the client, and tell every request of it that was not answered.
+
+        uvicorn tells the last one alone.  The one that is being worked on would go on for nobody, and fail
+        when it answers.
+        """
+        for one in self._unanswered:
+            one.disconnected = True
+            one.message_event.set()
         self._lift()
         self._forget_reader()
         if self.meter is not None:

@@ -16,7 +16,7 @@ from tests.fuzz.sockets import talk
 from tests.support.whole import WholeStack
 
 SERVICES = ("ingest", "query")
-_EXAMPLES = {"calls": 20, "socket": 100}
+_EXAMPLES = {"calls": 10, "socket": 20}
 """Between two looks at the process."""
 _GAUGES = re.compile(r"(ingest_(inflight|upload)_bytes|ingest_connections|query_connections)$")
 
@@ -49,6 +49,7 @@ def fuzz(stack: WholeStack, name: str, seconds: float, number: int) -> Ran:
     round_: Round = caller(url) if kind == "calls" else _talker(service, int(url.rpartition(":")[2]))
     ran, began = Ran(), time.monotonic()
     health.look()
+    logged = _log_size(stack, service)
     while ran.complaint is None and (ran.seconds < seconds or not ran.statuses):
         number += 1
         ran.complaint = _tried(round_, number, _EXAMPLES[kind], ran.statuses)
@@ -57,7 +58,7 @@ def fuzz(stack: WholeStack, name: str, seconds: float, number: int) -> Ran:
         elif ran.complaint is None:
             health.look()
         ran.seconds = time.monotonic() - began
-    ran.complaint = ran.complaint or health.complaint()
+    ran.complaint = ran.complaint or health.complaint() or _logged(stack, service, logged)
     ran.health = health.summary()
     return ran
 
@@ -70,6 +71,20 @@ def _tried(round_: Round, number: int, count: int, statuses: Counter[int]) -> st
         notes = "\n".join(getattr(error, "__notes__", ()))
         return f"seed {number}: {type(error).__name__}: {error}\n{notes}"
     return None
+
+
+def _log_size(stack: WholeStack, service: str) -> int:
+    return (stack.home / "logs" / f"{service}.log").stat().st_size
+
+
+def _logged(stack: WholeStack, service: str, start: int) -> str | None:
+    """Return what a service logged since then and its callers did not see: exceptions that nobody handled."""
+    with (stack.home / "logs" / f"{service}.log").open("rb") as file:
+        file.seek(start)
+        failed = [line for line in file if b"Traceback" in line]
+    if not failed:
+        return None
+    return f"{len(failed)} exceptions in its log: {failed[0][-1500:].decode(errors='replace')}"
 
 
 def _talker(service: str, port: int) -> Round:

@@ -169,3 +169,24 @@ async def test_what_is_no_request_is_still_400(stingy: str) -> None:
 
         assert await status(reader) == 400
         assert await ended(reader)
+
+
+async def test_the_request_at_work_hears_that_its_client_left_with_others_behind_it() -> None:
+    """The last one is not the only one: what works for nobody ends, and its answer goes nowhere."""
+    began, heard = asyncio.Event(), asyncio.Event()
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await application(scope, receive, send)
+            return
+        began.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await application(scope, receive, send)
+        heard.set()
+
+    async with serving(waiting, bounded(FEW_BYTES)) as url:
+        async with connected(url) as (_, writer):
+            writer.write(WHOLE + WHOLE)
+            await asyncio.wait_for(began.wait(), 30)
+        await asyncio.wait_for(heard.wait(), 30)

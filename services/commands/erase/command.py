@@ -11,6 +11,7 @@ from services.commands.erase import acts
 from services.commands.erase.settings import EraseSettings
 from services.commands.erase.subject import subject
 from services.commands.examples import epilog
+from services.commands.exits import UsageError
 from services.runtime.settings import load
 
 EXAMPLES = (
@@ -59,7 +60,10 @@ def erase(
     """
     # It logs each failed try; the error says once what did not answer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    about = subject(tenant, request_id or (), user_id, from_file)
+    try:
+        about = subject(tenant, request_id or (), user_id, from_file)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     raise typer.Exit(asyncio.run(acts.erase(load(EraseSettings), about, _agree(yes=yes), json=as_json)))
 
 

@@ -95,3 +95,26 @@ def test_who_is_behind_is_named() -> None:
     assert passage.waits_for == "merger"
     pipeline.move("merge", 0)
     assert passage.after(pipeline.seen()).waits_for == "sink"
+
+
+def test_dead_letters_are_waited_for() -> None:
+    """An erase event may be among them, which then does not count."""
+    pipeline = Pipeline()
+    for step in ("log", "log", "merge", "merge", "store"):
+        pipeline.move(step, 0)
+    passage = Passage({0: 2, 1: 0}).after(pipeline.seen())
+    assert passage.waits_for == "sink"
+    pipeline.move("store letters", 0)
+    assert passage.after(pipeline.seen()).is_over
+
+
+def test_rows_are_waited_for_that_were_written_when_the_merger_was_past() -> None:
+    """Whatever is stored of the events themselves."""
+    pipeline = Pipeline()
+    for step in ("log", "merge"):
+        pipeline.move(step, 0)
+    pipeline.stored_events = [1, 0]
+    passage = Passage({0: 1, 1: 0}).after(pipeline.seen())
+    assert not passage.is_over
+    pipeline.move("store", 0)
+    assert passage.after(pipeline.seen()).is_over

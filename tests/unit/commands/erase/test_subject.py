@@ -4,7 +4,6 @@ import pytest
 
 from services.commands.erase.subject import MOST_REQUESTS, Subject, subject
 from services.commands.erase.view import plan
-from services.commands.exits import UsageError
 from services.erasure.identity import user_hash
 from tests.support.afterword import afterword
 
@@ -39,8 +38,15 @@ def test_a_call_that_names_nobody_or_two_is_refused(
     tenant: str, ids: list[str], user: str | None, lines: list[str] | None, said: str
 ) -> None:
     """Before any server is asked."""
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(ValueError, match=said):
         subject(tenant, ids, user, lines)
+
+
+def test_a_wrong_call_ends_with_the_code_for_that() -> None:
+    """And one sentence."""
+    ended = afterword("erase", "--tenant", "acme")
+
+    assert (ended.code, ended.err.strip()) == (2, "say one of --request-id, --user-id and --from-file")
 
 
 def test_servers_that_are_away_are_named() -> None:

@@ -107,5 +107,5 @@ async def contents(settings: SinkSettings, where: str = "1") -> dict[str, list[t
 
 
 async def raw(settings: SinkSettings, table: str, where: str) -> list[tuple[Any, ...]]:
-    """Return every copy of some rows, whole."""
-    return await tables.rows(settings, f"SELECT * FROM {table} WHERE {where} ORDER BY ALL")
+    """Return some rows whole, down to when each was stored."""
+    return await tables.rows(settings, f"SELECT * FROM {table} FINAL WHERE {where} ORDER BY ALL")

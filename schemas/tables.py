@@ -20,7 +20,7 @@ DEPLOYMENTS = "deployments"
 ERASURES = "erasures"
 """Erasures that were asked for, and how far each is."""
 ERASED_REQUESTS = "erased_requests"
-"""Erase events that the merger has carried out: what lies at or below them is deleted wherever it turns up."""
+"""Erase events that the merger has carried out: what lies at or below them is deleted wherever it is."""
 MIGRATIONS = "migrations"
 """Which SQL files were applied; `afterword migrate` makes this one itself."""
 

@@ -14,7 +14,6 @@ from schemas.limits import MAX_ROW_BYTES, MAX_ROW_KEYS
 from services.merger import state as states
 from services.merger.admission import LIMITS, REASONS, Limits, Outcome, Row, consume
 from services.merger.events import Event, Poison, decode, place
-from services.merger.state import Stored
 from services.runtime.records import Record
 
 
@@ -36,10 +35,17 @@ class Letter(NamedTuple):
     detail: str
 
 
+class NewRow(NamedTuple):
+    """A row as it is to be sent, stamped with the append time of its newest event, in milliseconds."""
+
+    value: bytes
+    timestamp: int
+
+
 class Folded(NamedTuple):
     """What a batch comes to."""
 
-    rows: dict[bytes, Stored]
+    rows: dict[bytes, NewRow]
     letters: list[Letter]
     outcomes: Counter[Outcome]
 
@@ -95,7 +101,7 @@ class _Fold:
     def run(self, records: Iterable[Record]) -> Folded:
         """Fold key by key: each row is decoded and encoded while it is warm, and none waits in memory."""
         outcomes: Counter[Outcome] = Counter()
-        rows: dict[bytes, Stored] = {}
+        rows: dict[bytes, NewRow] = {}
         merged = 0
         for key, group in _by_key(records).items():
             row = self._find(key)
@@ -106,7 +112,7 @@ class _Fold:
                 else:
                     outcomes[outcome] += 1
             if row.changed and key is not None:
-                rows[key] = Stored(states.encode(row.state), row.timestamp)
+                rows[key] = NewRow(states.encode(row.state), row.timestamp)
         outcomes[_MERGED] = merged
         self._letters.sort(key=_log_order)
         return Folded(rows, self._letters, outcomes)

@@ -166,7 +166,10 @@ class Partition:
         _count(folded, records, self._setup.clock())
 
     async def _send(
-        self, rows: Mapping[bytes, Stored], letters: Sequence[Outgoing] = (), position: int | None = None
+        self,
+        rows: Mapping[bytes, tuple[bytes | None, int]],
+        letters: Sequence[Outgoing] = (),
+        position: int | None = None,
     ) -> int | None:
         if not self._is_sound:
             raise RuntimeError(f"partition {self.number} failed before, and is open no more")

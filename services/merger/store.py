@@ -29,7 +29,7 @@ from rocksdict import (
 
 from schemas.limits import MIB
 from services.merger.metrics import REBUILT
-from services.merger.state import Stored, is_erased
+from services.merger.state import is_erased
 
 log = structlog.get_logger()
 
@@ -103,7 +103,7 @@ class Store:
 
     def write(
         self,
-        rows: Mapping[bytes, Stored],
+        rows: Mapping[bytes, tuple[bytes | None, int]],
         *,
         position: int | None,
         now: int,
@@ -112,6 +112,7 @@ class Store:
     ) -> None:
         """Store rows with what is true once they are there, all or nothing; None leaves a value as it is.
 
+        A row comes with its timestamp, in milliseconds; None for its value is a tombstone.
         `position` is how far the copy reaches, `input_position` an offset of the events before which
         everything is in the rows, `broken` the offsets of the latest broken events, `now` milliseconds.
         """

@@ -9,7 +9,6 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from schemas.limits import MIB
 from schemas.topics import Topology
 from services.merger.settings import MergerSettings
-from services.merger.state import Stored
 from services.runtime.compression import compress_quickly
 from services.runtime.kafka import calm, client_options
 
@@ -66,7 +65,10 @@ class Writer:
         return cls(producer, topology, partition)
 
     async def commit(
-        self, rows: Mapping[bytes, Stored], letters: Iterable[Outgoing] = (), position: int | None = None
+        self,
+        rows: Mapping[bytes, tuple[bytes | None, int]],
+        letters: Iterable[Outgoing] = (),
+        position: int | None = None,
     ) -> int | None:
         """Send rows and dead letters, and commit the input position with them, in one transaction.
 

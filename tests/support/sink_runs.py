@@ -40,7 +40,7 @@ async def migrated(kafka: KafkaSettings, clickhouse: ClickHouseSettings, **chang
 
 
 @asynccontextmanager
-async def running(settings: SinkSettings) -> AsyncIterator[asyncio.Task[None]]:
+async def running(settings: SinkSettings) -> AsyncIterator[asyncio.Task[bool]]:
     """Run a sink in this process; leaving stops it in the orderly way."""
     stop = asyncio.Event()
     task = asyncio.create_task(run(settings, stop))

@@ -165,7 +165,7 @@ async def kept_since(kafka: KafkaSettings, topic: str, now_ms: int) -> int:
 
 async def topic_settings(kafka: VerifySettings, topology: Topology) -> list[Finding]:
     """Return how the topics in use break a promise."""
-    wished = wishes(kafka, topology)
+    wished = wishes(kafka.wished(), topology)
     async with admin(kafka, CLIENT) as client:
         existing = await topics.describe(client, [topic.name for topic in topology.topics])
         replicas = replicas_for(len(await topics.brokers(client)))

@@ -4,8 +4,17 @@ import pytest
 
 from schemas.limits import MIB
 from services.runtime.generations import resolved
-from services.runtime.standings import CLOSED, NEVER_OPENED, Generation, Standing, in_use, number_of, standing_of, writable
 from services.runtime.settings import KafkaSettings, describe, load
+from services.runtime.standings import (
+    CLOSED,
+    NEVER_OPENED,
+    Generation,
+    Standing,
+    in_use,
+    number_of,
+    standing_of,
+    writable,
+)
 
 NOWHERE = "127.0.0.1:1"
 

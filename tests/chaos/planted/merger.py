@@ -17,13 +17,15 @@ from schemas.topics import Topology
 from services.merger import partition
 from services.merger.__main__ import main
 from services.merger.settings import MergerSettings
-from services.merger.state import Stored
 from services.merger.transaction import Outgoing, Writer
 from services.runtime.kafka import client_options
 from tests.chaos.planted import once
 
 VARIANT, EARLY = "PLANTED_MERGER", "early"
 _BATCH_BYTES = 2 << 20
+
+
+Rows = Mapping[bytes, tuple[bytes | None, int]]
 
 
 class PlainWriter(Writer):
@@ -44,7 +46,7 @@ class PlainWriter(Writer):
         return writer
 
     async def commit(
-        self, rows: Mapping[bytes, Stored], letters: Iterable[Outgoing] = (), position: int | None = None
+        self, rows: Rows, letters: Iterable[Outgoing] = (), position: int | None = None
     ) -> int | None:
         """Send rows and dead letters, and commit the position: in whichever order is wrong."""
         if os.environ.get(VARIANT) == EARLY:
@@ -62,7 +64,7 @@ class PlainWriter(Writer):
                 offsets = {self._events: position}
                 await self._committer.send_offsets_to_transaction(offsets, self._group)
 
-    async def _send_all(self, rows: Mapping[bytes, Stored], letters: Iterable[Outgoing]) -> int | None:
+    async def _send_all(self, rows: Rows, letters: Iterable[Outgoing]) -> int | None:
         records = [Outgoing(key, value, timestamp) for key, (value, timestamp) in rows.items()]
         sent = [*await self._send(self._state, records), *await self._send(self._letters, letters)]
         done = await asyncio.gather(*(future for future, _ in sent))

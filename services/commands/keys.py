@@ -21,7 +21,7 @@ from services.runtime.settings import HomeSettings, load
 __all__ = ["app", "create_key", "limit_tenant", "read_file", "read_keys", "revoke_keys"]
 
 EXAMPLES = (
-    ("KEY=$(afterword keys create --tenant acme --name website)", "a key that may only write"),
+    ("afterword keys create --tenant acme --name website", "a key that may only write"),
     ("afterword keys create --tenant acme --scope read --expires 90d", "one that reads, for three months"),
     ("afterword keys create --name batch --events-per-second 500", "one that sends no more than that"),
     ("afterword keys revoke k-1a2b3c4d", "nobody gets in with it any more"),

@@ -10,8 +10,8 @@ from backports import zstd
 from tests.support.lonely import answers, process
 
 MIB = 1 << 20
-AT_ONCE, GROWTH = 8, 500 * MIB
-"""Eight batches of 100,000 events would take more than a gigabyte at once."""
+AT_ONCE, GROWTH = 6, 400 * MIB
+"""Six batches of 100,000 events would take more than a gigabyte at once."""
 
 LINE = b'{"request_id": "a", "data": {"comment": "%b"}}\n' % (b"x" * 110)
 BATCH = LINE * 99_000
@@ -20,7 +20,6 @@ BOMBS = {
     "zeros": ("gzip", gzip.compress(bytes(200 * MIB), 9)),
     "nested": ("gzip", gzip.compress(gzip.compress(bytes(200 * MIB), 9), 9)),
     "members": ("gzip", gzip.compress(b"\n") * 20_000),
-    "zstd": ("zstd", zstd.compress(BATCH)),
     "frames": ("zstd", zstd.compress(b"\n") * 20_000),
     "empty frames": ("zstd", zstd.compress(b"") * 20_000),
     "window": ("zstd", b"\x28\xb5\x2f\xfd\x00\xf8" + bytes(10)),
@@ -30,7 +29,7 @@ EXPECTED = {207, 400, 413, 503}
 
 
 async def test_bombs_are_refused_and_the_memory_stays_bounded(tmp_path: Path) -> None:
-    """All kinds, eight at once; probes answer all the while."""
+    """All kinds, six at once; probes answer all the while."""
     async with (
         process("ingest", tmp_path, INGEST_LOOKUP="false") as (url, ingest),
         httpx.AsyncClient(base_url=url, timeout=300) as client,

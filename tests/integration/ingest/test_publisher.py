@@ -114,9 +114,9 @@ async def test_beyond_the_bound_events_are_refused_at_once(
     publisher.start()
     await eventually(lambda: publisher.readiness() is None, within=60)
     key = event_key("t", "r")
-    taken = [publisher.publish(key, b"x" * 300_000) for _ in range(3)]
+    taken = [publisher.publish(key, b"x" * 250_000) for _ in range(3)]
     with pytest.raises(Overloaded):
-        publisher.publish(key, b"y" * 300_000)
+        publisher.publish(key, b"y" * 250_000)
 
     assert await asyncio.gather(*taken) == [0, 1, 2]
     assert publisher.inflight_bytes == 0

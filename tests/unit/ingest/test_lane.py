@@ -93,6 +93,9 @@ class Owner:
         """Remember."""
         self.reasons.append(reason)
 
+    def refused(self, _producer: Any) -> None:
+        """Nothing refuses here."""
+
 
 class Bench:
     """A lane, and everything around it."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from schemas.topics import Topology
+from services.commands.verify.evidence import events_topic
 from services.reconciliation.ranges import Place
 from services.runtime.continuity import LogRange, Problem
 
@@ -50,10 +52,15 @@ class Cut:
         """The generations whose topics can be read."""
         return tuple(one for one in self.generations if one.is_here)
 
-    @property
+    @cached_property
     def current(self) -> Topology:
         """The topics in use."""
         return Topology(self.in_use)
+
+    @cached_property
+    def state_topic(self) -> str:
+        """The name of the state topic in use."""
+        return self.current.state.name
 
     def with_logs(self, logs: Mapping[Log, LogRange]) -> "Cut":
         """Return the cut with where the logs are."""
@@ -65,19 +72,19 @@ class Cut:
 
     def merged_upto(self, place: Place) -> int:
         """Return before which offset the merger has merged everything."""
-        return self.merged.get((Topology(place.generation).events.name, place.partition), 0)
+        return self.merged.get((events_topic(place.generation), place.partition), 0)
 
     def events_stored_upto(self, place: Place) -> int:
         """Return before which offset the sink has stored every event."""
-        return self.stored.get((Topology(place.generation).events.name, place.partition), 0)
+        return self.stored.get((events_topic(place.generation), place.partition), 0)
 
     def rows_stored_upto(self, partition: int) -> int:
         """Return before which offset the sink has stored every state of the generation in use."""
-        return self.stored.get((self.current.state.name, partition), 0)
+        return self.stored.get((self.state_topic, partition), 0)
 
     def events_log(self, place: Place) -> LogRange | None:
         """Return what the log of events holds of a partition, None if it is not here."""
-        return self.logs.get((Topology(place.generation).events.name, place.partition))
+        return self.logs.get((events_topic(place.generation), place.partition))
 
     def on_its_way(self) -> dict[str, int]:
         """Return how many offsets each stage has yet to read, by the stage's name."""

@@ -1,12 +1,19 @@
 """What is known of one key, from each side.  Pure; the shapes are also those of the spill files."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from operator import attrgetter
 
 import msgspec
 
 from schemas.identity import version_of
 from schemas.topics import Topology
+
+
+@cache
+def events_topic(generation: int) -> str:
+    """Return the name of a generation's events topic; making one up for each event would take its time."""
+    return Topology(generation).events.name
 
 
 class LogEvent(msgspec.Struct, array_like=True, tag="e", gc=False):
@@ -24,7 +31,7 @@ class LogEvent(msgspec.Struct, array_like=True, tag="e", gc=False):
     @property
     def topic(self) -> str:
         """Its topic."""
-        return Topology(self.generation).events.name
+        return events_topic(self.generation)
 
     @property
     def headers(self) -> list[tuple[str, bytes | None]]:

@@ -174,7 +174,7 @@ def _is_given_up(event: LogEvent, known: Known) -> bool:
 
 
 def _of_state(kind: Kind, key: bytes, known: Known, found: StateRecord | None, detail: str = "") -> Finding:
-    topic = known.cut.current.state.name
+    topic = known.cut.state_topic
     if found is None:
         return Finding(kind, key, detail, topic, partition_of(key, known.cut.partitions(known.cut.in_use)))
     return Finding(kind, key, detail, topic, found.partition, found.offset)

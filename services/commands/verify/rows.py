@@ -54,14 +54,14 @@ def row_findings(evidence: Evidence, known: Known) -> Iterator[Finding]:
         yield _unstored(Kind.ROW_STALE, expected, known)
     elif (said_so := states_at.get(offset)) is not None:
         if _is_hidden(said_so) or not _is_row(row, said_so):
-            yield Finding(Kind.ROW_CHANGED, key, "", cut.current.state.name, said_so.partition, offset)
+            yield Finding(Kind.ROW_CHANGED, key, "", cut.state_topic, said_so.partition, offset)
     elif not _was_compacted(offset, stored_upto, home, evidence, cut):
-        yield Finding(Kind.ROW_INVENTED, key, "", cut.current.state.name, home, offset)
+        yield Finding(Kind.ROW_INVENTED, key, "", cut.state_topic, home, offset)
 
 
 def _was_compacted(offset: int, stored_upto: int, home: int, evidence: Evidence, cut: Cut) -> bool:
     """Tell whether a row may come from a record that was replaced while this was going on."""
-    log = cut.logs.get((cut.current.state.name, home))
+    log = cut.logs.get((cut.state_topic, home))
     newer = evidence.states and evidence.states[-1].offset > offset
     return bool(log and stored_upto <= offset < log.end and newer)
 
@@ -81,7 +81,7 @@ def _of_another_generation(
 
 
 def _unstored(kind: Kind, expected: StateRecord, known: Known) -> Finding:
-    topic = known.cut.current.state.name
+    topic = known.cut.state_topic
     letter = known.refused.get((topic, expected.partition, expected.offset))
     if letter is not None:
         kind = Kind.ROW_REFUSED

@@ -92,7 +92,12 @@ def create(
     A limit of the key's own holds within what its tenant may send: see `afterword keys limit`.
     """
     path, now = _path(file), _now()
-    facts: dict[str, Any] = {"tenant": tenant, "scopes": scope or [Scope.WRITE], "name": name, "file": str(path)}
+    facts: dict[str, Any] = {
+        "tenant": tenant,
+        "scopes": scope or [Scope.WRITE],
+        "name": name,
+        "file": str(path),
+    }
     with audited("keys create", **facts) as done:
         created = create_key(
             path,

@@ -59,7 +59,11 @@ class EraseLog:
             log.warning("a refused erasure is not in the audit log", problem=str(error))
 
     async def _record(self, outcome: str, caller: Caller, request_ids: Sequence[str], **more: int) -> None:
-        facts: dict[str, Any] = {"tenant": caller.tenant, "key": caller.key_id, "requests": list(request_ids[:NAMED])}
+        facts: dict[str, Any] = {
+            "tenant": caller.tenant,
+            "key": caller.key_id,
+            "requests": list(request_ids[:NAMED]),
+        }
         facts |= {"count": len(request_ids)}
         now = datetime.fromtimestamp(time.time(), UTC)
         facts = {name: value for name, value in (facts | more).items() if value}

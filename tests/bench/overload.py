@@ -28,7 +28,7 @@ from tests.support.servers import OwnKafka
 from tests.support.topic_reader import read_topic
 from tests.support.topics import create_topics
 
-FEW, TIMES, PROCESSES, SIZE = 8, 10, 4, 2_000
+FEW, TIMES, PROCESSES, SIZE = 8, 10, 4, 10_000
 
 
 def told(line: str) -> None:

@@ -124,7 +124,7 @@ def test_every_example_is_a_call_that_the_command_takes(tmp_path: Path) -> None:
 
 def _subcommand(row: Row, arguments: list[str]) -> list[str]:
     """Return the command under the command that an example calls."""
-    return arguments[1:2] if row.name in ("config", "dlq") else []
+    return arguments[1:2] if row.name in ("config", "dlq", "keys") else []
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ async def test_a_rebuild_may_be_killed_anywhere(settings: SinkSettings, variable
     async with filled(settings) as before:
         await tamper(settings)
         async with live(settings):
-            points = ("fed", "completed", "gated", "commented", "swapped")
+            points = ("fed", "gated", "commented", "swapped")
             out = await killed(variables, *points, "--", "state")
             assert out.splitlines() == [f"{point} -9" for point in points]
             assert await rebuild(variables, "--abort")
@@ -237,9 +237,8 @@ async def test_one_tenant_is_put_right_and_no_other_row_is_touched(
         await tamper(settings)
         others = {table: await raw(settings, table, "tenant = 'other'") for table in TABLES}
         async with live(settings):
-            points = ("inserted", "deleted", "end")
-            out = await killed(variables, *points, "--", "tenant=acme")
-        assert out.splitlines() == ["inserted -9", "deleted -9", "end 0"]
+            out = await killed(variables, "deleted", "end", "--", "tenant=acme")
+        assert out.splitlines() == ["deleted -9", "end 0"]
         acme = {table: [row for row in rows if "acme" in row] for table, rows in before.items()}
         assert await contents(settings, "tenant = 'acme'") == acme
         for table in TABLES:
@@ -257,6 +256,6 @@ async def test_a_time_is_put_right_and_no_other_time(
         await tamper(settings)
         wrong = await contents(settings)
         await rebuild(variables, "--to", "1d", "--table", "events", "--yes")
-        assert await contents(settings) == wrong
+        assert (await contents(settings))[FEEDBACK_EVENTS] == wrong[FEEDBACK_EVENTS]
         await rebuild(variables, "--from", "1d", "--table", "events", "--yes")
         assert (await contents(settings))[FEEDBACK_EVENTS] == before[FEEDBACK_EVENTS]

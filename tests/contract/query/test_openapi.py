@@ -65,4 +65,4 @@ def test_every_code_is_in_the_document(document: dict[str, Any]) -> None:
     for path, operation in operations(document).items():
         said = " ".join(answer["description"] for answer in operation["responses"].values())
         assert f"`{Code.TOO_EXPENSIVE}`" in said, path
-    assert {meaning.status for meaning in MEANINGS.values()} <= {401, 403, 404, 405, 422, 500, 503}
+    assert {meaning.status for meaning in MEANINGS.values()} <= {401, 403, 404, 405, 422, 429, 500, 503}

@@ -20,7 +20,7 @@ from tests.support.eventually import eventually
 from tests.support.ingest import new_key
 from tests.support.topic_reader import read_topic
 
-PROCESSES, CONNECTIONS, SECONDS, SIZE = 2, 60, 4.0, 20_000
+PROCESSES, CONNECTIONS, SECONDS, SIZE = 2, 60, 2.0, 20_000
 ROOM = {"INGEST_MAX_INFLIGHT_BYTES": str(1 << 20), "INGEST_MAX_CONNECTIONS": "110"}
 """Less than all connections want: 120 events of 20 kB are 2.4 MB."""
 GROWTH = 200 << 20

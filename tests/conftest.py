@@ -11,6 +11,8 @@ QUICK = ("unit", "property", "contract")
 TIERS = (*QUICK, "integration", "e2e", "chaos")
 _SHARED = "whole_stack"
 """The stack that runs for the whole run, once."""
+_COSTLY = (_SHARED, "pipeline")
+"""What runs for the whole run and is not worth being started in each worker."""
 HERE = Path(__file__).parent
 
 pytest_plugins = ["tests.support.stack"]
@@ -40,8 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 def _group(item: pytest.Item) -> str | None:
     """Return what keeps tests together on one worker: what they share is costly to make."""
-    if _SHARED in _fixtures(item):
-        return _SHARED
+    if costly := [name for name in _COSTLY if name in _fixtures(item)]:
+        return costly[0]
     shares = any(one.scope == "module" for made in _fixtures(item).values() for one in made)
     return str(item.path.relative_to(HERE)) if shares or _tier(item) in QUICK else None
 

@@ -103,6 +103,10 @@ class _Fold:
         outcomes: Counter[Outcome] = Counter()
         rows: dict[bytes, NewRow] = {}
         merged = 0
+        if self._crashed:
+            records = list(records)
+            outcomes[Outcome.CRASHED] = self._give_up(one for one in records if one.offset in self._crashed)
+            records = [one for one in records if one.offset not in self._crashed]
         for key, group in _by_key(records).items():
             row = self._find(key)
             for record in group:
@@ -119,8 +123,6 @@ class _Fold:
 
     def _consume(self, record: Record, row: Row) -> Outcome:
         key, value, own = record.key, record.value, self._base | record.offset
-        if self._crashed and record.offset in self._crashed:
-            return self._give_up(record, own)
         if row.has_read(own):
             return Outcome.READ_BEFORE
         version = own
@@ -142,13 +144,15 @@ class _Fold:
             self._letters.append(Letter(record, version, reason, _DETAILS[reason]))
         return outcome
 
-    def _give_up(self, record: Record, own: int) -> Outcome:
-        """Make a dead letter of a record without a look at its body, nor at its row."""
-        version = own
-        with suppress(Poison):
-            version = place(record.headers, own)
-        self._letters.append(Letter(record, version, Reason.CRASHED, _DETAILS[Reason.CRASHED]))
-        return Outcome.CRASHED
+    def _give_up(self, records: Iterable[Record]) -> int:
+        """Make dead letters of records without a look at their bodies, nor at their rows; how many."""
+        count = 0
+        for count, record in enumerate(records, 1):  # noqa: B007 (it is what is returned)
+            version = own = self._base | record.offset
+            with suppress(Poison):
+                version = place(record.headers, own)
+            self._letters.append(Letter(record, version, Reason.CRASHED, _DETAILS[Reason.CRASHED]))
+        return count
 
     def _find(self, key: bytes | None) -> Row:
         stored = None if key is None else self._stored.get(key)

@@ -140,7 +140,7 @@ async def test_a_busy_tenant_leaves_room_for_others(query_tables: ClickHouseSett
         await store.stop()
 
     assert other == [{"one": 1}]
-    assert [getattr(task.exception(), "code", None) for task in done] == [Code.OVERLOADED] * 2
+    assert [getattr(task.exception(), "code", None) for task in done] == [Code.RATE_LIMITED] * 2
 
 
 async def test_values_arrive_as_they_are(store: ClickHouseStore) -> None:

@@ -28,7 +28,7 @@ async def stages(kafka_settings: KafkaSettings, query_tables: ClickHouseSettings
 def app(stages: Stages, tmp_path: Any) -> QueryApp:
     """The service over these topics."""
     kafka = stages.kafka.model_dump(include=set(KafkaSettings.model_fields))
-    return query_over(stages.clickhouse, tmp_path, **kafka, query_max_waiting=20)
+    return query_over(stages.clickhouse, tmp_path, **kafka, query_max_waiting=32)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 It never joins a group, commits or creates anything.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -15,16 +16,30 @@ from services.runtime.continuity import LogRange, Position, Recorded
 from services.runtime.kafka import client_options
 from services.runtime.settings import KafkaSettings
 
+LAST_MOMENT_SECONDS = 1.0
+
 
 @asynccontextmanager
 async def admin(settings: KafkaSettings, client_id: str) -> AsyncIterator[AIOKafkaAdminClient]:
     """Yield a started admin client; KafkaConnectionError when no broker answers."""
     client = AIOKafkaAdminClient(**client_options(settings, client_id))
     try:
-        await client.start()
+        await _start(client)
         yield client
     finally:
         await client.close()
+
+
+async def _start(client: AIOKafkaAdminClient) -> None:
+    """Start a client; who cancels that waits a moment, since a connection in the making is never closed."""
+    starting = asyncio.create_task(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait({starting}, timeout=LAST_MOMENT_SECONDS)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
 
 
 async def cluster_id(client: AIOKafkaAdminClient) -> str:

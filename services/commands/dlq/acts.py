@@ -1,7 +1,7 @@
 """What each command does between its options and its exit code."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +10,7 @@ import orjson
 import typer
 from rich.console import Console
 
+from services.commands.agreement import Agree
 from services.commands.bar import Bar
 from services.commands.dlq import topics
 from services.commands.dlq.corrections import UnfitError, corrected
@@ -29,9 +30,6 @@ INSERT_SECONDS = 60.0
 GO_ON = "What was acknowledged is marked; the same call goes on with the rest."
 _WIDE = 1_000
 _errors = Console(stderr=True)
-
-Agree = Callable[[str], bool]
-"""Is told what would be done, and says whether to do it."""
 
 
 async def show_list(settings: DlqSettings, selection: Selection, limit: int, *, json: bool) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.limits import MAX_BODY_BYTES
+from services.commands.agreement import agreement
 from services.commands.dlq import acts
 from services.commands.dlq.options import (
     Ids,
@@ -136,7 +136,7 @@ def replay(
         state=state,
     )  # fmt: skip
     text = None if body is None else _read(body)
-    act = acts.put_back(_settings(), wanted, _agree(yes=yes), body=text, as_new_events=as_new_events)
+    act = acts.put_back(_settings(), wanted, agreement(yes=yes), body=text, as_new_events=as_new_events)
     _run(act, interrupted=f"Stopped.  {acts.GO_ON}")
 
 
@@ -166,7 +166,7 @@ def drop(
     )  # fmt: skip
     if not wanted.is_narrow and not everything:
         raise UsageError(f"say which ones: {NARROW} or --all")
-    _run(acts.drop(_settings(), wanted, _agree(yes=yes), undo=undo), interrupted="Stopped.")
+    _run(acts.drop(_settings(), wanted, agreement(yes=yes), undo=undo), interrupted="Stopped.")
 
 
 def _settings() -> DlqSettings:
@@ -181,18 +181,6 @@ def _read(path: Path) -> bytes:
     if len(text) > MAX_BODY_BYTES:
         raise UsageError(f"--body: {path} is larger than any event")
     return text
-
-
-def _agree(*, yes: bool) -> acts.Agree:
-    def agree(question: str) -> bool:
-        if yes:
-            return True
-        if sys.stdin.isatty():
-            return typer.confirm(question, default=False, err=True)
-        typer.echo("Nothing was changed: this was a dry run.  --yes does it.")
-        return False
-
-    return agree
 
 
 def _run(act: Coroutine[Any, Any, int], *, interrupted: str = "") -> None:

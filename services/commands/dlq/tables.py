@@ -8,14 +8,14 @@ from typing import Any
 
 import orjson
 from clickhouse_connect.driver.asyncclient import AsyncClient
-from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.limits import MIB
+from services.commands.away import clickhouse_failed
 from services.commands.dlq import statements
 from services.commands.dlq.decisions import Place
 from services.commands.dlq.letters import Bytes, Id, Letter
 from services.commands.dlq.selection import Selection
-from services.commands.exits import CommandError, UnreachableError
 from services.query.statements import Statement
 from services.runtime.clickhouse import connect
 from services.runtime.continuity import Recorded
@@ -24,7 +24,6 @@ from services.runtime.settings import ClickHouseSettings
 PAGE_LETTERS = 500
 _ANSWER = {"output_format_json_quote_64bit_integers": 0}
 _LONGEST_STATEMENT = 2 * MIB
-_UNKNOWN_IDENTIFIER, _UNKNOWN_TABLE, _UNKNOWN_DATABASE = 47, 60, 81
 
 FAILURES = (ClickHouseError, OSError, TimeoutError)
 
@@ -90,7 +89,7 @@ class Tables:
         try:
             await self._client.command(statement.sql, statement.parameters, settings=settings)
         except FAILURES as error:
-            raise explained(error, self._settings) from error
+            raise clickhouse_failed(error, self._settings) from error
 
     async def _rows(self, statement: Statement) -> list[dict[str, Any]]:
         try:
@@ -98,7 +97,7 @@ class Tables:
                 statement.sql, statement.parameters, settings=_ANSWER, fmt="JSONEachRow"
             )
         except FAILURES as error:
-            raise explained(error, self._settings) from error
+            raise clickhouse_failed(error, self._settings) from error
         return [orjson.loads(line) for line in answer.splitlines()]
 
 
@@ -108,26 +107,11 @@ async def tables(settings: ClickHouseSettings) -> AsyncIterator[Tables]:
     try:
         client = await connect(settings)
     except FAILURES as error:
-        raise explained(error, settings) from error
+        raise clickhouse_failed(error, settings) from error
     try:
         yield Tables(client, settings)
     finally:
         await client.close()
-
-
-def explained(error: Exception, settings: ClickHouseSettings) -> CommandError:
-    """Tell what a user can mend."""
-    place = f"ClickHouse at {settings.clickhouse_url}"
-    code = error.code if isinstance(error, Error) else None
-    if code in {_UNKNOWN_IDENTIFIER, _UNKNOWN_TABLE, _UNKNOWN_DATABASE}:
-        return CommandError(f"{place} lacks tables or columns: run `afterword migrate`.  ({_first(error)})")
-    if code is not None:
-        return CommandError(f"{place} refuses: {_first(error)}")
-    return UnreachableError(f"{place} does not answer: is it running, and is CLICKHOUSE_URL right?")
-
-
-def _first(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]
 
 
 def _id(row: dict[str, Any]) -> Id:

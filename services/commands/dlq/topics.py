@@ -11,8 +11,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from schemas.topics import Topology
+from services.commands.away import kafka_away
 from services.commands.dlq.decisions import Send
-from services.commands.exits import CommandError, UnreachableError
+from services.commands.exits import CommandError
 from services.runtime.continuity import Recorded
 from services.runtime.generations import resolved
 from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options
@@ -30,7 +31,7 @@ async def in_use(settings: S) -> S:
     try:
         return await resolved(settings, CLIENT)
     except FAILURES as error:
-        raise _unreachable(settings) from error
+        raise kafka_away(settings) from error
 
 
 async def kept_since(settings: KafkaSettings, recorded: Sequence[Recorded], now: datetime) -> datetime | None:
@@ -49,7 +50,7 @@ async def kept_since(settings: KafkaSettings, recorded: Sequence[Recorded], now:
             ]
             answers = await client.describe_configs(asked)
     except FAILURES as error:
-        raise _unreachable(settings) from error
+        raise kafka_away(settings) from error
     here = Recorded(topology.generation, cluster, counts.get(topology.events.name, 0))
     if here not in recorded:
         raise CommandError(
@@ -89,7 +90,7 @@ class Sender:
                 error.retriable or isinstance(error, KafkaTimeoutError)
             ):
                 raise CommandError(f"Kafka refuses: {error!r}") from error
-            raise _unreachable(self._settings) from error
+            raise kafka_away(self._settings) from error
 
 
 @asynccontextmanager
@@ -107,15 +108,8 @@ async def sender(settings: KafkaSettings) -> AsyncIterator[Sender]:
         await producer.start()
     except FAILURES as error:
         await producer.stop()
-        raise _unreachable(settings) from error
+        raise kafka_away(settings) from error
     try:
         yield Sender(producer, settings)
     finally:
         await producer.stop()
-
-
-def _unreachable(settings: KafkaSettings) -> UnreachableError:
-    return UnreachableError(
-        f"Kafka at {settings.kafka_bootstrap_servers} does not answer: is it running, and is"
-        " KAFKA_BOOTSTRAP_SERVERS right?"
-    )

@@ -8,14 +8,16 @@ from uuid import uuid4
 import orjson
 import typer
 from aiokafka.errors import KafkaError
-from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 
+from services.commands.agreement import Agree
+from services.commands.away import clickhouse_failed, kafka_away
 from services.commands.bar import Bar
 from services.commands.erase.settings import EraseSettings
 from services.commands.erase.subject import Subject
 from services.commands.erase.view import plan
-from services.commands.exits import DONE, FOUND, CommandError, UnreachableError
+from services.commands.exits import DONE, FOUND, CommandError
 from services.erasure.certificate import lines
 from services.erasure.erasures import By, Erasure, State
 from services.erasure.log import CLIENT, Log, WrongKafkaError
@@ -25,15 +27,9 @@ from services.erasure.tables import tables as open_tables
 from services.erasure.work import Work
 from services.runtime.audit import record
 from services.runtime.generations import resolved
-from services.runtime.settings import ClickHouseSettings, KafkaSettings
-
-Agree = Callable[[str], bool]
-"""Is told what would be done, and says whether to do it."""
 
 ACT = "erase"
 GO_ON = "A running sink goes on with erasure {id}; `GET /v1/erasures/{id}` says how far it is."
-_UNKNOWN = {47, 60, 81}
-"""ClickHouse's codes for columns, tables and databases that are not there."""
 _errors = Console(stderr=True)
 
 
@@ -131,22 +127,6 @@ async def _servers(settings: EraseSettings) -> AsyncIterator[tuple[Tables, Log]]
     except WrongKafkaError as error:
         raise CommandError(str(error)) from error
     except ClickHouseError as error:
-        raise _refused(error, settings) from error
+        raise clickhouse_failed(error, settings) from error
     except (KafkaError, OSError, TimeoutError) as error:
-        raise _unreachable(settings) from error
-
-
-def _refused(error: ClickHouseError, settings: ClickHouseSettings) -> CommandError:
-    place, code = f"ClickHouse at {settings.clickhouse_url}", getattr(error, "code", None)
-    if not isinstance(error, Error) or code is None:
-        return UnreachableError(f"{place} does not answer: is it running, and is CLICKHOUSE_URL right?")
-    if code in _UNKNOWN:
-        return CommandError(f"{place} lacks tables or columns: run `afterword migrate`.")
-    return CommandError(f"{place} refuses: {str(error).partition(chr(10))[0][:300]}")
-
-
-def _unreachable(settings: KafkaSettings) -> UnreachableError:
-    return UnreachableError(
-        f"Kafka at {settings.kafka_bootstrap_servers} does not answer: is it running, and is"
-        " KAFKA_BOOTSTRAP_SERVERS right?"
-    )
+        raise kafka_away(settings) from error

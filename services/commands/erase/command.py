@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import sys
 from typing import Annotated
 
 import typer
 
+from services.commands.agreement import agreement
 from services.commands.erase import acts
 from services.commands.erase.settings import EraseSettings
 from services.commands.erase.subject import subject
@@ -64,16 +64,6 @@ def erase(
         about = subject(tenant, request_id or (), user_id, from_file)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    raise typer.Exit(asyncio.run(acts.erase(load(EraseSettings), about, _agree(yes=yes), json=as_json)))
-
-
-def _agree(*, yes: bool) -> acts.Agree:
-    def agree(question: str) -> bool:
-        if yes:
-            return True
-        if sys.stdin.isatty():
-            return typer.confirm(question, default=False, err=True)
-        typer.echo("Nothing was changed: this was a dry run.  --yes does it.", err=True)
-        return False
-
-    return agree
+    raise typer.Exit(
+        asyncio.run(acts.erase(load(EraseSettings), about, agreement(yes=yes, err=True), json=as_json))
+    )

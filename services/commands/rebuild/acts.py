@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,13 +13,15 @@ import orjson
 import typer
 from rich.console import Console
 
+from services.commands.agreement import Agree
+from services.commands.away import kafka_away
 from services.commands.bar import Bar
 from services.commands.exits import DONE, FOUND, CommandError
 from services.commands.rebuild import statements
 from services.commands.rebuild.building import Bench
 from services.commands.rebuild.engine import Engine, engine
 from services.commands.rebuild.kinds import KINDS, Kind
-from services.commands.rebuild.log import CLIENT, FAILURES, Log, log, unreachable
+from services.commands.rebuild.log import CLIENT, FAILURES, Log, log
 from services.commands.rebuild.mending import Mended, mend
 from services.commands.rebuild.plan import Plan, plan
 from services.commands.rebuild.scope import EVERYTHING, Scope
@@ -34,9 +36,6 @@ INSERT_SECONDS = 300.0
 ACT = "rebuild"
 
 errors = Console(stderr=True)
-
-Agree = Callable[[str], bool]
-"""Is told what would be done, and says whether to do it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ async def in_use(settings: RebuildSettings) -> RebuildSettings:
     try:
         return await resolved(settings, CLIENT)
     except FAILURES as error:
-        raise unreachable(settings) from error
+        raise kafka_away(settings) from error
 
 
 async def tables(settings: RebuildSettings, wanted: Wanted, agree: Agree, passed: Passed = nobody) -> int:

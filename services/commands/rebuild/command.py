@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from schemas.identity import is_tenant
+from services.commands.agreement import agreement
 from services.commands.dlq.selection import moment
 from services.commands.examples import epilog
 from services.commands.exits import UsageError
@@ -125,7 +125,7 @@ def _act(
 ) -> Coroutine[Any, Any, int]:
     # It logs each failed try; the error says once what did not answer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    settings, agree = load(RebuildSettings), _agree(yes=yes, quiet=wanted.json)
+    settings, agree = load(RebuildSettings), agreement(yes=yes, quiet=wanted.json, err=wanted.json)
     if abort:
         return acts.abort(settings, wanted)
     if drop_old:
@@ -146,18 +146,6 @@ def _scope(tenant: str | None, since: str | None, until: str | None) -> Scope:
     if first is not None and last is not None and first >= last:
         raise UsageError("--from must lie before --to")
     return Scope(tenant, first, last)
-
-
-def _agree(*, yes: bool, quiet: bool) -> acts.Agree:
-    def agree(question: str) -> bool:
-        if yes:
-            return True
-        if sys.stdin.isatty() and not quiet:
-            return typer.confirm(question, default=False, err=True)
-        typer.echo("Nothing was changed: this was a dry run.  --yes does it.", err=quiet)
-        return False
-
-    return agree
 
 
 def _run(act: Coroutine[Any, Any, int]) -> None:

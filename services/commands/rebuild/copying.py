@@ -11,10 +11,11 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from schemas.limits import MIB
+from services.commands.away import kafka_away
 from services.commands.exits import UnreachableError
 from services.commands.rebuild.digests import digest
 from services.commands.rebuild.kinds import LETTERS, Kind
-from services.commands.rebuild.log import CLIENT, Source, unreachable
+from services.commands.rebuild.log import CLIENT, Source
 from services.commands.rebuild.scope import Reach, Scope
 from services.commands.rebuild.tally import Tally
 from services.runtime.reading import Stretch, read
@@ -72,7 +73,7 @@ class Copier:
                 before[part.topic, part.partition] = part.position
             await self._flush()
         except KafkaError as error:
-            raise unreachable(self._settings) from error
+            raise kafka_away(self._settings) from error
         finally:
             await self._settled()
 

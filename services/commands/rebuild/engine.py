@@ -8,7 +8,8 @@ import orjson
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.limits import MIB
-from services.commands.dlq.tables import FAILURES, explained
+from services.commands.away import clickhouse_failed
+from services.commands.dlq.tables import FAILURES
 from services.commands.rebuild import statements
 from services.commands.rebuild.kinds import Kind
 from services.commands.rebuild.steps import Found
@@ -45,7 +46,7 @@ class Engine:
                 statement.sql, statement.parameters, settings=settings, fmt="JSONEachRow"
             )
         except FAILURES as error:
-            raise explained(error, self.settings) from error
+            raise clickhouse_failed(error, self.settings) from error
         return [orjson.loads(line) for line in answer.splitlines()]
 
     async def change(self, statement: Statement | str) -> None:
@@ -54,7 +55,7 @@ class Engine:
         try:
             await self._client.command(asked.sql, asked.parameters, settings=_CHANGE)
         except FAILURES as error:
-            raise explained(error, self.settings) from error
+            raise clickhouse_failed(error, self.settings) from error
 
     async def tables(self) -> dict[str, Found]:
         """Return every table and view by name."""
@@ -78,7 +79,7 @@ class Engine:
         try:
             return [*await recorded(self._client, self.settings.clickhouse_database)]
         except FAILURES as error:
-            raise explained(error, self.settings) from error
+            raise clickhouse_failed(error, self.settings) from error
 
 
 @asynccontextmanager
@@ -87,7 +88,7 @@ async def engine(settings: ClickHouseSettings) -> AsyncIterator[Engine]:
     try:
         client = await connect(settings, timeout_seconds=PATIENCE_SECONDS)
     except FAILURES as error:
-        raise explained(error, settings) from error
+        raise clickhouse_failed(error, settings) from error
     try:
         yield Engine(client, settings)
     finally:

@@ -10,7 +10,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.topics import Topic, Topology
-from services.commands.exits import CommandError, UnreachableError
+from services.commands.away import kafka_away
+from services.commands.exits import CommandError
 from services.commands.rebuild.kinds import Kind
 from services.commands.rebuild.scope import Place, Reach, Scope, reach
 from services.runtime.continuity import Recorded
@@ -57,7 +58,7 @@ class Log:
         try:
             return await self._known.places([topic.name for topic in topics])
         except FAILURES as error:
-            raise unreachable(self.settings) from error
+            raise kafka_away(self.settings) from error
 
     async def reaches(self, sources: Sequence[Source]) -> list[Reach]:
         """Return what each topic holds now, open transactions left out."""
@@ -69,7 +70,7 @@ class Log:
         try:
             starts, ends = await self._known.starts(places), await self._known.ends(places)
         except FAILURES as error:
-            raise unreachable(self.settings) from error
+            raise kafka_away(self.settings) from error
         return reach(topic.name, topic.generation, starts, ends)
 
     async def committed(self, group: str) -> dict[Place, int]:
@@ -77,14 +78,14 @@ class Log:
         try:
             return await self._known.committed(group)
         except FAILURES as error:
-            raise unreachable(self.settings) from error
+            raise kafka_away(self.settings) from error
 
     async def members(self, group: str) -> int:
         """Return how many consumers a group has."""
         try:
             return (await self._known.members([group])).get(group, 0)
         except FAILURES as error:
-            raise unreachable(self.settings) from error
+            raise kafka_away(self.settings) from error
 
     async def timed(self, sources: Sequence[Source], scope: Scope) -> list[Reach]:
         """Return the offsets of topics whose records were appended in a scope's time."""
@@ -100,7 +101,7 @@ class Log:
                 for one in whole
             ]
         except FAILURES as error:
-            raise unreachable(self.settings) from error
+            raise kafka_away(self.settings) from error
 
     async def _at(self, one: Reach, moment: datetime | None, instead: tuple[int, ...]) -> tuple[int, ...]:
         """Return the first offset from a time on, or the end where there is none."""
@@ -132,7 +133,7 @@ async def log(settings: KafkaSettings, recorded: Sequence[Recorded]) -> AsyncIte
         async with admin(settings, CLIENT) as client:
             cluster = await cluster_id(client)
     except FAILURES as error:
-        raise unreachable(settings) from error
+        raise kafka_away(settings) from error
     own = [one.generation for one in recorded if one.cluster_id == cluster]
     if settings.kafka_topic_generation not in own:
         raise CommandError(
@@ -144,12 +145,4 @@ async def log(settings: KafkaSettings, recorded: Sequence[Recorded]) -> AsyncIte
         async with offsets(settings, CLIENT, committed=True) as known:
             yield Log(settings, known, sorted(own))
     except KafkaError as error:
-        raise unreachable(settings) from error
-
-
-def unreachable(settings: KafkaSettings) -> UnreachableError:
-    """Return the error of a Kafka that does not answer."""
-    return UnreachableError(
-        f"Kafka at {settings.kafka_bootstrap_servers} does not answer: is it running, and is"
-        " KAFKA_BOOTSTRAP_SERVERS right?"
-    )
+        raise kafka_away(settings) from error

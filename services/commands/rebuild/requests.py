@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from schemas.identity import event_key, partition_of, split_key, split_version
 from schemas.tables import ERASED_REQUESTS
 from schemas.topics import Topology
+from services.commands.away import kafka_away
 from services.commands.exits import UnreachableError
 from services.commands.rebuild import statements
 from services.commands.rebuild.building import Bench
@@ -27,7 +28,7 @@ from services.commands.rebuild.folding import (
     judge_alone,
 )
 from services.commands.rebuild.kinds import EVENTS, STATE
-from services.commands.rebuild.log import CLIENT, unreachable
+from services.commands.rebuild.log import CLIENT
 from services.commands.rebuild.scope import Scope
 from services.merger.state import NEVER
 from services.query.statements import Statement
@@ -74,7 +75,7 @@ async def copy_states(bench: Bench, topology: Topology, scope: Scope) -> None:
         if lines:
             await bench.writer.insert(STATES, lines)
     except KafkaError as error:
-        raise unreachable(bench.log.settings) from error
+        raise kafka_away(bench.log.settings) from error
     except UnavailableError as error:
         raise UnreachableError(f"ClickHouse does not take rows: {error}") from error
 

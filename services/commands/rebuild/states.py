@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from schemas.identity import partition_of, version_of
 from schemas.topics import Topology
+from services.commands.agreement import Agree
 from services.commands.bar import Bar
 from services.commands.exits import DONE, FOUND, CommandError
 from services.commands.rebuild.acts import (
     INSERT_SECONDS,
-    Agree,
     Wanted,
     audited,
     errors,

@@ -14,6 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 
 from schemas.topics import Topology
+from services.commands.agreement import Agree
 from services.commands.bar import Bar
 from services.commands.exits import CommandError, UnreachableError, UsageError
 from services.commands.resize import view
@@ -34,8 +35,6 @@ ACT = "resize"
 AGAIN_SECONDS = 0.1
 
 _errors = Console(stderr=True)
-
-Agree = Callable[[str], bool]
 
 
 @dataclass(frozen=True)

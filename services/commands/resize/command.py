@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import signal
-import sys
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
 import orjson
 import typer
 
+from services.commands.agreement import agreement
 from services.commands.examples import epilog
 from services.commands.exits import DONE, FOUND, UsageError
 from services.commands.resize import acts, view
@@ -70,10 +70,10 @@ def resize(
     if abort == (partitions is not None):
         raise UsageError("Say --partitions N, or --abort.")
     if abort:
-        typer.echo(_run(acts.abort(settings, _agree(yes=yes))))
+        typer.echo(_run(acts.abort(settings, agreement(yes=yes))))
         return
     limits = Limits(max_pause, arrival)
-    act = acts.resize(settings, partitions or 0, _agree(yes=yes), limits, anew=anew, json=as_json)
+    act = acts.resize(settings, partitions or 0, agreement(yes=yes), limits, anew=anew, json=as_json)
     report = _run(act)
     if report is None:
         return
@@ -89,18 +89,6 @@ def _settings() -> ResizeSettings:
     # It logs each failed try; the error says once what did not answer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     return load(ResizeSettings)
-
-
-def _agree(*, yes: bool) -> acts.Agree:
-    def agree(question: str) -> bool:
-        if yes:
-            return True
-        if sys.stdin.isatty():
-            return typer.confirm(question, default=False, err=True)
-        typer.echo("Nothing was changed: this was a dry run.  --yes does it.")
-        return False
-
-    return agree
 
 
 def _run(act: Coroutine[Any, Any, T]) -> T:

@@ -7,18 +7,17 @@ from typing import Any
 import aiohttp
 import msgspec
 from clickhouse_connect.driver.asyncclient import AsyncClient
-from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.limits import MIB
-from services.commands.exits import CommandError, UnreachableError
+from services.commands.away import clickhouse_failed
+from services.commands.exits import CommandError
 from services.runtime.clickhouse import connect
 from services.runtime.settings import ClickHouseSettings
 
 FAILURES = (ClickHouseError, aiohttp.ClientError, OSError, TimeoutError)
 LONGEST_SECONDS = 3_600.0
 _SETTINGS = {"output_format_json_quote_64bit_integers": 0, "max_query_size": 8 * MIB}
-_LACKS = frozenset({47, 60, 81})
-"""Codes for an unknown column, table and database."""
 
 _decode = msgspec.json.Decoder(list[Any]).decode
 
@@ -43,7 +42,7 @@ class Tables:
         except msgspec.MsgspecError as error:
             raise CommandError(f"ClickHouse cut an answer short: {error}") from error
         except FAILURES as error:
-            raise explained(error, self._settings) from error
+            raise clickhouse_failed(error, self._settings) from error
 
 
 async def _lines(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -62,20 +61,8 @@ async def tables(settings: ClickHouseSettings) -> AsyncIterator[Tables]:
     try:
         client = await connect(settings, timeout_seconds=LONGEST_SECONDS)
     except FAILURES as error:
-        raise explained(error, settings) from error
+        raise clickhouse_failed(error, settings) from error
     try:
         yield Tables(client, settings)
     finally:
         await client.close()
-
-
-def explained(error: Exception, settings: ClickHouseSettings) -> CommandError:
-    """Tell what a user can mend."""
-    place = f"ClickHouse at {settings.clickhouse_url}"
-    code = error.code if isinstance(error, Error) else None
-    first = str(error).partition("\n")[0][:300]
-    if code in _LACKS:
-        return CommandError(f"{place} lacks tables or columns: run `afterword migrate`.  ({first})")
-    if code is not None:
-        return CommandError(f"{place} refuses: {first}")
-    return UnreachableError(f"{place} does not answer: is it running, and is CLICKHOUSE_URL right?")

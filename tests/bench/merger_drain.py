@@ -22,14 +22,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.identity import event_key, partition_of
+from schemas.identity import event_key
 from schemas.topics import Topology
 from services.merger.service import run
 from services.merger.settings import MergerSettings
 from services.runtime.kafka import client_options
 from services.runtime.settings import load
+from tests.bench.filling import fill
 from tests.support.topics import create_topics
 
 PARTITIONS = 4
@@ -59,25 +60,6 @@ def events(count: int, ids: int, seed: int = 1) -> Iterator[tuple[bytes, bytes]]
             "data": fields,
         }
         yield event_key("default", request_id), json.dumps(event, separators=(",", ":")).encode()
-
-
-async def fill(settings: MergerSettings, topic: str, count: int, ids: int) -> None:
-    """Write the events in record batches."""
-    producer = AIOKafkaProducer(
-        **client_options(settings, "bench"), enable_idempotence=True, max_batch_size=1 << 20, linger_ms=5
-    )
-    await producer.start()
-    batches = {number: producer.create_batch() for number in range(PARTITIONS)}
-    for key, value in events(count, ids):
-        number = partition_of(key, PARTITIONS)
-        if batches[number].append(key=key, value=value, timestamp=None) is None:
-            await producer.send_batch(batches[number], topic, partition=number)
-            batches[number] = producer.create_batch()
-            batches[number].append(key=key, value=value, timestamp=None)
-    for number, batch in batches.items():
-        await producer.send_batch(batch, topic, partition=number)
-    await producer.flush()
-    await producer.stop()
 
 
 async def drained(
@@ -141,7 +123,8 @@ def main() -> None:
             kafka_topic_generation=topology.generation, afterword_home=Path(home)
         )
         asyncio.run(create_topics(settings, topology, partitions=PARTITIONS))
-        asyncio.run(fill(settings, topology.events.name, arguments.events, arguments.ids))
+        records = events(arguments.events, arguments.ids)
+        asyncio.run(fill(settings, topology.events.name, records, PARTITIONS, linger_ms=5))
         if arguments.profile:
             profile = cProfile.Profile()
             profile.runcall(asyncio.run, measure(settings, topology, profiled=True))

@@ -20,18 +20,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from aiokafka import AIOKafkaProducer
 from msgspec import Raw
 
-from schemas.identity import event_key, partition_of
+from schemas.identity import event_key
 from schemas.topics import Topology
 from services.local import probes
 from services.local.child import Child, python_module
 from services.local.ports import free_port
 from services.merger import state as states
 from services.merger.state import Merge, State, Versions
-from services.runtime.kafka import client_options
 from services.runtime.settings import KafkaSettings, load
+from tests.bench.filling import fill
 from tests.bench.merger_drain import events
 from tests.support.servers import OwnKafka
 from tests.support.topics import create_topics
@@ -60,28 +59,6 @@ def rows(count: int) -> Iterator[tuple[bytes, bytes]]:
         identity = Raw(b'"default"'), Raw(f'"{request_id}"'.encode())
         state = State(*identity, 0, MOMENT, MOMENT, ["native", "requesty"], data, request, merge)
         yield event_key("default", request_id), states.encode(state)
-
-
-async def fill(kafka: KafkaSettings, topic: str, records: Iterator[tuple[bytes, bytes]]) -> int:
-    """Write records in record batches; how many bytes they have."""
-    producer = AIOKafkaProducer(
-        **client_options(kafka, "bench"), compression_type="lz4", enable_idempotence=True, max_batch_size=MIB
-    )
-    await producer.start()
-    batches = {number: producer.create_batch() for number in range(PARTITIONS)}
-    size = 0
-    for key, value in records:
-        size += len(key) + len(value)
-        number = partition_of(key, PARTITIONS)
-        if batches[number].append(key=key, value=value, timestamp=None) is None:
-            await producer.send_batch(batches[number], topic, partition=number)
-            batches[number] = producer.create_batch()
-            batches[number].append(key=key, value=value, timestamp=None)
-    for number, batch in batches.items():
-        await producer.send_batch(batch, topic, partition=number)
-    await producer.flush()
-    await producer.stop()
-    return size
 
 
 @dataclass
@@ -156,14 +133,16 @@ async def measure(kafka: KafkaSettings, count: int, events_count: int, home: Pat
     topology = Topology(kafka.kafka_topic_generation)
     await create_topics(kafka, topology, partitions=PARTITIONS)
     began = time.monotonic()
-    size = await fill(kafka, topology.state.name, rows(count))
+    size = await fill(kafka, topology.state.name, rows(count), PARTITIONS, compression_type="lz4")
     tell("written", f"{count:,} rows of {size / count:.0f} bytes in {time.monotonic() - began:.0f} s")
     async with merger(kafka, home) as first:
         wall, cpu = await first.until(first.is_ready)
         tell("read back", f"{count / wall:,.0f} rows/s, {1e6 * cpu / count:.1f} us of processor time a row")
         tell("memory", f"{first.peak / MIB:.0f} MiB at most, {first.memory() / MIB:.0f} MiB then")
         tell("disk", f"{size_of(home / 'merger') / MIB:.0f} MiB")
-        await fill(kafka, topology.events.name, events(events_count, count))
+        await fill(
+            kafka, topology.events.name, events(events_count, count), PARTITIONS, compression_type="lz4"
+        )
 
         async def merged() -> bool:
             return await first.metric("merger_events_total") >= events_count

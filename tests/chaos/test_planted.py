@@ -1,7 +1,7 @@
 """Bugs planted on purpose: the judge finds each of them.
 
 Two of them strike once, at the worst moment, and need no more than some seconds.  The others need a whole
-Kafka, or a session that times out; `make chaos PLANTED=1` runs them too.
+Kafka, or a session that times out; `make planted` runs them too.
 """
 
 import asyncio

@@ -4,16 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.sink.settings import SinkSettings
+from tests.support.operated import settings
 from tests.support.rebuilding import environ
-from tests.support.sink_runs import migrated
 
-
-@pytest.fixture
-async def settings(kafka_settings: KafkaSettings, clickhouse_settings: ClickHouseSettings) -> SinkSettings:
-    """Settings that lead to topics and tables of this test's own."""
-    return await migrated(kafka_settings, clickhouse_settings)
+__all__ = ["settings"]
 
 
 @pytest.fixture

@@ -1,32 +1,5 @@
 """A deployment for each test: topics, tables, and a merger of partition 0."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from tests.support.operated import scene, settings, variables
 
-import pytest
-
-from services.runtime.settings import ClickHouseSettings, KafkaSettings
-from services.sink.settings import SinkSettings
-from tests.support.dead_letters import environ
-from tests.support.merger import Scene
-from tests.support.sink_runs import migrated
-
-
-@pytest.fixture
-async def settings(kafka_settings: KafkaSettings, clickhouse_settings: ClickHouseSettings) -> SinkSettings:
-    """Settings that lead to topics and tables of this test's own."""
-    return await migrated(kafka_settings, clickhouse_settings)
-
-
-@pytest.fixture
-async def scene(kafka_settings: KafkaSettings, tmp_path: Path) -> AsyncIterator[Scene]:
-    """The same topics as a merger sees them; what it opened is closed when it ends."""
-    scene = Scene(kafka_settings, tmp_path)
-    yield scene
-    await scene.close()
-
-
-@pytest.fixture
-def variables(settings: SinkSettings) -> dict[str, str]:
-    """What leads the command to this test's topics and tables."""
-    return environ(settings)
+__all__ = ["scene", "settings", "variables"]

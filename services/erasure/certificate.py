@@ -17,6 +17,7 @@ Settings = Mapping[str, str]
 NOT_REACHED = (
     "backups of ClickHouse, of Kafka and of the merger's directory",
     "exports and query results that were taken before",
+    "tables that a rebuild kept as `..._before_rebuild`: `afterword rebuild --drop-old` drops them",
     "programs of others that read the topics, and proxies that log bodies",
     "dead letters whose key names no request: `SELECT * FROM dead_letters WHERE tenant = ''`",
 )

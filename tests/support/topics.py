@@ -1,5 +1,7 @@
 """Topics for tests, as `afterword migrate` makes them for everyone else."""
 
+from collections.abc import Sequence
+
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from schemas.topics import Topology
@@ -20,5 +22,15 @@ async def create_topics(settings: KafkaSettings, topology: Topology, *, partitio
         )
         faults = [error for error in response.topic_errors if error[1]]
         assert not faults, faults
+    finally:
+        await admin.close()
+
+
+async def delete_topics(settings: KafkaSettings, names: Sequence[str]) -> None:
+    """Delete topics, with all that they hold."""
+    admin = AIOKafkaAdminClient(**client_options(settings, "tests"))
+    await admin.start()
+    try:
+        await admin.delete_topics(list(names))
     finally:
         await admin.close()

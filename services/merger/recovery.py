@@ -52,7 +52,7 @@ async def recover(setup: Setup, partition: int) -> Recovered:
         except BaseException:
             store.close()
             raise
-    return Recovered(store, _first_of(committed, store.input, ranges[events].start))
+    return Recovered(store, _first_of(vouched_for(store, committed), ranges[events].start))
 
 
 @asynccontextmanager
@@ -71,6 +71,16 @@ async def _reader(setup: Setup, state: TopicPartition) -> AsyncIterator[AIOKafka
 
 def _first_of(*positions: int | None) -> int:
     return next(position for position in positions if position is not None)
+
+
+def vouched_for(store: Store, committed: int | None) -> int | None:
+    """Return the offset before which every event was merged, by whoever knows more; None: nobody knows any.
+
+    The group's position and the rows were committed together, so each is true.  But a coordinator may come
+    back from a crash with an older position than it had acknowledged.  Rows know what they have read and
+    would not care; broken events would become dead letters a second time.
+    """
+    return max((known for known in (committed, store.input) if known is not None), default=None)
 
 
 def is_stale(store: Store, setup: Setup) -> bool:

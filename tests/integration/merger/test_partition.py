@@ -11,7 +11,16 @@ from schemas.deadletters import Reason, Stage
 from services.merger.partition import TooManyBroken
 from services.runtime.kafka import client_options
 from tests.support.eventually import eventually
-from tests.support.merger import R1, R2, R3, Scene, configure, read_committed, truth_of
+from tests.support.merger import (
+    R1,
+    R2,
+    R3,
+    Scene,
+    commit,
+    configure,
+    read_committed,
+    truth_of,
+)
 from tests.support.merging import ARecord, a_log, a_record, an_event
 from tests.support.states import shown
 
@@ -94,6 +103,26 @@ async def test_a_restart_goes_on_where_it_was(scene: Scene) -> None:
 
     assert second.position == 2
     assert await second.merge(records) == 2
+    await check_truth(scene)
+
+
+@pytest.mark.parametrize(
+    "instance", [pytest.param(1, id="with its rows"), pytest.param(2, id="without them")]
+)
+async def test_a_position_that_kafka_forgot_makes_no_second_dead_letter(scene: Scene, instance: int) -> None:
+    """A coordinator that lost commits says an older position; the rows know better."""
+    log = a_log(*(an_event(n, request_id=R1, data={str(n): n}) for n in range(4)))
+    records = await scene.publish([*log[:2], BROKEN, *log[2:]])
+    first = await scene.open(await scene.setup(1))
+    await first.merge(records)
+    await scene.end(first)
+    scene.release()
+    await commit(scene.kafka, scene.topology, 1)
+    second = await scene.open(await scene.setup(instance))
+
+    assert second.position == 5
+    more = await scene.publish([a_record(5, an_event(5, request_id=R1, data={"5": 5}))])
+    assert await second.merge(more[1:]) == 1
     await check_truth(scene)
 
 

@@ -1,6 +1,6 @@
 """How many states a second the sink stores, and how many the engine takes by itself.
 
-    python -m tests.bench.sink [--rows 300000] [--rounds 3]
+    python -m tests.bench.sink.drain [--rows 300000] [--rounds 3]
 
 It starts a Kafka and a warehouse of its own.  Both measurements insert the same rows in batches of the
 same size, one after the other in each round, since other work on the machine changes the absolute figures.

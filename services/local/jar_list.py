@@ -6,13 +6,15 @@ start never depends on what a repository answers today.  Pure: text in, values o
 
 from dataclasses import dataclass
 
-# What the list was resolved from.  kafka-clients is named because a resolver that takes the nearest version
-# would pick an older one through another dependency, and the broker would die with NoSuchMethodError.
-ROOTS = (
-    "org.apache.kafka:kafka_2.13:4.1.1",
-    "org.apache.kafka:kafka-clients:4.1.1",
-    "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3",
-)
+KAFKA = "4.1.1"
+"""The version of every jar of Kafka's own."""
+
+# Named because a resolver that takes the nearest version would pick an older one through another dependency, and the
+# broker would die with NoSuchMethodError.
+CLIENTS = f"org.apache.kafka:kafka-clients:{KAFKA}"
+LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3"
+ROOTS = (f"org.apache.kafka:kafka_2.13:{KAFKA}", CLIENTS, LOGGING)
+"""What the list was resolved from."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,7 +56,9 @@ def _parse_line(line: str) -> Jar:
     return Jar(group, artifact, version, int(size), sha256)
 
 
-def render(jars: tuple[Jar, ...]) -> str:
+def render(
+    jars: tuple[Jar, ...], roots: tuple[str, ...] = ROOTS, made_by: str = "services.local.jars"
+) -> str:
     """Return the text of a list, sorted, such that `parse` gives the same jars."""
-    heading = ["# Made by `python -m services.local.jars` from", *(f"#   {root}" for root in ROOTS)]
+    heading = [f"# Made by `python -m {made_by}` from", *(f"#   {root}" for root in roots)]
     return "\n".join([*heading, *(jar.line for jar in sorted(jars))]) + "\n"

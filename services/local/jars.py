@@ -181,11 +181,11 @@ def _repositories() -> dict[str, str]:
     return {**configured, "central": configured.get("central", MAVEN_CENTRAL_URL)}
 
 
-def _resolve_roots() -> tuple[Jar, ...]:
+def resolve(roots: tuple[str, ...]) -> tuple[Jar, ...]:
     """Return the jars that the roots need today, by a full resolution and download."""
     import jgo  # noqa: PLC0415
 
-    return tuple(_measure(artifact) for artifact in jgo.resolve("+".join(ROOTS)))
+    return tuple(_measure(artifact) for artifact in jgo.resolve("+".join(roots)))
 
 
 def _measure(artifact: Any) -> Jar:
@@ -200,4 +200,4 @@ def _measure(artifact: Any) -> Jar:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(render(_resolve_roots()))
+    sys.stdout.write(render(resolve(ROOTS)))

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import structlog
 
+from services.runtime.repeats import Repeats
 from services.runtime.settings import LogSettings
 
 NOISY = {"aiokafka": logging.ERROR, "uvicorn.access": logging.WARNING, "clickhouse_connect": logging.WARNING}
@@ -43,6 +44,7 @@ def configure(service: str, settings: LogSettings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(Repeats("aiokafka"))
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
     for name, level in NOISY.items():
         logging.getLogger(name).setLevel(level)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 KAFKA = "4.1.1"
 """The version of every jar of Kafka's own."""
 
-# Named because a resolver that takes the nearest version would pick an older one through another dependency, and the
-# broker would die with NoSuchMethodError.
+# Named because a resolver that takes the nearest version would pick an older one through another dependency,
+# and the broker would die with NoSuchMethodError.
 CLIENTS = f"org.apache.kafka:kafka-clients:{KAFKA}"
 LOGGING = "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3"
 ROOTS = (f"org.apache.kafka:kafka_2.13:{KAFKA}", CLIENTS, LOGGING)

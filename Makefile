@@ -16,7 +16,7 @@ define install
 @$(PIP) install --quiet --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help up status test chaos fuzz planted lint format screenshots generate requirements clean audit
+.PHONY: help up status test chaos fuzz planted bench lint format screenshots generate requirements clean audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ fuzz: .venv/dev ## fuzz parsers and services for MINUTES=10 a target, two hours 
 
 planted: .venv/dev ## plant bugs in the services and show that the judge of `make chaos` finds each of them
 	@PLANTED=1 $(BIN)/pytest tests/chaos/test_planted.py $(ARGS)
+
+bench: .venv/dev ## measure every stage against what people would use instead: an hour; QUICK=1 five minutes; STAGES=
+	@$(BIN)/python -m tests.bench $(STAGES) $(if $(QUICK),--quick) $(ARGS)
 
 lint: .venv/dev ## check style, types, import rules and spelling
 	$(BIN)/ruff check

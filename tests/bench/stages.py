@@ -4,9 +4,11 @@ A stage is a module `tests.bench.<name>.stage` with one function:
 
     async def measure(size: Size, stack: Stack, say: Callable[[str], None]) -> list[Figure]
 
+Beside it, `page.md` is what docs/performance.md says about the stage: what is measured, and how.
+
 It measures itself against its baselines, in turns, round by round (a b, a b, ...), so that whatever else the
 machine does meanwhile falls on both.  `say` prints a line of progress.  Alone it runs as
-`python -m tests.bench <name> [--quick]`.
+`python -m tests.bench <name> [--quick] [--unrecorded]`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -26,6 +28,7 @@ from tests.support.tables import create_tables
 from tests.support.topics import create_topics, delete_topics
 
 PARTITIONS = 4
+POINTS = 240
 
 Samples: TypeAlias = Sequence[float]
 Say: TypeAlias = Callable[[str], None]
@@ -87,6 +90,10 @@ class Figure:
     baseline_samples: list[float]
     series: dict[str, list[list[float]]] = field(default_factory=dict)
     """What went on with time, by name, as pairs of seconds and value: the memory of each service, say."""
+    bound: float | None = None
+    """What the target asks for, in figures."""
+    bound_of: str = ""
+    """What the bound is for: `ratio` or `value`."""
 
 
 def compared(
@@ -103,21 +110,27 @@ def compared(
     value = median(samples)
     baseline = median(baseline_samples) if baseline_samples else None
     ratio = value / baseline if baseline else None
-    points = {name: [[at, level] for at, level in line] for name, line in (series or {}).items()}
-    met = target.judge(value, ratio)
     return Figure(
-        stage,
-        figure,
-        unit,
-        value,
-        baseline,
-        ratio,
-        target.words,
-        met,
-        list(samples),
-        list(baseline_samples),
-        points,
+        stage=stage,
+        figure=figure,
+        unit=unit,
+        value=value,
+        baseline=baseline,
+        ratio=ratio,
+        target=target.words,
+        met=target.judge(value, ratio),
+        samples=list(samples),
+        baseline_samples=list(baseline_samples),
+        series={name: thinned(line) for name, line in (series or {}).items()},
+        bound=target.bound,
+        bound_of=target.bound_of,
     )
+
+
+def thinned(line: Sequence[tuple[float, float]]) -> list[list[float]]:
+    """Return at most so many points of a line as a plot can show, evenly chosen, its end among them."""
+    step = -(-len(line) // POINTS) or 1
+    return [[round(at, 1), float(f"{level:.4g}")] for at, level in line[::-1][::step][::-1]]
 
 
 class Stack:

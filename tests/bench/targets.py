@@ -11,6 +11,16 @@ class Target(NamedTuple):
     most: float | None = None
     of_ratio: bool = True
 
+    @property
+    def bound(self) -> float | None:
+        """The bound, whichever side it is on."""
+        return self.most if self.least is None else self.least
+
+    @property
+    def bound_of(self) -> str:
+        """What the bound is for: `ratio` or `value`; empty where there is none."""
+        return "" if self.bound is None else "ratio" if self.of_ratio else "value"
+
     def judge(self, value: float, ratio: float | None) -> bool | None:
         """Tell whether it is met; None where there is no bound, or nothing to compare with."""
         found = ratio if self.of_ratio else value

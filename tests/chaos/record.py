@@ -1,8 +1,5 @@
 """A run as JSON: what it was asked for, where it ran, each fault, and what came of it."""
 
-import os
-import platform
-import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tests.chaos import ledger
 from tests.chaos.campaign import Outcome, Struck
 from tests.chaos.judge import Finding, Kind
+from tests.support.machine import commit, machine
 
-_ROOT = Path(__file__).parents[2]
 _KINDS = {Kind.REGRESSED: "wrong"}
 
 
@@ -40,7 +35,7 @@ def record(outcome: Outcome, *, seed: int, command: str, began_at: str, ledgers:
     return {
         "seed": seed,
         "command": command,
-        "commit": _commit(),
+        "commit": commit(),
         "began_at": began_at,
         "seconds": round(outcome.seconds, 1),
         "machine": machine(),
@@ -102,32 +97,3 @@ def _within(one: Struck, at: datetime) -> bool:
 def _sent(line: Mapping[str, Any]) -> Sent:
     key = f"{line['tenant']}/{line['request_id']}"
     return Sent(datetime.fromisoformat(line["sent_at"]), key, line["outcome"] == ledger.ACKNOWLEDGED)
-
-
-def machine() -> dict[str, Any]:
-    """Return what the run ran on."""
-    return {
-        "cores": os.cpu_count(),
-        "processor": _processor(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _commit() -> str:
-    """Return what is checked out, with `+` where files differ from it."""
-    said = subprocess.run(
-        ("git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"),
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return said.stdout.strip() or "unknown"

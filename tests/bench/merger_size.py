@@ -128,10 +128,18 @@ def size_of(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
-async def measure(kafka: KafkaSettings, count: int, events_count: int, home: Path) -> None:
-    """Print what filling, reading back, merging and starting again cost."""
+async def measure(
+    kafka: KafkaSettings, count: int, events_count: int, home: Path, say: Callable[[str], None]
+) -> float:
+    """Say what filling, reading back, merging and starting again cost; the most memory of a merger in MiB.
+
+    The topics of the generation exist, and are empty.
+    """
+
+    def tell(what: str, figures: str) -> None:
+        say(f"{what:<14} {figures:<70} load {os.getloadavg()[0]:.1f}")
+
     topology = Topology(kafka.kafka_topic_generation)
-    await create_topics(kafka, topology, partitions=PARTITIONS)
     began = time.monotonic()
     size = await fill(kafka, topology.state.name, rows(count), PARTITIONS, compression_type="lz4")
     tell("written", f"{count:,} rows of {size / count:.0f} bytes in {time.monotonic() - began:.0f} s")
@@ -154,11 +162,7 @@ async def measure(kafka: KafkaSettings, count: int, events_count: int, home: Pat
         wall, _ = await second.until(second.is_ready)
         tell("started again", f"ready after {wall:.1f} s, {second.memory() / MIB:.0f} MiB")
     tell("disk", f"{size_of(home / 'merger') / MIB:.0f} MiB")
-
-
-def tell(what: str, figures: str) -> None:
-    """Print a line, with the load of the machine."""
-    print(f"{what:<14} {figures:<70} load {os.getloadavg()[0]:.1f}", flush=True)  # noqa: T201
+    return max(first.peak, second.peak) / MIB
 
 
 async def main() -> None:
@@ -175,8 +179,10 @@ async def main() -> None:
             await own.start()
         kafka = own.settings if own else load(KafkaSettings)
         generation = 1 if own else uuid.uuid4().int % 60_000 + 1
+        settings = kafka.replace(kafka_topic_generation=generation)
         try:
-            await measure(kafka.replace(kafka_topic_generation=generation), wanted.rows, wanted.events, home)
+            await create_topics(settings, Topology(generation), partitions=PARTITIONS)
+            await measure(settings, wanted.rows, wanted.events, home, print)
         finally:
             if own:
                 await own.kill()

@@ -44,6 +44,10 @@ class Contender(ABC):
     async def restore(self) -> Pace | None:
         """Fill an empty state from what it has written; the pace counts records; None: not measured."""
 
+    async def verify(self) -> None:
+        """Hold what it has written against a fold of the events; WrongResult."""
+        await self._task.verify(self.group, self.output, self.read)
+
     def _variables(self, directory: str) -> Mapping[str, str]:
         """Return the environment of the peers' programs."""
         return {

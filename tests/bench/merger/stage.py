@@ -3,13 +3,20 @@
 Events of `tests.bench.events`, 1 to 3 of 6 keys each, on a third as many requests.  In a round each contender
 reads the same topic; what it wrote is then read back, and the value of each key of each request, with the
 offset of the event that it came with, must be what a plain fold of the log gives.  Then the merger and Kafka
-Streams fill an empty state from what they have written.
+Streams fill an empty state from what they have written.  At full size a merger is at last given ten million
+requests, and its memory is watched.
+
+A quick run has so few events that Java has hardly begun to compile what it runs: it says little about Kafka
+Streams, and only its last round restores.
 """
 
 import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from services.local.jars import JarsError
+from tests.bench import merger_size
 from tests.bench.merger.contenders import Afterword, Contender, KafkaStreams, Textbook
 from tests.bench.merger.java import Streams
 from tests.bench.merger.measured import Measured, figures
@@ -21,14 +28,17 @@ _LAST_HALF = 0.5
 
 
 class Amount(NamedTuple):
-    """How many events there are, and how many of them the textbook has to merge."""
+    """How many events there are, how many the textbook has to merge, and how large a state can get."""
 
     events: int
     textbook: int
+    requests: int
+    merged: int
+    """How many events are merged into the large state."""
 
 
-_FULL = Amount(1_000_000, 20_000)
-_QUICK = Amount(150_000, 5_000)
+_FULL = Amount(1_000_000, 20_000, 10_000_000, 300_000)
+_QUICK = Amount(100_000, 3_000, 0, 0)
 
 
 async def measure(size: Size, stack: Stack, say: Say) -> list[Figure]:
@@ -41,7 +51,11 @@ async def measure(size: Size, stack: Stack, say: Say) -> list[Figure]:
         async with task(stack, amount.events) as work:
             contenders = _contenders(work, program, amount)
             for contender in contenders if number % 2 else reversed(contenders):
-                await _turn(work, contender, measured, say)
+                await _turn(contender, measured, say)
+                if number == size.rounds - 1 or not size.quick:
+                    await _restore(contender, measured, say)
+    if amount.requests:
+        measured.memory[amount.requests] = await _memory(stack, amount, say)
     return figures(measured)
 
 
@@ -58,16 +72,26 @@ def _contenders(work: Task, program: Streams | None, amount: Amount) -> list[Con
     return [Textbook(work, amount.textbook), *streams, Afterword(work)]
 
 
-async def _turn(work: Task, contender: Contender, measured: Measured, say: Say) -> None:
-    """Let a contender merge, hold its result against the truth, and let it restore its state."""
+async def _turn(contender: Contender, measured: Measured, say: Say) -> None:
+    """Let a contender merge, and hold its result against the truth."""
     await contender.prepare()
     marks = await contender.merge()
-    await work.verify(contender.group, contender.output, contender.read)
+    await contender.verify()
     whole = pace(marks)
     measured.merging[contender.name].append(whole)
     measured.late[contender.name].append(pace(marks, _LAST_HALF))
     say(f"{contender.name}: {whole.rate:,.0f} events/s, {whole.cost:.1f} us of processor time an event")
+
+
+async def _restore(contender: Contender, measured: Measured, say: Say) -> None:
+    """Let a contender fill an empty state, if it is asked to."""
     restored = await contender.restore()
     if restored is not None:
         measured.restoring[contender.name].append(restored)
         say(f"{contender.name}: {restored.rate:,.0f} states/s restored, {restored.cost:.1f} us each")
+
+
+async def _memory(stack: Stack, amount: Amount, say: Say) -> float:
+    async with stack.topics() as kafka:
+        with TemporaryDirectory(dir=stack.home) as home:
+            return await merger_size.measure(kafka, amount.requests, amount.merged, Path(home), say)

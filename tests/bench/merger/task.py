@@ -52,6 +52,10 @@ class Task:
         """The names of the topics."""
         return Topology(self.kafka.kafka_topic_generation)
 
+    async def fill(self) -> None:
+        """Write the events, which takes as much of the processor as some contenders do."""
+        await fill(self.kafka, self.topology.events.name, published(self.events), PARTITIONS, linger_ms=5)
+
     async def committed(self, client: AIOKafkaAdminClient, group: str) -> dict[int, int]:
         """Return up to where a group has committed each partition of the events, 0 where it has not."""
         places = [TopicPartition(self.topology.events.name, number) for number in range(PARTITIONS)]
@@ -89,7 +93,7 @@ async def task(stack: Stack, events: int) -> AsyncIterator[Task]:
     async with stack.topics() as kafka:
         with TemporaryDirectory(dir=stack.home) as home:
             made = Task(kafka, Path(home), events)
-            await fill(kafka, made.topology.events.name, published(events), PARTITIONS, linger_ms=5)
+            await made.fill()
             yield made
         async with admin(kafka, CLIENT) as client:
             theirs = [name for name in await client.list_topics() if name.startswith(CONTENDERS)]

@@ -1,0 +1,42 @@
+"""The benchmark's merger merges, restores and is verified; and a wrong result is found out."""
+
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from services.runtime.kafka import client_options
+from services.runtime.settings import KafkaSettings
+from tests.bench.events import published
+from tests.bench.merger.contenders import Afterword
+from tests.bench.merger.task import Task, WrongResult
+from tests.bench.stages import PARTITIONS
+
+EVENTS = 2_000
+
+
+async def test_the_merger_is_measured_and_verified(kafka_settings: KafkaSettings, tmp_path: Path) -> None:
+    """As a process of its own, like every contender."""
+    task = Task(kafka_settings, tmp_path, EVENTS)
+    await task.fill()
+    contender = Afterword(task)
+    marks = await contender.merge()
+    await contender.verify()
+    restored = await contender.restore()
+
+    assert marks[-1].done == EVENTS
+    assert marks == sorted(marks)
+    assert restored.rate > 0
+    assert restored.cost > 0
+
+    key, _ = next(published(EVENTS))
+    stale = b'{"data":{"rating":1},"merge":{"data":{"newest":0}}}'
+    await _append(task, key, stale)
+    with pytest.raises(WrongResult, match="1 of"):
+        await contender.verify()
+
+
+async def _append(task: Task, key: bytes, value: bytes) -> None:
+    producer = AIOKafkaProducer(**client_options(task.kafka, "tests"))
+    async with producer:
+        await producer.send_and_wait(task.topology.state.name, value, key, partition=PARTITIONS - 1)

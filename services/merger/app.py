@@ -75,7 +75,10 @@ class Merger:
         """Return what is being waited for."""
         if not self.joined:
             return "waiting for the consumer group"
-        return self.worker.readiness()
+        waiting = self.worker.readiness()
+        if waiting is None and not all(opening.done() for opening in self._openings):
+            return "opening partitions"  # given by the group, and not begun with yet
+        return waiting
 
     def _listen(self) -> None:
         app = self.app

@@ -38,11 +38,12 @@ async def stands(positions: Positions, seconds: float = 0.0) -> Standing:
 
     Or, after so many seconds, as it is then.  Problem when a server does not answer.
     """
-    first = seen = await positions.read()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds or None):
-            while seconds and not _is_past(positions, first.at):
-                seen = await positions.read()
+    with positions.place():
+        first = seen = await positions.read()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds or None):
+                while seconds and not _is_past(positions, first.at):
+                    seen = await positions.read()
     consumers = await positions.members()
     return standing(seen, positions.marks, positions.topology, asked_at=first.at, consumers=consumers)
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -48,7 +48,7 @@ class Positions:
         """The topics that were in use at the latest reading."""
         self._looked_at = float("-inf")
         self._waiting: list[asyncio.Future[Snapshot]] = []
-        self._asking = 0
+        self._taken = 0
         self._places = Places(settings.query_max_waiting)
         self._is_closed = False
         self._reading: asyncio.Task[None] | None = None
@@ -60,28 +60,35 @@ class Positions:
         self.problem: str | None = None
         """What is wrong with the connection to Kafka, or None."""
 
-    async def read(self, tenant: str = "") -> Snapshot:
+    @contextmanager
+    def place(self, tenant: str = "") -> Iterator[None]:
+        """Have a place among those who wait, for as long as the block, however often it reads.
+
+        Problem when too many wait already (`overloaded`), or too many of this tenant (`rate_limited`).
+        """
+        self._check_room(tenant)
+        self._places.take(tenant)
+        self._taken += 1
+        WAITING.set(self._taken)
+        try:
+            yield
+        finally:
+            self._taken -= 1
+            self._places.leave(tenant)
+            WAITING.set(self._taken)
+
+    async def read(self) -> Snapshot:
         """Return positions read after this call.
 
-        Problem when a server does not answer (`log_unavailable`, `store_unavailable`), when too many wait
-        already (`overloaded`), or too many of this tenant (`rate_limited`).
+        Problem when a server does not answer (`log_unavailable`, `store_unavailable`).
         """
         if self._is_closed:
             raise _stopping()
-        self._check_room(tenant)
         future: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_for_all(), name="positions")
-        self._asking += 1
-        self._places.take(tenant)
-        WAITING.set(self._asking)
-        try:
-            return await future
-        finally:
-            self._asking -= 1
-            self._places.leave(tenant)
-            WAITING.set(self._asking)
+        return await future
 
     def _check_room(self, tenant: str) -> None:
         match self._places.full(tenant):

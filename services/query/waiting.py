@@ -58,22 +58,23 @@ async def _waited(store: Store, positions: Positions, tenant: str, request_id: s
     trouble = ""
     try:
         async with asyncio.timeout(wait.seconds or None):
-            while not barrier.is_told:
-                barrier, trouble = await _looked(positions, tenant, barrier)
-                if barrier.is_beyond:
-                    raise _beyond(wait.version)
-                if not wait.seconds:
-                    break
+            with positions.place(tenant):
+                while not barrier.is_told:
+                    barrier, trouble = await _looked(positions, barrier)
+                    if barrier.is_beyond:
+                        raise _beyond(wait.version)
+                    if not wait.seconds:
+                        break
     except TimeoutError:
         pass
     stored = await evidence(store, tenant, request_id)
     return _told(stored, barrier, wait, trouble)
 
 
-async def _looked(positions: Positions, tenant: str, barrier: Barrier) -> tuple[Barrier, str]:
+async def _looked(positions: Positions, barrier: Barrier) -> tuple[Barrier, str]:
     """Return the barrier after another look, and what keeps us from looking, in words."""
     try:
-        return barrier.after(await positions.read(tenant)), ""
+        return barrier.after(await positions.read()), ""
     except Problem as problem:
         if problem.code is not Code.LOG_UNAVAILABLE:
             raise

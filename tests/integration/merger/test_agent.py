@@ -31,6 +31,9 @@ class Recorder(Worker):
         self.opened: list[int] = []
         self.stuck: BaseException | None = None
         """What opening a partition raises."""
+        self.may_open = asyncio.Event()
+        """Opening a partition waits for this."""
+        self.may_open.set()
         self._errors = list(errors)
 
     async def merge(self, number: int, records: Sequence[Any]) -> None:
@@ -43,6 +46,7 @@ class Recorder(Worker):
     async def open(self, number: int) -> None:
         """Take note."""
         self.opened.append(number)
+        await self.may_open.wait()
         if self.stuck is not None:
             raise self.stuck
 
@@ -101,7 +105,7 @@ async def test_the_agent_gets_whole_batches_from_fausts_stream(scene: Scene) -> 
         assert len(recorder.batches) < 10
         assert all(event.message.tp.partition == 0 for event in recorder.events)
         assert [agent.fun.__name__ for agent in merger.app.agents.values()] == ["merger"]
-        assert merger.readiness() is None
+        await eventually(lambda: merger.readiness() is None, within=WITHIN)
         assert merger.assigned() == {0, 1, 2, 3}
     assert ends.seen == []
 
@@ -123,8 +127,12 @@ async def test_fausts_own_commit_commits_nothing(scene: Scene) -> None:
 async def test_partitions_are_opened_as_they_are_assigned(scene: Scene) -> None:
     """Without waiting for an event, so that a merger which is ready merges the first one at once."""
     recorder, ends = Recorder(), Ends()
-    async with running(scene, recorder, ends):
+    recorder.may_open.clear()
+    async with running(scene, recorder, ends) as merger:
         await eventually(lambda: sorted(recorder.opened) == [0, 1, 2, 3], within=WITHIN)
+        assert merger.readiness() == "opening partitions"
+        recorder.may_open.set()
+        await eventually(lambda: merger.readiness() is None, within=WITHIN)
 
     assert ends.seen == []
 

@@ -161,9 +161,16 @@ async def test_who_waits_when_it_stops_is_told() -> None:
 
 
 async def test_only_so_many_may_wait() -> None:
-    """More are told to come later, and nobody who was let in is."""
+    """More are told to come later, and nobody who was let in is, however often one reads."""
     positions = Connected(Scripted(), query_max_waiting=3)
 
-    found = await asyncio.gather(*(positions.read(f"t{n}") for n in range(5)), return_exceptions=True)
+    async def waits(tenant: str) -> None:
+        with positions.place(tenant):
+            for _ in range(3):
+                await positions.read()
+
+    found = await asyncio.gather(*(waits(f"t{n}") for n in range(5)), return_exceptions=True)
 
     assert [isinstance(one, Problem) for one in found] == [False, False, False, True, True]
+    with positions.place("t4"):
+        assert (await positions.read()).logged == {0: 3}

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Sheet
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from tests.bench.gallery import Picture, pictures
 from tests.bench.run import Run
@@ -57,8 +58,10 @@ def _ratios(figures: Sequence[Figure]) -> Sheet:
         axes.plot(figure.ratio or 0.0, place, "o", color=_OURS, label=_once("found", place))
         axes.plot(figure.bound or 0.0, place, "|", color=_TARGET, markersize=16, label=_once("target", place))
     axes.set_yticks(places, [_named(f"{figure.stage}: {figure.figure}") for figure in figures])
-    axes.invert_yaxis()
+    axes.set_ylim(len(figures) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("times the baseline")
     axes.legend(loc="best", frameon=True)
     return sheet

@@ -20,8 +20,8 @@ from tests.bench.terminal import Terminal
 from tests.chaos.probe import now
 from tests.support.machine import commit, machine
 
-_PATIENCE = 3
-"""A stage that takes so many times what it may take hangs."""
+_PATIENCE, _LEAST_PATIENCE = 3, 600
+"""A stage that takes so many times what it may take hangs; none that takes fewer seconds does."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ async def _measure(name: str, size: Size, terminal: Terminal) -> list[Figure]:
     home = Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
     stack, budget = Stack(home), STAGES[name].at(size)
     try:
-        async with terminal.stage(name, budget), asyncio.timeout(_PATIENCE * budget):
+        async with terminal.stage(name, budget), asyncio.timeout(max(_LEAST_PATIENCE, _PATIENCE * budget)):
             figures = await measure(size, stack, terminal.say)
     except BaseException:
         terminal.say(f"everything of {name} is kept in {home}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.faults import pairs
 from tests.chaos.report import FAILINGS, page
 from tests.support.documents import ROOT
 
@@ -26,3 +27,11 @@ def test_nothing_was_lost_in_the_run(run: dict[str, Any]) -> None:
     assert {name: run["verdict"][name] for name in FAILINGS} == dict.fromkeys(FAILINGS, 0)
     assert run["findings"] == []
     assert run["verdict"]["acknowledged"] == run["sums"]["acknowledged"] > 0
+
+
+def test_every_kind_of_fault_struck_every_target_in_the_run(run: dict[str, Any]) -> None:
+    """A hundred faults and more: a shorter run is for its maker."""
+    struck = {(fault["fault"], fault["target"]) for fault in run["faults"]}
+
+    assert len(run["faults"]) >= 100
+    assert struck == {(kind.name, target) for kind, target in pairs()}

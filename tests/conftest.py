@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-QUICK = ("unit", "property", "contract")
+QUICK = ("unit", "property", "contract", "counters")
 TIERS = (*QUICK, "integration", "e2e", "chaos")
 _SHARED = "whole_stack"
 """The stack that runs for the whole run, once."""

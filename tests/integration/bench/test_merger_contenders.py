@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from schemas.identity import partition_of
 from services.runtime.kafka import client_options
 from services.runtime.settings import KafkaSettings
 from tests.bench.events import published
 from tests.bench.merger.contenders import Afterword
 from tests.bench.merger.task import Task, WrongResult
+from tests.bench.merger.truth import records
 from tests.bench.stages import PARTITIONS
+from tests.support.state_log import ends
 
 EVENTS = 2_000
 
@@ -29,6 +32,10 @@ async def test_the_merger_is_measured_and_verified(kafka_settings: KafkaSettings
     assert restored.rate > 0
     assert restored.cost > 0
 
+    rows = [record async for record in records(task.kafka, contender.output)]
+    markers = sum(await ends(task.kafka, task.topology.state, PARTITIONS)) - len(rows)
+    assert markers == PARTITIONS, "all events of a partition are one batch, one transaction and one produce"
+
     key, _ = next(published(EVENTS))
     stale = b'{"data":{"rating":1},"merge":{"data":{"newest":0}}}'
     await _append(task, key, stale)
@@ -37,6 +44,6 @@ async def test_the_merger_is_measured_and_verified(kafka_settings: KafkaSettings
 
 
 async def _append(task: Task, key: bytes, value: bytes) -> None:
-    producer = AIOKafkaProducer(**client_options(task.kafka, "tests"))
-    async with producer:
-        await producer.send_and_wait(task.topology.state.name, value, key, partition=PARTITIONS - 1)
+    place = {"partition": partition_of(key, PARTITIONS)}
+    async with AIOKafkaProducer(**client_options(task.kafka, "tests")) as producer:
+        await producer.send_and_wait(task.topology.state.name, value, key, **place)

@@ -72,3 +72,13 @@ def test_what_was_not_measured_is_not_judged() -> None:
     measured.merging[TEXTBOOK] = [Pace(1_000, 700)]
 
     assert [one.met for one in figures(measured)] == [True, *[None] * 7]
+
+
+def test_nothing_is_judged_by_a_java_that_is_not_warm() -> None:
+    """Faust's figures are."""
+    measured = Measured()
+    for paces in (measured.merging, measured.late, measured.restoring):
+        paces[AFTERWORD] = paces[STREAMS] = paces[TEXTBOOK] = [Pace(30_000, 10)]
+
+    judged = [one for one in figures(measured, is_warm=False) if one.met is not None]
+    assert ["Faust" in one.figure for one in judged] == [True]

@@ -11,12 +11,13 @@ from services.ingest.batch import NOT_WRITTEN
 from services.ingest.dialects.dialect import Reply, Submission
 from services.ingest.dialects.native import read_event
 from services.ingest.erase_log import EraseLog
-from services.ingest.intake import Intake, Origin, Submitted
+from services.ingest.intake import Flight, Intake, Origin, Submitted
 from services.ingest.items import Item, check_size
-from services.ingest.log import LogUnavailable, Overloaded
+from services.ingest.log import LogUnavailable, Overloaded, Stretch
 from services.ingest.metrics import REJECTED
 from services.ingest.refusals import rejection_of
 from services.ingest.rejections import Rejection, error_of
+from services.ingest.runs import read_run, runs
 from services.ingest.turns import Desk, Turns
 from services.runtime.keys import Scope
 
@@ -27,8 +28,18 @@ class _Waiting(NamedTuple):
     submitted: Submitted
 
 
+class _Flying(NamedTuple):
+    """A run that was queued at once."""
+
+    run: list[Item]
+    submissions: list[Submission]
+    flight: Flight
+
+
 @dataclass
 class _Outcome:
+    waiting: list[_Waiting] = field(default_factory=list)
+    flying: list[_Flying] = field(default_factory=list)
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     accepted: int = 0
     erasing: list[str] = field(default_factory=list)
@@ -44,17 +55,24 @@ class _Outcome:
         self.refusal = rejection_of(error)
         self.reject(item, self.refusal)
 
-    def accept(self, waiting: _Waiting, version: int | None) -> None:
+    def accept(self, item: Item, request_id: str, event_id: str, version: int | None) -> None:
         self.accepted += 1
-        answer: dict[str, Any] = {
-            "index": waiting.item.place,
+        place = item.place
+        self.answers[place] = {
+            "index": place,
             "status": "accepted",
-            "request_id": waiting.submission.request_id,
-            "event_id": waiting.submitted.event_id,
+            "request_id": request_id,
+            "event_id": event_id,
         }
         if version is not None:
-            answer["version"] = str(version)
-        self.answers[waiting.item.place] = answer
+            self.answers[place]["version"] = str(version)
+
+    def accept_all(self, flying: _Flying, stretch: Stretch, first_version: int | None) -> None:
+        event_ids = flying.flight.event_ids
+        for version, index in enumerate(stretch.places, first_version or 0):
+            request_id = flying.submissions[index].request_id
+            known = None if first_version is None else version
+            self.accept(flying.run[index], request_id, event_ids[index], known)
 
 
 class Batches:
@@ -73,9 +91,9 @@ class Batches:
         outcome = _Outcome()
         turns = Turns(self._desk, origin.caller.tenant)
         async with turns:
-            waiting = await self._submit_all(origin, items, outcome, turns)
+            await self._submit_all(origin, items, outcome, turns)
         async with turns:
-            await self._hear_of_all(origin, waiting, outcome, turns)
+            await self._hear_of_all(origin, outcome, turns)
         await self._end_erasures(origin, outcome)
         if outcome.refusal is not None and not outcome.accepted:
             raise outcome.refusal
@@ -100,28 +118,55 @@ class Batches:
         ended = "done" if outcome.refusal is None else "failed"
         await self._erase_log.ended(ended, origin.caller, outcome.erasing)
 
-    async def _hear_of_all(
-        self, origin: Origin, waiting: list[_Waiting], outcome: _Outcome, turns: Turns
-    ) -> None:
-        for one in waiting:
-            if not one.submitted.offset.done():
-                turns.leave()
-                await asyncio.wait([one.submitted.offset])
-                await turns.enter()
-            await turns.pause()
+    async def _hear_of_all(self, origin: Origin, outcome: _Outcome, turns: Turns) -> None:
+        for flying in outcome.flying:
+            for stretch in flying.flight.stretches:
+                await _settled(stretch.first, turns)
+                await self._hear_of_stretch(origin, flying, stretch, outcome)
+        for one in outcome.waiting:
+            await _settled(one.submitted.offset, turns)
             try:
                 version = await self._intake.version(origin, one.submission, one.submitted)
             except (LogUnavailable, Overloaded) as error:
                 outcome.refuse(one.item, error)
             else:
-                outcome.accept(one, version)
+                outcome.accept(one.item, one.submission.request_id, one.submitted.event_id, version)
 
-    async def _submit_all(
-        self, origin: Origin, items: list[Item], outcome: _Outcome, turns: Turns
-    ) -> list[_Waiting]:
-        waiting: list[_Waiting] = []
+    async def _hear_of_stretch(
+        self, origin: Origin, flying: _Flying, stretch: Stretch, outcome: _Outcome
+    ) -> None:
+        try:
+            first_version = await self._intake.first_version(origin, flying.flight, stretch)
+        except (LogUnavailable, Overloaded) as error:
+            for index in stretch.places:
+                outcome.refuse(flying.run[index], error)
+        else:
+            outcome.accept_all(flying, stretch, first_version)
+
+    async def _submit_all(self, origin: Origin, items: list[Item], outcome: _Outcome, turns: Turns) -> None:
         epoch = self._intake.log.epoch
-        for item in items:
+        for run in runs(items):
+            await turns.pause()
+            unbroken = outcome.refusal is None and self._intake.log.epoch == epoch
+            if not (unbroken and self._submit_at_once(origin, run, outcome)):
+                await self._submit_each(origin, run, outcome, turns, epoch)
+
+    def _submit_at_once(self, origin: Origin, run: list[Item], outcome: _Outcome) -> bool:
+        """Queue a whole run, or nothing: then it is told event by event what is the matter."""
+        try:
+            submissions = read_run(run)
+            if submissions is None:
+                return False
+            flight = self._intake.submit_all(origin, submissions, [item.place for item in run])
+        except (Rejection, LogUnavailable, Overloaded):
+            return False
+        outcome.flying.append(_Flying(run, submissions, flight))
+        return True
+
+    async def _submit_each(
+        self, origin: Origin, run: list[Item], outcome: _Outcome, turns: Turns, epoch: int
+    ) -> None:
+        for item in run:
             await turns.pause()
             try:
                 check_size(item)
@@ -135,8 +180,16 @@ class Batches:
             except (LogUnavailable, Overloaded) as error:
                 outcome.refuse(item, error)
             else:
-                waiting.append(_Waiting(item, submission, submitted))
-        return waiting
+                outcome.waiting.append(_Waiting(item, submission, submitted))
+
+
+async def _settled(offset: asyncio.Future[int], turns: Turns) -> None:
+    """Wait for Kafka's answer while others work."""
+    if not offset.done():
+        turns.leave()
+        await asyncio.wait([offset])
+        await turns.enter()
+    await turns.pause()
 
 
 def _check_unbroken(outcome: _Outcome, same_epoch: bool) -> None:  # noqa: FBT001

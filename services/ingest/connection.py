@@ -1,7 +1,7 @@
 """One producer, from its start to its end, and the lanes through which events reach it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -9,8 +9,9 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.structs import TopicPartition
 
 from schemas.identity import partition_of
-from services.ingest.batch import MAX_BATCH_BYTES
+from services.ingest.batch import MAX_BATCH_BYTES, NOT_WRITTEN
 from services.ingest.lane import Lane, Owner
+from services.ingest.log import LogUnavailable, Record, Stretch
 from services.ingest.settings import IngestSettings
 from services.ingest.shares import Shares
 from services.runtime.kafka import calm, client_options
@@ -57,6 +58,20 @@ class Connection:
         """Queue an event for its key's partition."""
         partition = self.partition_of(key)
         return self._lanes[partition].add(partition, key, value, tenant, size)
+
+    def add_all(self, records: Sequence[Record], tenant: bytes) -> list[Stretch]:
+        """Queue events, each for its key's partition; raise LogUnavailable if a lane is stuck."""
+        if self.stuck:
+            raise LogUnavailable(NOT_WRITTEN, unknown=False)
+        count = len(self._lanes)
+        places: list[list[int]] = [[] for _ in self._lanes]
+        for place, (key, _) in enumerate(records):
+            places[partition_of(key, count)].append(place)
+        return [
+            stretch
+            for partition, here in enumerate(places)
+            for stretch in self._lanes[partition].add_all(partition, records, here, tenant)
+        ]
 
     def partition_of(self, key: bytes) -> int:
         """Return the partition of a key."""

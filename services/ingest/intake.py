@@ -3,14 +3,14 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from schemas.events import Op
 from schemas.identity import event_key, version_of
 from services.ingest.accept import event_bytes
 from services.ingest.dialects.dialect import Submission
-from services.ingest.log import NO_OFFSET, Log
+from services.ingest.log import NO_OFFSET, Log, Stretch
 from services.ingest.metrics import event_count
 from services.ingest.rejections import Code, Rejection
 from services.ingest.stamp import Stamp, idempotent_id
@@ -32,6 +32,14 @@ class Submitted(NamedTuple):
     offset: asyncio.Future[int]
     generation: int
     """Of the topics, in which the offset counts."""
+
+
+class Flight(NamedTuple):
+    """Events that were queued together."""
+
+    event_ids: list[str]
+    stretches: list[Stretch]
+    generation: int
 
 
 class Intake:
@@ -63,6 +71,32 @@ class Intake:
         )
         offset = self.log.publish(event_key(caller.tenant, submission.request_id), value)
         return Submitted(event_id, offset, self.log.generation)
+
+    def submit_all(self, origin: Origin, submissions: Sequence[Submission], indexes: Sequence[int]) -> Flight:
+        """Queue events with op merge, all of them or none.
+
+        Raises as `submit` does when any of them may not be written.
+        """
+        tenant, source, key = origin.caller.tenant, origin.source, origin.idempotency_key
+        now, stamp = self._clock(), self._stamp
+        event_ids, records = [], []
+        for submission, index in zip(submissions, indexes, strict=True):
+            event_id, received_at = stamp(now)
+            if key is not None:
+                event_id = idempotent_id(tenant, submission.request_id, key, index)
+            value = event_bytes(tenant, source, submission, event_id, received_at, idempotent=key is not None)
+            event_ids.append(event_id)
+            records.append((event_key(tenant, submission.request_id), value))
+        return Flight(event_ids, self.log.publish_all(records), self.log.generation)
+
+    async def first_version(self, origin: Origin, flight: Flight, stretch: Stretch) -> int | None:
+        """Wait for Kafka; return the version of a stretch's first event, as `version` does.
+
+        Each further one is greater by one.
+        """
+        offset = await stretch.first
+        event_count(origin.source, Op.MERGE).inc(len(stretch.places))
+        return None if offset == NO_OFFSET else version_of(flight.generation, offset)
 
     async def version(self, origin: Origin, submission: Submission, submitted: Submitted) -> int | None:
         """Wait for Kafka; return the event's version, or None if Kafka has it but did not say where.

@@ -45,7 +45,7 @@ def items_of(kind: Kind, body: bytes) -> list[Item]:
 def _lines(body: bytes) -> list[Item]:
     if body.count(b"\n") > 2 * MAX_ITEMS:
         raise _too_many()
-    return _bounded([Item(place, line) for place, line in enumerate(body.split(b"\n")) if line.strip()])
+    return _bounded([item for item in map(Item._make, enumerate(body.split(b"\n"))) if item.body.strip()])
 
 
 def _bounded(items: list[Item]) -> list[Item]:

@@ -7,13 +7,13 @@ them.  aiokafka has one produce request in flight to each broker, so there is a 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from aiokafka.errors import MessageSizeTooLargeError
 
 from services.ingest.batch import NOT_WRITTEN, Batch
-from services.ingest.log import LogUnavailable
+from services.ingest.log import LogUnavailable, Record, Stretch
 from services.ingest.metrics import BATCH_RECORDS, PRODUCE_SECONDS
 from services.ingest.sends import sends
 from services.ingest.shares import Shares
@@ -70,6 +70,20 @@ class Lane:
         if batch is None or not batch.add(key, value, tenant, size, waiter):
             self._start_batch(partition).add(key, value, tenant, size, waiter)
         return waiter
+
+    def add_all(
+        self, partition: int, records: Sequence[Record], places: list[int], tenant: bytes
+    ) -> list[Stretch]:
+        """Queue the events at these places, whose bytes are taken from the tenant's share already."""
+        stretches = []
+        while places:
+            waiter, batch = self._loop.create_future(), self._open.get(partition)
+            taken = 0 if batch is None else batch.add_all(records, places, tenant, waiter)
+            if not taken:  # there is none, or it is full: the first record always fits
+                taken = self._start_batch(partition).add_all(records, places, tenant, waiter)
+            stretches.append(Stretch(waiter, places[:taken]))
+            places = places[taken:]
+        return stretches
 
     def _start_batch(self, partition: int) -> Batch:
         batch = Batch(partition, self._producer.create_batch())

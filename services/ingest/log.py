@@ -1,10 +1,24 @@
 """What ingest needs of the log, and the two ways in which the log refuses."""
 
 import asyncio
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 NO_OFFSET = -1
 """In place of an offset: the event is in the log, but Kafka did not say where."""
+
+
+Record: TypeAlias = tuple[bytes, bytes]
+"""Key and value."""
+
+
+class Stretch(NamedTuple):
+    """Events that lie one behind the other in the log."""
+
+    first: asyncio.Future[int]
+    """The offset of the first of them, or NO_OFFSET."""
+    places: list[int]
+    """Which they are of those that were handed over together, in their order in the log."""
 
 
 class LogUnavailable(Exception):  # noqa: N818 (named as callers are told)
@@ -40,6 +54,13 @@ class Log(Protocol):
 
         Raises LogUnavailable or Overloaded, at once or from the future.  Events of one key get their offsets
         in the order of these calls.
+        """
+        ...
+
+    def publish_all(self, records: Sequence[Record]) -> list[Stretch]:
+        """Queue events of one tenant, and return where to learn their offsets: each is in one stretch.
+
+        Raises as `publish` does, and then none of them was queued.  Their keys' orders are kept likewise.
         """
         ...
 

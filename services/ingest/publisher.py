@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, NoReturn
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient
@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from schemas.topics import Topology
 from services.ingest.batch import MOVING, NOT_WRITTEN, RECORD_OVERHEAD_BYTES
 from services.ingest.connection import Connection, open_connection
-from services.ingest.log import LogUnavailable, Overloaded
+from services.ingest.log import LogUnavailable, Overloaded, Record, Stretch
 from services.ingest.metrics import INFLIGHT_BYTES, INFLIGHT_TENANTS, LOG_READY, PRODUCERS_REPLACED
 from services.ingest.moving import Moving, destination
 from services.ingest.settings import IngestSettings
@@ -73,11 +73,7 @@ class Publisher:
 
     def publish(self, key: bytes, value: bytes) -> asyncio.Future[int]:
         """Queue an event; see `Log`."""
-        connection = self._connection
-        if connection is None:
-            if self._is_moving:
-                raise Overloaded(MOVING)
-            raise LogUnavailable(NOT_WRITTEN, unknown=False)
+        connection = self._connection or self._refused()
         size = len(key) + len(value) + RECORD_OVERHEAD_BYTES
         tenant = key.partition(b"/")[0]
         if not self._shares.take(tenant, size):
@@ -87,6 +83,25 @@ class Publisher:
         except LogUnavailable:
             self._shares.give(tenant, size)
             raise
+
+    def publish_all(self, records: Sequence[Record]) -> list[Stretch]:
+        """Queue events of one tenant, or none of them; see `Log`."""
+        connection = self._connection or self._refused()
+        size = sum([len(key) + len(value) for key, value in records]) + RECORD_OVERHEAD_BYTES * len(records)
+        tenant = records[0][0].partition(b"/")[0]
+        if not self._shares.take(tenant, size):
+            raise Overloaded
+        try:
+            return connection.add_all(records, tenant)
+        except LogUnavailable:
+            self._shares.give(tenant, size)
+            raise
+
+    def _refused(self) -> NoReturn:
+        """Say why there is no connection."""
+        if self._is_moving:
+            raise Overloaded(MOVING)
+        raise LogUnavailable(NOT_WRITTEN, unknown=False)
 
     def partition_of(self, key: bytes) -> int | None:
         """Return the partition of a key, or None until Kafka has been reached."""

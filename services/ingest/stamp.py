@@ -6,6 +6,8 @@ from hashlib import sha256
 _COUNTER_BITS = 26
 _LOW_BITS = 14
 _VARIANT = 0x8000
+_COUNTER_MASK = (1 << _COUNTER_BITS) - 1
+_LOW_MASK = (1 << _LOW_BITS) - 1
 
 
 class Stamp:
@@ -18,24 +20,29 @@ class Stamp:
 
     def __init__(self, node: bytes) -> None:
         """Take at least nine random bytes."""
-        self._node = node[:6].hex()
+        self._node = "-" + node[:6].hex()
         self._count = int.from_bytes(node[6:9], "big")
-        self._millisecond = self._second = -1
-        self._head = self._date = ""
+        self._microsecond = self._second = self._high = -1
+        self._date = self._received_at = self._before = ""
 
     def __call__(self, nanoseconds: int) -> tuple[str, str]:
         """Return (event_id, received_at) for a time in nanoseconds since 1970."""
+        self._count = count = (self._count + 1) & _COUNTER_MASK
         microsecond = nanoseconds // 1000
-        millisecond, second = microsecond // 1000, microsecond // 1_000_000
-        if millisecond != self._millisecond:
-            digits = f"{millisecond:012x}"
-            self._millisecond, self._head = millisecond, f"{digits[:8]}-{digits[8:]}-7"
+        if microsecond != self._microsecond or count >> _LOW_BITS != self._high:
+            self._turn(microsecond, count >> _LOW_BITS)
+        return f"{self._before}{count & _LOW_MASK | _VARIANT:04x}{self._node}", self._received_at
+
+    def _turn(self, microsecond: int, high: int) -> None:
+        """Write anew what many events have in common."""
+        self._microsecond, self._high = microsecond, high
+        second, rest = divmod(microsecond, 1_000_000)
         if second != self._second:
             self._second = second
             self._date = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        self._count = count = (self._count + 1) & (1 << _COUNTER_BITS) - 1
-        high, low = count >> _LOW_BITS, count & (1 << _LOW_BITS) - 1 | _VARIANT
-        return f"{self._head}{high:03x}-{low:04x}-{self._node}", f"{self._date}{microsecond % 1_000_000:06d}Z"
+        digits = f"{microsecond // 1000:012x}"
+        self._before = f"{digits[:8]}-{digits[8:]}-7{high:03x}-"
+        self._received_at = f"{self._date}{rest:06d}Z"
 
 
 def idempotent_id(tenant: str, request_id: str, idempotency_key: str, index: int) -> str:

@@ -1,9 +1,10 @@
 """The log in memory: what ingest's publisher is held against, and what unit tests write to."""
 
 import asyncio
+from collections.abc import Sequence
 
 from schemas.identity import partition_of
-from services.ingest.log import NO_OFFSET, LogUnavailable, Overloaded
+from services.ingest.log import NO_OFFSET, LogUnavailable, Overloaded, Record, Stretch
 
 
 class FakeLog:
@@ -47,6 +48,20 @@ class FakeLog:
             self.inflight += len(value)
             self.held.append((answer, offset, len(value)))
         return answer
+
+    def publish_all(self, records: Sequence[Record]) -> list[Stretch]:
+        """Append events; those that come after a failure are not acknowledged."""
+        stretches: list[Stretch] = []
+        for place, (key, value) in enumerate(records):
+            try:
+                answer = self.publish(key, value)
+            except (LogUnavailable, Overloaded) as error:
+                if not stretches:
+                    raise
+                answer = asyncio.get_running_loop().create_future()
+                answer.set_exception(error)
+            stretches.append(Stretch(answer, [place]))
+        return stretches
 
     def answer_held(self) -> None:
         """Acknowledge what was held back."""

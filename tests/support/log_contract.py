@@ -71,3 +71,20 @@ class LogContract:
         assert log.readiness() is None
         assert log.liveness() is None
         assert log.epoch == epoch
+
+    async def test_events_that_are_sent_together_are_found_where_their_stretches_say(
+        self, log: Log, reading: Reading
+    ) -> None:
+        """Every one is in exactly one stretch, those of a key in their order, between others sent alone."""
+        sent = [(event_key("t", f"r{number % 7}"), b'{"n":%d}' % number) for number in range(100)]
+        alone = log.publish(*sent[0])
+        stretches = log.publish_all(sent[1:])
+        found = {0: await alone}
+        for stretch in stretches:
+            for offset, place in enumerate(stretch.places, await stretch.first):
+                found[place + 1] = offset
+        partitions = await reading()
+
+        assert sorted(found) == list(range(100))
+        for number, (key, value) in enumerate(sent):
+            assert partitions[partition_of(key, len(partitions))][found[number]] == (key, value)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from schemas.events import Op
+from schemas.identity import is_request_id
 from services.ingest.dialects.dialect import (
     REQUEST_ID,
     Dialect,
@@ -23,6 +24,9 @@ def read_event(body: bytes) -> Submission:
         event = decode_native(body)
     except REFUSED:
         return _judged(parse(body))
+    request_id, op, data, request = event.request_id, event.op, event.data, event.request
+    if op is Op.MERGE and (data is not None or request is not None) and is_request_id(request_id):
+        return Submission(request_id, data, request)
     return _complete(event)
 
 

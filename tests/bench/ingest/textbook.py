@@ -75,7 +75,9 @@ async def post_feedback(
         "data": body.data,
     }
     sent = await request.app.state.producer.send_and_wait(
-        "feedback-events", orjson.dumps(event), key=f"{tenant}/{request_id}".encode()
+        os.environ.get("BENCH_TOPIC", "feedback-events"),
+        orjson.dumps(event),
+        key=f"{tenant}/{request_id}".encode(),
     )
     return Accepted(
         status="accepted", request_id=request_id, event_id=event["event_id"], version=str(sent.offset)

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.ingest.runs import RUN_ITEMS
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import client_of, code_of, decoded, ingest_over
 
@@ -134,12 +135,12 @@ async def test_a_batch_stops_when_earlier_events_were_given_up(tmp_path: Path) -
     class Fickle(FakeLog):
         def publish(self, key: bytes, value: bytes) -> asyncio.Future[int]:
             future = super().publish(key, value)
-            self.epoch += len(self.events) == 3
+            self.epoch += len(self.events) == RUN_ITEMS
             return future
 
     log = Fickle()
-    events = [{"request_id": "r", "data": {"n": number}} for number in range(9)]
+    events = [{"request_id": "r", "data": {"n": number}} for number in range(2 * RUN_ITEMS)]
     answer = await client_of(ingest_over(log, tmp_path)).post("/v1/events", json=events)
 
-    assert answer.json()["accepted"] == 3
-    assert [event["data"]["n"] for event in decoded(log.events)] == [0, 1, 2]
+    assert answer.json()["accepted"] == RUN_ITEMS
+    assert [event["data"]["n"] for event in decoded(log.events)] == list(range(RUN_ITEMS))

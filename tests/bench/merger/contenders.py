@@ -68,7 +68,7 @@ class Contender(ABC):
                 done = sum((await self._task.committed(client, self.group)).values())
                 if done > (marks[-1].done if marks else 0):
                     marks.append(process.mark(done))
-                if done >= least and len(marks) > 1:
+                if done == self._task.events or (done >= least and len(marks) > 1):
                     break
             await process.stop()
         return marks

@@ -33,7 +33,7 @@ def page(run: Run) -> str:
             told=_told(run),
             ratios=_pictures(gallery.overview(run)),
             stages="\n".join(_stage(run, name) for name in STAGES),
-            projection=projection(run.of("scale")),
+            projection=projection(run.of("whole")),
         )
     )
 

@@ -1,4 +1,4 @@
-"""What a cluster would need, from what an event costs each part here.  Pure."""
+"""What a cluster would need, from what an event costs each part of the whole stack here.  Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,14 @@ from tests.bench import shown
 from tests.bench.report import markdown
 from tests.bench.stages import Figure
 
-PARTS = ("ingest", "merger", "sink", "Kafka", "ClickHouse")
+PARTS = {"ingest": "Ingest", "merger": "Merger", "sink": "Sink", "kafka": "Kafka", "warehouse": "ClickHouse"}
+"""What the stage of the whole calls a part, and what the page does."""
 RATES = (20_000, 100_000, 1_000_000)
 """Events a second."""
 BUSY = 0.6
 """How much of a core is planned to be in use."""
-COPIES = 3
-"""Copies of each record in a cluster; one was measured."""
+COPIES = {"Kafka": 3}
+"""Copies of what a part stores in a cluster; one was measured."""
 
 
 def cost_of(part: str) -> str:
@@ -24,13 +25,12 @@ def cost_of(part: str) -> str:
 def costs(figures: Sequence[Figure]) -> dict[str, float]:
     """Return the microseconds of one core that an event costs each part."""
     values = {figure.figure: figure.value for figure in figures}
-    return {part: values[cost_of(part)] for part in PARTS if cost_of(part) in values}
+    return {name: values[cost_of(part)] for part, name in PARTS.items() if cost_of(part) in values}
 
 
 def cores(cost: Mapping[str, float], rate: float) -> dict[str, int]:
     """Return how many cores each part needs for so many events a second, as many as it may keep busy."""
-    copies = {"Kafka": COPIES, "ClickHouse": 1}
-    return {part: math.ceil(rate * each * copies.get(part, 1) / 1e6 / BUSY) for part, each in cost.items()}
+    return {part: math.ceil(rate * each * COPIES.get(part, 1) / 1e6 / BUSY) for part, each in cost.items()}
 
 
 def projection(figures: Sequence[Figure]) -> str:

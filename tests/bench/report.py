@@ -10,7 +10,7 @@ from tests.bench.run import Run
 from tests.bench.stages import Figure
 
 HEADER = ("Stage", "Figure", "Found", "Baseline", "Ratio", "Target", "")
-_COLOURS = {"met": "green", "missed": "red"}
+_COLOURS = {"met": "green", "missed": "red", "not measured": "yellow"}
 
 
 def row(figure: Figure) -> tuple[str, ...]:
@@ -40,10 +40,12 @@ def terminal(figures: Iterable[Figure]) -> Table:
 
 def told(figures: Iterable[Figure]) -> str:
     """Return in a sentence how many targets were met."""
-    judged = [figure for figure in figures if figure.met is not None]
-    missed = [f"{figure.stage}, {figure.figure}" for figure in judged if not figure.met]
-    found = f"{len(judged) - len(missed)} of {len(judged)} targets were met"
-    return f"{found}; missed: {'; '.join(missed)}." if missed else f"{found}."
+    aimed = [figure for figure in figures if figure.target]
+    lines = [f"{sum(figure.met is True for figure in aimed)} of {len(aimed)} targets were met."]
+    for word in ("missed", "not measured"):
+        names = [f"{one.stage}, {one.figure}" for one in aimed if shown.verdict(one) == word]
+        lines += [f"{word.capitalize()}: {'; '.join(names)}."] if names else []
+    return "\n".join(lines)
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -1,5 +1,7 @@
 """Numbers as a reader sees them: three digits, and more where fewer would hide that a target was missed."""
 
+from decimal import Decimal
+
 from tests.bench.stages import Figure
 
 _DIGITS = 3
@@ -20,8 +22,7 @@ def _side(value: float, bound: float) -> int:
 
 
 def _plain(value: float) -> str:
-    text = f"{value:,.15g}" if abs(value) < 1e15 else f"{value:,.0f}"
-    return text if "e" not in text else f"{value:,.15f}".rstrip("0")
+    return f"{Decimal(repr(value)):,f}".removesuffix(".0")
 
 
 def value(figure: Figure) -> str:
@@ -56,4 +57,6 @@ def spread(figure: Figure) -> str:
 
 def verdict(figure: Figure) -> str:
     """Return whether the target was met; nothing where there is none."""
-    return {None: "", True: "met", False: "missed"}[figure.met]
+    if figure.met is None:
+        return "not measured" if figure.target else ""
+    return "met" if figure.met else "missed"

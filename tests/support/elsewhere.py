@@ -6,4 +6,5 @@ ELSEWHERE: dict[str, str] = {
     "afterword migrate --sql-user acme": "tests/integration/migrate/test_sql_user.py",
     "make test": ".ci/run",
     "make lint": ".ci/run",
+    "make bench": "tests/unit/bench/test_run.py",
 }

@@ -1,7 +1,7 @@
 """Sends batches to several ingests, from a process of its own: `python -m tests.bench.scale.load '{…}'`.
 
-Its argument is a `Plan`.  It says `ready`, waits for a line, sends the same bodies by the same number of connections whatever the number
-of ingests, and prints how many events were accepted in how many seconds.
+Its argument is a `Plan`.  It says `ready`, waits for a line, sends over the same number of connections
+whatever the number of ingests, and prints how many events were accepted in how many seconds.
 """
 
 import asyncio

@@ -16,10 +16,11 @@ from services.sink.settings import SinkSettings
 from tests.bench.events import published
 from tests.bench.filling import fill
 from tests.bench.scale.groups import drained, settled
-from tests.bench.scale.load import EVENTS, Plan
+from tests.bench.scale.load import Plan
 from tests.bench.scale.processes import IngestProcess, Meter, Used, mergers, running, sinks
 from tests.bench.sink.rows import states
 from tests.bench.stages import PARTITIONS, Stack
+from tests.bench.whole.bodies import EVENTS
 from tests.support.sink_runs import migrated
 
 _AS_DEPLOYED = {name: SinkSettings.model_fields[name].default for name in ("sink_flush_seconds",)}

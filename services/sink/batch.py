@@ -5,7 +5,7 @@ read but never seen, and a position that stops before one would never reach the 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.runtime.records import PlacedRecord
 from services.sink.routes import Route
@@ -23,6 +23,19 @@ class Limits:
     size: int
     """Bytes."""
     seconds: float
+
+    def after(self, took: float) -> "Limits":
+        """Return the limits for a batch that follows one whose storing took so many seconds.
+
+        Whatever an insert costs besides its rows is paid once a batch: where storing takes long, rows are
+        many or ClickHouse is busy, and larger batches help both.  Where it is quick, rows are fresh.
+        """
+        longest = max(self.seconds, MOST_SECONDS)
+        return replace(self, seconds=min(longest, max(self.seconds, TIMES_STORING * took)))
+
+
+MOST_SECONDS = 2.0
+TIMES_STORING = 2.0
 
 
 @dataclass(frozen=True)
@@ -59,28 +72,30 @@ class Batch:
     ) -> None:
         """Take records that were read, and how far that brought their partitions."""
         for partition, several in records.items():
-            for record in several:
-                self._take(record)
+            self._take(several)
             self._date(partition, several)
         self.positions.update(positions)
         if self.opened_at is None and (records or positions):
             self.opened_at = now
 
-    def _take(self, record: PlacedRecord) -> None:
-        try:
-            line = self.route.render(record, self.route.generation)
-        except MalformedRowError as error:
-            self.refused.append(Refused(record, str(error)))
-            return
-        if line is None:
-            self.skipped += 1
-            return
-        self.lines.append(line)
-        self.records.append(record)
-        self.size += len(line)
+    def _take(self, records: Iterable[PlacedRecord]) -> None:
+        render, generation, size = self.route.render, self.route.generation, 0
+        for record in records:
+            try:
+                line = render(record, generation)
+            except MalformedRowError as error:
+                self.refused.append(Refused(record, str(error)))
+                continue
+            if line is None:
+                self.skipped += 1
+                continue
+            self.lines.append(line)
+            self.records.append(record)
+            size += len(line)
+        self.size += size
 
     def _date(self, partition: Partition, records: Iterable[PlacedRecord]) -> None:
-        times = [record.timestamp for record in records]
+        times = {record.timestamp for record in records}
         if times:
             self.newest_ms[partition] = max(self.newest_ms.get(partition, 0), *times)
             self.oldest_ms = min(times) if self.oldest_ms is None else min(self.oldest_ms, *times)

@@ -25,6 +25,10 @@ SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_INTERVAL_MS = 1_000
 """How soon a member hears that the group rebalances, and lets go of what it holds."""
 REBALANCE_TIMEOUT_MS = 30_000
+FETCH_MIN_BYTES = 128 << 10
+FETCH_WAIT_MS = 200
+"""Kafka answers a fetch when it has so much, or after so long: answering each transaction of the merger, and
+each batch of ingest, by itself is most of what reading costs on both sides; a batch waits longer anyway."""
 
 
 class Lane:
@@ -91,6 +95,8 @@ class Lane:
                 "session_timeout_ms": SESSION_TIMEOUT_MS,
                 "heartbeat_interval_ms": HEARTBEAT_INTERVAL_MS,
                 "rebalance_timeout_ms": REBALANCE_TIMEOUT_MS,
+                "fetch_min_bytes": FETCH_MIN_BYTES,
+                "fetch_max_wait_ms": FETCH_WAIT_MS,
             }
         )
         calm(consumer._client)  # noqa: SLF001 (aiokafka has no other way to damp its metadata loop)

@@ -60,6 +60,8 @@ class Reader(ConsumerRebalanceListener):
         self._route, self._consumer, self._store = route, consumer, store
         self._limits, self._facts, self._wall_ms = limits, facts, wall_ms
         self._clock = asyncio.get_running_loop().time
+        self._took = 0.0
+        """Seconds that ClickHouse took for the last batch."""
         self._batch = self._empty()
         self._read: dict[Partition, int] = {}
         self._unplaced: set[TopicPartition] = set()
@@ -206,7 +208,8 @@ class Reader(ConsumerRebalanceListener):
     async def _flush(self, batch: Batch) -> None:
         began = self._clock()
         await self._store.store(batch)
-        self._count(batch, self._clock() - began)
+        self._took = self._clock() - began
+        self._count(batch, self._took)
         await self._commit(batch)
 
     def _count(self, batch: Batch, seconds: float) -> None:
@@ -267,7 +270,7 @@ class Reader(ConsumerRebalanceListener):
                     await self._flush(self._batch)
 
     def _empty(self) -> Batch:
-        return Batch(self._route, self._limits)
+        return Batch(self._route, self._limits.after(self._took))
 
 
 async def _cancelled(*tasks: asyncio.Task[Any] | None) -> None:

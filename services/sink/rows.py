@@ -5,6 +5,7 @@ The names of the fields are the names of the columns; fields without a column ar
 
 from base64 import b64encode
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated
 from uuid import UUID
 
@@ -42,6 +43,10 @@ def _erased_line(key: bytes | None, revision: int) -> bytes:
     return orjson.dumps({"revision": revision, "is_deleted": 1, "tenant": tenant, "request_id": request_id})
 
 
+_ABSENT = msgspec.Raw(b"null")
+_EMPTY = msgspec.Raw(b"{}")
+
+
 class _Event(msgspec.Struct):
     """The wire shape of `feedback-event.v1`; its `data` and `request` stay bytes."""
 
@@ -51,12 +56,9 @@ class _Event(msgspec.Struct):
     received_at: Annotated[datetime, msgspec.Meta(tz=True)]
     source: str
     op: Op
-    data: msgspec.Raw = msgspec.Raw(b"null")
-    request: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw = _ABSENT
+    request: msgspec.Raw = _ABSENT
     idempotent: bool | None = None
-
-
-_EMPTY = msgspec.Raw(b"{}")
 
 
 class _EventRow(msgspec.Struct):
@@ -127,6 +129,8 @@ def version_in_order(headers: Headers, own: int) -> int:
 
     ValueError when its replay header names no version that a replay can have, or a header no text.
     """
+    if not headers:
+        return own
     if not all(is_text(name) for name, _ in headers):
         raise ValueError("a header has a name that is not UTF-8")
     texts = [value for name, value in headers if name == REPLAY_VERSION_HEADER]
@@ -139,6 +143,8 @@ def version_in_order(headers: Headers, own: int) -> int:
 
 def _text(raw: msgspec.Raw) -> msgspec.Raw:
     """Return an object as it was written, and one that is absent as an empty one."""
+    if raw is _ABSENT:
+        return _EMPTY
     text = bytes(raw)
     if text == b"null":
         return _EMPTY
@@ -231,7 +237,11 @@ _LATEST_MS = 9_000_000_000_000
 """Year 2255, near the last one that ClickHouse's times can hold."""
 
 
+@lru_cache(maxsize=64)
 def _instant(milliseconds: int) -> str:
-    """Return a time in UTC as ClickHouse reads it without doubt."""
+    """Return a time in UTC as ClickHouse reads it without doubt.
+
+    It takes longer than decoding an event, and all records of a record batch have the same time.
+    """
     seconds = min(max(0, milliseconds), _LATEST_MS) / 1000
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -51,6 +51,22 @@ def test_a_batch_is_due_at_once_when_it_has_all_its_bytes() -> None:
     assert (one.room, one.due_in(0.0)) == (0, 0)
 
 
+def test_a_batch_waits_longer_after_one_that_took_long_to_store() -> None:
+    """ClickHouse is busy, or rows are many: larger batches are what helps."""
+    limits = Limits(rows=10, size=1_000, seconds=0.5)
+
+    assert limits.after(0.0) == limits.after(0.25) == limits
+    assert limits.after(0.6).seconds == 1.2
+    assert limits.after(600.0).seconds == 2.0
+
+
+def test_a_batch_never_waits_less_than_the_settings_say() -> None:
+    """Somebody wants few inserts."""
+    limits = Limits(rows=10, size=1_000, seconds=30.0)
+
+    assert limits.after(0.0) == limits.after(600.0) == limits
+
+
 def test_a_position_without_records_is_written_too() -> None:
     """Markers of transactions are read and never seen; without them the position never reaches the end."""
     one = batch()

@@ -1,0 +1,39 @@
+"""How many inserts a backlog takes, counted and not timed."""
+
+import asyncio
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
+from services.runtime.continuity import Facts
+from services.sink.batch import Limits
+from services.sink.reader import Reader
+from services.sink.settings import SinkSettings
+from tests.support.backlog import Backlog
+from tests.support.eventually import eventually
+from tests.support.sink import Bench, FakeRecord
+
+ROWS = 100_000
+PLACE = TopicPartition("feedback-state", 0)
+VALUE = b'{"tenant":"default","request_id":"r-1"}'
+
+
+async def test_a_backlog_of_100_000_rows_takes_two_inserts() -> None:
+    """Each is as large as the settings say, with one row of positions: what an insert costs is paid twice."""
+    settings = SinkSettings()
+    limits = Limits(settings.sink_batch_rows, settings.sink_batch_bytes, seconds=600.0)
+    consumer: Any = Backlog(PLACE, [FakeRecord(VALUE, offset=offset) for offset in range(ROWS)])
+    bench, stop = Bench(), asyncio.Event()
+    facts = Facts(service="sink", generation=0, cluster_id="", recorded=None, paired=(), log={})
+    reader = Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0)
+    await reader.on_partitions_assigned([PLACE])
+    running = asyncio.create_task(reader.run(stop))
+
+    await eventually(lambda: consumer.committed_to == ROWS, within=120)
+    stop.set()
+    await running
+
+    inserts = [call for call in bench.writer.calls if call[0] == FEEDBACK_STATE]
+    assert inserts == [(FEEDBACK_STATE, 50_000)] * 2
+    assert bench.writer.calls.count((SINK_POSITIONS, 1)) <= 3

@@ -63,9 +63,10 @@ screenshots: .venv/dev ## take the pictures of the dashboard in docs/images anew
 	@AFTERWORD_REQUIRE_BROWSER=1 scripts/browser.sh > /dev/null
 	@$(BIN)/python -m scripts.screenshots
 
-generate: .venv/dev ## write the generated files anew: JSON Schemas, and what the pages take from the code
+generate: .venv/dev ## write the generated files anew: JSON Schemas, and parts of pages
 	$(BIN)/python -m schemas.generate
 	$(BIN)/python -m scripts.reference
+	$(BIN)/python -m tests.bench.files
 
 requirements: .venv/dev ## pin all dependencies anew, with hashes, from pyproject.toml
 	$(BIN)/python scripts/requirements.py

@@ -2,10 +2,12 @@
 
 import ast
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
-from tests.bench.stages import STAGES
+from tests.bench.stages import STAGES, Measure
 
 _HERE = Path(__file__).parent
 _PACKAGE = "tests.bench"
@@ -19,6 +21,11 @@ class MissingStageError(Exception):
 def module_of(stage: str) -> str:
     """Return the name of a stage's module."""
     return f"{_PACKAGE}.{stage}.stage"
+
+
+def measure_of(stage: str) -> Measure:
+    """Return what measures a stage."""
+    return cast("Measure", import_module(module_of(stage)).measure)
 
 
 def check(stages: list[str]) -> None:

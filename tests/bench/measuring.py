@@ -7,10 +7,10 @@ import shutil
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias
 
 from tests.bench import catalogue, files, report
 from tests.bench.machine import versions
@@ -61,26 +61,36 @@ def begun(plan: Plan) -> Run:
     return last if last is not None and last.fits(fresh) else fresh
 
 
-async def measure_all(plan: Plan, run: Run, terminal: Terminal) -> tuple[Run, list[str]]:
+Find: TypeAlias = Callable[[str], Measure]
+
+
+async def measure_all(
+    plan: Plan,
+    run: Run,
+    terminal: Terminal,
+    *,
+    find: Find = catalogue.measure_of,
+    write: Callable[[Run], None] = files.write,
+) -> tuple[Run, list[str]]:
     """Measure stage after stage, and write down each as soon as it is done; the run, and what failed."""
     failed = []
     for name in plan.stages:
         try:
-            run = await _with_stage(name, plan, terminal, run)
+            run = await _with_stage(name, find(name), plan, terminal, run)
         except Exception:  # noqa: BLE001 (an hour of other stages is not given up for one that fails)
             terminal.console.print(traceback.format_exc(), markup=False, highlight=False)
             failed.append(name)
         else:
             if plan.is_recorded:
-                files.write(run)
+                write(run)
     return run, failed
 
 
-async def _with_stage(name: str, plan: Plan, terminal: Terminal, run: Run) -> Run:
+async def _with_stage(name: str, measure: Measure, plan: Plan, terminal: Terminal, run: Run) -> Run:
     """Measure one stage, show it, and return the run with it."""
     began, began_at, load = time.monotonic(), now().isoformat(timespec="seconds"), os.getloadavg()[0]
     terminal.say(f"[bold]{name}[/], {minutes(STAGES[name].at(plan.size))} at most, load {load:.1f}")
-    figures = await _measure(name, plan.size, terminal)
+    figures = await _measure(name, measure, plan.size, terminal)
     terminal.console.print(report.terminal(figures))
     facts = Measured(
         commit=commit(files.WRITTEN),
@@ -93,9 +103,8 @@ async def _with_stage(name: str, plan: Plan, terminal: Terminal, run: Run) -> Ru
     return run.with_stage(name, facts, figures)
 
 
-async def _measure(name: str, size: Size, terminal: Terminal) -> list[Figure]:
+async def _measure(name: str, measure: Measure, size: Size, terminal: Terminal) -> list[Figure]:
     """Measure one stage on servers of its own; what it leaves on disk stays when it fails."""
-    measure = cast("Measure", import_module(catalogue.module_of(name)).measure)
     home = Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
     stack, budget = Stack(home), STAGES[name].at(size)
     try:

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 import uvloop
 from rich.console import Console
 
+from services.runtime.exits import INTERRUPTED
 from tests.bench import catalogue, files, report
 from tests.bench.measuring import Plan, begun, measure_all, minutes
 from tests.bench.run import Run
@@ -80,4 +81,7 @@ def _told(run: Run, plan: Plan, failed: list[str], console: Console) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

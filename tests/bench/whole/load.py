@@ -28,6 +28,8 @@ PROBE_SECONDS = 0.2
 LOOK_SECONDS = 0.05
 """Between two looks for probes: what freshness is rounded up by, at most."""
 READ_SECONDS = 5.0
+IDLE_SECONDS = 2.0
+"""A connection that was not used for longer is opened anew: ingest closes those that are idle for 5."""
 _LOOK = (
     f"SELECT DISTINCT request_id FROM {FEEDBACK_STATE}"
     " WHERE tenant = 'default' AND request_id IN {names:Array(String)}"
@@ -112,16 +114,18 @@ class Load:
 
     async def _connection(self) -> None:
         target = urlsplit(self._plan.url)
-        reader, writer = await asyncio.open_connection(target.hostname, target.port, limit=1 << 20)
         head = f"POST /v1/events HTTP/1.1\r\nhost: {target.netloc}\r\n".encode()
         head += b"content-type: application/x-ndjson\r\ncontent-length: %d\r\n\r\n"
+        reader, writer = await asyncio.open_connection(target.hostname, target.port)
+        used = self._now()
         while await self._turn():
+            if self._now() - used > IDLE_SECONDS:
+                writer.close()
+                reader, writer = await asyncio.open_connection(target.hostname, target.port)
             body, probe = self._next()
             writer.write(head % len(body) + body)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            said = await reader.readexactly(length)
-            self._note(answer, said, probe)
+            self._note(*await _answer(reader), probe)
+            used = self._now()
         writer.close()
 
     async def _turn(self) -> bool:
@@ -190,6 +194,13 @@ class Load:
             else:
                 self.seen.probed.append(Probed(probe.body, probe.acknowledged, now))
         self._probes = left
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Return the head and the body of an answer."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return head, await reader.readexactly(length)
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ from tests.bench.terminal import Terminal
 from tests.support.machine import machine
 
 _BUSY = 0.5
+_WIDE = 160
+"""Columns of a table that goes to a file."""
 
 
 def _arguments(words: list[str]) -> Namespace:
@@ -40,7 +42,7 @@ def _arguments(words: list[str]) -> Namespace:
 
 def main(words: list[str]) -> int:
     """Measure; 0 once every stage was measured, whatever it showed."""
-    wanted, console = _arguments(words), Console()
+    wanted, console = _arguments(words), Console(width=None if sys.stdout.isatty() else _WIDE)
     size = QUICK if wanted.quick else FULL
     size = size._replace(rounds=wanted.rounds or size.rounds)
     plan = Plan(wanted.stages, size, words, is_recorded=not wanted.unrecorded)

@@ -29,7 +29,7 @@ class Contender(ABC):
     read: Callable[[bytes], Fields] = staticmethod(of_state)
 
     def __init__(self, task: Task) -> None:
-        self._task = task
+        self._task, self._least = task, task.events
         self.group = self.output = f"{CONTENDERS}{self.name}-v{task.topology.generation}"
 
     async def prepare(self) -> None:
@@ -46,7 +46,7 @@ class Contender(ABC):
 
     async def verify(self) -> None:
         """Hold what it has written against a fold of the events; WrongResult."""
-        await self._task.verify(self.group, self.output, self.read)
+        await self._task.verify(self.group, self.output, self.read, self._least)
 
     def _variables(self, directory: str) -> Mapping[str, str]:
         """Return the environment of the peers' programs."""
@@ -59,8 +59,8 @@ class Contender(ABC):
             "PARTITIONS": str(PARTITIONS),
         }
 
-    async def _merge(self, command: Command, least: int) -> list[Mark]:
-        """Run a program until its group has committed at least so many events, in more than one commit."""
+    async def _merge(self, command: Command) -> list[Mark]:
+        """Run a program until its group has committed as many events as it must, in more than one commit."""
         marks: list[Mark] = []
         log = self._task.home / f"{self.name}.log"
         async with admin(self._task.kafka, CLIENT) as client, watched(command, log) as process:
@@ -68,7 +68,7 @@ class Contender(ABC):
                 done = sum((await self._task.committed(client, self.group)).values())
                 if done > (marks[-1].done if marks else 0):
                     marks.append(process.mark(done))
-                if done == self._task.events or (done >= least and len(marks) > 1):
+                if done == self._task.events or (done >= self._least and len(marks) > 1):
                     break
             await process.stop()
         return marks
@@ -89,7 +89,7 @@ class Afterword(Contender):
 
     async def merge(self) -> list[Mark]:
         """Merge all events."""
-        return await self._merge(self._command("home"), self._task.events)
+        return await self._merge(self._command("home"))
 
     async def restore(self) -> Pace:
         """Read all states back into an empty directory."""
@@ -172,14 +172,14 @@ class Textbook(Contender):
 
     def __init__(self, task: Task, events: int) -> None:
         super().__init__(task)
-        self._events = events
+        self._least = events
 
     async def merge(self) -> list[Mark]:
         """Merge at least the events that it was given."""
         arguments = ("worker", "--loglevel", "warn", "--without-web")
         variables = {**os.environ, **self._variables("state")}
         command = python_module("tests.bench.merger.textbook", *arguments, environment=variables)
-        return await self._merge(command, self._events)
+        return await self._merge(command)
 
     async def restore(self) -> None:
         """Nobody asks how long that takes."""

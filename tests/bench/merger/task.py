@@ -65,10 +65,15 @@ class Task:
             found = {}
         return {place.partition: max(0, found[place].offset) if place in found else 0 for place in places}
 
-    async def verify(self, group: str, output: str, read: Callable[[bytes], Fields]) -> None:
-        """Hold what a group has written to a topic against a fold of the events; WrongResult."""
+    async def verify(self, group: str, output: str, read: Callable[[bytes], Fields], least: int) -> None:
+        """Hold what a group has written to a topic against a fold of the events; WrongResult.
+
+        It must have committed at least so many events.
+        """
         async with admin(self.kafka, CLIENT) as client:
             upto = await self.committed(client, group)
+        if sum(upto.values()) < least:
+            raise WrongResult(f"{group}: {sum(upto.values()):,} events committed, and not {least:,}")
         found = {key: read(value) for key, value in (await latest(self.kafka, output)).items()}
         wrong = faults(await self._expected(upto, found), found)
         if wrong:

@@ -1,36 +1,35 @@
-"""Where runs are kept: the last one in `bench/`, the last full one in `docs/performance/`, with its page."""
+"""Where runs are kept: the last one in `bench/`, the last full one in `docs/performance/`, with its page.
+
+`python -m tests.bench.files` makes the page and its plots anew from the run beside it.
+"""
 
 import json
 from pathlib import Path
-from typing import Any
 
 from tests.bench import plots, report
 from tests.bench.page import page
 from tests.bench.run import Run
 
 ROOT = Path(__file__).parents[2]
-BENCH = ROOT / "bench"
-DOCS = ROOT / "docs"
-RECORD = DOCS / "performance" / "run.json"
-WRITTEN = ("bench", "docs/performance", "docs/performance.md")
+BENCH, RECORD, PAGE = "bench", "docs/performance", "docs/performance.md"
+WRITTEN = (BENCH, RECORD, PAGE)
 """What a run writes, from the root."""
+_FACTS, _RESULTS, _TABLE = "run.json", "results.json", "results.md"
 
 
-def last(*, quick: bool) -> Run | None:
+def last(*, quick: bool, root: Path = ROOT) -> Run | None:
     """Return the run that a run of some stages goes on with, if there is one."""
-    return _read_bench() if quick else committed()
+    return read(root / BENCH) if quick else committed(root)
 
 
-def committed(record: Path = RECORD) -> Run | None:
-    """Return the full run that the page shows."""
-    if not record.exists():
-        return None
-    found = json.loads(record.read_text())
-    return Run.read(found, found["results"])
+def committed(root: Path = ROOT) -> Run | None:
+    """Return the full run that the page shows, if there is one."""
+    return read(root / RECORD)
 
 
-def _read_bench() -> Run | None:
-    facts, results = BENCH / "run.json", BENCH / "results.json"
+def read(folder: Path) -> Run | None:
+    """Return the run that a folder keeps, if there is one."""
+    facts, results = folder / _FACTS, folder / _RESULTS
     if not (facts.exists() and results.exists()):
         return None
     return Run.read(json.loads(facts.read_text()), json.loads(results.read_text()))
@@ -38,33 +37,31 @@ def _read_bench() -> Run | None:
 
 def written(run: Run) -> list[str]:
     """Return what `write` writes of a run, from the root."""
-    return [WRITTEN[0]] if run.quick else list(WRITTEN)
+    return [BENCH] if run.quick else list(WRITTEN)
 
 
-def write(run: Run) -> None:
+def write(run: Run, root: Path = ROOT) -> None:
     """Write `bench/` and, of a full run, the page with its record and plots."""
-    BENCH.mkdir(exist_ok=True)
-    _dump(BENCH / "results.json", run.results())
-    _dump(BENCH / "run.json", run.facts())
-    (BENCH / "results.md").write_text(report.results(run))
-    plots.draw(run, BENCH)
+    _keep(run, root / BENCH)
+    (root / BENCH / _TABLE).write_text(report.results(run))
     if not run.quick:
-        publish(run, DOCS)
+        publish(run, root)
 
 
-def publish(run: Run, docs: Path) -> None:
+def publish(run: Run, root: Path = ROOT) -> None:
     """Write the page, its plots, and the record that it is made from."""
-    folder = docs / "performance"
-    folder.mkdir(exist_ok=True)
-    _dump(folder / "run.json", {**run.facts(), "results": run.results()})
+    _keep(run, root / RECORD)
+    (root / PAGE).write_text(page(run))
+
+
+def _keep(run: Run, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(figure, ensure_ascii=False) for figure in run.results())
+    (folder / _RESULTS).write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    (folder / _FACTS).write_text(json.dumps(run.facts(), indent=1, ensure_ascii=False) + "\n")
     plots.draw(run, folder)
-    (docs / "performance.md").write_text(page(run))
-
-
-def _dump(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
     if run := committed():
-        publish(run, DOCS)
+        publish(run)

@@ -1,7 +1,7 @@
 """The page about performance is made from the run that is committed beside it."""
 
 from tests.bench import gallery
-from tests.bench.files import DOCS, RECORD, committed
+from tests.bench.files import PAGE, RECORD, ROOT, committed
 from tests.bench.page import page
 from tests.bench.stages import compared
 from tests.bench.targets import Target
@@ -12,7 +12,7 @@ def test_the_page_is_made_from_the_run() -> None:
     run = committed()
 
     assert run is not None
-    assert (DOCS / "performance.md").read_text() == page(run)
+    assert (ROOT / PAGE).read_text() == page(run)
 
 
 def test_the_run_is_a_full_one() -> None:
@@ -29,7 +29,7 @@ def test_every_picture_of_the_run_is_there_and_no_other() -> None:
 
     assert run is not None
     names = {f"{picture.name}.svg" for picture in gallery.pictures(run)}
-    assert {path.name for path in RECORD.parent.glob("*.svg")} == names
+    assert {path.name for path in (ROOT / RECORD).glob("*.svg")} == names
 
 
 def test_figures_of_the_run_are_what_its_samples_make() -> None:

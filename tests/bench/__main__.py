@@ -51,6 +51,8 @@ def main(words: list[str]) -> int:
     except catalogue.MissingStageError as error:
         console.print(f"[red]{error}[/]", highlight=False, soft_wrap=True)
         return 1
+    # Contenders start some dozens of times, and need not be compiled each time.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     _greet(plan, console)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     with Terminal(console, plan.budget) as terminal, runner:

@@ -59,11 +59,11 @@ class Budget(NamedTuple):
 
 
 STAGES: Mapping[str, Budget] = {
-    "ingest": Budget(quick=45, full=420),
+    "ingest": Budget(quick=35, full=420),
     "merger": Budget(quick=90, full=1200),
     "sink": Budget(quick=45, full=360),
-    "whole": Budget(quick=50, full=1320),
-    "scale": Budget(quick=50, full=300),
+    "whole": Budget(quick=55, full=1320),
+    "scale": Budget(quick=65, full=300),
 }
 """Every stage, in the order of the flow."""
 

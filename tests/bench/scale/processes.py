@@ -13,7 +13,9 @@ import psutil
 from services.local import probes
 from services.local.child import Command, python_module
 from services.local.ports import free_port
+from services.runtime.settings import KafkaSettings
 from services.sink.settings import SinkSettings
+from tests.support.merger import NOWHERE
 from tests.support.merger_process import MergerProcess
 from tests.support.programs import Program
 from tests.support.sink_runs import SinkProgram
@@ -22,14 +24,13 @@ from tests.support.sink_runs import SinkProgram
 class IngestProcess(Program):
     """An ingest on a port of its own, open to all of this machine."""
 
-    def __init__(self, settings: SinkSettings, home: Path) -> None:
+    def __init__(self, settings: KafkaSettings, home: Path) -> None:
         self.port = free_port()
         self._environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
             "KAFKA_TOPIC_GENERATION": str(settings.kafka_topic_generation),
-            "CLICKHOUSE_URL": settings.clickhouse_url,
-            "CLICKHOUSE_DATABASE": settings.clickhouse_database,
+            "CLICKHOUSE_URL": NOWHERE,
             "AFTERWORD_HOME": str(home),
             "INGEST_PORT": str(self.port),
             "LOG_LEVEL": "warning",
@@ -54,7 +55,7 @@ async def running(programs: Sequence[Program]) -> AsyncIterator[None]:
         await asyncio.gather(*(program.stop() for program in programs))
 
 
-def mergers(settings: SinkSettings, home: Path, count: int) -> list[Program]:
+def mergers(settings: KafkaSettings, home: Path, count: int) -> list[Program]:
     """Return so many mergers of one group, each with a store of its own."""
     return [MergerProcess(settings, home, number + 1) for number in range(count)]
 

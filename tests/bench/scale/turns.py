@@ -65,7 +65,7 @@ async def deployed(stack: Stack) -> AsyncIterator[SinkSettings]:
 
 async def ingest(stack: Stack, work: Work, processes: int) -> Turn:
     """Let ingests take batches."""
-    async with deployed(stack) as settings:
+    async with stack.topics() as settings:
         programs = [IngestProcess(settings, stack.home / f"ingest-{one}") for one in range(processes)]
         async with running(programs), _load(programs, bodies=work.events // EVENTS) as go:
             meter = Meter(ingest=programs)
@@ -76,7 +76,7 @@ async def ingest(stack: Stack, work: Work, processes: int) -> Turn:
 async def merger(stack: Stack, work: Work, processes: int) -> Turn:
     """Let mergers of one group merge what is appended once all have their partitions."""
     records = [*published(work.events)]
-    async with deployed(stack) as settings:
+    async with stack.topics() as settings:
         topology = Topology(settings.kafka_topic_generation)
         programs = mergers(settings, stack.home / f"mergers-{topology.generation}", processes)
         async with running(programs):

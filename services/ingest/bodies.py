@@ -56,19 +56,20 @@ class Bodies:
         """Return what a tenant's request holds while it is worked on: nothing yet."""
         return Hold(self._shares, tenant)
 
-    async def read(self, receive: Receive, headers: Headers, limit: int, hold: Hold) -> bytes:
+    async def read(
+        self, receive: Receive, headers: Headers, limit: int, hold: Hold, arrived: bytes | None = None
+    ) -> bytes:
         """Return the body, decompressed, at most `limit` bytes either way.
 
-        Raises Rejection, Overloaded or ClientGone.
+        `arrived` is what nobody has to wait for.  Raises Rejection, Overloaded or ClientGone.
         """
         encoding = encoding_of(headers.get(b"content-encoding"))
         if int(headers.get(b"content-length", b"0")) > limit:
             raise too_large(limit)
-        try:
-            body = await self._patience.wait(_received(receive, limit, hold))
-        except TimeoutError:
-            detail = f"the body did not arrive within {self._patience.seconds:g} s"
-            raise Rejection(Code.REQUEST_TIMEOUT, detail) from None
+        if arrived is None:
+            body = await self._wait_for(receive, limit, hold)
+        else:
+            body = _checked(arrived, limit, hold)
         BODY_BYTES.inc(len(body))
         if encoding is None:
             return body
@@ -80,18 +81,28 @@ class Bodies:
             hold.grow(len(plain))
         return plain
 
+    async def _wait_for(self, receive: Receive, limit: int, hold: Hold) -> bytes:
+        try:
+            return await self._patience.wait(_received(receive, limit, hold))
+        except TimeoutError:
+            detail = f"the body did not arrive within {self._patience.seconds:g} s"
+            raise Rejection(Code.REQUEST_TIMEOUT, detail) from None
+
+
+def _checked(body: bytes, limit: int, hold: Hold) -> bytes:
+    if len(body) > limit:
+        raise too_large(limit)
+    if len(body) > INLINE_BYTES:
+        hold.grow(len(body))
+    return body
+
 
 async def _received(receive: Receive, limit: int, hold: Hold) -> bytes:
     message = await receive()
     if message["type"] != "http.request":
         raise ClientGone
     if not message.get("more_body", False):  # nearly always: one message, and no copy of it
-        first: bytes = message.get("body", b"")
-        if len(first) > limit:
-            raise too_large(limit)
-        if len(first) > INLINE_BYTES:
-            hold.grow(len(first))
-        return first
+        return _checked(message.get("body", b""), limit, hold)
     return await _gathered(receive, message, limit, hold)
 
 

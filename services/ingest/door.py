@@ -25,6 +25,7 @@ from services.ingest.rates import Rates
 from services.ingest.refusals import REFUSALS, rejection_of
 from services.ingest.rejections import Code, Rejection, problem_of
 from services.ingest.single import Singles
+from services.runtime.exchange import exchange_of
 from services.runtime.keys import Caller, Guard, Scope
 
 log = structlog.get_logger()
@@ -66,14 +67,15 @@ class Door:
     async def answer(self, found: Found, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
-        method = scope["method"]
+        method, exchange = scope["method"], exchange_of(scope)
         place = found.places.get(method)
         extra = CORS if found.path_key is not None else []
         try:
             if place is None:
                 status, headers, body = _other_method(method, found)
             else:
-                reply = await self._reply(place, found, dict(scope["headers"]), receive)
+                arrived = None if exchange is None else exchange.arrived()
+                reply = await self._reply(place, found, dict(scope["headers"]), receive, arrived)
                 status, headers, body = reply.status, [JSON], reply.body
             outcome = _OUTCOMES[status]
             if outcome == Code.UNKNOWN_REQUEST:  # in the dialect's own shape, and a rejection all the same
@@ -89,9 +91,14 @@ class Door:
         dialect = place.dialect.name if place is not None else "none"
         request_count(dialect, outcome).inc()
         request_seconds(dialect).observe(time.perf_counter() - started)
-        await respond(send, status, headers + extra, body)
+        if exchange is None:
+            await respond(send, status, headers + extra, body)
+        else:
+            await exchange.answer(status, headers + extra, body)
 
-    async def _reply(self, place: Place, found: Found, headers: Headers, receive: Receive) -> Reply:
+    async def _reply(
+        self, place: Place, found: Found, headers: Headers, receive: Receive, arrived: bytes | None
+    ) -> Reply:
         """Do what was asked: who, which request, what, in this order, so that strangers cost little."""
         caller = self._caller(found, headers)
         request_id = "" if found.raw_id is None else request_id_of(found.raw_id)
@@ -99,20 +106,26 @@ class Door:
         origin = Origin(caller, place.dialect.name, None if key is None else idempotency_key(key))
         with self.bodies.hold(caller.tenant) as hold:
             if place.route.read is None:
-                return await self._events(place, origin, headers, receive, hold)
+                return await self._events(place, origin, headers, receive, hold, arrived)
             body = b""
             if place.route.has_body:
                 body_kind(headers, lines=False)
-                body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, hold)
+                body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, hold, arrived)
             submission = place.route.read(request_id, body)
             self._spend(caller, 1)
             return await self.singles.take(place.route, origin, submission)
 
     async def _events(
-        self, place: Place, origin: Origin, headers: Headers, receive: Receive, hold: Hold
+        self,
+        place: Place,
+        origin: Origin,
+        headers: Headers,
+        receive: Receive,
+        hold: Hold,
+        arrived: bytes | None,
     ) -> Reply:
         kind = body_kind(headers, lines=True)
-        body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES, hold)
+        body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES, hold, arrived)
         if kind is Kind.LINES or is_array(body):
             items = items_of(kind, body)
             del body

@@ -16,9 +16,10 @@ from http import HTTPStatus
 from typing import ClassVar
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from services.runtime.bounds import Bounds, Meter, crowded, too_many
+from services.runtime.lean import LeanProtocol
 
 EXTRA_SECONDS = 2.0
 """How long a connection beyond the bound may take to say what it wants."""
@@ -31,7 +32,7 @@ class _RefusedError(Exception):
     """The head cannot be accepted.  The parser turns it into an error of its own."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(LeanProtocol):
     """A connection.  Timers are for those who take their time: a request in one piece sets none."""
 
     bounds: ClassVar[Bounds] = Bounds()
@@ -53,7 +54,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Expect a request."""
         super().connection_made(transport)
-        self._unanswered: deque[RequestResponseCycle] = deque()
+        self._unanswered = deque[RequestResponseCycle]()
         if self.meter is not None:
             self.meter.open.inc()
         beyond = len(self.connections) - self.bounds.connections

@@ -1,5 +1,6 @@
 """What processes that answer HTTP share at their rim: where they listen, their server, their end."""
 
+import gc
 import signal
 import socket
 import sys
@@ -19,6 +20,9 @@ from services.runtime.keys import KeyFile, refusal_to_listen
 log = structlog.get_logger()
 
 BACKLOG = 2048
+YOUNG_OBJECTS = 50_000
+"""How many more objects than before there may be before cycles among them are looked for."""
+
 GRACEFUL_SECONDS = 3
 """How long running requests may take to end once the process is told to stop.
 
@@ -94,8 +98,21 @@ def run(
     room = fitting(bounds)
     if room != bounds:
         log.warning("fewer connections than set: the limit of open files", connections=room.connections)
-    _Server(config(application(), bounded(room, meter))).run(sockets=[listener])
+    server = _Server(config(application(), bounded(room, meter)))
+    _collect_seldom()
+    server.run(sockets=[listener])
     return 0
+
+
+def _collect_seldom() -> None:
+    """Leave what lives as long as the process out of all collections of garbage, and make these rare.
+
+    Requests leave next to no cycles behind: reference counts end them.  Looking for some among hundreds of
+    thousands of modules' objects took a tenth of the time, and came between requests and their answers.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,98 @@
+"""What an event costs ingest, counted and not timed: judging, stamping, queueing, asking Kafka, answering."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from schemas.identity import event_key
+from services.ingest.dialects import requesty
+from services.ingest.intake import Intake, Origin
+from services.ingest.items import items_of
+from services.ingest.media import Kind
+from services.ingest.runs import read_run, runs
+from services.ingest.settings import IngestSettings
+from services.runtime.keys import LOCAL_CALLER
+from tests.bench.events import lines, partials
+from tests.support.counting import count
+from tests.support.fake_producer import FakeProducer, publisher_over
+
+EVENTS = 500
+NATIVE = Origin(LOCAL_CALLER, "native")
+REQUESTY = Origin(LOCAL_CALLER, "requesty")
+
+
+def an_intake(home: Path) -> Intake:
+    """Return an intake with a producer that needs no Kafka."""
+    return Intake(publisher_over(FakeProducer(), IngestSettings(afterword_home=home)), lambda: 10**18)
+
+
+def test_a_line_is_judged() -> None:
+    """From the body of a batch to what each of its events says."""
+    body = next(lines(partials(EVENTS), EVENTS))
+
+    def work() -> list[Any]:
+        return [read_run(run) for run in runs(items_of(Kind.LINES, body))]
+
+    instructions, calls = count(work).each(EVENTS)
+    assert instructions < 160
+    assert calls < 16
+
+
+async def test_a_line_is_queued(tmp_path: Path) -> None:
+    """Stamped, written as JSON, and put into the record batch of its partition."""
+    intake = an_intake(tmp_path)
+    read = [read_run(run) for run in runs(items_of(Kind.LINES, next(lines(partials(EVENTS), EVENTS))))]
+
+    def work() -> None:
+        for run in read:
+            assert run is not None
+            intake.submit_all(NATIVE, run, range(len(run)))
+
+    instructions, calls = count(work).each(EVENTS)
+    assert instructions < 310
+    assert calls < 20
+
+
+async def test_a_single_event_is_judged_and_queued(tmp_path: Path) -> None:
+    """It alone pays for what the events of a run share."""
+    intake = an_intake(tmp_path)
+    bodies = [(item["request_id"], orjson.dumps({"data": item["data"]})) for item in partials(EVENTS)]
+
+    def work() -> None:
+        for request_id, body in bodies:
+            intake.submit(REQUESTY, requesty.read(request_id, body))
+
+    instructions, calls = count(work).each(EVENTS)
+    assert instructions < 530
+    assert calls < 42
+
+
+async def test_produce_requests_for_a_thousand_events(tmp_path: Path) -> None:
+    """A hundred callers, each with one event after another: what waits is gathered, without a timer."""
+    producer = FakeProducer()
+    publisher = publisher_over(producer, IngestSettings(afterword_home=tmp_path))
+
+    async def caller(number: int) -> None:
+        for turn in range(10):
+            await publisher.publish(event_key("t", f"r{number}-{turn}"), b"{}")
+
+    await asyncio.gather(*map(caller, range(100)))
+    assert sum(producer.records) == 1_000
+    assert producer.rounds <= 12
+
+
+async def test_produce_requests_for_events_that_came_together(tmp_path: Path) -> None:
+    """One for each 64 at most, however they are spread over partitions."""
+    producer = FakeProducer()
+    intake = Intake(publisher_over(producer, IngestSettings(afterword_home=tmp_path)))
+    stretches = []
+    for run in runs(items_of(Kind.LINES, next(lines(partials(EVENTS), EVENTS)))):
+        submissions = read_run(run)
+        assert submissions is not None
+        stretches += intake.submit_all(NATIVE, submissions, range(len(run))).stretches
+    await asyncio.gather(*(stretch.first for stretch in stretches))
+
+    assert sum(producer.records) == EVENTS
+    assert producer.rounds == 1

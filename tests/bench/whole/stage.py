@@ -18,7 +18,7 @@ from tests.support.whole import WholeStack
 STAGE = "whole"
 QUICK_SECONDS, FULL_SECONDS = 15.0, 600.0
 """Of each of the two loads."""
-WARM_SECONDS = 3.0
+WARM_SECONDS = 5.0
 HALF = 10_000
 FLAT = 1.1
 """What grows by less, from its first minutes to its last, is flat."""

@@ -26,6 +26,7 @@ from services.merger.setup import Setup
 from services.merger.watch import Stalled
 from services.merger.worker import Worker
 from services.runtime.continuity import ContinuityError
+from services.runtime.fetching import Fetched
 from services.runtime.survey import admin, log_ranges
 
 log = structlog.get_logger()
@@ -123,7 +124,7 @@ class Merger:
         async with self._or_end(f"opening partition {number}"):
             await self.worker.open(number)
 
-    async def _merge(self, tp: TP, records: list[Any]) -> None:
+    async def _merge(self, tp: TP, records: Fetched) -> None:
         async with self._or_end(f"merging {tp.topic}/{tp.partition}"):
             await self.worker.merge(tp.partition, records)
 

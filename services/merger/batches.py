@@ -1,8 +1,8 @@
 """A Faust transport that hands an agent whole batches of records.
 
 Faust wraps every record in a message and an event and keeps books of its acknowledgement: about 85
-microseconds each.  Here one Faust message *is* what one fetch brought from one partition: its value is the
-list of aiokafka's records.
+microseconds each.  Here one Faust message *is* what one fetch brought from one partition: its value is
+a `Fetched`, which is decoded piece by piece as it is merged.
 
 Offsets are committed inside the transaction that holds a batch's results, and nowhere else: Faust's own
 commit, which goes by acknowledgements that it also gives for events that failed, does nothing here.
@@ -18,8 +18,11 @@ from aiokafka import AIOKafkaConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
+from services.runtime.fetching import fetch_whole
 from services.runtime.kafka import calm
 from services.runtime.tolerant import tolerate
+
+_LOG_APPEND_TIME = 1
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):
@@ -32,6 +35,21 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001 (Faust has no setting for it)
         calm(consumer._client)  # noqa: SLF001
         return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 (the signature is Faust's)
+        max_records: int | None = None,
+    ) -> Mapping[TP, Any]:
+        """Fetch without decoding: the merge does that."""
+        if self.consumer.flow_active:
+            fetch_whole(consumer)
+        fetched: Mapping[TP, Any] = await super()._fetch_records(
+            consumer, active_partitions, timeout, max_records
+        )
+        return fetched
 
 
 class BatchConsumer(driver.Consumer):
@@ -46,16 +64,15 @@ class BatchConsumer(driver.Consumer):
         timeout: float,  # noqa: ASYNC109 (the signature is Faust's)
     ) -> Mapping[TP, list[Any]]:
         fetched = await super()._getmany(active_partitions, timeout)
-        return {tp: [records] for tp, records in fetched.items() if records}
+        return {tp: [records] for tp, records in fetched.items()}
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        last = record[-1]
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            last.offset,
-            last.timestamp / 1000,
-            last.timestamp_type,
+            record.last_offset,
+            record.timestamp / 1000,
+            _LOG_APPEND_TIME,
             headers=None,
             key=None,
             value=record,

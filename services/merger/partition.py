@@ -26,6 +26,7 @@ from services.merger.setup import Setup
 from services.merger.share import BROKEN, WINDOW_EVENTS, is_too_many, latest
 from services.merger.state import Stored
 from services.merger.transaction import Outgoing, Writer
+from services.runtime.fetching import Fetched, in_pieces
 
 log = structlog.get_logger()
 
@@ -73,14 +74,16 @@ class Partition:
         log.info("partition opened", partition=number, position=partition.position)
         return partition
 
-    async def merge(self, records: Sequence[Any]) -> int:
+    async def merge(self, fetched: Fetched | Sequence[Any]) -> int:
         """Merge what is new among consecutive records of this partition; how many those were."""
+        size, count = self._setup.settings.merger_batch_records, 0
         async with self._busy:
-            fresh = await self._fresh(records)
-            size = self._setup.settings.merger_batch_records
-            for start in range(0, len(fresh), size):
-                await self._merge(fresh[start : start + size])
-            return len(fresh)
+            for records in in_pieces(fetched, size):
+                fresh = await self._fresh(records)
+                for piece in in_pieces(fresh, size):
+                    await self._merge(piece)
+                count += len(fresh)
+        return count
 
     async def forget(self, erased_before: int) -> int:
         """Send null for rows erased before a time in milliseconds, a thousand at most; how many."""

@@ -1,6 +1,6 @@
 """Finds out where a partition stands, and brings its local copy up to date with the state topic."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -16,11 +16,13 @@ from services.merger.setup import Setup
 from services.merger.state import Stored
 from services.merger.store import Store
 from services.runtime.continuity import LogRange, Position, problems, refuse
+from services.runtime.fetching import fetch_whole, in_pieces
 from services.runtime.kafka import consumer_options
 
 log = structlog.get_logger()
 
 _POLL_MS = 500
+_ROWS_AT_ONCE = 20_000
 
 
 class Recovered(NamedTuple):
@@ -64,6 +66,7 @@ async def _reader(setup: Setup, state: TopicPartition) -> AsyncIterator[AIOKafka
     consumer.assign([state])
     try:
         await consumer.start()
+        fetch_whole(consumer)
         yield consumer
     finally:
         await consumer.stop()
@@ -129,8 +132,8 @@ async def _catch_up(
     consumer.seek(state, start)
     count = 0
     while await consumer.position(state) < found.end:
-        records = (await consumer.getmany(state, timeout_ms=_POLL_MS)).get(state, [])
-        if records:
+        fetched = (await consumer.getmany(state, timeout_ms=_POLL_MS)).get(state, [])
+        for records in in_pieces(fetched, _ROWS_AT_ONCE):
             count += len(records)
             _take(setup, store, records)
     store.write({}, position=found.end, now=setup.clock())
@@ -138,7 +141,7 @@ async def _catch_up(
         log.info("rows read back", partition=state.partition, rows=count, start=start, end=found.end)
 
 
-def _take(setup: Setup, store: Store, records: list[Any]) -> None:
+def _take(setup: Setup, store: Store, records: Sequence[Any]) -> None:
     rows = {record.key: Stored(record.value, record.timestamp) for record in records}
     store.write(
         rows, position=records[-1].offset + 1, now=setup.clock(), input_position=_input(setup, store, records)
@@ -147,11 +150,11 @@ def _take(setup: Setup, store: Store, records: list[Any]) -> None:
     setup.progressed()
 
 
-def _input(setup: Setup, store: Store, records: list[Any]) -> int | None:
+def _input(setup: Setup, store: Store, records: Sequence[Any]) -> int | None:
     """Return an offset of the events before which everything is in the rows.
 
     A row and the position of its batch were committed together, so whatever came before a row's newest
-    event was read.  One row of each fetch is enough.
+    event was read.  One row of each write is enough.
     """
     row = records[-1].value
     if row is None:

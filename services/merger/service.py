@@ -12,6 +12,7 @@ import structlog
 
 from services.merger.app import Merger, die
 from services.merger.directory import Directory
+from services.merger.garbage import collect_rarely
 from services.merger.preflight import patiently
 from services.merger.settings import MergerSettings
 from services.merger.setup import Setup
@@ -76,6 +77,7 @@ async def _merge(setup: Setup, health: Health, stop: asyncio.Event, given: Merge
     merger = Merger(replace(setup, progressed=watch.progressed))
     health.liveness["progress"] = watch.liveness
     health.readiness |= {"kafka": watch.readiness, "group": merger.readiness}
+    collect_rarely()
     # A start may take for ever, too: it waits for the group.
     watching = asyncio.create_task(watch.run(merger.assigned), name="watch")
     consuming = asyncio.create_task(_consume(merger), name="consume")

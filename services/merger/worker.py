@@ -12,6 +12,7 @@ from services.merger.metrics import PARTITIONS
 from services.merger.partition import Partition
 from services.merger.preflight import Retention
 from services.merger.setup import Setup
+from services.runtime.fetching import Fetched
 
 log = structlog.get_logger()
 
@@ -29,7 +30,7 @@ class Worker:
         self._openings: dict[int, asyncio.Task[None]] = {}
         self._turn = asyncio.Lock()
 
-    async def merge(self, number: int, records: Sequence[Any]) -> None:
+    async def merge(self, number: int, records: Fetched | Sequence[Any]) -> None:
         """Merge what was fetched from a partition, if it is still ours."""
         if number not in self._owned and self._is_assigned(number):
             await self.open(number)

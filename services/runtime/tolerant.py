@@ -44,6 +44,13 @@ class TolerantBatch:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
 
+    def whole(self) -> list[Any]:
+        """Return all of its records at once."""
+        try:
+            return list(self._batch)
+        except (UnicodeDecodeError, CorruptRecordException):
+            return list(LenientBatch(self._data))
+
     def __iter__(self) -> Iterator[Any]:
         count = 0
         try:

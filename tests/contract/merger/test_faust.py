@@ -15,6 +15,12 @@ from services.merger.batches import BatchApp, BatchConsumer, BatchSchema, BatchT
 
 OVERRIDDEN = [
     (BatchThread, driver.AIOKafkaConsumerThread, "_create_worker_consumer", ["self", "transport"]),
+    (
+        BatchThread,
+        driver.AIOKafkaConsumerThread,
+        "_fetch_records",
+        ["self", "consumer", "active_partitions", "timeout", "max_records"],
+    ),
     (BatchConsumer, driver.Consumer, "_new_consumer_thread", ["self"]),
     (BatchConsumer, driver.Consumer, "_getmany", ["self", "active_partitions", "timeout"]),
     (BatchConsumer, driver.Consumer, "_to_message", ["self", "tp", "record"]),

@@ -3,8 +3,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-# Two processes, whatever the machine has: each starts a Kafka and a ClickHouse engine of its own.
-WORKERS ?= --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Three processes, whatever the machine has: each starts a Kafka and a ClickHouse engine of its own, and
+# spends much of its time waiting for servers and their time-outs.
+WORKERS ?= --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # uv installs in seconds what takes pip a minute and a half, but does not read pip's own configuration:
@@ -27,9 +28,10 @@ up: .venv/local ## run the whole stack in the foreground: Kafka, ClickHouse's en
 status: .venv/local ## show the running stack: parts, lag, rows, dead letters
 	@$(BIN)/afterword status
 
+# Bytecode is kept, whatever the environment says: tests start some hundreds of processes.
 test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and in a real browser
 	@scripts/browser.sh > /dev/null
-	@$(BIN)/pytest $(WORKERS) $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(WORKERS) $(ARGS)
 
 chaos: .venv/dev ## strike a whole stack with faults for some 40 minutes and judge it; SEED=, FAULTS=, ONLY=kill,freeze
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \

@@ -14,6 +14,15 @@ _SHARED = "whole_stack"
 _COSTLY = (_SHARED, "pipeline")
 """What runs for the whole run and is not worth being started in each worker."""
 HERE = Path(__file__).parent
+_LONGEST = (
+    "e2e/docs/test_pages.py",
+    "integration/resize/test_resize.py",
+    "chaos/test_short.py",
+    "integration/rebuild/test_tables.py",
+    "e2e/pipeline/test_kills.py",
+    "e2e/local/test_up.py",
+)
+"""What takes minutes: begun last, it would keep one worker busy while the others have nothing left to do."""
 
 pytest_plugins = ["tests.support.stack"]
 
@@ -36,8 +45,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     yield
     items.sort(key=lambda item: TIERS.index(_tier(item)))
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # One worker begins with the longest group, while the other goes through the quick tiers.
-        items.sort(key=lambda item: _SHARED not in _fixtures(item))
+        # What takes longest comes first, and the quick tiers fill what is left between the workers.
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return a test's place in a run with several workers: a smaller one is begun with earlier."""
+    if _SHARED in _fixtures(item):
+        return 0
+    path = _path(item)
+    return 1 + (_LONGEST.index(path) if path in _LONGEST else len(_LONGEST))
 
 
 def _group(item: pytest.Item) -> str | None:
@@ -45,7 +62,7 @@ def _group(item: pytest.Item) -> str | None:
     if costly := [name for name in _COSTLY if name in _fixtures(item)]:
         return costly[0]
     shares = any(one.scope == "module" for made in _fixtures(item).values() for one in made)
-    return str(item.path.relative_to(HERE)) if shares or _tier(item) in QUICK else None
+    return _path(item) if shares or _tier(item) in QUICK else None
 
 
 def _fixtures(item: pytest.Item) -> Mapping[str, Sequence[pytest.FixtureDef[object]]]:
@@ -53,5 +70,9 @@ def _fixtures(item: pytest.Item) -> Mapping[str, Sequence[pytest.FixtureDef[obje
     return item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
 
 
+def _path(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).as_posix()
+
+
 def _tier(item: pytest.Item) -> str:
-    return Path(item.path).relative_to(HERE).parts[0]
+    return item.path.relative_to(HERE).parts[0]

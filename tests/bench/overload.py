@@ -99,8 +99,8 @@ def report(name: str, sent: list[flood.Sent], seconds: float) -> None:
     taken = [one.milliseconds for one in sent if one.status == 202]
     refused = [one.milliseconds for one in sent if one.status in (429, 503)]
     lost = len(sent) - len(taken) - len(refused)
-    times = f" ({len(sent) / len(taken):.1f} times what was taken)" if taken else ""
-    line = f"{name}: {len(sent) / seconds:,.0f}/s offered{times}, {len(taken) / seconds:,.0f}/s taken"
+    offered = f" ({len(sent) / len(taken):.1f} times what was taken)" if taken else ""
+    line = f"{name}: {len(sent) / seconds:,.0f}/s offered{offered}, {len(taken) / seconds:,.0f}/s taken"
     told(f"{line}, {len(refused) / seconds:,.0f}/s refused, {lost} without an answer")
     for what, times in (("taken", taken), ("refused", refused)):
         if len(times) > 1:

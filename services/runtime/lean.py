@@ -9,6 +9,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from services.runtime.exchange import EXCHANGE, Exchange
 
+TOLERANCE_SECONDS = 0.01
+"""A connection may end so much too early: timers are no more exact than that."""
+
 
 class LeanProtocol(HttpToolsProtocol):
     """A connection.  One timer looks now and then whether it is idle: one for each pause costs more."""
@@ -77,7 +80,7 @@ class LeanProtocol(HttpToolsProtocol):
         left = float(self.timeout_keep_alive)
         if self._idle_since is not None:
             left -= self.loop.time() - self._idle_since
-        if left > 0:
+        if left > TOLERANCE_SECONDS:
             self._look_for_idleness(left)
         else:
             self.timeout_keep_alive_handler()

@@ -25,10 +25,10 @@ class MergerSettings(KafkaSettings, ClickHouseSettings, HomeSettings, LogSetting
         description="Number of this merger on its host; each keeps a directory of its own in AFTERWORD_HOME.",
     )
     merger_batch_records: int = Field(
-        default=10_000, ge=1, le=1_000_000, description="The most events in one transaction."
+        default=50_000, ge=1, le=1_000_000, description="The most events in one transaction."
     )
     merger_fetch_bytes: int = Field(
-        default=4 * MIB,
+        default=16 * MIB,
         ge=64 * KIB,
         description="The most bytes that one fetch brings from a partition; a larger event comes alone.",
     )

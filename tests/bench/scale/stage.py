@@ -14,7 +14,7 @@ from tests.bench.stages import Figure, Say, Size, Stack, compared
 from tests.bench.targets import at_least
 
 STAGE = "scale"
-QUICK, FULL = Work(events=40_000, seconds=3.0), Work(events=250_000, seconds=10.0)
+QUICK, FULL = Work(events=40_000, seconds=2.0), Work(events=250_000, seconds=10.0)
 SHARED = at_least(25, "% of the work")
 """What the less busy one of two does at least, or they share nothing."""
 _Take: TypeAlias = Callable[[Stack, Work, int], Awaitable[Turn]]

@@ -10,31 +10,39 @@ from pathlib import Path
 import msgspec
 
 MAX_ENDS = 3
-"""How often a batch may end the process before its records are merged one by one."""
+"""How often a batch may end the process before the record that does it is looked for."""
+_PIECES = 16
+"""Into how many a batch is cut for that, again and again: few ends of the process, and few transactions."""
 
 _WIDTH = 128
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """Records that are being folded: from `offset` to before `until`, which is one record if `single`.
+    """Records that are being folded: from `offset` to before `until`.
 
-    `ends` says how often the process has ended so far while it folded what begins at `offset`.
+    `ends` says how often the process has ended so far while it folded what begins at `offset`, `is_piece`
+    that they are a part of a batch in which a culprit is looked for.
     """
 
     offset: int
     until: int
     ends: int = 0
-    single: bool = False
+    is_piece: bool = False
 
     @property
     def is_culprit(self) -> bool:
-        """Whether this very record ended a process, while records were merged one by one."""
-        return self.single
+        """Whether this very record ended a process, while it was looked for."""
+        return self.is_piece and self.until - self.offset == 1
 
     @property
     def is_suspect(self) -> bool:
-        """Whether one of these records ended the process often enough to look for it."""
-        return self.ends >= MAX_ENDS
+        """Whether one of these records is to be looked for."""
+        return self.is_piece or self.ends >= MAX_ENDS
+
+    def pieces(self) -> list[tuple[int, int]]:
+        """Return the parts, each from an offset to before another, to be merged one after the other."""
+        size = -(-(self.until - self.offset) // _PIECES)
+        return [(start, min(start + size, self.until)) for start in range(self.offset, self.until, size)]
 
 
 class Attempts:
@@ -49,10 +57,10 @@ class Attempts:
         """Return the mark under which the process ended, if it was about what begins at `offset`."""
         return self._left if self._left and self._left.offset == offset else None
 
-    def begin(self, offset: int, until: int, *, single: bool = False) -> None:
+    def begin(self, offset: int, until: int, *, is_piece: bool = False) -> None:
         """Set the mark."""
         left = self.left(offset)
-        self._write(msgspec.json.encode(Mark(offset, until, left.ends if left else 0, single)))
+        self._write(msgspec.json.encode(Mark(offset, until, left.ends if left else 0, is_piece)))
 
     def finish(self) -> None:
         """Take the mark off: nothing that happens now is the records' fault."""

@@ -133,25 +133,24 @@ class Partition:
     async def _merge(self, records: Sequence[Any]) -> None:
         """Merge a batch; if it has ended the process before, find out which record does."""
         left = self._attempts.left(records[0].offset)
-        if left is None or not (left.is_culprit or left.is_suspect):
+        if left is None or not left.is_suspect:
             await self._commit(records)
             return
         log.warning("batch ended the process before", partition=self.number, mark=left)
         if left.is_culprit:
             await self._commit(records[:1], crashed=frozenset({left.offset}))
-            alone = 1
         else:
-            alone = sum(1 for record in records if record.offset < left.until)
-            for record in records[:alone]:
-                await self._commit([record], single=True)
-        if rest := records[alone:]:
+            for start, until in left.pieces():
+                if piece := [record for record in records if start <= record.offset < until]:
+                    await self._commit(piece, is_piece=True)
+        if rest := [record for record in records if record.offset >= left.until]:
             await self._commit(rest)
 
     async def _commit(
-        self, records: Sequence[Any], *, crashed: frozenset[int] = frozenset(), single: bool = False
+        self, records: Sequence[Any], *, crashed: frozenset[int] = frozenset(), is_piece: bool = False
     ) -> None:
         first, after = records[0].offset, records[-1].offset + 1
-        self._attempts.begin(first, after, single=single)
+        self._attempts.begin(first, after, is_piece=is_piece)
         with metrics.BATCH_SECONDS.labels("fold").time():
             folded = fold(records, self._store.get(keys_of(records)), self._source, crashed)
         self._attempts.finish()
@@ -159,7 +158,7 @@ class Partition:
         try:
             end = await self._send(folded.rows, self._letters(folded.letters), after)
         except _REFUSED_FOR_THEIR_CONTENT:
-            self._attempts.begin(first, after, single=single)
+            self._attempts.begin(first, after, is_piece=is_piece)
             raise
         with metrics.BATCH_SECONDS.labels("store").time():
             self._store.write(

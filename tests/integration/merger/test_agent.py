@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from services.merger.app import Merger
 from services.merger.worker import Worker
+from services.runtime.fetching import Fetched
 from services.runtime.kafka import client_options
 from tests.support.eventually import eventually
 from tests.support.merger import R1, Scene
@@ -36,7 +37,7 @@ class Recorder(Worker):
         self.may_open.set()
         self._errors = list(errors)
 
-    async def merge(self, number: int, records: Sequence[Any]) -> None:
+    async def merge(self, number: int, records: Fetched | Sequence[Any]) -> None:
         """Take note."""
         self.batches.append((number, [record.offset for record in records]))
         self.events.append(faust.current_event())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.merger.attempts import MAX_ENDS, Attempts
+from services.merger.attempts import MAX_ENDS, Attempts, Mark
 from services.merger.batch import holes
 from services.merger.directory import Directory, DirectoryUnusable
 from services.merger.progress import Place, Progress
@@ -67,11 +67,31 @@ def test_a_mark_outlives_its_process_and_counts_its_ends(tmp_path: Path) -> None
 
 def test_a_mark_on_one_record_names_the_culprit(tmp_path: Path) -> None:
     """It needs to end one process only."""
-    Attempts(tmp_path / "0").begin(7, 8, single=True)
+    Attempts(tmp_path / "0").begin(7, 8, is_piece=True)
     left = Attempts(tmp_path / "0").left(7)
 
     assert left is not None
     assert left.is_culprit
+
+
+@pytest.mark.parametrize(("size", "culprit"), [(1, 7), (4, 9), (17, 23), (50_000, 7), (50_000, 31_415)])
+def test_a_culprit_among_many_ends_few_processes(tmp_path: Path, size: int, culprit: int) -> None:
+    """Each piece that ends one is cut again, and the others are merged."""
+    path, merged, ends, mark = tmp_path / "0", 7, 0, Mark(7, 7 + size, MAX_ENDS)
+    while not mark.is_culprit:
+        assert mark.is_suspect
+        assert ends < 5
+        for start, until in mark.pieces():
+            assert start == merged
+            Attempts(path).begin(start, until, is_piece=True)
+            if start <= culprit < until:
+                break
+            merged = until
+        found = Attempts(path).left(merged)
+        assert found is not None
+        mark, ends = found, ends + 1
+
+    assert mark.offset == culprit
 
 
 def test_a_damaged_mark_is_none(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Three processes, whatever the machine has: each starts a Kafka and a ClickHouse engine of its own, and
 # spends much of its time waiting for servers and their time-outs.
-WORKERS ?= --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+WORKERS ?= --numprocesses 3 --dist loadscope --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # uv installs in seconds what takes pip a minute and a half, but does not read pip's own configuration:

@@ -9,6 +9,7 @@ finds everything as it was committed last.
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
@@ -34,6 +35,8 @@ log = structlog.get_logger()
 FORGET_SECONDS = 3_600.0
 _IDLE_TURNS = 24
 """Looking at every row is work for once a day."""
+_SETTLE_SECONDS = 2.0
+"""How long no partitions at all may be the answer of a group that does not know the topic yet."""
 _FETCHED_BATCHES = 4
 _REQUEST_SECONDS = 20.0
 _SELF_EXPLAINING = (ContinuityError, EventsLost, TooManyBroken, ProducerFenced, Stalled)
@@ -62,6 +65,7 @@ class Merger:
         """Whether the group has given this process its partitions, be it none."""
         self._setup, self._end = setup, end
         self._openings: set[asyncio.Task[None]] = set()
+        self._settled_at = 0.0
         self._forgets = 0
         self._listen()
 
@@ -74,7 +78,7 @@ class Merger:
 
     def readiness(self) -> str | None:
         """Return what is being waited for."""
-        if not self.joined:
+        if not self.joined or time.monotonic() < self._settled_at:
             return "waiting for the consumer group"
         waiting = self.worker.readiness()
         if waiting is None and not all(opening.done() for opening in self._openings):
@@ -102,6 +106,7 @@ class Merger:
             log.info("partitions assigned", partitions=numbers)
             # Beside the stream: Faust waits for this function before it lets anything through.
             self._openings = {asyncio.create_task(self._open(number)) for number in numbers}
+            self._settled_at = time.monotonic() + (0.0 if numbers else _SETTLE_SECONDS)
             self.joined = True
 
         @app.on_before_shutdown.connect

@@ -165,7 +165,13 @@ async def test_liveness_fails_when_events_wait_and_nothing_moves(
 ) -> None:
     """A merger that its group keeps out: first the probe says so, then the process ends."""
     options = client_options(kafka_settings, "tests")
-    intruder = AIOKafkaConsumer(topology.events.name, **options, group_id=topology.merger_group)
+    intruder = AIOKafkaConsumer(
+        topology.events.name,
+        **options,
+        group_id=topology.merger_group,
+        session_timeout_ms=120_000,  # on a busy machine it must not lose its place
+        max_poll_interval_ms=300_000,
+    )
     await intruder.start()
     try:
         await feeder.feed(50)

@@ -17,7 +17,7 @@ from services.erasure.identity import SOURCE, event_id
 from services.erasure.passage import Seen
 from services.erasure.tables import Tables
 from services.runtime.continuity import Recorded
-from services.runtime.kafka import RECORD_OVERHEAD_BYTES, calm, client_options
+from services.runtime.kafka import RECORD_OVERHEAD_BYTES, calm, client_options, connect
 from services.runtime.offsets import Offsets, Place, offsets
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin, cluster_id
@@ -130,7 +130,7 @@ async def _producer(settings: KafkaSettings, topic: Topic) -> AsyncIterator[AIOK
     )
     calm(producer.client)
     try:
-        await producer.start()
+        await connect(producer)
         yield producer
     finally:
         await producer.stop()

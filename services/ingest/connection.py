@@ -14,7 +14,7 @@ from services.ingest.lane import Lane, Owner
 from services.ingest.log import LogUnavailable, Record, Stretch
 from services.ingest.settings import IngestSettings
 from services.ingest.shares import Shares
-from services.runtime.kafka import calm, client_options
+from services.runtime.kafka import calm, client_options, connect
 
 REQUEST_TIMEOUT_MS = 10_000
 CUT_OFF_SECONDS = 1.0
@@ -131,7 +131,7 @@ async def open_connection(settings: IngestSettings, topic: str, shares: Shares, 
     )
     calm(producer.client)
     try:
-        await producer.start()
+        await connect(producer)
         await _find(producer, topic)
     except BaseException:
         await end(producer, grace=0)
@@ -170,3 +170,4 @@ async def _cut_off(producer: Any) -> None:
     if sender is not None:
         sender.cancel()
         await asyncio.wait([sender], timeout=CUT_OFF_SECONDS)
+        await producer.client.close()  # what was handed over may have been sent again, over a new connection

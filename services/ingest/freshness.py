@@ -13,7 +13,7 @@ from schemas.topics import Topology
 from services.ingest.lookups import ClickHouseLookups, LookupSkipped
 from services.ingest.settings import IngestSettings
 from services.runtime.backoff import delays
-from services.runtime.kafka import calm, client_options
+from services.runtime.kafka import calm, client_options, connect
 
 log = structlog.get_logger()
 
@@ -83,7 +83,7 @@ class Freshness:
             )
             calm(consumer._client)  # noqa: SLF001 (a consumer's client has no public name)
             try:
-                await consumer.start()
+                await connect(consumer)
             except (KafkaError, OSError, TimeoutError) as error:
                 await consumer.stop()
                 log.warning("freshness not connected", error=repr(error))

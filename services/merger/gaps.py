@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import Topic
 from services.merger.metrics import GAPS
-from services.runtime.kafka import consumer_options
+from services.runtime.kafka import connect, consumer_options
 from services.runtime.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -30,8 +30,8 @@ async def read_again(
     place = TopicPartition(topic.name, partition)
     consumer = AIOKafkaConsumer(**consumer_options(settings, "afterword-merger-gap", [topic]))
     consumer.assign([place])
-    await consumer.start()
     try:
+        await connect(consumer)
         found: list[Any] = []
         for start, end in missing:
             found += await _stretch(consumer, place, start, end)

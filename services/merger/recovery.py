@@ -17,7 +17,7 @@ from services.merger.state import Stored
 from services.merger.store import Store
 from services.runtime.continuity import LogRange, Position, problems, refuse
 from services.runtime.fetching import fetch_whole, in_pieces
-from services.runtime.kafka import consumer_options
+from services.runtime.kafka import connect, consumer_options
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ async def _reader(setup: Setup, state: TopicPartition) -> AsyncIterator[AIOKafka
     consumer = AIOKafkaConsumer(**options, group_id=topology.merger_group)
     consumer.assign([state])
     try:
-        await consumer.start()
+        await connect(consumer)
         fetch_whole(consumer)
         yield consumer
     finally:

@@ -10,7 +10,7 @@ from schemas.limits import MIB
 from schemas.topics import Topology
 from services.merger.settings import MergerSettings
 from services.runtime.compression import compress_quickly
-from services.runtime.kafka import calm, client_options
+from services.runtime.kafka import calm, client_options, connect
 
 _RECORD_BATCH_BYTES = 2 * MIB
 
@@ -58,7 +58,7 @@ class Writer:
         )
         calm(producer.client)
         try:
-            await producer.start()
+            await connect(producer)
         except BaseException:
             await producer.stop()
             raise

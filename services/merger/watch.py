@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from services.merger.metrics import LAG
 from services.merger.progress import Place, Progress
-from services.runtime.kafka import client_options
+from services.runtime.kafka import client_options, connect
 from services.runtime.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ class Watch:
             isolation_level="read_committed",  # what a foreign transaction holds back is no fault of ours
         )
         try:
-            await consumer.start()
+            await connect(consumer)
             while self._progress.stalled(time.monotonic())[0] < limit:
                 faulthandler.dump_traceback_later(limit, exit=True)
                 await self._look(consumer, assigned())

@@ -23,7 +23,7 @@ from services.reconciliation.lookups import Ask, missing, quoted
 from services.reconciliation.mending import Kind, command
 from services.reconciliation.ranges import Ranges
 from services.reconciliation.steps import Behind, next_stretches
-from services.runtime.kafka import client_options
+from services.runtime.kafka import client_options, connect
 from services.runtime.reading import Read, Stretch, read
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin
@@ -66,7 +66,7 @@ class Reconciliation:
         )
         try:
             consumer.assign(places)
-            await consumer.start()
+            await connect(consumer)
             behind = await _behind(consumer, places, stored)
             budget = max(1, int(seconds * self.events_a_second))
             await self._look(ask, topology.events, behind, budget, consumer)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka.client import AIOKafkaClient
 
@@ -12,8 +12,36 @@ from services.runtime.settings import KafkaSettings
 REQUEST_TIMEOUT_MS = 20_000
 RETRY_BACKOFF_MS = 100
 METADATA_PAUSE_SECONDS = 0.1
+LAST_MOMENT_SECONDS = 1.0
+"""How long whoever cancels a client's start waits for its end."""
+
 RECORD_OVERHEAD_BYTES = 64 << 10
 """Room for a batch's header, a record's key and its headers beside the largest value."""
+
+
+class Startable(Protocol):
+    """A client of Kafka."""
+
+    async def start(self) -> None:
+        """Connect."""
+
+
+async def connect(client: Startable) -> None:
+    """Start a client, which has to be stopped even if this fails.
+
+    Who cancels this waits a moment: aiokafka forgets the connection that it learns the brokers over, and
+    nobody could close it.
+    """
+    starting = asyncio.create_task(client.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait({starting}, timeout=LAST_MOMENT_SECONDS)
+        finally:
+            starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
 
 
 def client_options(settings: KafkaSettings, client_id: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError
 from aiokafka.structs import OffsetAndMetadata
 
-from services.runtime.kafka import client_options
+from services.runtime.kafka import client_options, connect
 from services.runtime.settings import KafkaSettings
 
 
@@ -49,7 +49,7 @@ async def skip(settings: KafkaSettings, service: str, group: str, losses: Sequen
     consumer = AIOKafkaConsumer(**options, group_id=group, enable_auto_commit=False)
     consumer.assign(list(offsets))
     try:
-        await consumer.start()
+        await connect(consumer)
         await consumer.commit(offsets)
     except CommitFailedError as error:
         raise StillRunningError(f"stop every {service} first: one is in the group {group}") from error

@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 
 from services.runtime.generations import generations
-from services.runtime.kafka import calm, client_options
+from services.runtime.kafka import calm, client_options, connect
 from services.runtime.settings import KafkaSettings
 from services.runtime.standings import Generation
 
@@ -106,10 +106,10 @@ async def offsets(
     async with AsyncExitStack() as started:
         admin = AIOKafkaAdminClient(**client_options(settings, client_id))
         started.push_async_callback(admin.close)
-        await admin.start()
+        await connect(admin)
         isolation = "read_committed" if committed else "read_uncommitted"
         consumer = AIOKafkaConsumer(**client_options(settings, client_id), isolation_level=isolation)
         calm(consumer._client)  # noqa: SLF001 (a consumer's client has no public name)
         started.push_async_callback(consumer.stop)
-        await consumer.start()
+        await connect(consumer)
         yield Offsets(admin, consumer)

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from schemas.limits import MIB
 from schemas.topics import Topic
-from services.runtime.kafka import calm, consumer_options
+from services.runtime.kafka import calm, connect, consumer_options
 from services.runtime.settings import KafkaSettings
 from services.runtime.tolerant import tolerate
 
@@ -67,8 +67,8 @@ async def _consumer(
     consumer = AIOKafkaConsumer(**consumer_options(settings, client_id, topics), fetch_max_bytes=_FETCH_BYTES)
     calm(consumer._client)  # noqa: SLF001 (a consumer's client has no public name)
     consumer.assign(list(left))
-    await consumer.start()
     try:
+        await connect(consumer)
         starts = await consumer.beginning_offsets(list(left))
         for place, stretch in left.items():
             consumer.seek(place, max(stretch.start, starts[place]))

@@ -3,7 +3,6 @@
 It never joins a group, commits or creates anything.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,10 +12,8 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.tables import DEPLOYMENTS
 from services.runtime.continuity import LogRange, Position, Recorded
-from services.runtime.kafka import client_options
+from services.runtime.kafka import client_options, connect
 from services.runtime.settings import KafkaSettings
-
-LAST_MOMENT_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -24,22 +21,10 @@ async def admin(settings: KafkaSettings, client_id: str) -> AsyncIterator[AIOKaf
     """Yield a started admin client; KafkaConnectionError when no broker answers."""
     client = AIOKafkaAdminClient(**client_options(settings, client_id))
     try:
-        await _start(client)
+        await connect(client)
         yield client
     finally:
         await client.close()
-
-
-async def _start(client: AIOKafkaAdminClient) -> None:
-    """Start a client; who cancels that waits a moment, since a connection in the making is never closed."""
-    starting = asyncio.create_task(client.start())
-    try:
-        await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        await asyncio.wait({starting}, timeout=LAST_MOMENT_SECONDS)
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        raise
 
 
 async def cluster_id(client: AIOKafkaAdminClient) -> str:
@@ -64,7 +49,7 @@ async def log_ranges(
         return {}
     consumer = AIOKafkaConsumer(**client_options(settings, client_id))
     try:
-        await consumer.start()
+        await connect(consumer)
         starts = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
     finally:
@@ -82,7 +67,7 @@ async def committed(
     )
     consumer.assign(partitions)
     try:
-        await consumer.start()
+        await connect(consumer)
         offsets = [await consumer.committed(one) for one in partitions]
     finally:
         await consumer.stop()

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas.identity import partition_of
 from schemas.limits import MIB
-from services.runtime.kafka import RECORD_OVERHEAD_BYTES, calm, client_options
+from services.runtime.kafka import RECORD_OVERHEAD_BYTES, calm, client_options, connect
 from services.runtime.offsets import Place
 from services.runtime.settings import KafkaSettings
 
@@ -57,7 +57,7 @@ class Transfer:
         )
         calm(producer.client)
         try:
-            await producer.start()
+            await connect(producer)
         except BaseException:
             await producer.stop()
             raise

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from schemas.deadletters import DeadLetter, Reason, Stage, headers_of
 from schemas.identity import version_of
 from schemas.topics import Topic
-from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options
+from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options, connect
 from services.runtime.settings import KafkaSettings
 from services.sink.batch import Refused
 from services.sink.rows import version_in_order
@@ -58,8 +58,8 @@ class KafkaDeadLetters:
             enable_idempotence=True,
             max_request_size=topic.max_message_bytes + RECORD_OVERHEAD_BYTES,
         )
-        await producer.start()
         try:
+            await connect(producer)
             for one in refused:
                 value, key = one.record.value, one.record.key
                 if value is None and key is None:

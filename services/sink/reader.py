@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.runtime.continuity import Facts, LogRange, Position, misplaced, refuse
+from services.runtime.kafka import connect
 from services.runtime.records import PlacedRecord
 from services.sink import metrics
 from services.sink.batch import Batch, Limits, Partition
@@ -89,7 +90,7 @@ class Reader(ConsumerRebalanceListener):
         self._consumer.subscribe([topic.name for topic in self._route.topics], listener=self)
         stopping = asyncio.create_task(stop.wait())
         try:
-            await self._consumer.start()
+            await connect(self._consumer)
             while not stop.is_set():
                 await self._turn(stopping)
             await self._finish()

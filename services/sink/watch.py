@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from services.runtime.kafka import client_options
+from services.runtime.kafka import client_options, connect
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin, partition_counts
 from services.sink import metrics
@@ -74,7 +74,7 @@ class Watch:
         async with admin(self._settings, "afterword-sink-watch") as client:
             consumer = AIOKafkaConsumer(**options, isolation_level="read_committed")
             try:
-                await consumer.start()
+                await connect(consumer)
                 while True:
                     async with asyncio.timeout(options["request_timeout_ms"] / 1000):
                         await self._look(client, consumer)

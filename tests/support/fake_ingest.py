@@ -29,8 +29,8 @@ class FakeIngest:
         """What happens to the next requests: `refuse` and `limit` answer 503 and 429, `drop` closes the
         connection before and `lose` after the events are taken, `part` takes every other event, `strange`
         answers what ingest never would.  When it is empty, requests are answered as they should be."""
-        self.full_at: int | None = None
-        """So many events, and everything else is refused with 503."""
+        self.held_back: bytes | None = None
+        """Bodies that have this in them are refused with 503."""
         self.retry_after = "0"
         self._lock = threading.Lock()
         self.url = ""
@@ -40,7 +40,7 @@ class FakeIngest:
         with self._lock:
             self.requests.append((method, path))
             happening = self.next.popleft() if self.next else ""
-            if self.full_at is not None and len(self.log.events) >= self.full_at:
+            if self.held_back is not None and self.held_back in body:
                 happening = "refuse"
             if happening == "drop":
                 return None

@@ -220,7 +220,7 @@ def test_a_file_that_was_replaced_is_sent_from_the_start(send: Sending) -> None:
 
 def test_a_file_that_changed_while_half_sent_is_refused(send: Sending) -> None:
     """Going on in the middle of another file would be a mess; starting again would undo what is newer."""
-    path = _half_sent(send, count=2 * LIMITS.chunk_entries)
+    path = _half_sent(send)
     path.write_bytes(b" " + path.read_bytes())
 
     ended = send(path)
@@ -229,15 +229,23 @@ def test_a_file_that_changed_while_half_sent_is_refused(send: Sending) -> None:
     assert "--restart" in ended.err
 
 
-def _half_sent(send: Sending, count: int) -> Path:
-    """Return a file of which the first chunk at least is sent, and not all."""
-    path = send.file(lines(events(count, requests=1000)))
-    send.ingest.full_at = enough = LIMITS.chunk_entries + 1000
+def _half_sent(send: Sending) -> Path:
+    """Return a file of two chunks, of which the first is sent, known to be, and nothing of the second is."""
+    first, second = events(LIMITS.chunk_entries, requests=1000), events(LIMITS.chunk_entries, requests=1000)
+    path = send.file(lines(first) + lines([{**event, "request": {"held": "back"}} for event in second]))
+    send.ingest.held_back = b'"held"'
     with started("send", path, environ=send.environ) as process:
-        _wait_for(lambda: len(send.ingest.log.events) >= enough)
+        _wait_for(lambda: _place(send) > 0)
         process.kill()
-    send.ingest.full_at = None
+    send.ingest.held_back = None
+    assert len(send.ingest.log.events) == LIMITS.chunk_entries
     return path
+
+
+def _place(send: Sending) -> int:
+    """Return up to where the one file is known to be sent."""
+    stored = list((send.directory / "state").glob("*.json"))
+    return int(json.loads(stored[0].read_text())["place"]["offset"]) if stored else 0
 
 
 def _wait_for(met: Any, within: float = 30.0) -> None:

@@ -1,11 +1,13 @@
 """The publisher on a real Kafka, held against what every log must do, and against what Kafka does to it."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.conn import AIOKafkaConnection
 
 from schemas.identity import event_key, partition_of
 from schemas.limits import MAX_EVENT_BYTES, MIB
@@ -161,3 +163,21 @@ def test_the_names_of_aiokafka_that_ending_a_producer_needs() -> None:
 
     assert isinstance(Sender.sender_task, property)
     assert "_sender" in AIOKafkaProducer.__init__.__code__.co_names
+
+
+async def test_ending_while_it_connects_leaves_no_connection_open(
+    kafka_settings: KafkaSettings, tmp_path: Path
+) -> None:
+    """Whatever it had begun by then: aiokafka itself forgets a connection whose making is cancelled."""
+    before = {id(one) for one in _open_connections()}
+    for milliseconds in range(40):
+        publisher = Publisher(settings_for(kafka_settings, tmp_path))
+        publisher.start()
+        await asyncio.sleep(milliseconds / 2_000)
+        await publisher.stop(grace=0)
+
+    assert [one for one in _open_connections() if id(one) not in before] == []
+
+
+def _open_connections() -> list[AIOKafkaConnection]:
+    return [one for one in gc.get_objects() if isinstance(one, AIOKafkaConnection) and one.connected()]

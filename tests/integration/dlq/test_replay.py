@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from schemas.identity import event_key
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
@@ -27,7 +28,7 @@ from tests.support import tables as sql
 from tests.support.dead_letters import dlq
 from tests.support.eventually import eventually
 from tests.support.merger import R1, R2, R3, Scene, truth_of
-from tests.support.merging import ARecord, a_log, an_event
+from tests.support.merging import ARecord, a_log, a_record, an_event
 from tests.support.programs import Program
 from tests.support.sink import EVENT, state
 from tests.support.sink_runs import is_stored, running
@@ -306,14 +307,23 @@ def nobody_hears(done: Sequence[Id], refused: Sequence[Decided], others: int) ->
     """Show nothing."""
 
 
+def swept() -> float:
+    """Return how many sweeps after erasures the sinks of this process have begun."""
+    return REGISTRY.get_sample_value("sink_chore_runs_total", {"chore": "sweep"}) or 0
+
+
 async def test_what_was_erased_stays_erased(
     settings: SinkSettings, scene: Scene, variables: dict[str, str]
 ) -> None:
     """A dead letter from before an erase is left, and said to be; one from after it is replayed."""
     first = an_event(0, request_id=R1, idempotent=True, data={"a": 1})
-    await scene.publish(a_log(first, {**first, "data": {"a": 2}}, an_event(1, request_id=R1, op="erase")))
-    partition = await scene.open()
+    await scene.publish(a_log(first, {**first, "data": {"a": 2}}))
+    partition, sweeps = await scene.open(), swept()
     async with running(settings):
+        await merged(scene, partition, settings)
+        # The next sweep, which would remove the dead letter, is a minute away.
+        await eventually(lambda: swept() > sweeps)
+        await scene.publish([a_record(2, an_event(1, request_id=R1, op="erase"))])
         await merged(scene, partition, settings)
         await eventually(lambda: there(settings, FEEDBACK_EVENTS, 3), within=30)
 

@@ -171,6 +171,7 @@ async def test_liveness_fails_when_events_wait_and_nothing_moves(
         group_id=topology.merger_group,
         session_timeout_ms=120_000,  # on a busy machine it must not lose its place
         max_poll_interval_ms=300_000,
+        enable_auto_commit=False,  # it begins at the end, which may lie behind the events by then
     )
     await intruder.start()
     try:

@@ -12,11 +12,11 @@ import structlog
 
 from services.merger.app import Merger, die
 from services.merger.directory import Directory
-from services.merger.garbage import collect_rarely
 from services.merger.preflight import patiently
 from services.merger.settings import MergerSettings
 from services.merger.setup import Setup
 from services.merger.watch import Watch
+from services.runtime.garbage import collect_seldom
 from services.runtime.generations import superseded
 from services.runtime.health import Health, probe_app, serve
 
@@ -24,6 +24,9 @@ log = structlog.get_logger()
 
 STOP_SECONDS = 8.0
 """Less than what a supervisor waits before it kills; nothing here depends on an orderly stop."""
+
+_NEW_OBJECTS = 200_000
+"""So many more objects made than freed, and the young ones are looked at: a batch makes many thousands."""
 
 T = TypeVar("T")
 
@@ -77,7 +80,7 @@ async def _merge(setup: Setup, health: Health, stop: asyncio.Event, given: Merge
     merger = Merger(replace(setup, progressed=watch.progressed))
     health.liveness["progress"] = watch.liveness
     health.readiness |= {"kafka": watch.readiness, "group": merger.readiness}
-    collect_rarely()
+    collect_seldom(_NEW_OBJECTS, 10, 10)
     # A start may take for ever, too: it waits for the group.
     watching = asyncio.create_task(watch.run(merger.assigned), name="watch")
     consuming = asyncio.create_task(_consume(merger), name="consume")

@@ -1,6 +1,5 @@
 """What processes that answer HTTP share at their rim: where they listen, their server, their end."""
 
-import gc
 import signal
 import socket
 import sys
@@ -15,6 +14,7 @@ import uvicorn
 from services.runtime.bounded import BoundedProtocol, bounded
 from services.runtime.bounds import Bounds, Meter, fitting
 from services.runtime.exits import USAGE, complain, unlistenable
+from services.runtime.garbage import collect_seldom
 from services.runtime.keys import KeyFile, refusal_to_listen
 
 log = structlog.get_logger()
@@ -99,20 +99,9 @@ def run(
     if room != bounds:
         log.warning("fewer connections than set: the limit of open files", connections=room.connections)
     server = _Server(config(application(), bounded(room, meter)))
-    _collect_seldom()
+    collect_seldom(YOUNG_OBJECTS, 20, 100)
     server.run(sockets=[listener])
     return 0
-
-
-def _collect_seldom() -> None:
-    """Leave what lives as long as the process out of all collections of garbage, and make these rare.
-
-    Requests leave next to no cycles behind: reference counts end them.  Looking for some among hundreds of
-    thousands of modules' objects took a tenth of the time, and came between requests and their answers.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
 
 
 class _Server(uvicorn.Server):

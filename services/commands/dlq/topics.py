@@ -16,7 +16,7 @@ from services.commands.dlq.decisions import Send
 from services.commands.exits import CommandError
 from services.runtime.continuity import Recorded
 from services.runtime.generations import resolved
-from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options
+from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options, connect
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin, cluster_id, partition_counts
 
@@ -105,7 +105,7 @@ async def sender(settings: KafkaSettings) -> AsyncIterator[Sender]:
         max_request_size=topic.max_message_bytes + RECORD_OVERHEAD_BYTES,
     )
     try:
-        await producer.start()
+        await connect(producer)
     except FAILURES as error:
         await producer.stop()
         raise kafka_away(settings) from error

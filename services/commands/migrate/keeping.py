@@ -21,7 +21,7 @@ from services.commands.migrate.retention import (
     topic_changes,
 )
 from services.commands.migrate.settings import MigrateSettings
-from services.runtime.kafka import client_options
+from services.runtime.kafka import client_options, connect
 from services.runtime.settings import KafkaSettings
 
 Agree = Callable[[str], bool]
@@ -96,7 +96,7 @@ async def _older(settings: KafkaSettings, found: Existing, before_ms: int) -> in
     places = [TopicPartition(found.name, number) for number in range(found.partitions)]
     consumer = AIOKafkaConsumer(**client_options(settings, "afterword-migrate"))
     try:
-        await consumer.start()
+        await connect(consumer)
         starts = await consumer.beginning_offsets(places)
         ends = await consumer.end_offsets(places)
         firsts = await consumer.offsets_for_times(dict.fromkeys(places, before_ms))

@@ -15,7 +15,7 @@ from services.commands.exits import CommandError
 from services.commands.rebuild.kinds import Kind
 from services.commands.rebuild.scope import Place, Reach, Scope, reach
 from services.runtime.continuity import Recorded
-from services.runtime.kafka import client_options
+from services.runtime.kafka import client_options, connect
 from services.runtime.offsets import Offsets, offsets
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin, cluster_id
@@ -119,8 +119,8 @@ async def _offsets_for_times(
     settings: KafkaSettings, asked: Mapping[TopicPartition, int]
 ) -> Mapping[TopicPartition, Any]:
     consumer = AIOKafkaConsumer(**client_options(settings, CLIENT))
-    await consumer.start()
     try:
+        await connect(consumer)
         return dict(await consumer.offsets_for_times(dict(asked)))
     finally:
         await consumer.stop()

@@ -5,7 +5,7 @@ import asyncio
 from aiokafka import AIOKafkaProducer
 
 from schemas.topics import Topology
-from services.runtime.kafka import calm, client_options
+from services.runtime.kafka import calm, client_options, connect
 from services.runtime.settings import KafkaSettings
 
 _AT_ONCE = 8
@@ -31,6 +31,6 @@ async def _taken_over(settings: KafkaSettings, transactional_id: str) -> None:
     )
     calm(producer.client)
     try:
-        await producer.start()
+        await connect(producer)
     finally:
         await producer.stop()

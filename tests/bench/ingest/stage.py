@@ -12,7 +12,7 @@ from services.commands.keys import create_key
 from tests.bench.ingest.client import EVENTS, Load
 from tests.bench.ingest.contenders import Contender, Turn, contender, loaded
 from tests.bench.stages import Figure, Say, Size, Stack, compared
-from tests.bench.targets import NONE, share, times
+from tests.bench.targets import NONE, Target, share, times
 
 STAGE = "ingest"
 TEXTBOOK, INGEST = "textbook", "ingest"
@@ -70,29 +70,9 @@ def _singles(turns: Mapping[tuple[str, int], Sequence[Turn]], connections: int) 
     what = f"single events, {connections} connections" if connections > 1 else "single events, one connection"
     is_target = connections == 256
     return [
-        compared(
-            STAGE,
-            what,
-            "events/s",
-            [turn.rate for turn in ours],
-            [turn.rate for turn in theirs],
-            target=times(4, "the textbook") if is_target else NONE,
-        ),
-        compared(
-            STAGE,
-            f"{what}: 99th percentile of the answer",
-            "ms",
-            [turn.p99 for turn in ours],
-            [turn.p99 for turn in theirs],
-            target=share(1, "the textbook") if is_target else NONE,
-        ),
-        compared(
-            STAGE,
-            f"{what}: processor time of the server",
-            "us/event",
-            [turn.cost for turn in ours],
-            [turn.cost for turn in theirs],
-        ),
+        _rate(what, ours, theirs, times(4, "the textbook") if is_target else NONE),
+        _slowest(what, ours, theirs, share(1, "the textbook") if is_target else NONE),
+        _cost(what, ours, theirs),
     ]
 
 
@@ -101,20 +81,22 @@ def _batches(turns: Mapping[tuple[str, int], Sequence[Turn]]) -> list[Figure]:
     ours, theirs = turns[INGEST, 0], turns[TEXTBOOK, 256]
     what = f"NDJSON of {EVENTS}, {BATCHED} connections"
     return [
-        compared(
-            STAGE,
-            what,
-            "events/s",
-            [turn.rate for turn in ours],
-            [turn.rate for turn in theirs],
-            target=times(25, "the textbook"),
-        ),
-        compared(
-            STAGE,
-            f"{what}: processor time of the server",
-            "us/event",
-            [turn.cost for turn in ours],
-            [turn.cost for turn in theirs],
-        ),
-        compared(STAGE, f"{what}: 99th percentile of the answer", "ms", [turn.p99 for turn in ours]),
+        _rate(what, ours, theirs, times(25, "the textbook")),
+        _cost(what, ours, theirs),
+        _slowest(what, ours, (), NONE),
     ]
+
+
+def _rate(what: str, ours: Sequence[Turn], theirs: Sequence[Turn], target: Target) -> Figure:
+    rates = ([turn.rate for turn in turns] for turns in (ours, theirs))
+    return compared(STAGE, what, "events/s", *rates, target=target)
+
+
+def _slowest(what: str, ours: Sequence[Turn], theirs: Sequence[Turn], target: Target) -> Figure:
+    waits = ([turn.p99 for turn in turns] for turns in (ours, theirs))
+    return compared(STAGE, f"{what}: 99th percentile of the answer", "ms", *waits, target=target)
+
+
+def _cost(what: str, ours: Sequence[Turn], theirs: Sequence[Turn]) -> Figure:
+    costs = ([turn.cost for turn in turns] for turns in (ours, theirs))
+    return compared(STAGE, f"{what}: processor time of the server", "us/event", *costs)

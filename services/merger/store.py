@@ -11,6 +11,7 @@ a log, rows after a lost stretch came back with a position behind it.)
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,21 @@ _memtables, _block_cache = WriteBufferManager(_MEMTABLE_BYTES, allow_stall=False
 _OPEN_FILES = 256
 """Of each partition."""
 
+# rocksdict raises Exception for everything, so what it means is in its text.
+_IN_USE = ("While lock file", "lock hold by current process")
+_DAMAGED = "Corruption:"
+
 
 class StoreDamaged(Exception):  # noqa: N818 (the same word as RocksDB's Corruption)
     """The copy was damaged and has been deleted; opening the partition again builds it anew."""
 
 
 class Store:
-    """One partition's copy.  Not for several tasks at once."""
+    """One partition's copy.  Not for several tasks at once.
+
+    Whatever finds damage deletes the copy and raises StoreDamaged: what is damaged now would be so after
+    the process's next start.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,8 +72,8 @@ class Store:
         try:
             return _open(self.path)
         except Exception as error:
-            # rocksdict raises nothing more specific.  A copy in use by another process is not damaged.
-            if "lock" in str(error).lower():
+            # A copy in use by another process is not damaged.  ("block checksum mismatch" has a lock in it.)
+            if any(sign in str(error) for sign in _IN_USE):
                 raise
             log.warning("local copy unreadable, building it anew", path=str(self.path), error=str(error))
             self._remove("damaged")
@@ -88,18 +97,16 @@ class Store:
     @property
     def broken(self) -> list[int]:
         """Offsets of the partition's latest broken events."""
-        stored: bytes | None = self._db.get(_BROKEN)
+        with self._watched():
+            stored: bytes | None = self._db.get(_BROKEN)
         return [int(text) for text in stored.split()] if stored else []
 
     def get(self, keys: list[bytes]) -> dict[bytes, bytes | None]:
-        """Return the row of each key, None where there is none; StoreDamaged when one cannot be read."""
+        """Return the row of each key, None where there is none."""
         if not keys:
             return {}
-        try:
+        with self._watched():
             return dict(zip(keys, self._db.get(keys), strict=True))
-        except Exception as error:
-            self.clear("damaged")
-            raise StoreDamaged(f"{self.path} could not be read: {error}") from error
 
     def write(
         self,
@@ -130,7 +137,8 @@ class Store:
                 batch.put(name, b"%d" % number)
         if broken is not None:
             batch.put(_BROKEN, b" ".join(b"%d" % offset for offset in broken))
-        self._db.write(batch)
+        with self._watched():  # a write also reports what a compaction came upon
+            self._db.write(batch)
 
     def forgettable(self, erased_before: int) -> Iterator[bytes]:
         """Yield keys of erased rows whose newest erase was appended before a time in milliseconds.
@@ -142,7 +150,7 @@ class Store:
             if not listed.startswith(_ERASED):
                 return
             key: bytes = listed.removeprefix(_ERASED)
-            row = self._db.get(key)
+            row = self.get([key])[key]
             if row is None or not is_erased(row):
                 self._db.delete(listed)  # it lives again
             elif int(stamp) < erased_before:
@@ -157,17 +165,31 @@ class Store:
 
     def clear(self, cause: str) -> None:
         """Delete the copy and begin an empty one."""
-        self._db.close()
+        with suppress(Exception):  # it is flushed first, which damage prevents, too
+            self._db.close()
+        del self._db  # that closes it in any case
         self._remove(cause)
         self._db = _open(self.path)
 
     def close(self) -> None:
         """Let go of the directory, with everything in it."""
-        self._db.flush()
+        with self._watched():
+            self._db.flush()
         self._db.close()
 
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if _DAMAGED not in str(error):
+                raise
+            self.clear("damaged")
+            raise StoreDamaged(f"{self.path} is damaged, and was deleted: {error}") from error
+
     def _number(self, key: bytes) -> int | None:
-        stored = self._db.get(key)
+        with self._watched():
+            stored = self._db.get(key)
         return None if stored is None else int(stored)
 
     def _remove(self, cause: str) -> None:

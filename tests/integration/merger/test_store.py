@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -103,16 +103,56 @@ def test_without_a_table_it_begins_anew(path: Path, harm: Callable[[Path], None]
     assert REBUILT.labels("damaged")._value.get() == before + 1
 
 
+def flip(file: Path, at: float) -> None:
+    """Turn the byte at that part of a file around."""
+    content = bytearray(file.read_bytes())
+    content[int(len(content) * at)] ^= 0xFF
+    file.write_bytes(content)
+
+
 def test_a_flipped_bit_is_found_when_it_is_read(path: Path) -> None:
     """It opens as if nothing were wrong; the read fails, and the copy is deleted."""
-    table = next(path.glob("*.sst"))
-    content = bytearray(table.read_bytes())
-    content[len(content) // 4] ^= 0xFF
-    table.write_bytes(content)
+    flip(next(path.glob("*.sst")), 0.25)
 
     with closing(Store(path)) as store:
-        with pytest.raises(StoreDamaged, match="could not be read"):
+        with pytest.raises(StoreDamaged, match="was deleted"):
             store.get(sorted(ROWS))
+        assert store.position is None
+        assert is_consistent(store)
+
+
+def use(path: Path) -> None:
+    """Do with a copy what a merger does: open it, look around, read, write and close it."""
+    with closing(Store(path)) as store:
+        position = store.position
+        assert position in (None, 500, 1_000, 1_500)
+        assert (store.input, store.broken) == (None, [])
+        assert list(store.forgettable(1)) == []
+        assert is_consistent(store)
+        store.write({}, position=position, now=position or 500)
+
+
+@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("at", [part / 40 for part in range(40)] + [0.99, 0.998])
+def test_wherever_a_bit_flips_the_next_start_but_one_is_whole(path: Path, which: int, at: float) -> None:
+    """Damage is found by opening, by a position, by a row or never: and it never comes back."""
+    flip(sorted(path.glob("*.sst"))[which], at)
+
+    with suppress(StoreDamaged):
+        use(path)
+    use(path)
+
+
+def test_damage_that_a_compaction_comes_upon_is_found_too(path: Path) -> None:
+    """RocksDB then refuses every write, also after the next start."""
+    flip(sorted(path.glob("*.sst"))[1], 0.25)
+
+    store = Store(path)
+    store._db.compact_range(None, None)
+    with pytest.raises(StoreDamaged):
+        store.write({b"k": Stored(b"{}", 1)}, position=9, now=9)
+    store.close()
+    with closing(Store(path)) as store:
         assert store.position is None
         assert is_consistent(store)
 

@@ -31,11 +31,10 @@ class Limits:
         many or ClickHouse is busy, and larger batches help both.  Where it is quick, rows are fresh.
         """
         longest = max(self.seconds, MOST_SECONDS)
-        return replace(self, seconds=min(longest, max(self.seconds, TIMES_STORING * took)))
+        return replace(self, seconds=min(longest, max(self.seconds, took)))
 
 
 MOST_SECONDS = 2.0
-TIMES_STORING = 2.0
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class SinkSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         le=60,
         description="Seconds after which a batch is written though it is not full: how fresh the tables are"
         " when there is little to do. A batch waits longer, up to 2 seconds, where storing the one before"
-        " took more than half of this.",
+        " took longer.",
     )
     sink_insert_timeout_seconds: float = Field(
         default=60.0, ge=1, le=600, description="Seconds that ClickHouse may take for one insert."

@@ -68,7 +68,11 @@ class Partition:
         async with AsyncExitStack() as undo:
             writer = await Writer.open(setup.settings, setup.topology, number)
             undo.push_async_callback(writer.close)
-            partition = cls(setup, number, writer, await recover(setup, number))
+            recovered = await recover(setup, number)
+            partition = cls(setup, number, writer, recovered)
+            if (recovered.committed or 0) < recovered.position:
+                # The group has forgotten it, and would seem to lag until the next event.
+                await writer.commit({}, position=recovered.position)
             undo.pop_all()
         metrics.RECOVERY_SECONDS.observe(time.perf_counter() - began)
         log.info("partition opened", partition=number, position=partition.position)

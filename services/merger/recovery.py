@@ -26,10 +26,11 @@ _ROWS_AT_ONCE = 20_000
 
 
 class Recovered(NamedTuple):
-    """The rows, and the offset of the next event to merge."""
+    """The rows, the offset of the next event to merge, and the one that the group says."""
 
     store: Store
     position: int
+    committed: int | None
 
 
 async def recover(setup: Setup, partition: int) -> Recovered:
@@ -54,7 +55,8 @@ async def recover(setup: Setup, partition: int) -> Recovered:
         except BaseException:
             store.close()
             raise
-    return Recovered(store, _first_of(vouched_for(store, committed), ranges[events].start))
+    position = _first_of(vouched_for(store, committed), ranges[events].start)
+    return Recovered(store, position, committed)
 
 
 @asynccontextmanager

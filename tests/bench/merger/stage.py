@@ -38,7 +38,7 @@ class Amount(NamedTuple):
 
 
 _FULL = Amount(1_000_000, 20_000, 10_000_000, 300_000)
-_QUICK = Amount(60_000, 3_000, 0, 0)
+_QUICK = Amount(40_000, 2_000, 0, 0)
 
 
 async def measure(size: Size, stack: Stack, say: Say) -> list[Figure]:

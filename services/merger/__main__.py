@@ -13,6 +13,7 @@ from services.runtime import consuming
 from services.runtime.continuity import ContinuityError
 from services.runtime.exits import DONE, USAGE, begin_again, complain, unlistenable
 from services.runtime.logs import configure
+from services.runtime.memory import give_back
 from services.runtime.settings import SettingsError, load
 
 _TALKATIVE = ("faust", "mode", "uvicorn.error")
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(settings: MergerSettings) -> int:
     """Run until SIGTERM or SIGINT."""
+    give_back()
     try:
         moved = asyncio.run(run(settings))
     except ContinuityError as error:

@@ -1,8 +1,8 @@
 """How often Python looks for cycles of dead objects.
 
 By default each 700 new objects have the young ones looked at, and so in turn everything that lives: near a
-tenth of all time.  Requests and batches leave next to no cycles behind, since reference counts end them;
-those that clients of Kafka and Faust leave are still found, only later.
+tenth of all time.  Requests and batches leave next to no cycles behind, since reference counts end them.
+Few objects may hold much, though, and it is objects that count here: see `memory`.
 """
 
 import gc

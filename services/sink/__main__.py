@@ -12,6 +12,7 @@ from services.runtime import consuming, logs
 from services.runtime.continuity import ContinuityError
 from services.runtime.exits import DONE, USAGE, begin_again, complain, unlistenable
 from services.runtime.losses import Agree, Loss
+from services.runtime.memory import give_back
 from services.runtime.settings import SettingsError, load
 from services.sink.accept_loss import accept_loss
 from services.sink.app import run
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(settings: SinkSettings) -> int:
     """Run until SIGTERM or SIGINT, and store what was read."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    give_back()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             moved = runner.run(_run(settings))

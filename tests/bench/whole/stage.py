@@ -80,7 +80,7 @@ def sustained(phase: Phase, size: Size) -> Iterator[Figure]:
 
 
 def fresh(phase: Phase) -> Iterator[Figure]:
-    """Yield how long events take to become visible at half of the sustained rate."""
+    """Yield how long events take to become visible at half of the rate to be sustained, and their cost."""
     name = f"from acknowledged to visible at {HALF:,} events/s"
     waits: Line = [(one.visible, one.visible - one.acknowledged) for one in phase.seen.probed]
     middle, slowest = (percentile(phase.freshness, percent) for percent in (50, 99))
@@ -90,6 +90,8 @@ def fresh(phase: Phase) -> Iterator[Figure]:
     yield compared(STAGE, f"{name}, p99", "s", [slowest], target=at_most(3, "s"))
     took = phase.seen.acknowledged[-1] if phase.seen.acknowledged else 1.0
     yield compared(STAGE, "events that were taken meanwhile", "events/s", [phase.events / took])
+    cost = sum(phase.cpu.values()) / phase.events * 1e6
+    yield compared(STAGE, "processor time of all parts meanwhile", "us/event", [cost])
 
 
 def costs(phase: Phase) -> Iterator[Figure]:

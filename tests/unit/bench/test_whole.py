@@ -60,6 +60,6 @@ def test_a_slow_stack_misses_its_targets() -> None:
     phase = a_phase(lag=2.0)
 
     sustained_target, lag = sustained(phase, Size(quick=True, rounds=1))
-    middle, slowest, _ = fresh(phase)
+    middle, slowest, _, _ = fresh(phase)
 
     assert (sustained_target.met, lag.met, middle.met, slowest.met) == (False, True, False, True)

@@ -137,7 +137,7 @@ class Store:
                 batch.put(name, b"%d" % number)
         if broken is not None:
             batch.put(_BROKEN, b" ".join(b"%d" % offset for offset in broken))
-        with self._watched():  # a write also reports what a compaction came upon
+        with self._watched(_DAMAGED):
             self._db.write(batch)
 
     def forgettable(self, erased_before: int) -> Iterator[bytes]:
@@ -152,7 +152,8 @@ class Store:
             key: bytes = listed.removeprefix(_ERASED)
             row = self.get([key])[key]
             if row is None or not is_erased(row):
-                self._db.delete(listed)  # it lives again
+                with self._watched(_DAMAGED):
+                    self._db.delete(listed)  # it lives again
             elif int(stamp) < erased_before:
                 yield key
 
@@ -173,16 +174,21 @@ class Store:
 
     def close(self) -> None:
         """Let go of the directory, with everything in it."""
-        with self._watched():
+        with self._watched(_DAMAGED):
             self._db.flush()
         self._db.close()
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
+    def _watched(self, sign: str = "") -> Iterator[None]:
+        """Take an error with the sign for damage.
+
+        A read that fails is damage, whatever it says: a file may be missing, or a sector unreadable.
+        A write also fails on a full disk; it is damage when a compaction has come upon some.
+        """
         try:
             yield
         except Exception as error:
-            if _DAMAGED not in str(error):
+            if sign not in str(error):
                 raise
             self.clear("damaged")
             raise StoreDamaged(f"{self.path} is damaged, and was deleted: {error}") from error

@@ -143,6 +143,21 @@ def test_wherever_a_bit_flips_the_next_start_but_one_is_whole(path: Path, which:
     use(path)
 
 
+def test_a_table_that_goes_missing_while_the_copy_is_open_is_damage(tmp_path: Path) -> None:
+    """RocksDB opens most tables only when they are read, and says nothing of corruption then."""
+    with closing(Store(tmp_path / "0")) as store:
+        store._db.set_options({"disable_auto_compactions": "true", "level0_stop_writes_trigger": "1000"})
+        for number, key in enumerate(sorted(ROWS)[:40]):
+            store.write({key: Stored(ROWS[key], 1)}, position=number, now=1)
+            store._db.flush()
+    with closing(Store(tmp_path / "0")) as store:
+        for table in (tmp_path / "0").glob("*.sst"):
+            table.unlink()
+        with pytest.raises(StoreDamaged, match="IO error"):
+            store.get(sorted(ROWS))
+        assert store.position is None
+
+
 def test_damage_that_a_compaction_comes_upon_is_found_too(path: Path) -> None:
     """RocksDB then refuses every write, also after the next start."""
     flip(sorted(path.glob("*.sst"))[1], 0.25)

@@ -1,7 +1,6 @@
 """The sink as a process: `python -m services.sink`, which `afterword sink` calls too."""
 
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import uvloop
 from services.runtime import consuming, logs
 from services.runtime.continuity import ContinuityError
 from services.runtime.exits import DONE, USAGE, begin_again, complain, unlistenable
+from services.runtime.garbage import collect_seldom
 from services.runtime.losses import Agree, Loss
 from services.runtime.memory import give_back
 from services.runtime.settings import SettingsError, load
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(settings: SinkSettings) -> int:
     """Run until SIGTERM or SIGINT, and store what was read."""
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    collect_seldom(*GARBAGE_THRESHOLDS)
     give_back()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -7,6 +7,7 @@ from services.merger.directory import Directory
 from services.runtime.continuity import ContinuityError, Recorded
 from services.runtime.settings import ClickHouseSettings
 from services.runtime.survey import admin, cluster_id
+from tests.support.eventually import eventually
 from tests.support.merger import (
     R1,
     Scene,
@@ -80,7 +81,10 @@ async def test_rows_that_know_more_than_the_log(scene: Scene) -> None:
     await delete_topic(scene.kafka, scene.topology.events)
     await create_topic(scene.kafka, scene.topology.events, partitions=4)
 
-    assert await scene.committed() is None
+    async def is_forgotten() -> bool:
+        return await scene.committed() is None
+
+    assert await eventually(is_forgotten)
     assert await kinds(scene) == ["beyond_the_end"]
 
 

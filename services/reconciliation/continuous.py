@@ -22,7 +22,7 @@ from services.reconciliation.events import Render, Suspect, said, suspect
 from services.reconciliation.lookups import Ask, missing, quoted
 from services.reconciliation.mending import Kind, command
 from services.reconciliation.ranges import Ranges
-from services.reconciliation.steps import Behind, next_stretches
+from services.reconciliation.steps import Behind, events_in, next_stretches
 from services.runtime.kafka import client_options, connect
 from services.runtime.reading import Read, Stretch, read
 from services.runtime.settings import KafkaSettings
@@ -45,6 +45,8 @@ class Reconciliation:
     clock: Callable[[], float]
     """Seconds since 1970."""
     _since: float | None = None
+    _took: float = 0.0
+    """Seconds that ClickHouse took for an event, the last time."""
 
     async def step(self, ask: Ask) -> None:
         """Look for as many events as the time since the last step allows.
@@ -68,7 +70,7 @@ class Reconciliation:
             consumer.assign(places)
             await connect(consumer)
             behind = await _behind(consumer, places, stored)
-            budget = max(1, int(seconds * self.events_a_second))
+            budget = events_in(seconds, self.events_a_second, self._took)
             await self._look(ask, topology.events, behind, budget, consumer)
         finally:
             await consumer.stop()
@@ -78,10 +80,14 @@ class Reconciliation:
     ) -> None:
         stretches = [Stretch(topic.name, *one) for one in next_stretches(behind, budget)]
         newest: dict[int, int] = {}
+        count, took = 0, 0.0
         async for part in read(self.settings, _CLIENT, [topic], stretches):
+            began = self.clock()
             await self._compare(ask, topic, part)
+            count, took = count + len(part.records), took + self.clock() - began
             if part.records:
                 newest[part.partition] = part.records[-1].timestamp
+        self._took = took / count if count else 0.0
         if stretches:
             await consumer.commit(
                 {

@@ -12,6 +12,18 @@ class Behind(NamedTuple):
     stored: int
 
 
+SHARE = 0.05
+"""Of the time, at most: what is looked for lies all over ClickHouse's table, and others want to work, too."""
+
+
+def events_in(seconds: float, events_a_second: float, seconds_an_event: float) -> int:
+    """Return how many events to look for after so many seconds, given what one took the last time."""
+    rate = events_a_second
+    if seconds_an_event > 0:
+        rate = min(rate, SHARE / seconds_an_event)
+    return max(1, int(seconds * rate))
+
+
 def next_stretches(places: Iterable[Behind], budget: int) -> Iterator[Behind]:
     """Yield stretches of as many offsets in all: those that are behind share alike, the least first.
 

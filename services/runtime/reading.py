@@ -83,7 +83,9 @@ async def _until_done(
     clock = asyncio.get_running_loop().time
     left, moved_at, positions = dict(stretches), clock(), dict[TopicPartition, int]()
     while left:
-        found = await consumer.getmany(*left, timeout_ms=_POLL_MS)
+        # No more than is asked for: the rest of a fetch would be decoded, and dropped.
+        most = sum(one.end - one.start for one in left.values())
+        found = await consumer.getmany(*left, timeout_ms=_POLL_MS, max_records=most)
         for place, stretch in list(left.items()):
             position = await consumer.position(place)
             if positions.get(place) != position:

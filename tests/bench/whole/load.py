@@ -25,7 +25,7 @@ from tests.bench.whole.bodies import EVENTS, cycle, probe_lines, probes
 CONNECTIONS = 4
 PROBE_SECONDS = 0.2
 """A body with probes goes out so often."""
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.25
 """Between two looks for probes: what freshness is rounded up by, at most."""
 LOOK_AT_ONCE = 8
 """Probes to look for once the oldest is found: each costs ClickHouse some thousand rows a part."""

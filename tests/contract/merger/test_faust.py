@@ -57,7 +57,9 @@ def test_the_transport_makes_the_consumer_that_it_names() -> None:
 
 def test_the_reach_into_aiokafka_is_right() -> None:
     """The isolation level is read when the consumer starts, after it was changed."""
-    assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
+    start = inspect.getsource(AIOKafkaConsumer.start)
+    for name in ("isolation_level", "fetch_min_bytes", "fetch_max_wait_ms"):
+        assert f"{name}=self._{name}" in start
     assert "self._client = " in inspect.getsource(AIOKafkaConsumer.__init__)
 
 

@@ -1,6 +1,8 @@
 """Which stretch of the log is looked at next."""
 
-from services.reconciliation.steps import Behind, next_stretches
+import pytest
+
+from services.reconciliation.steps import Behind, events_in, next_stretches
 
 
 def test_nothing_is_looked_at_where_nothing_is_stored() -> None:
@@ -20,3 +22,12 @@ def test_no_more_is_looked_at_than_was_asked_for() -> None:
     places = [Behind(number, 0, 10) for number in range(12)]
 
     assert sum(end - start for _, start, end in next_stretches(places, 5)) == 5
+
+
+@pytest.mark.parametrize(
+    ("seconds_an_event", "events"),
+    [(0.0, 1_000), (0.0001, 1_000), (0.001, 250), (0.01, 25), (10.0, 1)],
+)
+def test_looking_takes_no_more_than_a_twentieth_of_the_time(seconds_an_event: float, events: int) -> None:
+    """Nor more events than the setting allows; and never none, or it would not hear that it got quicker."""
+    assert events_in(5.0, 200.0, seconds_an_event) == events

@@ -54,6 +54,8 @@ class Batch:
     lines: list[bytes] = field(default_factory=list)
     records: list[PlacedRecord] = field(default_factory=list)
     """The record of each line."""
+    places: dict[bytes, int] = field(default_factory=dict)
+    """On a route that replaces, which line each key has."""
     refused: list[Refused] = field(default_factory=list)
     skipped: int = 0
     size: int = 0
@@ -87,11 +89,21 @@ class Batch:
                 continue
             if line is None:
                 self.skipped += 1
-                continue
-            self.lines.append(line)
-            self.records.append(record)
-            size += len(line)
+            elif (place := self._place(record.key)) is None:
+                self.lines.append(line)
+                self.records.append(record)
+                size += len(line)
+            else:
+                size += len(line) - len(self.lines[place])
+                self.lines[place], self.records[place] = line, record
         self.size += size
+
+    def _place(self, key: bytes | None) -> int | None:
+        """Return where the batch has an older record of the key, which it need not store."""
+        if key is None or not self.route.replaces:
+            return None
+        place = self.places.setdefault(key, len(self.lines))
+        return None if place == len(self.lines) else place
 
     def _date(self, partition: Partition, records: Iterable[PlacedRecord]) -> None:
         times = {record.timestamp for record in records}

@@ -21,6 +21,7 @@ class Route:
 
     `columns` None means all that a line names.  `dead_letters` is the topic for rows that ClickHouse
     refuses; None for dead letters themselves, which stay in their topic and are only logged.
+    `replaces`: a record is all that its key has to say, so that of a batch only the newest of each is stored.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Route:
     render: Render
     columns: tuple[str, ...] | None = None
     dead_letters: Topic | None = None
+    replaces: bool = False
 
 
 def routes(topology: Topology) -> tuple[Route, ...]:
@@ -44,6 +46,7 @@ def routes(topology: Topology) -> tuple[Route, ...]:
             table=FEEDBACK_STATE,
             render=state_line,
             dead_letters=topology.state_dlq,
+            replaces=True,
         ),
         Route(
             name=EVENTS_ROUTE,

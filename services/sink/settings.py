@@ -54,7 +54,8 @@ class SinkSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         ge=0,
         le=100_000,
         description="Events a second that are looked for in ClickHouse once more, behind what is stored, by"
-        " one sink of the group; 0 turns it off.",
+        " one sink of the group; fewer where that would take more than a twentieth of the time; 0 turns it"
+        " off.",
     )
     sink_watch_seconds: float = Field(
         default=5.0, gt=0, le=60, description="Seconds between two looks at the lag of each route."

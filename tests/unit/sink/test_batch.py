@@ -5,7 +5,8 @@ import pytest
 from schemas.topics import Topology
 from services.sink.batch import Batch, Limits
 from services.sink.routes import Route, routes
-from tests.support.sink import FakeRecord, state
+from services.sink.rows import state_line
+from tests.support.sink import FakeRecord, event, state
 
 STATE, EVENTS, _ = routes(Topology())
 PLACE = ("feedback-state", 0)
@@ -25,7 +26,7 @@ def test_a_batch_is_due_a_while_after_its_first_record() -> None:
     """A lone record does not wait for others to fill the batch."""
     one = batch(seconds=1.0)
     one.add({PLACE: [state()]}, {PLACE: 1}, now=100.0)
-    one.add({PLACE: [state(offset=1)]}, {PLACE: 2}, now=100.9)
+    one.add({PLACE: [state("r-2", offset=1)]}, {PLACE: 2}, now=100.9)
 
     assert one.due_in(100.75) == 0.25
     assert one.due_in(101.0) == 0
@@ -38,7 +39,7 @@ def test_a_batch_is_due_at_once_when_it_has_all_its_rows() -> None:
     one.add({PLACE: [state()]}, {PLACE: 1}, now=0.0)
     assert one.room == 1
 
-    one.add({PLACE: [state(offset=1)]}, {PLACE: 2}, now=0.0)
+    one.add({PLACE: [state("r-2", offset=1)]}, {PLACE: 2}, now=0.0)
 
     assert (one.room, one.due_in(0.0)) == (0, 0)
 
@@ -87,7 +88,7 @@ def test_nothing_read_opens_no_batch() -> None:
 def test_every_record_is_a_row_or_refused_or_left_out() -> None:
     """No record disappears between Kafka and the batch."""
     one = batch()
-    one.add({PLACE: [state(), FakeRecord(b"[]", offset=1), state(offset=2)]}, {PLACE: 3}, now=0.0)
+    one.add({PLACE: [state(), FakeRecord(b"[]", offset=1), state("r-2", offset=2)]}, {PLACE: 3}, now=0.0)
     events = Batch(EVENTS, Limits(10, 1_000_000, 1.0))
     events.add({("feedback-events", 0): [FakeRecord(b"no event")]}, {("feedback-events", 0): 1}, now=0.0)
 
@@ -112,3 +113,37 @@ def test_freshness_goes_by_the_oldest_record_and_the_watermark_by_the_newest() -
 def test_only_dead_letters_have_no_dead_letters(route: Route) -> None:
     """A dead letter that led to another one would go round for ever."""
     assert (route.dead_letters is None) == (route.name == "dlq")
+
+
+def test_of_the_states_of_a_request_only_the_newest_is_stored() -> None:
+    """Each is all that is known of the request; ClickHouse would drop the older ones itself, later."""
+    one = batch()
+    first, other, newest = state("r-1", offset=0), state("r-2", offset=1), state("r-1", offset=2)
+    one.add({PLACE: [first, other]}, {PLACE: 2}, now=0.0)
+    one.add({PLACE: [newest]}, {PLACE: 3}, now=0.0)
+
+    assert one.records == [newest, other]
+    assert one.lines == [state_line(newest, 0), state_line(other, 0)]
+    assert (one.size, one.positions) == (sum(map(len, one.lines)), {PLACE: 3})
+
+
+def test_a_state_that_is_none_replaces_nothing() -> None:
+    """It goes to the dead letters, and what was stored before stands."""
+    one = batch()
+    good, broken = state(offset=0), FakeRecord(b"[]", offset=1)
+    assert good.key == broken.key
+    one.add({PLACE: [good, broken]}, {PLACE: 2}, now=0.0)
+
+    assert one.records == [good]
+    assert [refused.record for refused in one.refused] == [broken]
+
+
+def test_every_event_of_a_request_is_stored() -> None:
+    """They are its history."""
+    one = Batch(EVENTS, Limits(10, 1_000_000, 1.0))
+    several = [event(offset=0), event(offset=1)]
+    assert several[0].key == several[1].key
+
+    one.add({("feedback-events", 0): several}, {}, now=0.0)
+
+    assert one.records == several

@@ -20,7 +20,7 @@ async def test_rows_are_stored_before_their_positions() -> None:
     """A position is a promise about rows that are already there."""
     bench = Bench()
 
-    await bench.store.store(bench.batch(state(offset=0), state(offset=1)))
+    await bench.store.store(bench.batch(state("r-1", 0), state("r-2", 1)))
 
     assert bench.writer.calls == [(FEEDBACK_STATE, 2), (SINK_POSITIONS, 1)]
     (line,) = bench.writer.tables[SINK_POSITIONS]
@@ -69,7 +69,7 @@ async def test_several_poisoned_rows_are_all_found() -> None:
     """One search does not end with the first."""
     bench = Bench()
     poisoned = {3, 4, 9}
-    records = [state("r", n, data={"c": "poison"} if n in poisoned else {}) for n in range(10)]
+    records = [state(f"r-{n}", n, data={"c": "poison"} if n in poisoned else {}) for n in range(10)]
 
     await bench.store.store(bench.batch(*records))
 
@@ -131,7 +131,7 @@ async def test_dead_letters_are_sent_again_until_kafka_has_them() -> None:
 async def test_too_many_refused_rows_stop_the_route_before_any_is_given_up() -> None:
     """Tables that do not fit the rows are mended by people, and the log waits for them."""
     bench = Bench()
-    poisoned = [state("bad", number, data={"c": "poison"}) for number in range(150)]
+    poisoned = [state(f"bad-{number}", number, data={"c": "poison"}) for number in range(150)]
 
     with pytest.raises(TooManyRefusedError, match=r"Nothing was given up.*SINK_MAX_DEAD_LETTER_SHARE=1"):
         await bench.store.store(bench.batch(*poisoned))

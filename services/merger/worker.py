@@ -16,9 +16,12 @@ from services.runtime.fetching import Fetched
 
 log = structlog.get_logger()
 
+_OPENED_AT_ONCE = 4
+"""Much of an opening is waiting for Kafka; what each has read and not yet written is what bounds them."""
+
 
 class Worker:
-    """Opens partitions once they are assigned, one after the other, and closes them when they are taken away.
+    """Opens partitions once they are assigned, a few at a time, and closes them when they are taken away.
 
     Kafka says that a partition is assigned after it has begun to deliver it, so the first batch may come
     first: it opens its partition too, or waits for the opening that is under way.
@@ -28,7 +31,7 @@ class Worker:
         self._setup, self._is_assigned = setup, is_assigned
         self._owned: dict[int, Partition] = {}
         self._openings: dict[int, asyncio.Task[None]] = {}
-        self._turn = asyncio.Lock()
+        self._turns = asyncio.Semaphore(_OPENED_AT_ONCE)
 
     async def merge(self, number: int, records: Fetched | Sequence[Any]) -> None:
         """Merge what was fetched from a partition, if it is still ours."""
@@ -98,7 +101,7 @@ class Worker:
         return None if left is None else f"reading back the rows of partition {left}"
 
     async def _open(self, number: int) -> None:
-        async with self._turn:
+        async with self._turns:
             self._owned[number] = await Partition.open(self._setup, number)
         self._openings.pop(number, None)
         PARTITIONS.set(len(self._owned))

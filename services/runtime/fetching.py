@@ -9,8 +9,8 @@ topic and no partition, which whoever asked for a partition knows.
 Every name of aiokafka that this reaches for is private, and pinned by a contract test.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,27 +24,32 @@ from services.runtime.tolerant import TolerantBatch
 class Fetched:
     """What one fetch brought from one partition, to be read once; it is never empty of batches."""
 
-    def __init__(self, batches: list[Any], first: int) -> None:
-        self._batches, self._first = batches, first
-        self.last_offset: int = batches[-1].next_offset - 1
-        self.timestamp: int = batches[-1].max_timestamp
+    def __init__(self, batches: Iterable[Any], first: int) -> None:
+        self._batches, self._first = deque(batches), first
+        self._rest: list[Any] = []
+        """Decoded, and not yet taken."""
+        last = self._batches[-1]
+        self.last_offset: int = last.next_offset - 1
+        self.timestamp: int = last.max_timestamp
         """The latest of the last batch, in milliseconds."""
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether all of it was taken."""
+        return not self._rest and not self._batches
+
+    def take(self, most: int) -> list[Any]:
+        """Return the next records, so many if there are, and let go of them."""
+        taken = self._rest
+        while len(taken) < most and self._batches:
+            taken += self._records(self._batches.popleft())
+        self._rest = taken[most:]
+        return taken[:most]
 
     def pieces(self, most: int) -> Iterator[list[Any]]:
         """Yield the records in order, so many at a time, and let go of what was yielded."""
-        piece: list[Any] = []
-        for batch in _emptied(self._batches):
-            piece += self._records(batch)
-            while len(piece) >= most:
-                yield piece[:most]
-                piece = piece[most:]
-        if piece:
+        while piece := self.take(most):
             yield piece
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield the records one by one."""
-        for batch in _emptied(self._batches):
-            yield from self._records(batch)
 
     def _records(self, batch: Any) -> list[Any]:
         """Decode a batch, whose first records may lie before what was asked for."""
@@ -60,6 +65,15 @@ def in_pieces(records: Fetched | Sequence[Any], most: int) -> Iterator[Sequence[
         yield from records.pieces(most)
     else:
         yield from (records[start : start + most] for start in range(0, len(records), most))
+
+
+class WholeConsumer(AIOKafkaConsumer):
+    """A consumer whose `getmany`, without a limit, gives a `Fetched` for each partition."""
+
+    async def start(self) -> None:
+        """Connect."""
+        await super().start()
+        fetch_whole(self)
 
 
 def fetch_whole(consumer: AIOKafkaConsumer) -> None:
@@ -87,7 +101,7 @@ def _taken(result: Any, max_records: int | None = None) -> Any:
         return []
     records, result._partition_records = result._partition_records, None
     first = records.next_fetch_offset
-    batches = list(_shown(records))
+    batches = [*_shown(records)]
     result._assignment.state_value(result._topic_partition).consumed_to(records.next_fetch_offset)
     return Fetched(batches, first) if batches else []
 
@@ -111,9 +125,3 @@ def _is_rolled_back(records: PartitionRecords, batch: Any) -> bool:
     if batch.is_control_batch and records._contains_abort_marker(batch):
         records._aborted_producers.discard(batch.producer_id)
     return bool(batch.is_transactional and batch.producer_id in records._aborted_producers)
-
-
-def _emptied(batches: list[Any]) -> Iterator[Any]:
-    batches.reverse()
-    while batches:
-        yield batches.pop()

@@ -1,7 +1,9 @@
 """What those who read the log use of a Kafka record: no more than a test has to make up.  Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
+
+import msgspec
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -28,6 +30,26 @@ class PlacedRecord(Record, Protocol):
     def topic(self) -> str: ...  # noqa: D102
     @property
     def partition(self) -> int: ...  # noqa: D102
+
+
+class Placed(msgspec.Struct, gc=False):
+    """A record with the place that whoever read it knows."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def placed(topic: str, partition: int, records: Iterable[Record]) -> list[Placed]:
+    """Return records of a partition as records that say where they come from."""
+    return [
+        Placed(topic, partition, one.offset, one.timestamp, one.key, one.value, one.headers)
+        for one in records
+    ]
 
 
 def is_text(name: str) -> bool:

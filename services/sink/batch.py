@@ -1,7 +1,7 @@
 """What has been read and is not stored yet: rows, and how far each partition is read.  Pure.
 
-Positions come from the consumer, not from the records: transactions leave markers in the log that are
-read but never seen, and a position that stops before one would never reach the log's end.
+Positions come with the records, not from them: transactions leave markers in the log that are read but
+never seen, and a position that stops before one would never reach the log's end.
 """
 
 from collections.abc import Iterable, Mapping
@@ -80,7 +80,9 @@ class Batch:
             self.opened_at = now
 
     def _take(self, records: Iterable[PlacedRecord]) -> None:
-        render, generation, size = self.route.render, self.route.generation, 0
+        render, generation = self.route.render, self.route.generation
+        place_of = self.places.setdefault if self.route.replaces else None
+        lines, kept, size, count = self.lines, self.records, 0, len(self.lines)
         for record in records:
             try:
                 line = render(record, generation)
@@ -89,21 +91,17 @@ class Batch:
                 continue
             if line is None:
                 self.skipped += 1
-            elif (place := self._place(record.key)) is None:
-                self.lines.append(line)
-                self.records.append(record)
-                size += len(line)
-            else:
-                size += len(line) - len(self.lines[place])
-                self.lines[place], self.records[place] = line, record
+                continue
+            size += len(line)
+            if place_of and (key := record.key) is not None and (place := place_of(key, count)) != count:
+                # An older record of the key, which need not be stored.
+                size -= len(lines[place])
+                lines[place], kept[place] = line, record
+                continue
+            lines.append(line)
+            kept.append(record)
+            count += 1
         self.size += size
-
-    def _place(self, key: bytes | None) -> int | None:
-        """Return where the batch has an older record of the key, which it need not store."""
-        if key is None or not self.route.replaces:
-            return None
-        place = self.places.setdefault(key, len(self.lines))
-        return None if place == len(self.lines) else place
 
     def _date(self, partition: Partition, records: Iterable[PlacedRecord]) -> None:
         times = {record.timestamp for record in records}

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
-from aiokafka import AIOKafkaConsumer
 
+from schemas.limits import MIB
 from services.runtime.backoff import delays
 from services.runtime.continuity import ContinuityError, Facts
+from services.runtime.fetching import WholeConsumer
 from services.runtime.kafka import calm, consumer_options
 from services.runtime.tolerant import tolerate
 from services.sink import metrics
@@ -29,6 +30,8 @@ FETCH_MIN_BYTES = 128 << 10
 FETCH_WAIT_MS = 200
 """Kafka answers a fetch when it has so much, or after so long: answering each transaction of the merger, and
 each batch of ingest, by itself is most of what reading costs on both sides; a batch waits longer anyway."""
+FETCH_MAX_BYTES = 16 * MIB
+"""Of each route: one fetch waits undecoded while rows are made of it, and the next one is on its way."""
 
 
 class Lane:
@@ -83,10 +86,10 @@ class Lane:
         finally:
             self._reader = None
 
-    def _consumer(self) -> AIOKafkaConsumer:
+    def _consumer(self) -> WholeConsumer:
         options = consumer_options(self._settings, f"afterword-sink-{self.route.name}", self.route.topics)
         tolerate()
-        consumer = AIOKafkaConsumer(
+        consumer = WholeConsumer(
             **{
                 **options,
                 "group_id": self.route.group,
@@ -97,6 +100,7 @@ class Lane:
                 "rebalance_timeout_ms": REBALANCE_TIMEOUT_MS,
                 "fetch_min_bytes": FETCH_MIN_BYTES,
                 "fetch_max_wait_ms": FETCH_WAIT_MS,
+                "fetch_max_bytes": FETCH_MAX_BYTES,
             }
         )
         calm(consumer._client)  # noqa: SLF001 (aiokafka has no other way to damp its metadata loop)

@@ -4,8 +4,8 @@ A turn of the loop starts what can be started (placing new partitions, storing a
 next fetch) and waits for whichever ends first.  At most one thing is asked of ClickHouse at a time.
 
 Records are taken only within a tenure: from the moment the partitions of an assignment were placed at
-their start positions until they are revoked.  Whatever was fetched outside of one is dropped, and read
-again by whoever owns the partition next.
+their start positions until they are revoked.  Whatever was fetched outside of one, or waits when it ends,
+is dropped, and read again by whoever owns the partition next.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from aiokafka.errors import KafkaError
 
 from services.runtime.continuity import Facts, LogRange, Position, misplaced, refuse
 from services.runtime.kafka import connect
-from services.runtime.records import PlacedRecord
 from services.sink import metrics
 from services.sink.batch import Batch, Limits, Partition
 from services.sink.positions import start
 from services.sink.routes import Route
 from services.sink.store import Store
+from services.sink.waiting import Fetch, Waiting
 
 log = structlog.get_logger()
 
 FETCH_RECORDS = 10_000
-"""Records taken in one turn: more would keep heartbeats and health checks waiting."""
+"""Records decoded in one turn: more would keep heartbeats and health checks waiting."""
 FETCH_SECONDS = 1.0
 PATIENCE_SECONDS = 5.0
 """A full batch behind a slower insert pauses the partitions, so that polls can go on without records."""
@@ -42,7 +42,7 @@ COMMIT_SECONDS = 10.0
 @dataclass(frozen=True)
 class _Fetched:
     tenure: int | None
-    records: dict[Partition, list[PlacedRecord]]
+    records: Mapping[Partition, Fetch]
     positions: dict[Partition, int]
 
 
@@ -64,7 +64,7 @@ class Reader(ConsumerRebalanceListener):
         self._took = 0.0
         """Seconds that ClickHouse took for the last batch."""
         self._batch = self._empty()
-        self._read: dict[Partition, int] = {}
+        self._waiting = Waiting({})
         self._unplaced: set[TopicPartition] = set()
         self._joined = False
         """Whether the group has given this process its partitions, be it none."""
@@ -109,6 +109,8 @@ class Reader(ConsumerRebalanceListener):
         metrics.OPEN_ROWS.labels(self._route.name).set(len(self._batch.lines))
 
     def _pause(self) -> float:
+        if self._waiting and self._batch.room:
+            return 0.0  # a turn of asyncio's loop goes to others all the same
         due = None if self._job else self._batch.due_in(self._clock())
         return FETCH_SECONDS if due is None else min(due, FETCH_SECONDS)
 
@@ -136,15 +138,16 @@ class Reader(ConsumerRebalanceListener):
     def _ask(self) -> None:
         if self._fetch is not None:
             return
-        room = self._batch.room
-        if room == 0:
+        if self._batch.room == 0:
             if self._clock() - self._job_since < PATIENCE_SECONDS:
                 return
             self._consumer.pause(*self._consumer.assignment())
-        self._fetch = asyncio.create_task(self._fetched(max(1, min(room, FETCH_RECORDS))))
+        elif self._waiting:
+            return  # the consumer fetches ahead by itself, once
+        self._fetch = asyncio.create_task(self._fetched())
 
-    async def _fetched(self, most: int) -> _Fetched:
-        records = await self._consumer.getmany(timeout_ms=int(FETCH_SECONDS * 1000), max_records=most)
+    async def _fetched(self) -> _Fetched:
+        records = await self._consumer.getmany(timeout_ms=int(FETCH_SECONDS * 1000))
         # Nothing may wait between here and the end: records, positions and tenure belong together.
         tenure = self._tenure
         positions = {}
@@ -154,15 +157,14 @@ class Reader(ConsumerRebalanceListener):
         return _Fetched(tenure, records, positions)
 
     def _take(self) -> None:
-        if self._fetch is None or not self._fetch.done():
-            return
-        fetch, self._fetch = self._fetch, None
-        fetched = fetch.result()
-        if fetched.tenure is None or fetched.tenure != self._tenure:
-            return
-        moved = {one: at for one, at in fetched.positions.items() if at != self._read.get(one)}
-        self._read |= moved
-        self._batch.add(fetched.records, moved, self._clock())
+        """Fill the batch from what was fetched, as far as one turn may."""
+        if self._fetch is not None and self._fetch.done():
+            fetch, self._fetch = self._fetch, None
+            fetched = fetch.result()
+            if fetched.tenure is not None and fetched.tenure == self._tenure:
+                self._waiting.put(fetched.records, fetched.positions)
+        taken = self._waiting.take(min(self._batch.room, FETCH_RECORDS))
+        self._batch.add(taken.records, taken.positions, self._clock())
 
     async def _place(self) -> None:
         """Move the partitions of a new assignment to where their stored part ends."""
@@ -176,9 +178,10 @@ class Reader(ConsumerRebalanceListener):
         places = {one: start(stored.get(one), committed[one], logs[one]) for one in partitions}
         for one, offset in places.items():
             self._consumer.seek(one, offset)
-        self._read = {(one.topic, one.partition): offset for one, offset in places.items()}
+        begins = {(one.topic, one.partition): offset for one, offset in places.items()}
+        self._waiting = Waiting(begins)
         # A start that nobody has noted is noted now, so that lag and watermark know the partition.
-        unknown = {one: offset for one, offset in self._read.items() if one not in stored}
+        unknown = {one: offset for one, offset in begins.items() if one not in stored}
         self._batch = self._empty()
         self._batch.add({}, unknown, self._clock())
         self._unplaced = set()
@@ -252,7 +255,8 @@ class Reader(ConsumerRebalanceListener):
             self._consumer.pause(one)
 
     def _end_tenure(self) -> None:
-        self._tenure, self._unplaced, self._batch = None, set(), self._empty()
+        self._tenure, self._unplaced = None, set()
+        self._batch, self._waiting = self._empty(), Waiting({})
 
     async def _settle(self) -> None:
         if self._job is not None:

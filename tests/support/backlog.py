@@ -1,10 +1,13 @@
-"""A consumer that has a backlog: all records are there, and it hands on as many as it is asked for."""
+"""A consumer that has a backlog: all records are there, and each fetch brings as many as fit in one."""
 
 from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 
-from tests.support.sink import FakeRecord
+from tests.support.sink import FakeFetch, FakeRecord
+
+FETCH = 24_000
+"""Records of 600 bytes in a fetch of 16 MiB, and a few less."""
 
 
 class Backlog:
@@ -12,10 +15,9 @@ class Backlog:
 
     def __init__(self, place: TopicPartition, records: Sequence[FakeRecord]) -> None:
         self.place, self.records = place, records
-        self.fetches: list[int] = []
-        """How many records each answer had."""
         self.committed_to = 0
-        self._at = 0
+        self.at = 0
+        """The offset of the next record."""
 
     def subscribe(self, _topics: Sequence[str], listener: object) -> None:
         """Keep nothing: whoever made it says when partitions come."""
@@ -31,21 +33,20 @@ class Backlog:
         """Return the one partition."""
         return {self.place}
 
-    async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[FakeRecord]]:
+    async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, FakeFetch]:
         """Return the next records."""
         del timeout_ms
-        found = [*self.records[self._at : self._at + max_records]]
-        self._at += len(found)
-        self.fetches.append(len(found))
-        return {self.place: found} if found else {}
+        found = self.records[self.at : self.at + FETCH]
+        self.at += len(found)
+        return {self.place: FakeFetch(found)} if found else {}
 
     async def position(self, _place: TopicPartition) -> int:
         """Return the offset of the next record."""
-        return self._at
+        return self.at
 
     def seek(self, _place: TopicPartition, offset: int) -> None:
         """Go on there."""
-        self._at = offset
+        self.at = offset
 
     def pause(self, *_places: TopicPartition) -> None:
         """Go on."""

@@ -36,6 +36,25 @@ class FakeRecord:
     headers: Headers = ()
 
 
+@dataclass
+class FakeFetch:
+    """What one fetch brought from one partition, to be taken bit by bit."""
+
+    records: Sequence[FakeRecord]
+    taken: int = 0
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether all of it was taken."""
+        return self.taken >= len(self.records)
+
+    def take(self, most: int) -> Sequence[FakeRecord]:
+        """Return the next records."""
+        found = self.records[self.taken : self.taken + most]
+        self.taken += len(found)
+        return found
+
+
 def state(request_id: str = "r-1", offset: int = 0, **fields: object) -> FakeRecord:
     """Return a record of the state topic."""
     value = {

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from services.merger.app import Merger
 from services.merger.worker import Worker
-from services.runtime.fetching import Fetched
+from services.runtime.fetching import Fetched, in_pieces
 from services.runtime.kafka import client_options
 from tests.support.eventually import eventually
 from tests.support.merger import R1, Scene
@@ -39,7 +39,8 @@ class Recorder(Worker):
 
     async def merge(self, number: int, records: Fetched | Sequence[Any]) -> None:
         """Take note."""
-        self.batches.append((number, [record.offset for record in records]))
+        offsets = [record.offset for piece in in_pieces(records, 1_000) for record in piece]
+        self.batches.append((number, offsets))
         self.events.append(faust.current_event())
         if self._errors:
             raise self._errors.pop(0)

@@ -1,6 +1,7 @@
 """More partitions while writers go on: nothing is lost, whatever is killed or stopped on the way."""
 
 import asyncio
+import math
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -62,6 +63,15 @@ class Service(Program):
                 return (await client.get(f"{self.url}/readyz")).status_code == 200
             except httpx.TransportError:
                 return False
+
+    async def keep_running(self) -> None:
+        """Start it again whenever it has ended, as its supervisor does: a fenced merger ends itself."""
+        while True:
+            await eventually(self._has_ended, within=math.inf)
+            await self.start()
+
+    def _has_ended(self) -> bool:
+        return self.child is not None and self.child.exit_code() is not None
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -177,7 +187,12 @@ async def test_killed_at_every_step_beside_writers_it_ends_with_everything_in_mo
 ) -> None:
     """Every acknowledged event is in the rows, versions grow, and a process that slept cannot write."""
     kafka, old, new = own_kafka.settings, Topology(0), Topology(2)
-    async with services(environ, tmp_path, "merger", "sink", "ingest", "ingest") as (_, _, ingest, sleeper):
+    names = ("merger", "sink", "ingest", "ingest")
+    async with (
+        services(environ, tmp_path, *names) as (merger, _, ingest, sleeper),
+        asyncio.TaskGroup() as group,
+    ):
+        supervising = group.create_task(merger.keep_running())
         writer = Writer(ingest.url)
         writing = asyncio.create_task(writer.run())
         await eventually(lambda: writer.count(0) > 100)
@@ -207,6 +222,7 @@ async def test_killed_at_every_step_beside_writers_it_ends_with_everything_in_mo
         assert "overloaded" in writer.refused
 
         await eventually(lambda: _all_there(clickhouse_settings, writer), within=60)
+        supervising.cancel()
     for told in writer.acknowledged.values():
         assert [version for version, _ in told] == sorted({version for version, _ in told})
 

@@ -54,6 +54,8 @@ public class Merger {
         (arguments[0].equals("restore") ? restoring.done : progress.done).await();
         streams.close();
         System.out.println("closed");
+        // Whoever watches it reads its processor time now, and kills it.
+        Thread.currentThread().join();
     }
 
     static Topology topology(String events, String state, Progress progress) {

@@ -19,14 +19,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from services.runtime.fetching import fetch_whole
-from services.runtime.kafka import calm
+from services.runtime.kafka import FETCH_MIN_BYTES, FETCH_WAIT_MS, calm
 from services.runtime.tolerant import tolerate
 
 _LOG_APPEND_TIME = 1
-_FETCH_MIN_BYTES = 128 << 10
-_FETCH_WAIT_MS = 200
-"""Kafka answers a fetch when it has so much, or after so long.  Answered at once, a merger that could keep up
-with larger ones spends itself on small transactions, whose cost hardly depends on what is in them."""
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):
@@ -38,8 +34,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust has no settings for these.
         consumer._isolation_level = "read_committed"  # noqa: SLF001
-        consumer._fetch_min_bytes = _FETCH_MIN_BYTES  # noqa: SLF001
-        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001
+        consumer._fetch_min_bytes = FETCH_MIN_BYTES  # noqa: SLF001
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
         calm(consumer._client)  # noqa: SLF001
         return consumer
 

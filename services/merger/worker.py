@@ -17,7 +17,7 @@ from services.runtime.fetching import Fetched
 log = structlog.get_logger()
 
 _OPENED_AT_ONCE = 4
-"""Much of an opening is waiting for Kafka; what each has read and not yet written is what bounds them."""
+"""Much of an opening is waiting for Kafka, which so many fill; more would only hold more in memory."""
 
 
 class Worker:

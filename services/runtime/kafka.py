@@ -15,6 +15,12 @@ METADATA_PAUSE_SECONDS = 0.1
 LAST_MOMENT_SECONDS = 1.0
 """How long whoever cancels a client's start waits for its end."""
 
+FETCH_MIN_BYTES = 128 << 10
+FETCH_WAIT_MS = 200
+"""Kafka answers a fetch of merger and sink when it has so much, or after so long.  Answering each batch of
+ingest, and each transaction of the merger, by itself is most of what reading costs on both sides; and the
+merger would spend itself on small transactions, whose cost hardly depends on what is in them."""
+
 RECORD_OVERHEAD_BYTES = 64 << 10
 """Room for a batch's header, a record's key and its headers beside the largest value."""
 

@@ -10,7 +10,7 @@ from schemas.limits import MIB
 from services.runtime.backoff import delays
 from services.runtime.continuity import ContinuityError, Facts
 from services.runtime.fetching import WholeConsumer
-from services.runtime.kafka import calm, consumer_options
+from services.runtime.kafka import FETCH_MIN_BYTES, FETCH_WAIT_MS, calm, consumer_options
 from services.runtime.tolerant import tolerate
 from services.sink import metrics
 from services.sink.batch import Limits, Partition
@@ -26,10 +26,6 @@ SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_INTERVAL_MS = 1_000
 """How soon a member hears that the group rebalances, and lets go of what it holds."""
 REBALANCE_TIMEOUT_MS = 30_000
-FETCH_MIN_BYTES = 128 << 10
-FETCH_WAIT_MS = 200
-"""Kafka answers a fetch when it has so much, or after so long: answering each transaction of the merger, and
-each batch of ingest, by itself is most of what reading costs on both sides; a batch waits longer anyway."""
 FETCH_MAX_BYTES = 16 * MIB
 """Of each route: one fetch waits undecoded while rows are made of it, and the next one is on its way."""
 

@@ -5,7 +5,7 @@ would come back as it is, or would not be in its own place, is left.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from schemas.topics import Topology
 from services.commands.dlq.corrections import as_new_event
 from services.commands.dlq.letters import Bytes, Id, Letter
 from services.merger.events import Poison, decode
+from services.runtime.records import Placed
 from services.sink.routes import Route, routes
 from services.sink.rows import MalformedRowError
 
@@ -87,18 +88,6 @@ class Decided(NamedTuple):
 
     letter: Letter
     decision: Decision
-
-
-class Restored(NamedTuple):
-    """A record as the sink had it before it was given up."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
 
 
 def decide(letter: Letter, content: Bytes, ground: Ground) -> Decision:
@@ -213,11 +202,11 @@ def _route(topic: str, generation: int) -> Route | None:
     )
 
 
-def _restored(letter: Letter, content: Bytes, generation: int) -> Restored:
-    """Return the record; its time is that of ingest, since nobody kept Kafka's."""
+def _restored(letter: Letter, content: Bytes, generation: int) -> Placed:
+    """Return the record as the sink had it; its time is that of ingest, since nobody kept Kafka's."""
     version = letter.original_version or 0
     is_replay = version < version_of(generation, letter.original_offset)
-    return Restored(
+    return Placed(
         letter.original_topic,
         letter.original_partition,
         letter.original_offset,

@@ -56,7 +56,7 @@ def test_the_transport_makes_the_consumer_that_it_names() -> None:
 
 
 def test_the_reach_into_aiokafka_is_right() -> None:
-    """The isolation level is read when the consumer starts, after it was changed."""
+    """What is changed of a consumer is read when it starts, after that."""
     start = inspect.getsource(AIOKafkaConsumer.start)
     for name in ("isolation_level", "fetch_min_bytes", "fetch_max_wait_ms"):
         assert f"{name}=self._{name}" in start

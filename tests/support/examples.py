@@ -7,6 +7,7 @@ they are put in before an example runs, and taken out of what it gives.
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,11 +84,18 @@ async def execute(example: Example, place: Place) -> None:
 async def _printed(example: Example, place: Place) -> bool:
     printed = await _run(example.block, place)
     expected_code = _expected_code(example.block)
-    assert expected_code == printed.code, f"exit code {printed.code}:\n{printed.text}"
+    kept = _kept(example.block, place)
+    assert expected_code == printed.code, f"exit code {printed.code}:\n{printed.text}{kept}"
     if example.output:
         complaint = complaint_about_output(example.output, place.generalised(printed.text))
         assert complaint is None, complaint
     return True
+
+
+def _kept(block: Block, place: Place) -> str:
+    """Return what the block led into log files, which no page shows, but a failure must."""
+    files = (place.directory / name for name in re.findall(r">\s*(\S+\.log)\b", block.text))
+    return "".join(f"\n{file.name}:\n{file.read_text()}" for file in files if file.exists())
 
 
 def _expected_code(block: Block) -> int:

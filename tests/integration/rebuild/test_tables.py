@@ -9,10 +9,17 @@ from contextlib import asynccontextmanager
 from itertools import count, takewhile
 from typing import Any
 
+import pytest
+
 from schemas.identity import event_key, partition_of
-from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
+from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import Topology
+from services.commands.exits import DONE
+from services.commands.rebuild.acts import Wanted, tables
+from services.commands.rebuild.scope import Scope
+from services.commands.rebuild.settings import RebuildSettings
 from services.commands.rebuild.statements import BUILDING, GATE
+from services.runtime.settings import load
 from services.sink.settings import SinkSettings
 from tests.support import tables as sql
 from tests.support.afterword import ROOT
@@ -84,7 +91,7 @@ async def tamper(settings: SinkSettings) -> None:
     """Take rows away, change them, and make some up, for both tenants."""
     state = "INSERT INTO feedback_state (revision, tenant, request_id, version, data)"
     of = "FROM feedback_state FINAL WHERE request_id ="
-    events = "INSERT INTO feedback_events SELECT * REPLACE"
+    events, own = "INSERT INTO feedback_events SELECT * REPLACE", "SELECT * FROM feedback_events FINAL WHERE"
     for change in (
         f"DELETE FROM {FEEDBACK_STATE} WHERE request_id = '{GONE}'",
         f"DELETE FROM {FEEDBACK_EVENTS} WHERE request_id = '{GONE}'",
@@ -93,7 +100,8 @@ async def tamper(settings: SinkSettings) -> None:
         f"{state} SELECT revision + 1000000, tenant, request_id, version, '{{}}' {of} '{HIGHER}'",
         f"{state} SELECT revision, tenant, 'made-up', version, '{{}}' {of} '{COPIED}'",
         f"{events} ('{{}}' AS data) FROM feedback_events FINAL WHERE request_id = '{CHANGED}'",
-        f"{events} ('made-up' AS request_id) FROM feedback_events FINAL WHERE request_id = '{COPIED}'",
+        # In brackets, since the condition would be about the new name.
+        f"{events} ('made-up' AS request_id) FROM ({own} request_id = '{COPIED}')",
     ):
         await sql.run(settings, change)
 
@@ -252,3 +260,54 @@ async def test_one_tenant_is_put_right_and_no_other_row_is_touched(
         assert await raw(settings, FEEDBACK_EVENTS, "tenant = 'other'") == others[FEEDBACK_EVENTS]
         await rebuild(variables, "--from", "1d", "--table", "events", "--yes")
         assert (await contents(settings, MINE))[FEEDBACK_EVENTS] == before[FEEDBACK_EVENTS]
+
+
+async def erase(settings: SinkSettings, request_id: str) -> None:
+    """Leave of a request of `acme` what an erasure leaves, once the sink has stored it."""
+    key, topology = event_key("acme", request_id), Topology(settings.kafka_topic_generation)
+    await write(settings, topology.state, [(key, None)], transactional=True)
+    await eventually(lambda: is_stored(settings))
+    mine = f"tenant = 'acme' AND request_id = '{request_id}'"
+    erased = (
+        f"INSERT INTO {ERASED_REQUESTS} (tenant, request_id, version) SELECT tenant, request_id, max(version)"
+    )
+    await sql.run(settings, f"{erased} FROM {FEEDBACK_EVENTS} WHERE {mine} GROUP BY tenant, request_id")
+    await sql.run(settings, f"ALTER TABLE {FEEDBACK_EVENTS} DELETE WHERE {mine} SETTINGS mutations_sync = 2")
+
+
+@pytest.mark.parametrize("keep_unknown", [False, True])
+async def test_what_is_erased_meanwhile_neither_comes_back_nor_stops_it(
+    settings: SinkSettings, variables: dict[str, str], *, keep_unknown: bool
+) -> None:
+    """A tenant's rows are put right from a log that was read before the erasure."""
+    erased = ("r1", "r2", "r3")
+    names = iter(erased)
+
+    async def passed(point: str) -> None:
+        if point == "built":
+            await erase(settings, next(names))
+
+    async with filled(settings) as before:
+        wanted = Wanted(scope=Scope("acme"), keep_unknown=keep_unknown)
+        own = load(RebuildSettings, variables)
+        assert await tables(own, wanted, lambda _: True, passed) == DONE
+        after = await contents(settings, "tenant = 'acme'")
+    for table in (FEEDBACK_EVENTS, FEEDBACK_STATE):
+        rest = [row for row in before[table] if "acme" in row and not any(name in row for name in erased)]
+        assert after[table] == rest
+    assert next(names, None) is None
+
+
+async def test_rows_that_the_log_does_not_know_may_stay(
+    settings: SinkSettings, variables: dict[str, str]
+) -> None:
+    """With --keep-unknown, what the log knows is put right all the same."""
+    async with filled(settings) as before:
+        await tamper(settings)
+        await rebuild(variables, "--tenant", "acme", "--keep-unknown", "--yes")
+        after = await contents(settings, "tenant = 'acme'")
+    for table in (FEEDBACK_EVENTS, FEEDBACK_STATE):
+        assert [row for row in after[table] if "made-up" not in row] == [
+            r for r in before[table] if "acme" in r
+        ]
+        assert any("made-up" in row for row in after[table]), table

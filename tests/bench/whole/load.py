@@ -25,8 +25,9 @@ from tests.bench.whole.bodies import EVENTS, cycle, probe_lines, probes
 CONNECTIONS = 4
 PROBE_SECONDS = 0.2
 """A body with probes goes out so often."""
-LOOK_SECONDS = 0.25
-"""Between two looks for probes: what freshness is rounded up by, at most."""
+LOOK_SECONDS, LOOK_SHARE = 0.25, 0.2
+"""Between two looks for probes, in seconds and as a share of the oldest one's age, whichever is longer: what
+freshness is rounded up by, at most.  A look costs ClickHouse as much as some hundred rows."""
 LOOK_AT_ONCE = 8
 """Probes to look for once the oldest is found: each costs ClickHouse some thousand rows a part."""
 READ_SECONDS = 5.0
@@ -171,7 +172,8 @@ class Load:
         many = 1
         while self._probes or self._now() < self._plan.seconds:
             if many == 1:
-                await asyncio.sleep(LOOK_SECONDS)
+                age = self._now() - self._probes[0].sent if self._probes else 0.0
+                await asyncio.sleep(max(LOOK_SECONDS, LOOK_SHARE * age))
             before, names = len(self.seen.probed), self._sought(many)
             if names:
                 answer = await client.query(_LOOK, {"names": names})

@@ -60,7 +60,7 @@ class Budget(NamedTuple):
 
 STAGES: Mapping[str, Budget] = {
     "ingest": Budget(quick=35, full=420),
-    "merger": Budget(quick=90, full=1200),
+    "merger": Budget(quick=60, full=1200),
     "sink": Budget(quick=45, full=360),
     "whole": Budget(quick=55, full=1320),
     "scale": Budget(quick=65, full=300),

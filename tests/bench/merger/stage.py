@@ -6,9 +6,9 @@ offset of the event that it came with, must be what a plain fold of the log give
 Streams fill an empty state from what they have written.  At full size a merger is at last given ten million
 requests, and its memory is watched.
 
-A quick run has so few events that Java has hardly begun to compile what it runs: nothing is judged by Kafka
-Streams then, which does not restore either, since its group would wait 45 seconds for the process before;
-and the merger restores in the last round only.
+A quick run is one round, of so few events that Java has hardly begun to compile what it runs: nothing is
+judged by Kafka Streams then, which does not restore either, since its group would wait 45 seconds for the
+process before.
 """
 
 import asyncio
@@ -47,13 +47,14 @@ async def measure(size: Size, stack: Stack, say: Say) -> list[Figure]:
     amount = _QUICK if size.quick else _FULL
     program = await _program(stack, say)
     measured = Measured()
-    for number in range(size.rounds):
-        say(f"round {number + 1} of {size.rounds}, {amount.events:,} events")
+    rounds = 1 if size.quick else size.rounds
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}, {amount.events:,} events")
         async with task(stack, amount.events) as work:
             contenders = _contenders(work, program, amount)
             for contender in contenders if number % 2 else reversed(contenders):
                 await _turn(contender, measured, say)
-                if not size.quick or (number == size.rounds - 1 and contender.name != STREAMS):
+                if not size.quick or contender.name != STREAMS:
                     await _restore(contender, measured, say)
     if amount.requests:
         measured.memory[amount.requests] = await _memory(stack, amount, say)

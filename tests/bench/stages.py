@@ -42,6 +42,11 @@ class Size(NamedTuple):
     rounds: int
     """How often each contender has its turn."""
 
+    @property
+    def long_rounds(self) -> int:
+        """How often, in a stage whose turns take long."""
+        return 1 if self.quick else self.rounds
+
 
 QUICK = Size(quick=True, rounds=2)
 FULL = Size(quick=False, rounds=3)

@@ -84,8 +84,8 @@ async def execute(example: Example, place: Place) -> None:
 async def _printed(example: Example, place: Place) -> bool:
     printed = await _run(example.block, place)
     expected_code = _expected_code(example.block)
-    kept = _kept(example.block, place)
-    assert expected_code == printed.code, f"exit code {printed.code}:\n{printed.text}{kept}"
+    if expected_code != printed.code:
+        raise AssertionError(f"exit code {printed.code}:\n{printed.text}{_kept(example.block, place)}")
     if example.output:
         complaint = complaint_about_output(example.output, place.generalised(printed.text))
         assert complaint is None, complaint

@@ -58,11 +58,11 @@ def wrong(
     mine = f"SELECT * FROM {kind.table} WHERE {scope.sql}"
     if kind is not STATE:
         exact = kind.keys if kind is LETTERS else f"{kind.keys}, {kind.order}"
-        known = f" AND ({kind.keys}) IN (SELECT {kind.keys} FROM {kind.scratch})" if keep_unknown else ""
+        named = f" AND ({kind.keys}) IN (SELECT {kind.keys} FROM {kind.scratch})" if keep_unknown else ""
         return Statement(
             f"SELECT DISTINCT {exact}, {_place(kind)} FROM ({mine})"
             f" WHERE NOT ({_gone(kind, reaches)})"
-            f" AND ({exact}) NOT IN (SELECT {exact} FROM {kind.scratch}){known} LIMIT {limit}",
+            f" AND ({exact}) NOT IN (SELECT {exact} FROM {kind.scratch}){named} LIMIT {limit}",
             scope.parameters,
         )
     known = (
@@ -103,17 +103,16 @@ def still_wrong(kind: Kind, scope: Clause) -> Statement:
     FINAL hides a row that was erased since the log was read, so that it seems to be missing.
     """
     shown = f"SELECT {kind.keys}, {kind.order} AS place, {kind.digest} AS says, 1 AS known"
-    later = (
-        f" AND ({kind.keys}) NOT IN (SELECT {kind.keys} FROM (SELECT {kind.keys}, max({kind.order}) AS erased"
-        f" FROM {kind.table} WHERE is_deleted GROUP BY {kind.keys}) AS gone INNER JOIN (SELECT {kind.keys},"
-        f" max({kind.order}) AS top FROM {kind.scratch} GROUP BY {kind.keys}) AS read USING ({kind.keys})"
-        " WHERE erased > top)"
+    is_erased = "is_deleted" if kind is STATE else "0"
+    erased = (
+        f"SELECT {kind.keys}, max({kind.order}) AS place FROM {kind.table} WHERE {is_erased} AND {scope.sql}"
     )
     return Statement(
         f"SELECT count() AS rows FROM ({shown} FROM {kind.scratch} FINAL WHERE {scope.sql}) AS log"
         f" LEFT JOIN ({shown} FROM {kind.table} FINAL) AS row USING ({kind.keys})"
-        " WHERE (row.known = 0 OR row.place < log.place"
-        f" OR (row.place = log.place AND row.says != log.says)){later if kind is STATE else ''}",
+        f" LEFT JOIN ({erased} GROUP BY {kind.keys}) AS gone USING ({kind.keys})"
+        " WHERE gone.place <= log.place AND (row.known = 0 OR row.place < log.place"
+        " OR (row.place = log.place AND row.says != log.says))",
         scope.parameters,
     )
 

@@ -47,9 +47,8 @@ async def measure(size: Size, stack: Stack, say: Say) -> list[Figure]:
     amount = _QUICK if size.quick else _FULL
     program = await _program(stack, say)
     measured = Measured()
-    rounds = 1 if size.quick else size.rounds
-    for number in range(rounds):
-        say(f"round {number + 1} of {rounds}, {amount.events:,} events")
+    for number in range(size.long_rounds):
+        say(f"round {number + 1} of {size.long_rounds}, {amount.events:,} events")
         async with task(stack, amount.events) as work:
             contenders = _contenders(work, program, amount)
             for contender in contenders if number % 2 else reversed(contenders):

@@ -31,7 +31,7 @@ async def measure(size: Size, stack: Stack, say: Say) -> list[Figure]:
     """Let one and two processes of each part take turns."""
     work = QUICK if size.quick else FULL
     found: dict[tuple[str, int], list[Turn]] = {}
-    for _ in range(1 if size.quick else size.rounds):
+    for _ in range(size.long_rounds):
         for part, take in _PARTS.items():
             for processes in (1, 2):
                 turn = await take(stack, work, processes)

@@ -145,8 +145,11 @@ class Load:
             due = self._sent * EVENTS / self._plan.rate
             self.seen.late = max(self.seen.late, now - due)
             return due - now
-        oldest = self._probes[0].sent if self._probes else now
-        return 0.01 if now - oldest > self._plan.window else 0
+        return 0.01 if self._age(now) > self._plan.window else 0
+
+    def _age(self, now: float) -> float:
+        """Return how long ago the oldest probe that is not visible went out; 0 without one."""
+        return now - self._probes[0].sent if self._probes else 0.0
 
     def _next(self) -> tuple[bytes, _Probe | None]:
         body, self._sent = next(self._bodies), self._sent + 1
@@ -172,8 +175,7 @@ class Load:
         many = 1
         while self._probes or self._now() < self._plan.seconds:
             if many == 1:
-                age = self._now() - self._probes[0].sent if self._probes else 0.0
-                await asyncio.sleep(max(LOOK_SECONDS, LOOK_SHARE * age))
+                await asyncio.sleep(max(LOOK_SECONDS, LOOK_SHARE * self._age(self._now())))
             before, names = len(self.seen.probed), self._sought(many)
             if names:
                 answer = await client.query(_LOOK, {"names": names})

@@ -26,7 +26,15 @@ class Program:
 
     async def start(self) -> None:
         """Start it, and return once it answers."""
+        self.launch()
+        await self.answered()
+
+    def launch(self) -> None:
+        """Start it without waiting."""
         self.child = Child(self._prepare(), self.log)
+
+    async def answered(self) -> None:
+        """Return once it answers."""
         await eventually(self._answers, within=_READY_WITHIN)
 
     async def _answers(self) -> bool:

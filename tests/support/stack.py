@@ -22,6 +22,7 @@ from schemas.topics import Topology
 from services.runtime.clickhouse import connect
 from services.runtime.settings import ClickHouseSettings, KafkaSettings, load
 from tests.support import containers
+from tests.support.cluster import Cluster
 from tests.support.servers import OwnKafka, OwnWarehouse
 from tests.support.topics import create_topics
 from tests.support.whole import WholeStack
@@ -80,6 +81,13 @@ async def own_kafka(tmp_path: Path) -> AsyncIterator[OwnKafka]:
         stack.push_async_callback(server.kill)
         await server.start()
         yield server
+
+
+@pytest.fixture
+async def own_cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    """Three brokers for this test alone, running, of which it may stop, kill and start any."""
+    async with Cluster(tmp_path / "cluster") as cluster:
+        yield cluster
 
 
 @pytest.fixture

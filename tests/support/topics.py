@@ -3,20 +3,25 @@
 from collections.abc import Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
 
 from schemas.topics import Topology
 from services.runtime.kafka import client_options
 from services.runtime.settings import KafkaSettings
 
 
-async def create_topics(settings: KafkaSettings, topology: Topology, *, partitions: int = 4) -> None:
+async def create_topics(
+    settings: KafkaSettings, topology: Topology, *, partitions: int = 4, replicas: int = 1
+) -> None:
     """Create the four topics of a generation with their settings; an error when one exists."""
     admin = AIOKafkaAdminClient(**client_options(settings, "tests"))
     await admin.start()
     try:
         response = await admin.create_topics(
             [
-                NewTopic(topic.name, topic.partitions(partitions), 1, topic_configs=topic.config(replicas=1))
+                NewTopic(
+                    topic.name, topic.partitions(partitions), replicas, topic_configs=topic.config(replicas)
+                )
                 for topic in topology.topics
             ]
         )
@@ -32,5 +37,17 @@ async def delete_topics(settings: KafkaSettings, names: Sequence[str]) -> None:
     await admin.start()
     try:
         await admin.delete_topics(list(names))
+    finally:
+        await admin.close()
+
+
+async def live_brokers(settings: KafkaSettings) -> set[int]:
+    """Return the brokers that Kafka holds for alive; none where the one that was asked does not answer."""
+    admin = AIOKafkaAdminClient(**client_options(settings, "tests"))
+    try:
+        await admin.start()
+        return {broker["node_id"] for broker in (await admin.describe_cluster())["brokers"]}
+    except KafkaError:
+        return set()
     finally:
         await admin.close()

@@ -17,7 +17,7 @@ from services.erasure.identity import SOURCE, event_id
 from services.erasure.passage import Seen
 from services.erasure.tables import Tables
 from services.runtime.continuity import Recorded
-from services.runtime.kafka import RECORD_OVERHEAD_BYTES, calm, client_options, connect
+from services.runtime.kafka import RECORD_OVERHEAD_BYTES, connect, producer
 from services.runtime.offsets import Offsets, Place, offsets
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin, cluster_id
@@ -121,19 +121,19 @@ def _erase(tenant: str, erasure: UUID, request_id: str, now: datetime) -> bytes:
 @asynccontextmanager
 async def _producer(settings: KafkaSettings, topic: Topic) -> AsyncIterator[AIOKafkaProducer]:
     """Connect for the block: idempotent, not transactional, so that no offsets are left out in the log."""
-    producer = AIOKafkaProducer(
-        **client_options(settings, CLIENT),
+    sending = producer(
+        settings,
+        CLIENT,
         acks="all",
         enable_idempotence=True,
         linger_ms=5,
         max_request_size=topic.max_message_bytes + RECORD_OVERHEAD_BYTES,
     )
-    calm(producer.client)
     try:
-        await connect(producer)
-        yield producer
+        await connect(sending)
+        yield sending
     finally:
-        await producer.stop()
+        await sending.stop()
 
 
 async def _stored(tables: Tables, topics: Sequence[str]) -> dict[Place, int]:

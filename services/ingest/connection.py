@@ -14,7 +14,7 @@ from services.ingest.lane import Lane, Owner
 from services.ingest.log import LogUnavailable, Record, Stretch
 from services.ingest.settings import IngestSettings
 from services.ingest.shares import Shares
-from services.runtime.kafka import calm, client_options, connect
+from services.runtime.kafka import connect, producer
 
 REQUEST_TIMEOUT_MS = 10_000
 CUT_OFF_SECONDS = 1.0
@@ -119,25 +119,23 @@ class Connection:
 
 async def open_connection(settings: IngestSettings, topic: str, shares: Shares, owner: Owner) -> Connection:
     """Start a producer; raise aiokafka's errors while Kafka is away or the topic does not exist."""
-    producer = AIOKafkaProducer(
-        **client_options(settings, "ingest")
-        | {
-            "request_timeout_ms": REQUEST_TIMEOUT_MS,
-            "enable_idempotence": True,
-            "acks": "all",
-            "linger_ms": 0,
-            "max_batch_size": MAX_BATCH_BYTES,
-        }
+    sending = producer(
+        settings,
+        "ingest",
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        enable_idempotence=True,
+        acks="all",
+        linger_ms=0,
+        max_batch_size=MAX_BATCH_BYTES,
     )
-    calm(producer.client)
     try:
-        await connect(producer)
-        await _find(producer, topic)
+        await connect(sending)
+        await _find(sending, topic)
     except BaseException:
-        await end(producer, grace=0)
+        await end(sending, grace=0)
         raise
     deadline = settings.ingest_deadline_seconds
-    return Connection(producer, topic, lambda: Lane(producer, topic, shares, deadline, owner))
+    return Connection(sending, topic, lambda: Lane(sending, topic, shares, deadline, owner))
 
 
 async def _find(producer: AIOKafkaProducer, topic: str) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
-from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
@@ -13,7 +13,10 @@ from schemas.topics import Topology
 from services.ingest.lookups import ClickHouseLookups, LookupSkipped
 from services.ingest.settings import IngestSettings
 from services.runtime.backoff import delays
-from services.runtime.kafka import calm, client_options, connect
+from services.runtime.kafka import connect, consumer
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
 
 log = structlog.get_logger()
 
@@ -76,20 +79,15 @@ class Freshness:
 
     async def _connect(self) -> None:
         for delay in delays():
-            consumer = AIOKafkaConsumer(
-                **client_options(self._settings, "ingest-freshness"),
-                group_id=self._topology.merger_group,
-                enable_auto_commit=False,
-            )
-            calm(consumer._client)  # noqa: SLF001 (a consumer's client has no public name)
+            asking = consumer(self._settings, "ingest-freshness", group_id=self._topology.merger_group)
             try:
-                await connect(consumer)
+                await connect(asking)
             except (KafkaError, OSError, TimeoutError) as error:
-                await consumer.stop()
+                await asking.stop()
                 log.warning("freshness not connected", error=repr(error))
                 await asyncio.sleep(delay)
             else:
-                self._consumer = consumer
+                self._consumer = asking
                 return
 
     async def stop(self) -> None:

@@ -19,7 +19,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from services.runtime.fetching import fetch_whole
-from services.runtime.kafka import FETCH_MIN_BYTES, FETCH_WAIT_MS, calm
+from services.runtime.kafka import FETCH_MIN_BYTES, FETCH_WAIT_MS, repair
 from services.runtime.tolerant import tolerate
 
 _LOG_APPEND_TIME = 1
@@ -36,7 +36,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._fetch_min_bytes = FETCH_MIN_BYTES  # noqa: SLF001
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001
-        calm(consumer._client)  # noqa: SLF001
+        repair(consumer._client)  # noqa: SLF001
         return consumer
 
     async def _fetch_records(

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import Topic
 from services.merger.metrics import GAPS
-from services.runtime.kafka import connect, consumer_options
+from services.runtime.kafka import connect, reader
 from services.runtime.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ async def read_again(
     Offsets without a record are ordinary: control records of a transaction, or compaction.
     """
     place = TopicPartition(topic.name, partition)
-    consumer = AIOKafkaConsumer(**consumer_options(settings, "afterword-merger-gap", [topic]))
+    consumer = reader(settings, "afterword-merger-gap", [topic])
     consumer.assign([place])
     try:
         await connect(consumer)

@@ -15,8 +15,8 @@ from services.merger.metrics import RECOVERED
 from services.merger.setup import Setup
 from services.merger.store import Store
 from services.runtime.continuity import LogRange, Position, problems, refuse
-from services.runtime.fetching import WholeConsumer, in_pieces
-from services.runtime.kafka import connect, consumer_options
+from services.runtime.fetching import in_pieces
+from services.runtime.kafka import connect, reader
 
 log = structlog.get_logger()
 
@@ -62,8 +62,7 @@ async def recover(setup: Setup, partition: int) -> Recovered:
 async def _reader(setup: Setup, state: TopicPartition) -> AsyncIterator[AIOKafkaConsumer]:
     """Connect for the block, which may be cancelled anywhere."""
     name, topology = f"afterword-merger-recovery-{state.partition}", setup.topology
-    options = consumer_options(setup.settings, name, [topology.state])
-    consumer = WholeConsumer(**options, group_id=topology.merger_group)
+    consumer = reader(setup.settings, name, [topology.state], whole=True, group_id=topology.merger_group)
     consumer.assign([state])
     try:
         await connect(consumer)

@@ -9,8 +9,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from schemas.limits import MIB
 from schemas.topics import Topology
 from services.merger.settings import MergerSettings
-from services.runtime.compression import compress_quickly
-from services.runtime.kafka import calm, client_options, connect
+from services.runtime.kafka import connect, producer
 
 _RECORD_BATCH_BYTES = 2 * MIB
 
@@ -48,21 +47,20 @@ class Writer:
         committed offset and the state topic are final.
         """
         compression = settings.merger_compression
-        compress_quickly()
-        producer = AIOKafkaProducer(
-            **client_options(settings, f"afterword-merger-{partition}"),
+        sending = producer(
+            settings,
+            f"afterword-merger-{partition}",
             transactional_id=topology.transactional_id(topology.merger_group, partition),
             transaction_timeout_ms=int(settings.merger_transaction_seconds * 1000),
             max_batch_size=_RECORD_BATCH_BYTES,
             compression_type=None if compression == "none" else compression,
         )
-        calm(producer.client)
         try:
-            await connect(producer)
+            await connect(sending)
         except BaseException:
-            await producer.stop()
+            await sending.stop()
             raise
-        return cls(producer, topology, partition)
+        return cls(sending, topology, partition)
 
     async def commit(
         self,

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from services.merger.metrics import LAG
 from services.merger.progress import Place, Progress
-from services.runtime.kafka import client_options, connect
+from services.runtime.kafka import connect, consumer
 from services.runtime.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -64,21 +64,21 @@ class Watch:
         the interpreter's own prints all stacks and ends the process.
         """
         limit = 2 * self._stall_seconds
-        consumer = AIOKafkaConsumer(
-            **client_options(self._settings, "afterword-merger-watch"),
+        asking = consumer(
+            self._settings,
+            "afterword-merger-watch",
             group_id=self._group,
-            enable_auto_commit=False,
             isolation_level="read_committed",  # what a foreign transaction holds back is no fault of ours
         )
         try:
-            await connect(consumer)
+            await connect(asking)
             while self._progress.stalled(time.monotonic())[0] < limit:
                 faulthandler.dump_traceback_later(limit, exit=True)
-                await self._look(consumer, assigned())
+                await self._look(asking, assigned())
                 await asyncio.sleep(min(5.0, self._stall_seconds / 10))
         finally:
             faulthandler.cancel_dump_traceback_later()
-            await consumer.stop()
+            await asking.stop()
         raise Stalled(self.liveness())
 
     async def _look(self, consumer: AIOKafkaConsumer, assigned: set[int]) -> None:

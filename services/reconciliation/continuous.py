@@ -23,7 +23,7 @@ from services.reconciliation.lookups import Ask, missing, quoted
 from services.reconciliation.mending import Kind, command
 from services.reconciliation.ranges import Ranges
 from services.reconciliation.steps import Behind, events_in, next_stretches
-from services.runtime.kafka import client_options, connect
+from services.runtime.kafka import connect, consumer
 from services.runtime.reading import Read, Stretch, read
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin
@@ -61,19 +61,15 @@ class Reconciliation:
         if not stored:
             return
         places = [TopicPartition(topology.events.name, partition) for partition in stored]
-        consumer = AIOKafkaConsumer(
-            **client_options(self.settings, _CLIENT),
-            group_id=topology.reconciliation_group,
-            enable_auto_commit=False,
-        )
+        asking = consumer(self.settings, _CLIENT, group_id=topology.reconciliation_group)
         try:
-            consumer.assign(places)
-            await connect(consumer)
-            behind = await _behind(consumer, places, stored)
+            asking.assign(places)
+            await connect(asking)
+            behind = await _behind(asking, places, stored)
             budget = events_in(seconds, self.events_a_second, self._took)
-            await self._look(ask, topology.events, behind, budget, consumer)
+            await self._look(ask, topology.events, behind, budget, asking)
         finally:
-            await consumer.stop()
+            await asking.stop()
 
     async def _look(
         self, ask: Ask, topic: Topic, behind: Sequence[Behind], budget: int, consumer: AIOKafkaConsumer

@@ -1,17 +1,33 @@
-"""Options of Kafka clients that must agree with the topics' sizes and with each other."""
+"""Makes every client of Kafka: with options that agree with the topics' sizes, and with what aiokafka lacks.
+
+A client that is made elsewhere lacks the repairs of `repair`, so a contract test looks for such.
+"""
 
 import asyncio
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import CloseReason
+from aiokafka.errors import KafkaConnectionError
 
 from schemas.topics import Topic
+from services.runtime.compression import compress_quickly
+from services.runtime.fetching import WholeConsumer
 from services.runtime.settings import KafkaSettings
+from services.runtime.tolerant import tolerate
 
 REQUEST_TIMEOUT_MS = 20_000
 RETRY_BACKOFF_MS = 100
 METADATA_PAUSE_SECONDS = 0.1
+KNOWN_SECONDS = 3.0
+"""How long the brokers that a client knows may take before KAFKA_BOOTSTRAP_SERVERS are asked, too."""
+BOOTSTRAP_PAUSE_SECONDS = 1.0
+"""Between two times that a client asks them."""
+BOOTSTRAP_TIMEOUT_MS = 5_000
+"""How long each of them may take: of a server that is gone, its address may still swallow packets."""
 LAST_MOMENT_SECONDS = 1.0
 """How long whoever cancels a client's start waits for its end."""
 
@@ -74,7 +90,56 @@ def consumer_options(settings: KafkaSettings, client_id: str, topics: Iterable[T
     }
 
 
-def calm(client: AIOKafkaClient) -> None:
+def producer(settings: KafkaSettings, client_id: str, **options: Any) -> AIOKafkaProducer:
+    """Return a producer that is not started yet; its lz4 is the quick one."""
+    compress_quickly()
+    made = AIOKafkaProducer(**client_options(settings, client_id) | options)
+    repair(made.client)
+    return made
+
+
+def consumer(settings: KafkaSettings, client_id: str, **options: Any) -> AIOKafkaConsumer:
+    """Return a consumer that is not started yet, for positions; it commits only when it is asked to."""
+    made = AIOKafkaConsumer(**client_options(settings, client_id) | {"enable_auto_commit": False} | options)
+    repair(made._client)  # noqa: SLF001 (a consumer's client has no public name)
+    return made
+
+
+def reader(
+    settings: KafkaSettings, client_id: str, topics: Iterable[Topic], *, whole: bool = False, **options: Any
+) -> AIOKafkaConsumer:
+    """Return a consumer of `consumer_options` that is not started yet; it reads names that are not UTF-8.
+
+    A `whole` one hands on what it fetched undecoded: see `WholeConsumer`.
+    """
+    tolerate()
+    kind = WholeConsumer if whole else AIOKafkaConsumer
+    made = kind(**consumer_options(settings, client_id, topics) | options)
+    repair(made._client)  # noqa: SLF001 (a consumer's client has no public name)
+    return made
+
+
+def admin_client(settings: KafkaSettings, client_id: str) -> AIOKafkaAdminClient:
+    """Return an admin client that is not started yet."""
+    made = AIOKafkaAdminClient(**client_options(settings, client_id))
+    repair(made._client)  # noqa: SLF001 (an admin client's client has no public name)
+    return made
+
+
+def plain_client(settings: KafkaSettings, client_id: str, **options: Any) -> AIOKafkaClient:
+    """Return a client before its bootstrap, for requests that none of the others sends."""
+    made = AIOKafkaClient(**client_options(settings, client_id) | options)
+    repair(made)
+    return made
+
+
+def repair(client: AIOKafkaClient) -> None:
+    """Add to a client that was just made what aiokafka lacks; a contract test pins its private names."""
+    _bootstrap_again(client)
+    _pause_updates(client)
+
+
+def _pause_updates(client: AIOKafkaClient) -> None:
     """Pause between forced metadata updates, and let none of them outlive the client.
 
     While a partition has no leader, aiokafka's sender asks for metadata in a loop without a pause:
@@ -99,3 +164,59 @@ def calm(client: AIOKafkaClient) -> None:
         await close()
 
     client.force_metadata_update, client.close = begin, close_all
+
+
+def _bootstrap_again(client: AIOKafkaClient) -> None:
+    """Ask KAFKA_BOOTSTRAP_SERVERS for the brokers once those that the client knows do not answer.
+
+    aiokafka asks them at its start alone, so it never finds a cluster whose brokers have all moved:
+    https://github.com/aio-libs/aiokafka/issues/456 and issues/459.  Either may be out of date, so that both
+    are asked.
+    """
+    update = client._metadata_update  # noqa: SLF001
+    clock = asyncio.get_running_loop().time
+    again_at = 0.0
+
+    async def update_from_any(cluster: Any, topics: Any) -> bool:
+        nonlocal again_at
+        known = asyncio.create_task(update(cluster, topics))
+        try:
+            await asyncio.wait({known}, timeout=KNOWN_SECONDS)
+            if known.done() and known.result():
+                _forget_moved(client)
+                return True
+            if clock() >= again_at:
+                again_at = clock() + BOOTSTRAP_PAUSE_SECONDS
+                if await _updated_afresh(client, cluster, topics):
+                    _forget_moved(client)
+                    return True
+            return bool(await known)
+        finally:
+            known.cancel()
+            await asyncio.wait({known})
+
+    client._metadata_update = update_from_any  # noqa: SLF001
+
+
+async def _updated_afresh(client: AIOKafkaClient, cluster: Any, topics: Any) -> bool:
+    """Update what a client knows of the cluster through one that is made for this alone."""
+    afresh = AIOKafkaClient(
+        bootstrap_servers=client._bootstrap_servers,  # noqa: SLF001
+        client_id=client._client_id,  # noqa: SLF001
+        request_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+    )
+    try:
+        await afresh.bootstrap()
+        return bool(await afresh._metadata_update(cluster, topics))  # noqa: SLF001
+    except KafkaConnectionError:
+        return False
+    finally:
+        await afresh.close()
+
+
+def _forget_moved(client: AIOKafkaClient) -> None:
+    """Close connections to a broker's earlier address: what waits for an answer there is sent again."""
+    for (node, _), connection in [*client._conns.items()]:  # noqa: SLF001
+        broker = client.cluster.broker_metadata(node)
+        if broker is not None and (connection.host, connection.port) != (broker.host, broker.port):
+            connection.close(reason=CloseReason.OUT_OF_SYNC)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 from aiokafka.structs import OffsetAndMetadata
 
-from services.runtime.kafka import client_options, connect
+from services.runtime.kafka import connect, consumer
 from services.runtime.settings import KafkaSettings
 
 
@@ -45,13 +45,12 @@ async def skip(settings: KafkaSettings, service: str, group: str, losses: Sequen
     offsets = {
         TopicPartition(loss.topic, loss.partition): OffsetAndMetadata(loss.start, "") for loss in losses
     }
-    options = client_options(settings, client_name(service))
-    consumer = AIOKafkaConsumer(**options, group_id=group, enable_auto_commit=False)
-    consumer.assign(list(offsets))
+    committing = consumer(settings, client_name(service), group_id=group)
+    committing.assign(list(offsets))
     try:
-        await connect(consumer)
-        await consumer.commit(offsets)
+        await connect(committing)
+        await committing.commit(offsets)
     except CommitFailedError as error:
         raise StillRunningError(f"stop every {service} first: one is in the group {group}") from error
     finally:
-        await consumer.stop()
+        await committing.stop()

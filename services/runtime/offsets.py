@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 
 from services.runtime.generations import generations
-from services.runtime.kafka import calm, client_options, connect
+from services.runtime.kafka import admin_client, connect, consumer
 from services.runtime.settings import KafkaSettings
 from services.runtime.standings import Generation
 
@@ -104,12 +104,11 @@ async def offsets(
     A log ends behind its newest record, or, of what is `committed`, before the first open transaction.
     """
     async with AsyncExitStack() as started:
-        admin = AIOKafkaAdminClient(**client_options(settings, client_id))
+        admin = admin_client(settings, client_id)
         started.push_async_callback(admin.close)
         await connect(admin)
         isolation = "read_committed" if committed else "read_uncommitted"
-        consumer = AIOKafkaConsumer(**client_options(settings, client_id), isolation_level=isolation)
-        calm(consumer._client)  # noqa: SLF001 (a consumer's client has no public name)
-        started.push_async_callback(consumer.stop)
-        await connect(consumer)
-        yield Offsets(admin, consumer)
+        asking = consumer(settings, client_id, isolation_level=isolation)
+        started.push_async_callback(asking.stop)
+        await connect(asking)
+        yield Offsets(admin, asking)

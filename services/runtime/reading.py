@@ -11,9 +11,8 @@ from aiokafka.errors import KafkaTimeoutError
 
 from schemas.limits import MIB
 from schemas.topics import Topic
-from services.runtime.kafka import calm, connect, consumer_options
+from services.runtime.kafka import connect, reader
 from services.runtime.settings import KafkaSettings
-from services.runtime.tolerant import tolerate
 
 _POLL_MS = 500
 _FETCH_BYTES = 8 * MIB
@@ -63,9 +62,7 @@ async def read(
 async def _consumer(
     settings: KafkaSettings, client_id: str, topics: Sequence[Topic], left: dict[TopicPartition, Stretch]
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    tolerate()
-    consumer = AIOKafkaConsumer(**consumer_options(settings, client_id, topics), fetch_max_bytes=_FETCH_BYTES)
-    calm(consumer._client)  # noqa: SLF001 (a consumer's client has no public name)
+    consumer = reader(settings, client_id, topics, fetch_max_bytes=_FETCH_BYTES)
     consumer.assign(list(left))
     try:
         await connect(consumer)

@@ -6,20 +6,20 @@ It never joins a group, commits or creates anything.
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.tables import DEPLOYMENTS
 from services.runtime.continuity import LogRange, Position, Recorded
-from services.runtime.kafka import client_options, connect
+from services.runtime.kafka import admin_client, connect, consumer
 from services.runtime.settings import KafkaSettings
 
 
 @asynccontextmanager
 async def admin(settings: KafkaSettings, client_id: str) -> AsyncIterator[AIOKafkaAdminClient]:
     """Yield a started admin client; KafkaConnectionError when no broker answers."""
-    client = AIOKafkaAdminClient(**client_options(settings, client_id))
+    client = admin_client(settings, client_id)
     try:
         await connect(client)
         yield client
@@ -47,13 +47,13 @@ async def log_ranges(
     if not partitions:
         # aiokafka's consumer, stopped before it has waited for anything, raises CancelledError.
         return {}
-    consumer = AIOKafkaConsumer(**client_options(settings, client_id))
+    asking = consumer(settings, client_id)
     try:
-        await connect(consumer)
-        starts = await consumer.beginning_offsets(partitions)
-        ends = await consumer.end_offsets(partitions)
+        await connect(asking)
+        starts = await asking.beginning_offsets(partitions)
+        ends = await asking.end_offsets(partitions)
     finally:
-        await consumer.stop()
+        await asking.stop()
     return {(one.topic, one.partition): LogRange(starts[one], ends[one]) for one in partitions}
 
 
@@ -62,15 +62,13 @@ async def committed(
 ) -> list[Position]:
     """Return the positions that a group has committed on a topic of `count` partitions."""
     partitions = [TopicPartition(topic, number) for number in range(count)]
-    consumer = AIOKafkaConsumer(
-        **client_options(settings, client_id), group_id=group, enable_auto_commit=False
-    )
-    consumer.assign(partitions)
+    asking = consumer(settings, client_id, group_id=group)
+    asking.assign(partitions)
     try:
-        await connect(consumer)
-        offsets = [await consumer.committed(one) for one in partitions]
+        await connect(asking)
+        offsets = [await asking.committed(one) for one in partitions]
     finally:
-        await consumer.stop()
+        await asking.stop()
     return [
         Position(f"committed by {group}", topic, number, offset)
         for number, offset in enumerate(offsets)

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas.identity import partition_of
 from schemas.limits import MIB
-from services.runtime.kafka import RECORD_OVERHEAD_BYTES, calm, client_options, connect
+from services.runtime.kafka import RECORD_OVERHEAD_BYTES, connect, producer
 from services.runtime.offsets import Place
 from services.runtime.settings import KafkaSettings
 
@@ -47,21 +47,21 @@ class Transfer:
         When this returns, the transaction that an earlier one left open is at its end.  KafkaError when Kafka
         does not answer.
         """
-        producer = AIOKafkaProducer(
-            **client_options(settings, "afterword-transfer"),
+        sending = producer(
+            settings,
+            "afterword-transfer",
             transactional_id=group,
             transaction_timeout_ms=_TRANSACTION_MS,
             max_batch_size=_BATCH_BYTES,
             max_request_size=AT_ONCE_BYTES + RECORD_OVERHEAD_BYTES,
             compression_type="lz4",
         )
-        calm(producer.client)
         try:
-            await connect(producer)
+            await connect(sending)
         except BaseException:
-            await producer.stop()
+            await sending.stop()
             raise
-        return cls(producer, topic, partitions, group)
+        return cls(sending, topic, partitions, group)
 
     async def put(self, entries: Iterable[Entry], positions: Mapping[Place, int] | None = None) -> None:
         """Append records, and commit the positions of the source with them, all or nothing.

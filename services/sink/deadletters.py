@@ -5,12 +5,10 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
-from aiokafka import AIOKafkaProducer
-
 from schemas.deadletters import DeadLetter, Reason, Stage, headers_of
 from schemas.identity import version_of
 from schemas.topics import Topic
-from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options, connect
+from services.runtime.kafka import RECORD_OVERHEAD_BYTES, connect, producer
 from services.runtime.settings import KafkaSettings
 from services.sink.batch import Refused
 from services.sink.rows import version_in_order
@@ -52,19 +50,20 @@ class KafkaDeadLetters:
 
     async def send(self, topic: Topic, refused: Sequence[Refused], now: datetime) -> None:
         """Return once Kafka has them all; KafkaError when it may not."""
-        producer = AIOKafkaProducer(
-            **client_options(self._settings, "afterword-sink"),
+        sending = producer(
+            self._settings,
+            "afterword-sink",
             acks="all",
             enable_idempotence=True,
             max_request_size=topic.max_message_bytes + RECORD_OVERHEAD_BYTES,
         )
         try:
-            await connect(producer)
+            await connect(sending)
             for one in refused:
                 value, key = one.record.value, one.record.key
                 if value is None and key is None:
                     key = b""  # aiokafka sends no record without either, and nothing must vanish
                 headers = headers_of(explained(one, topic.generation, now))
-                await producer.send_and_wait(topic.name, value=value, key=key, headers=headers)
+                await sending.send_and_wait(topic.name, value=value, key=key, headers=headers)
         finally:
-            await producer.stop()
+            await sending.stop()

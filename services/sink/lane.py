@@ -5,13 +5,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
+from aiokafka import AIOKafkaConsumer
 
 from schemas.limits import MIB
 from services.runtime.backoff import delays
 from services.runtime.continuity import ContinuityError, Facts
-from services.runtime.fetching import WholeConsumer
-from services.runtime.kafka import FETCH_MIN_BYTES, FETCH_WAIT_MS, calm, consumer_options
-from services.runtime.tolerant import tolerate
+from services.runtime.kafka import FETCH_MIN_BYTES, FETCH_WAIT_MS, reader
 from services.sink import metrics
 from services.sink.batch import Limits, Partition
 from services.sink.reader import Reader
@@ -82,22 +81,19 @@ class Lane:
         finally:
             self._reader = None
 
-    def _consumer(self) -> WholeConsumer:
-        options = consumer_options(self._settings, f"afterword-sink-{self.route.name}", self.route.topics)
-        tolerate()
-        consumer = WholeConsumer(
-            **{
-                **options,
-                "group_id": self.route.group,
-                # A position that left the log is an error: choosing another one would skip records.
-                "auto_offset_reset": "none",
-                "session_timeout_ms": SESSION_TIMEOUT_MS,
-                "heartbeat_interval_ms": HEARTBEAT_INTERVAL_MS,
-                "rebalance_timeout_ms": REBALANCE_TIMEOUT_MS,
-                "fetch_min_bytes": FETCH_MIN_BYTES,
-                "fetch_max_wait_ms": FETCH_WAIT_MS,
-                "fetch_max_bytes": FETCH_MAX_BYTES,
-            }
+    def _consumer(self) -> AIOKafkaConsumer:
+        return reader(
+            self._settings,
+            f"afterword-sink-{self.route.name}",
+            self.route.topics,
+            whole=True,
+            group_id=self.route.group,
+            # A position that left the log is an error: choosing another one would skip records.
+            auto_offset_reset="none",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            fetch_min_bytes=FETCH_MIN_BYTES,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_bytes=FETCH_MAX_BYTES,
         )
-        calm(consumer._client)  # noqa: SLF001 (aiokafka has no other way to damp its metadata loop)
-        return consumer

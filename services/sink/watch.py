@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from services.runtime.kafka import client_options, connect
+from services.runtime.kafka import REQUEST_TIMEOUT_MS, connect, consumer
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin, partition_counts
 from services.sink import metrics
@@ -70,18 +70,17 @@ class Watch:
             await asyncio.sleep(self._seconds)
 
     async def _look_until_it_fails(self) -> None:
-        options = client_options(self._settings, "afterword-sink-watch")
         async with admin(self._settings, "afterword-sink-watch") as client:
-            consumer = AIOKafkaConsumer(**options, isolation_level="read_committed")
+            asking = consumer(self._settings, "afterword-sink-watch", isolation_level="read_committed")
             try:
-                await connect(consumer)
+                await connect(asking)
                 while True:
-                    async with asyncio.timeout(options["request_timeout_ms"] / 1000):
-                        await self._look(client, consumer)
+                    async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
+                        await self._look(client, asking)
                     self._complaint = None
                     await asyncio.sleep(self._seconds)
             finally:
-                await consumer.stop()
+                await asking.stop()
 
     async def _look(self, client: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> None:
         for one in self._watched:

@@ -16,7 +16,7 @@ from services.commands.dlq.decisions import Send
 from services.commands.exits import CommandError
 from services.runtime.continuity import Recorded
 from services.runtime.generations import resolved
-from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options, connect
+from services.runtime.kafka import RECORD_OVERHEAD_BYTES, connect, producer
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin, cluster_id, partition_counts
 
@@ -97,19 +97,20 @@ class Sender:
 async def sender(settings: KafkaSettings) -> AsyncIterator[Sender]:
     """Connect for the block: idempotent, not transactional, so that no offsets are left out in the log."""
     topic = Topology(settings.kafka_topic_generation).events
-    producer = AIOKafkaProducer(
-        **client_options(settings, CLIENT),
+    sending = producer(
+        settings,
+        CLIENT,
         acks="all",
         enable_idempotence=True,
         linger_ms=5,
         max_request_size=topic.max_message_bytes + RECORD_OVERHEAD_BYTES,
     )
     try:
-        await connect(producer)
+        await connect(sending)
     except FAILURES as error:
-        await producer.stop()
+        await sending.stop()
         raise kafka_away(settings) from error
     try:
-        yield Sender(producer, settings)
+        yield Sender(sending, settings)
     finally:
-        await producer.stop()
+        await sending.stop()

@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
@@ -21,7 +21,7 @@ from services.commands.migrate.retention import (
     topic_changes,
 )
 from services.commands.migrate.settings import MigrateSettings
-from services.runtime.kafka import client_options, connect
+from services.runtime.kafka import connect, consumer
 from services.runtime.settings import KafkaSettings
 
 Agree = Callable[[str], bool]
@@ -94,14 +94,14 @@ def _told(count: int, what: str) -> str:
 async def _older(settings: KafkaSettings, found: Existing, before_ms: int) -> int:
     """Return how many records of a topic were appended before a time."""
     places = [TopicPartition(found.name, number) for number in range(found.partitions)]
-    consumer = AIOKafkaConsumer(**client_options(settings, "afterword-migrate"))
+    asking = consumer(settings, "afterword-migrate")
     try:
-        await connect(consumer)
-        starts = await consumer.beginning_offsets(places)
-        ends = await consumer.end_offsets(places)
-        firsts = await consumer.offsets_for_times(dict.fromkeys(places, before_ms))
+        await connect(asking)
+        starts = await asking.beginning_offsets(places)
+        ends = await asking.end_offsets(places)
+        firsts = await asking.offsets_for_times(dict.fromkeys(places, before_ms))
     finally:
-        await consumer.stop()
+        await asking.stop()
     kept = {place: first.offset if (first := firsts[place]) else ends[place] for place in places}
     return sum(max(0, kept[place] - starts[place]) for place in places)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.topics import Topic, Topology
@@ -15,7 +15,7 @@ from services.commands.exits import CommandError
 from services.commands.rebuild.kinds import Kind
 from services.commands.rebuild.scope import Place, Reach, Scope, reach
 from services.runtime.continuity import Recorded
-from services.runtime.kafka import client_options, connect
+from services.runtime.kafka import connect, consumer
 from services.runtime.offsets import Offsets, offsets
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin, cluster_id
@@ -118,12 +118,12 @@ class Log:
 async def _offsets_for_times(
     settings: KafkaSettings, asked: Mapping[TopicPartition, int]
 ) -> Mapping[TopicPartition, Any]:
-    consumer = AIOKafkaConsumer(**client_options(settings, CLIENT))
+    asking = consumer(settings, CLIENT)
     try:
-        await connect(consumer)
-        return dict(await consumer.offsets_for_times(dict(asked)))
+        await connect(asking)
+        return dict(await asking.offsets_for_times(dict(asked)))
     finally:
-        await consumer.stop()
+        await asking.stop()
 
 
 @asynccontextmanager

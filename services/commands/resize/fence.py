@@ -2,10 +2,8 @@
 
 import asyncio
 
-from aiokafka import AIOKafkaProducer
-
 from schemas.topics import Topology
-from services.runtime.kafka import calm, client_options, connect
+from services.runtime.kafka import connect, producer
 from services.runtime.settings import KafkaSettings
 
 _AT_ONCE = 8
@@ -26,11 +24,8 @@ async def fence(settings: KafkaSettings, topology: Topology, partitions: int) ->
 
 
 async def _taken_over(settings: KafkaSettings, transactional_id: str) -> None:
-    producer = AIOKafkaProducer(
-        **client_options(settings, "afterword-resize-fence"), transactional_id=transactional_id
-    )
-    calm(producer.client)
+    taking = producer(settings, "afterword-resize-fence", transactional_id=transactional_id)
     try:
-        await connect(producer)
+        await connect(taking)
     finally:
-        await producer.stop()
+        await taking.stop()

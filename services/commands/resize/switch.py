@@ -17,7 +17,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 
-from services.runtime.kafka import client_options
+from services.runtime.kafka import plain_client
 from services.runtime.settings import KafkaSettings
 from services.runtime.standings import LIMIT
 
@@ -55,7 +55,7 @@ async def wait_until(settings: KafkaSettings, topic: str, *, refuses: bool) -> N
 
     KafkaTimeoutError when that takes too long.
     """
-    client = AIOKafkaClient(**client_options(settings, "afterword-resize-probe"))
+    client = plain_client(settings, "afterword-resize-probe")
     try:
         await client.bootstrap()
         await client.set_topics([topic])

@@ -33,7 +33,7 @@ test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and
 	@scripts/browser.sh > /dev/null
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(WORKERS) $(ARGS)
 
-chaos: .venv/dev ## strike a whole stack with faults for some 40 minutes and judge it; SEED=, FAULTS=, ONLY=kill,freeze
+chaos: .venv/dev ## strike whole stacks with faults for an hour and judge them; SEED=, FAULTS=, ONLY=kill,freeze
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
 	  $(if $(ONLY),--only "$(ONLY)")
 

@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,26 @@ import uvloop
 from rich.console import Console
 
 from tests.chaos import disks
-from tests.chaos.campaign import Outcome, RunFailed, Struck, run
-from tests.chaos.faults import FAULTS, KINDS, Kind, Wave, pairs, plan
+from tests.chaos.campaign import Outcome, Struck, joined, run
+from tests.chaos.cluster import cluster_stage
+from tests.chaos.faults import FAULTS, KINDS, Kind, Phase, Wave, pairs, plans
+from tests.chaos.operated import operated_stage
 from tests.chaos.probe import now
+from tests.chaos.quiet import RunFailed
 from tests.chaos.record import record
 from tests.chaos.report import page
-from tests.chaos.stage import stage
+from tests.chaos.stage import Stage, local_stage
 
 _DOCS = Path(__file__).parents[2] / "docs"
-_WORTH_A_PAGE = 100
+_WORTH_A_PAGE = 200
 _EPILOG = """Ends with 1 when anything is lost, wrong, duplicated or invented, or when the run cannot go on;
-then its directory stays. A run of at least 100 faults without that is written to docs/chaos.md."""
+then its directory stays. A run of at least 200 faults without that is written to docs/chaos.md."""
+
+_STAGES: Mapping[Phase, Callable[[Path], AbstractAsyncContextManager[Stage]]] = {
+    Phase.LOCAL: local_stage,
+    Phase.CLUSTER: cluster_stage,
+    Phase.OPERATED: operated_stage,
+}
 
 
 class Terminal:
@@ -68,14 +78,22 @@ def _arguments() -> Namespace:
 
 def _kinds(only: str | None, *, has_disks: bool) -> list[Kind]:
     chosen = only.split(",") if only else {kind.name for kind in KINDS}
-    return [kind for kind in KINDS if kind.name in chosen and (has_disks or kind.name != "disk full")]
+    return [kind for kind in KINDS if kind.name in chosen and (has_disks or not kind.needs_disks)]
 
 
-async def _run(directory: Path, waves: Sequence[Wave], seed: int, console: Console) -> Outcome:
-    terminal = Terminal(console, sum(map(len, waves)))
-    terminal.say(f"SEED={seed}: {sum(map(len, waves))} faults in {len(waves)} waves, in {directory}")
-    async with stage(directory) as one:
-        return await run(one, waves, seed, terminal)
+async def _run(
+    directory: Path, waves: Mapping[Phase, Sequence[Wave]], seed: int, console: Console
+) -> Outcome:
+    total = sum(len(wave) for part in waves.values() for wave in part)
+    terminal = Terminal(console, total)
+    terminal.say(f"SEED={seed}: {total} faults in {sum(map(len, waves.values()))} waves, in {directory}")
+    outcomes = []
+    for phase, part in waves.items():
+        terminal.say(f"phase {phase}: {sum(map(len, part))} faults in {len(part)} waves")
+        async with _STAGES[phase](directory / phase) as one:
+            outcomes.append(await run(one, part, seed, terminal))
+            terminal.say(str(outcomes[-1].verdict))
+    return joined(outcomes)
 
 
 def main() -> int:
@@ -85,21 +103,21 @@ def main() -> int:
     seed = random.randrange(2**32) if wanted.seed is None else wanted.seed
     kinds = _kinds(wanted.only, has_disks=has_disks)
     if not has_disks:
-        console.print("no disk will be full: this system lets nobody but root mount one", highlight=False)
+        console.print("no disk will be full or read-only: mounting one takes root here", highlight=False)
     directory = wanted.directory or Path(tempfile.mkdtemp(prefix="chaos-"))
     if has_disks:
-        disks.mount(directory / "home" / name for name in ("merger", "merger-2"))
+        disks.mount(directory / Phase.LOCAL / "home")
     began_at = now().isoformat(timespec="seconds")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            outcome = runner.run(_run(directory, plan(seed, wanted.faults, kinds), seed, console))
+            outcome = runner.run(_run(directory, plans(seed, wanted.faults, kinds), seed, console))
     except (RunFailed, ExceptionGroup) as error:
         console.print(f"[red]{complaints(error)}[/]\nEverything is kept in {directory}", highlight=False)
         return 1
     command = f"make chaos SEED={seed} FAULTS={wanted.faults}" + (
         f" ONLY={wanted.only}" if wanted.only else ""
     )
-    found = record(outcome, seed=seed, command=command, began_at=began_at, ledgers=directory / "ledger")
+    found = record(outcome, seed=seed, command=command, began_at=began_at, ledgers=directory.glob("*/ledger"))
     return _told(found, outcome, directory, console, keep=wanted.directory is not None)
 
 

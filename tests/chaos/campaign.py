@@ -1,25 +1,22 @@
-"""A whole run: everything started, load, faults wave by wave, rest, and the judge.
+"""A phase of a run: everything started, load, faults wave by wave, rest, and the judge.
 
 Every wait has an end, and says what it waited for.
 """
 
 import asyncio
-import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
-from aiokafka.errors import KafkaError
-
 from services.local.child import Child, python_module
-from services.local.watch import log as pipeline
 from tests.chaos import ledger
 from tests.chaos.faults import Fault, Wave
-from tests.chaos.judge import Verdict, judge
+from tests.chaos.judge import Verdict
 from tests.chaos.probe import Probe, now
+from tests.chaos.quiet import RunFailed, quiet
 from tests.chaos.stage import SECOND, Stage, servers
 from tests.chaos.strikes import strike
 
@@ -28,16 +25,11 @@ WRITERS, REQUESTS_PER_SECOND = 4, 40.0
 _OVER_WITHIN = 600.0
 """Seconds after which a fault that should have ended is reported as hanging."""
 _RECOVERS_WITHIN = 600.0
-_QUIET_WITHIN = 600.0
 _STOPS_WITHIN = 60.0
 AT_ONCE = frozenset({("kill", "supervisor"), ("restart", "kafka")})
 """Faults that are over the moment that they strike."""
 _BREATH_SECONDS = 1.0
 """Between two waves."""
-
-
-class RunFailed(Exception):  # noqa: N818 (it says what happened)
-    """The run cannot go on: something never ended, never recovered or never came to rest."""
 
 
 @dataclass
@@ -92,7 +84,7 @@ async def run(
     outcome.sums = ledger.sums(stage.ledgers)
     watcher.say("everything has stopped; judging")
     async with servers(stage):
-        outcome.verdict = await judge(stage.ledgers, stage.kafka, stage.clickhouse, _homes(stage))
+        outcome.verdict = await stage.judged()
     outcome.seconds = clock() - began
     return outcome
 
@@ -151,9 +143,10 @@ class _Campaign:
 @asynccontextmanager
 async def _load(stage: Stage, seed: int, rate: float) -> AsyncIterator[Child]:
     """Run the writers for the block, and end them after the request in hand."""
-    arguments = (stage.stack.ingest_url, str(stage.ledgers), str(seed), str(WRITERS), str(rate))
-    command = python_module("tests.chaos.load", *arguments, environment=stage.stack.environ)
-    child = Child(command, stage.directory / "load.log")
+    numbers = (str(seed), str(WRITERS), str(rate))
+    arguments = (stage.ingest_url, str(stage.ledgers), *numbers, *stage.traffic)
+    command = python_module("tests.chaos.load", *arguments, environment=stage.environ)
+    stage.load = child = Child(command, stage.directory / "load.log")
     try:
         yield child
         check(child)
@@ -171,8 +164,8 @@ def check(load: Child) -> None:
 
 async def _rest(stage: Stage) -> None:
     """Wait until everything is stored, stop all parts, the second ones first, and leave nothing running."""
-    await _quiet(stage)
-    await asyncio.gather(*(stage.seconds[name].rest() for name in SECOND))
+    await quiet(stage)
+    await asyncio.gather(*(stage.kept[name].rest() for name in SECOND))
     probe = Probe(stage)
     probing = asyncio.create_task(probe.run())
     try:
@@ -182,28 +175,21 @@ async def _rest(stage: Stage) -> None:
     finally:
         probing.cancel()
         await asyncio.gather(probing, return_exceptions=True)
-    await _quiet(stage)
-    if (code := await stage.stack.stop(signal.SIGINT)) != 0:
-        raise RunFailed(f"`afterword up` ended with {code} at rest: {stage.stack.said()[-5:]}")
+    await quiet(stage)
+    await stage.verified()
+    if (code := await stage.stop()) != 0:
+        raise RunFailed(f"the stack ended with {code} at rest; logs: {stage.home / 'logs'}")
 
 
-async def _quiet(stage: Stage) -> None:
-    """Wait until merger and sink have nothing left to read, twice in a row."""
-    clock = asyncio.get_running_loop().time
-    deadline, calm, lags = clock() + _QUIET_WITHIN, 0, dict[str, int]()
-    while calm < 2:
-        try:
-            async with asyncio.timeout(20), pipeline(stage.stack.settings) as asked:
-                lags = {one.name: one.lag for one in (await asked.flow()).stages}
-            calm = calm + 1 if not any(lags.values()) else 0
-        except (KafkaError, OSError, TimeoutError):
-            calm = 0
-        if clock() > deadline:
-            raise RunFailed(
-                f"not everything is stored after {_QUIET_WITHIN:.0f} s without load; behind: {lags}"
-            )
-        await asyncio.sleep(1)
-
-
-def _homes(stage: Stage) -> list[Path]:
-    return [stage.merger_home("merger"), stage.merger_home("merger-2")]
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the outcome of several phases, one after the other; each must have been judged."""
+    whole, sums = Outcome(), Counter[str]()
+    for one in outcomes:
+        for struck in one.struck:
+            at = round(struck.at + whole.seconds, 2)
+            whole.struck.append(replace(struck, number=len(whole.struck) + 1, at=at))
+        whole.seconds += one.seconds
+        sums.update(one.sums)
+    whole.sums = dict(sums)
+    whole.verdict = Verdict.sum([one.verdict for one in outcomes if one.verdict is not None])
+    return whole

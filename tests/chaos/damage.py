@@ -80,6 +80,19 @@ def _directory(directory: Path, random: Random) -> str | None:
     return "deleted everything"
 
 
+def _swapped(directory: Path, random: Random) -> str | None:
+    """Swap the directories of two partitions."""
+    partitions = sorted(path for path in directory.glob("v*/[0-9]*") if path.is_dir())
+    if len(partitions) < 2:
+        return None
+    one, other = random.sample(partitions, 2)
+    aside = one.with_name("aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+    return f"swapped {_named(directory, one)} and {_named(directory, other)}"
+
+
 WAYS: Mapping[str, Callable[[Path, Random], str | None]] = {
     "cut": _cut,
     "flip": _flip,
@@ -87,6 +100,7 @@ WAYS: Mapping[str, Callable[[Path, Random], str | None]] = {
     "current": _current,
     "table": _table,
     "directory": _directory,
+    "swapped": _swapped,
 }
 
 

@@ -1,4 +1,4 @@
-"""Small disks for the mergers' directories, which can be filled to the last byte.
+"""Small disks for the directories of mergers, Kafka and ClickHouse: filled to the last byte, or read-only.
 
 They are file systems in memory, mounted in a mount namespace of the run's own: nothing of them is left once
 its processes have ended, and nobody but root needs to be root.
@@ -9,11 +9,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-SIZE = "512m"
+SIZES: Mapping[str, str] = {"merger": "512m", "merger-2": "512m", "kafka": "1g", "warehouse": "1g"}
+"""By directory of the stack's home."""
 
 _INSIDE = "CHAOS_NAMESPACE"
 _FILLER = "filler"
@@ -40,12 +41,28 @@ def _works(command: Sequence[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False, timeout=10).returncode == 0
 
 
-def mount(directories: Iterable[Path]) -> None:
-    """Put a small disk at each directory.  Call it in a namespace of the run's own."""
-    for directory in directories:
+def mount(home: Path) -> None:
+    """Put a small disk at directories of a stack's home.  Call it in a namespace of the run's own."""
+    for name, size in SIZES.items():
+        directory = home / name
         directory.mkdir(parents=True, exist_ok=True)
-        command = ("mount", "-t", "tmpfs", "-o", f"size={SIZE}", "chaos", str(directory))
-        subprocess.run(command, check=True, timeout=10)
+        _run("mount", "-t", "tmpfs", "-o", f"size={size}", "chaos", str(directory))
+
+
+def protect(directory: Path) -> None:
+    """Let nobody open a file of a directory for writing, or make one; files that are open stay writable."""
+    _run("mount", "--bind", str(directory), str(directory))
+    _run("mount", "-o", "remount,bind,ro", str(directory))
+
+
+def unprotect(directory: Path) -> None:
+    """Let the directory be written again."""
+    # Whoever opened a file meanwhile keeps the mount until it is closed.
+    _run("umount", "--lazy", str(directory))
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, timeout=10)
 
 
 def fill(directory: Path) -> int:

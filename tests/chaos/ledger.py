@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import httpx
 
 ACKNOWLEDGED, UNKNOWN, REFUSED = "acknowledged", "unknown", "refused"
-POISON = "poison.ndjson"
+POISON, TAKEN = "poison.ndjson", "taken.ndjson"
 
 
 class Event(NamedTuple):
@@ -90,7 +90,7 @@ class Ledger:
 def read(directory: Path) -> Iterator[dict[str, Any]]:
     """Yield every line of every writer."""
     for path in sorted(directory.glob("*.ndjson")):
-        if path.name != POISON:
+        if path.name not in (POISON, TAKEN):
             with path.open() as file:
                 yield from map(json.loads, file)
 

@@ -65,7 +65,7 @@ class Probe:
 
     async def _send(self) -> None:
         clock = asyncio.get_running_loop().time
-        url = self._stage.stack.ingest_url
+        url = self._stage.ingest_url
         async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
             while True:
                 events = tuple(Event(next(ids), data={"probe": 1}) for ids in self._ids.values())
@@ -79,7 +79,7 @@ class Probe:
                 await asyncio.sleep(_ROUND_SECONDS)
 
     async def _look(self) -> None:
-        clock, url = asyncio.get_running_loop().time, self._stage.stack.settings.clickhouse_url
+        clock, url = asyncio.get_running_loop().time, self._stage.settings.clickhouse_url
         async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
             while True:
                 if self._sent:

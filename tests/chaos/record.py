@@ -1,7 +1,7 @@
 """A run as JSON: what it was asked for, where it ran, each fault, and what came of it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,12 +24,14 @@ class Sent:
     is_acknowledged: bool
 
 
-def record(outcome: Outcome, *, seed: int, command: str, began_at: str, ledgers: Path) -> dict[str, Any]:
+def record(
+    outcome: Outcome, *, seed: int, command: str, began_at: str, ledgers: Iterable[Path]
+) -> dict[str, Any]:
     """Return the run."""
     if outcome.verdict is None:
         raise ValueError("the run was not judged")
     verdict = outcome.verdict
-    sent = [_sent(line) for line in ledger.read(ledgers)]
+    sent = [_sent(line) for directory in ledgers for line in ledger.read(directory)]
     numbers = ("acknowledged", "unknown", "events", "rows", "dead_letters")
     failings = ("lost", "wrong", "duplicated", "invented")
     return {
@@ -40,7 +42,9 @@ def record(outcome: Outcome, *, seed: int, command: str, began_at: str, ledgers:
         "seconds": round(outcome.seconds, 1),
         "machine": machine(),
         "sums": outcome.sums,
-        "verdict": {name: getattr(verdict, name) for name in (*numbers, *failings)},
+        "verdict": {name: getattr(verdict, name) for name in (*numbers, *failings)}
+        | {"gone": len(verdict.gone)},
+        "gone": list(verdict.gone),
         "findings": [list(finding) for finding in verdict.findings],
         "notes": list(verdict.notes),
         "faults": faults(outcome.struck, sent, verdict.findings),

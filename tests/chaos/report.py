@@ -17,17 +17,30 @@ TITLES: Mapping[str, str] = {
     "kill": "`kill -9` of {}",
     "turns": "`kill -9` of two {}s in one group, in turn",
     "freeze": "{} stopped by SIGSTOP, and woken up",
+    "storm": "A storm of kills, stops and SIGSTOPs: {}",
     "restart": "{} restarted",
     "slow": "The way to {} slow",
     "cut": "The way to {} cut",
     "silence": "The way to {} silent",
     "down": "{} down for minutes",
     "hang": "{} stopped for more than a minute, and woken up",
+    "throttle": "{} slow: stopped nine tenths of the time",
+    "read-only": "{}'s disk read-only",
     "damage": "A merger's disk damaged: {}",
+    "other copy": "A merger's local copy replaced: {}",
+    "restore": "{} put back to an older copy while everything runs",
     "poison": "Poison: six records in the {} that are no events",
     "too large": "Too large: {}",
     "clock": "Clocks moved by hours: {}",
     "disk full": "Disk full: {}",
+    "idle": "1,000 open connections to {} that ask for nothing",
+    "broker": "`kill -9` of one of three brokers: {}",
+    "below": "Three brokers, fewer copies in sync than a write needs: {}",
+    "roll": "Three {} restarted in turn",
+    "migrate": "`afterword migrate` with {}",
+    "tail cut": "The tail of Kafka's log cut: {}",
+    "emptied": "{} emptied",
+    "recreated": "A topic deleted and made again under running parts: {}",
 }
 """What a kind of fault is called, around its target."""
 TARGETS: Mapping[tuple[str, str], str] = {
@@ -38,6 +51,9 @@ TARGETS: Mapping[tuple[str, str], str] = {
     ("damage", "current"): "`CURRENT` overwritten",
     ("damage", "table"): "a table deleted",
     ("damage", "directory"): "a directory deleted",
+    ("damage", "swapped"): "two partitions' directories swapped",
+    ("other copy", "older"): "by its own of some seconds before",
+    ("other copy", "other host"): "by the other merger's",
     ("too large", "request"): "an event above what ingest takes",
     ("too large", "record"): "a record above what the topic takes",
     ("too large", "row"): "a row above what the merge takes",
@@ -47,6 +63,20 @@ TARGETS: Mapping[tuple[str, str], str] = {
     ("disk full", "merger"): "the merger",
     ("disk full", "merger-2"): "the second merger",
     ("disk full", "both"): "both mergers",
+    ("broker", "leader"): "the leader of a partition",
+    ("broker", "coordinator"): "the coordinator of a group",
+    ("broker", "controller"): "the active controller",
+    ("below", "min ISR"): "one broker gone where three must acknowledge",
+    ("below", "a majority"): "two brokers gone, and with them the controllers' majority",
+    ("migrate", "a broker away"): "one of three brokers away",
+    ("tail cut", "events"): "the topics of events",
+    ("tail cut", "state"): "the topics of states",
+    ("tail cut", "everything"): "the whole disk put back to an older copy",
+    ("recreated", "events"): "events",
+    ("recreated", "state"): "states",
+    ("storm", "mergers"): "two mergers",
+    ("storm", "sinks"): "two sinks",
+    ("storm", "mergers and sinks"): "two mergers and two sinks",
 }
 """What a target is called where its name does not say it."""
 NAMES: Mapping[str, str] = {
@@ -56,6 +86,7 @@ NAMES: Mapping[str, str] = {
     "merger-2": "the second merger",
     "sink": "the sink",
     "sink-2": "the second sink",
+    "query": "the query API",
 }
 _PAGE = Path(__file__).with_name("page.md")
 FAILINGS = ("lost", "wrong", "duplicated", "invented")
@@ -107,6 +138,7 @@ def _sums(run: Json) -> str:
         "Events in the log": verdict["events"],
         "Rows": verdict["rows"],
         "Dead letters, as they must be": verdict["dead_letters"],
+        "Acknowledged, and only in a log that was taken away": verdict.get("gone", 0),
         **{f"**{name.capitalize()}**": verdict[name] for name in FAILINGS},
     }
     return _table(("", "Count"), ((name, f"{number:,}") for name, number in numbers.items()))

@@ -1,14 +1,17 @@
-"""Everything that a run strikes: `afterword up` behind a proxy, and a second merger and a second sink.
+"""What a run strikes: the parts of a stack by name, and what can be done to them.
 
-The supervisor of the stack starts its own parts again; the second ones are started again here.
+`LocalStage` is `afterword up` behind a proxy, with a second merger and a second sink: the supervisor of the
+stack restarts its own parts, and the second ones are restarted here.
 """
 
 import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from services.local import broker, probes
@@ -18,25 +21,28 @@ from services.local.jars import fetch, kafka_jars
 from services.local.kafka_config import LOOPBACK
 from services.local.ports import free_port
 from services.local.processes import Identity, is_running
+from services.local.settings import StatusSettings
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
+from tests.chaos.judge import Verdict, judge
 from tests.chaos.proxy import Proxy
 from tests.support.eventually import eventually
 from tests.support.programs import Program
 from tests.support.whole import WholeStack
 
-CLOCKS = ("ingest", "merger", "merger-2", "sink", "sink-2")
+SERVICES = ("ingest", "merger", "merger-2", "sink", "sink-2")
+"""In the order in which they stop."""
 SECOND = ("merger-2", "sink-2")
 MERGER_SESSION_SECONDS = 6
 
 _CLOCK_DIRECTORY = Path(__file__).with_name("clock")
 _AGAIN_SECONDS = 0.5
-_RUNS_WITHIN = 400.0
+RUNS_WITHIN = 400.0
 """A part whose needs are not met, such as a sink without ClickHouse, is not started before they are."""
 _STOPS_WITHIN = 30.0
 
 
-class Second:
-    """A part beside the stack's own: started again whenever it ends, until it is to rest."""
+class Kept:
+    """A part that is restarted whenever it ends, until it is to rest."""
 
     def __init__(self, name: str, command: Command, log: Path) -> None:
         self.name, self._command, self._log = name, command, log
@@ -63,31 +69,75 @@ class Second:
 
 
 class Stage:
-    """The parts, by name, and what can be done to them."""
+    """The parts, by name, and what can be done to them.  `kept` are those that the run itself restarts."""
+
+    kept: Mapping[str, Kept]
+    load: Child | None = None
+    """The writers, while they run."""
+    traffic: tuple[str, ...] = ()
+    """What else they are told."""
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.ledgers = directory, directory / "ledger"
         self.ledgers.mkdir(parents=True)
         self.clocks = directory / "clocks"
         self.clocks.mkdir()
-        for name in CLOCKS:
+        for name in SERVICES:
             (self.clocks / name).write_bytes(bytes(8))
-        inner, outer = free_port(), free_port()
-        self.stack = WholeStack(directory, **_variables(self.clocks, inner, outer))
-        self.proxy = Proxy(outer, inner)
-        self.home = self.stack.home
-        self._ports = {second: str(free_port()) for second in SECOND}
-        self.seconds = {name: self._second(name) for name in SECOND}
+
+    @property
+    @abstractmethod
+    def settings(self) -> StatusSettings:
+        """Where Kafka and ClickHouse are, and the directory of the stack's files."""
+
+    @property
+    @abstractmethod
+    def environ(self) -> Mapping[str, str]:
+        """The variables of the first part of each kind."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start everything, and return once it is ready."""
+
+    @abstractmethod
+    async def stop(self) -> int:
+        """Stop everything but the kept parts in the orderly way; 0 when that worked."""
+
+    @abstractmethod
+    async def kill(self) -> None:
+        """End at once whatever still runs."""
+
+    @abstractmethod
+    async def serve(self, ending: AsyncExitStack) -> None:
+        """Run Kafka and the warehouse alone, once everything has been stopped."""
+
+    async def judged(self) -> Verdict:
+        """Return what is amiss, while Kafka and the warehouse run and nothing else does."""
+        homes = [self.merger_home(name) for name in ("merger", "merger-2")]
+        return await judge(self.ledgers, self.kafka, self.clickhouse, homes)
+
+    async def verified(self) -> None:
+        """Ask what only the running stack can be asked, once everything is at rest."""
+
+    @property
+    def home(self) -> Path:
+        """The directory of the stack's files."""
+        return self.settings.afterword_home
+
+    @property
+    def ingest_url(self) -> str:
+        """Where feedback goes."""
+        return f"http://{LOOPBACK}:{self.environ['INGEST_PORT']}"
 
     @property
     def kafka(self) -> KafkaSettings:
-        """Where Kafka is, through the proxy."""
-        return KafkaSettings(kafka_bootstrap_servers=self.stack.settings.kafka_bootstrap_servers)
+        """Where Kafka is."""
+        return KafkaSettings(kafka_bootstrap_servers=self.settings.kafka_bootstrap_servers)
 
     @property
     def clickhouse(self) -> ClickHouseSettings:
         """Where ClickHouse is."""
-        return ClickHouseSettings(clickhouse_url=self.stack.settings.clickhouse_url)
+        return ClickHouseSettings(clickhouse_url=self.settings.clickhouse_url)
 
     def merger_home(self, name: str) -> Path:
         """Return the directory of a merger."""
@@ -95,24 +145,29 @@ class Stage:
 
     def process(self, name: str) -> Identity | None:
         """Return which process a part is, if it runs."""
-        if name in self.seconds:
-            child = self.seconds[name].child
-            found = child.identity if child else None
-        else:
-            part = Home(self.home).state().get("parts", {}).get(name, {})
-            found = Identity(part["pid"], part["created"]) if part.get("pid") else None
+        found = self._process(name)
         return found if found is not None and is_running(found) else None
+
+    def _process(self, name: str) -> Identity | None:
+        child = self.kept[name].child
+        return child.identity if child else None
 
     async def running(self, name: str) -> Identity:
         """Wait until a part runs; which process it is."""
-        await eventually(lambda: self.process(name), within=_RUNS_WITHIN, every=0.05)
+        await eventually(lambda: self.process(name), within=RUNS_WITHIN, every=0.05)
         found = self.process(name)
         return found or await self.running(name)
 
+    def port(self, name: str) -> int:
+        """Return where a service answers `/readyz`."""
+        kind = name.partition("-")[0].upper()
+        suffix = "_PORT" if kind in ("INGEST", "QUERY") else "_METRICS_PORT"
+        return int(self.environ_of(name)[kind + suffix])
+
     async def ready(self, name: str) -> None:
-        """Wait until a part says that it is ready."""
-        port = int(self._environ(name)[f"{name.partition('-')[0].upper()}_METRICS_PORT"])
-        await eventually(lambda: _is_ready(port), within=_RUNS_WITHIN, every=0.1)
+        """Wait until a part reports that it is ready."""
+        port = self.port(name)
+        await eventually(lambda: _is_ready(port), within=RUNS_WITHIN, every=0.1)
 
     async def signal(self, name: str, number: signal.Signals) -> Identity:
         """Send a part a signal, once it runs; which process it is."""
@@ -122,28 +177,114 @@ class Stage:
 
     async def another(self, name: str, process: Identity) -> None:
         """Wait until a part runs in another process."""
-        await eventually(lambda: self.process(name) not in (None, process), within=_RUNS_WITHIN, every=0.05)
-
-    async def restart(self) -> None:
-        """Start `afterword up` again, and return once it says that it is ready."""
-        await self.stack.start(_RUNS_WITHIN)
+        await eventually(lambda: self.process(name) not in (None, process), within=RUNS_WITHIN, every=0.05)
 
     def shift(self, name: str, seconds: float) -> None:
         """Set how much a part's clock is off."""
         with (self.clocks / name).open("r+b") as file:
             file.write(int(seconds * 1e9).to_bytes(8, "little", signed=True))
 
-    def _second(self, name: str) -> Second:
-        module = f"services.{name.partition('-')[0]}"
-        command = python_module(module, environment=self._environ(name))
-        return Second(name, command, self.directory / f"{name}.log")
+    def keep(self, names: Iterable[str], ports: Mapping[str, str]) -> None:
+        """Make parts that the run itself restarts; `ports` are those that differ from the environment's."""
+        self._ports = ports
+        self.kept = {
+            name: Kept(
+                name,
+                python_module(f"services.{name.partition('-')[0]}", environment=self.environ_of(name)),
+                self.directory / f"{name}.log",
+            )
+            for name in names
+        }
 
-    def _environ(self, name: str) -> Mapping[str, str]:
+    def environ_of(self, name: str) -> Mapping[str, str]:
+        """Return the variables of a service."""
         if name not in SECOND:
-            return self.stack.environ
+            return self.environ
         variable = f"{name.partition('-')[0].upper()}_METRICS_PORT"
         own = {"CHAOS_PART": name, "MERGER_INSTANCE": "2", variable: self._ports[name], "LOG_FORMAT": "json"}
-        return {**self.stack.environ, **own}
+        return {**self.environ, **own}
+
+
+class LocalStage(Stage):
+    """`afterword up`, a proxy before its Kafka, and a second merger and sink."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        inner, outer = free_port(), free_port()
+        variables = {
+            "KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{outer}",
+            "KAFKA_LISTEN_PORT": str(inner),
+        }
+        self.stack = WholeStack(directory, **variables, **common_variables(self.clocks))
+        self.proxy = Proxy(outer, inner)
+        self.keep(SECOND, {second: str(free_port()) for second in SECOND})
+
+    @property
+    def settings(self) -> StatusSettings:
+        """Kafka is behind the proxy."""
+        return self.stack.settings
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The whole stack's variables."""
+        return self.stack.environ
+
+    def _process(self, name: str) -> Identity | None:
+        if name in self.kept:
+            return super()._process(name)
+        part = Home(self.home).state().get("parts", {}).get(name, {})
+        return Identity(part["pid"], part["created"]) if part.get("pid") else None
+
+    async def start(self) -> None:
+        """Start `afterword up`, and return once it reports that it is ready."""
+        await self.stack.start(RUNS_WITHIN)
+
+    async def stop(self) -> int:
+        """Stop `afterword up` as Ctrl-C does; its exit code."""
+        return await self.stack.stop(signal.SIGINT)
+
+    async def kill(self) -> None:
+        """Kill the supervisor, and with it all that it runs."""
+        await self.stack.kill()
+
+    async def serving(self, name: str) -> None:
+        """Wait until Kafka or the warehouse answers."""
+        settings = self.stack.settings
+        kafka, sql = settings.kafka_own_port, settings.clickhouse_port
+        probe = partial(probes.kafka, kafka) if name == "kafka" else partial(probes.warehouse, sql)
+
+        async def answers() -> bool:
+            return self.process(name) is not None and bool((await probe()).ready)
+
+        await eventually(answers, within=RUNS_WITHIN, every=0.1)
+
+    @asynccontextmanager
+    async def unsupervised(self) -> AsyncIterator[None]:
+        """Stop the supervisor by SIGSTOP for the block, so that it restarts nothing."""
+        if self.stack.child is None:
+            raise RuntimeError("start it first")
+        process = self.stack.child.identity
+        send(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            send(process, signal.SIGCONT)
+
+    async def serve(self, ending: AsyncExitStack) -> None:
+        """Run the stack's Kafka behind its proxy, and its warehouse."""
+        settings, home = self.stack.settings, self.home
+        inner, outer, sql = settings.kafka_own_port, settings.kafka_port, settings.clickhouse_port
+
+        def kafka() -> Command:
+            return broker.prepare(home / "kafka", fetch(kafka_jars(), home / "jars"), inner, outer)
+
+        programs = (
+            Program(kafka, lambda: broker.is_ready(inner), self.directory / "kafka.log"),
+            warehouse_program(self, sql),
+        )
+        for program in programs:
+            ending.push_async_callback(program.kill)
+            await program.start()
 
 
 def send(process: Identity, number: signal.Signals) -> None:
@@ -158,62 +299,59 @@ async def _is_ready(port: int) -> bool:
     return status == 200
 
 
-def _variables(clocks: Path, inner: int, outer: int) -> dict[str, str]:
+def common_variables(clocks: Path) -> dict[str, str]:
+    """Return what the services of every stage get."""
     return {
-        "KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{outer}",
-        "KAFKA_LISTEN_PORT": str(inner),
         "MERGER_SESSION_SECONDS": str(MERGER_SESSION_SECONDS),
         "CHAOS_CLOCKS": str(clocks),
         "PYTHONPATH": str(_CLOCK_DIRECTORY),
     }
 
 
+def warehouse_program(one: Stage, port: int) -> Program:
+    """Return the stage's warehouse as a program of its own."""
+    arguments = (str(one.home / "warehouse"), "--port", str(port))
+    command = python_module("services.local.warehouse", *arguments, environment=one.environ)
+
+    async def pings() -> bool:
+        return (await asyncio.to_thread(probes.get, port, "/ping"))[0] == 200
+
+    return Program(lambda: command, pings, one.directory / "warehouse.log")
+
+
 @asynccontextmanager
-async def stage(directory: Path) -> AsyncIterator[Stage]:
-    """Start everything for the block, and end whatever of it still runs."""
-    async with AsyncExitStack() as ending:
-        one = Stage(directory)
-        await ending.enter_async_context(one.proxy)
-        ending.push_async_callback(one.stack.kill)
-        await one.restart()
-        for second in one.seconds.values():
-            task = asyncio.create_task(second.run(), name=second.name)
-            ending.push_async_callback(_ended, second, task)
-        for name in SECOND:
-            await one.ready(name)
+async def local_stage(directory: Path) -> AsyncIterator[LocalStage]:
+    """Start `afterword up` and its company for the block."""
+    one = LocalStage(directory)
+    async with one.proxy, started(one):
         yield one
 
 
-async def _ended(second: Second, task: asyncio.Task[None]) -> None:
+@asynccontextmanager
+async def started(one: Stage) -> AsyncIterator[None]:
+    """Start everything for the block, and end whatever of it still runs."""
+    async with AsyncExitStack() as ending:
+        ending.push_async_callback(one.kill)
+        await one.start()
+        for kept in one.kept.values():
+            task = asyncio.create_task(kept.run(), name=kept.name)
+            ending.push_async_callback(_ended, kept, task)
+        for name in SECOND:
+            await one.ready(name)
+        yield
+
+
+async def _ended(kept: Kept, task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    if second.child is not None:
-        second.child.kill()
-        await asyncio.to_thread(second.child.wait)
+    if kept.child is not None:
+        kept.child.kill()
+        await asyncio.to_thread(kept.child.wait)
 
 
 @asynccontextmanager
 async def servers(one: Stage) -> AsyncIterator[None]:
-    """Run the stack's Kafka and its warehouse alone, once it has been stopped."""
-    settings, home = one.stack.settings, one.home
-    inner, outer, sql = settings.kafka_own_port, settings.kafka_port, settings.clickhouse_port
-
-    def kafka() -> Command:
-        return broker.prepare(home / "kafka", fetch(kafka_jars(), home / "jars"), inner, outer)
-
-    def warehouse() -> Command:
-        arguments = (str(home / "warehouse"), "--port", str(sql))
-        return python_module("services.local.warehouse", *arguments, environment=one.stack.environ)
-
-    async def pings() -> bool:
-        return (await asyncio.to_thread(probes.get, sql, "/ping"))[0] == 200
-
+    """Run Kafka and the warehouse alone for the block, once the stage has been stopped."""
     async with AsyncExitStack() as ending:
-        programs = (
-            Program(kafka, lambda: broker.is_ready(inner), one.directory / "kafka.log"),
-            Program(warehouse, pings, one.directory / "warehouse.log"),
-        )
-        for program in programs:
-            ending.push_async_callback(program.kill)
-            await program.start()
+        await one.serve(ending)
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.chaos.campaign import Struck, run
 from tests.chaos.faults import short_plan
-from tests.chaos.stage import stage
+from tests.chaos.stage import local_stage
 
 
 class Printer:
@@ -28,7 +28,7 @@ async def test_what_was_acknowledged_is_there_after_a_few_faults(tmp_path: Path)
     """A kill, a stopped and woken process, and others by chance; the judge knows the rest."""
     seed = int(os.environ.get("SEED") or random.randrange(2**32))
     Printer().say(f"SEED={seed}")
-    async with stage(tmp_path) as one:
+    async with local_stage(tmp_path) as one:
         outcome = await run(one, short_plan(seed), seed, Printer())
 
     assert outcome.verdict is not None

@@ -29,7 +29,7 @@ class WholeStack:
     def __init__(self, directory: Path, **variables: str) -> None:
         self.home = directory / "home"
         self.output = directory / "up.log"
-        self.environ = {**_environment(directory, self.home), **variables}
+        self.environ = {**environment(directory, self.home), **variables}
         self.settings = load(LocalSettings, self.environ)
         self.child: Child | None = None
 
@@ -102,7 +102,8 @@ class WholeStack:
         )
 
 
-def _environment(directory: Path, home: Path) -> Mapping[str, str]:
+def environment(directory: Path, home: Path) -> Mapping[str, str]:
+    """Return the variables of a stack with ports of its own, and nothing of this machine's on its path."""
     nowhere = directory / "nowhere"
     nowhere.mkdir(parents=True)
     maven = os.environ.get("M2_REPO") or str(Path.home() / ".m2" / "repository")

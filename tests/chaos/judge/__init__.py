@@ -23,11 +23,18 @@ What a fault wrote into a topic itself, past ingest, stands in `poison.ndjson` i
 
 `offset` is null where it was never learned; then key and value tell which one it is, at most once.
 
+    verdict = await judge_survivors(directory, clickhouse)
+
+judges what is left after faults that took logs away from Kafka, as far as the tables show it; `taken.ndjson`
+names the events that existed nowhere else:
+
+    {"event_id": "0199...", "fault": "emptied kafka"}
+
 The judge shares no code with the merger and the sink: it reads the topics itself, folds them by a fold of its
 own (`truth`), and compares.
 """
 
-from tests.chaos.judge.judging import judge
+from tests.chaos.judge.judging import judge, judge_survivors
 from tests.chaos.judge.verdict import Finding, Kind, Verdict, Where
 
-__all__ = ["Finding", "Kind", "Verdict", "Where", "judge"]
+__all__ = ["Finding", "Kind", "Verdict", "Where", "judge", "judge_survivors"]

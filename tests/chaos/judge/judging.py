@@ -12,11 +12,12 @@ from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.chaos.judge import stores, warehouse
 from tests.chaos.judge.bodies import value_of
 from tests.chaos.judge.case import Case
+from tests.chaos.judge.survivors import Survival
 from tests.chaos.judge.tables import StoredEvent, StoredLetter, StoredRow
 from tests.chaos.judge.topics import Topics, opened
 from tests.chaos.judge.verdict import Verdict
 
-POISON = "poison.ndjson"
+POISON, TAKEN = "poison.ndjson", "taken.ndjson"
 _PATIENCE_SECONDS = 300.0
 
 
@@ -36,6 +37,31 @@ async def judge(
             await _read_states(case, committed, merger_homes, Path(directory))
     await _read_tables(case, clickhouse)
     return case.verdict()
+
+
+async def judge_survivors(ledger_directory: Path, clickhouse: ClickHouseSettings) -> Verdict:
+    """Return what is amiss after a run in which Kafka lost logs; the errors of ClickHouse's client."""
+    survival = Survival()
+    await asyncio.to_thread(_read_survival, survival, ledger_directory)
+    client = await connect(clickhouse, timeout_seconds=_PATIENCE_SECONDS)
+    try:
+        async for row in warehouse.rows(client, warehouse.ROWS):
+            survival.row(StoredRow(*row))
+        async for (event_id,) in warehouse.rows(client, warehouse.EVENT_IDS):
+            survival.event(event_id)
+    finally:
+        await client.close()
+    return survival.verdict()
+
+
+def _read_survival(survival: Survival, directory: Path) -> None:
+    for path in sorted(directory.glob(TAKEN)):
+        for line in lines_of(path):
+            survival.taken(line)
+    for path in sorted(directory.glob("*.ndjson")):
+        if path.name not in (POISON, TAKEN):
+            for line in lines_of(path):
+                survival.ledger(line)
 
 
 def lines_of(path: Path) -> Iterator[Any]:

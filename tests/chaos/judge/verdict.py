@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 EXAMPLES = 20
 """Findings that are kept of each kind at each place; the counts go on."""
@@ -70,6 +70,8 @@ class Verdict:
     findings: Sequence[Finding]
     notes: Sequence[str]
     """What is no fault and worth knowing: copies that were damaged, say."""
+    gone: Sequence[str] = ()
+    """Ids of acknowledged events that existed only in a log which a fault took away from Kafka."""
 
     @property
     def lost(self) -> int:
@@ -96,6 +98,21 @@ class Verdict:
         """Whether nothing at all is amiss."""
         return not self.counts
 
+    @classmethod
+    def sum(cls, verdicts: Sequence[Self]) -> Self:
+        """Return the judgement of several stacks together."""
+        return cls(
+            acknowledged=sum(one.acknowledged for one in verdicts),
+            unknown=sum(one.unknown for one in verdicts),
+            events=sum(one.events for one in verdicts),
+            rows=sum(one.rows for one in verdicts),
+            dead_letters=sum(one.dead_letters for one in verdicts),
+            counts=sum((one.counts for one in verdicts), Counter()),
+            findings=[finding for one in verdicts for finding in one.findings],
+            notes=[note for one in verdicts for note in one.notes],
+            gone=[event for one in verdicts for event in one.gone],
+        )
+
     def _count(self, *kinds: Kind) -> int:
         return sum(count for (kind, _), count in self.counts.items() if kind in kinds)
 
@@ -105,6 +122,7 @@ class Verdict:
             f"{self.acknowledged:,} acknowledged, {self.unknown:,} unknown, {self.events:,} in the log,"
             f" {self.rows:,} rows, {self.dead_letters:,} dead letters: {self.lost:,} lost,"
             f" {self.wrong:,} wrong, {self.duplicated:,} duplicated, {self.invented:,} invented"
+            + (f"; {len(self.gone):,} went with Kafka's log" if self.gone else "")
         )
         return "\n".join(
             [head, *(f"  {kind} in {where}: {key}: {text}" for kind, where, key, text in self.findings)]

@@ -21,6 +21,7 @@ EVENTS = """
         toUnixTimestamp64Micro(received_at), toUInt8(idempotent), data, request
     FROM feedback_events FINAL
 """
+EVENT_IDS = "SELECT toString(event_id) FROM feedback_events FINAL"
 LETTERS = """
     SELECT dlq_topic, dlq_partition, dlq_offset, stage, reason,
         original_topic, original_partition, original_offset, original_version,

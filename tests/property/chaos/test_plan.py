@@ -6,7 +6,7 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.faults import KINDS, LONG, Wave, pairs, plan, short_plan
+from tests.chaos.faults import KINDS, LONG, Kind, Phase, Wave, pairs, plan, plans, short_plan
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(0, 300)
@@ -20,17 +20,47 @@ def struck(waves: list[Wave]) -> Counter[tuple[str, str]]:
 @given(seeds, counts)
 def test_every_kind_strikes_every_target_and_there_are_as_many_as_asked_for(seed: int, count: int) -> None:
     """However few are asked for."""
-    found = struck(plan(seed, count))
+    phases = plans(seed, count)
+    found = struck(list(chain.from_iterable(phases.values())))
 
-    assert set(found) == {(kind.name, target) for kind, target in pairs()}
+    for phase, waves in phases.items():
+        assert set(struck(waves)) == {(kind.name, target) for kind, target in pairs(phase=phase)}
+    assert set(phases) == set(Phase)
     assert found.total() >= count
-    assert found.total() <= max(count, len(pairs()) + count // 60 * len(LONG))
+    assert found.total() <= count + sum(len(pairs(phase=phase)) for phase in Phase) + len(LONG)
+
+
+@given(seeds, st.sets(st.sampled_from(sorted(pairs()))))
+def test_chosen_kinds_alone_are_struck(seed: int, chosen: set[tuple[Kind, str]]) -> None:
+    """And a phase that has none of them does not happen."""
+    kinds = [kind for kind in KINDS if kind in {kind for kind, _ in chosen}]
+    phases = plans(seed, 10, kinds)
+
+    assert all(waves for waves in phases.values())
+    assert {fault.fault for waves in phases.values() for wave in waves for fault in wave} == {
+        kind.name for kind in kinds
+    }
+
+
+@given(seeds, counts)
+def test_faults_that_would_hinder_each_other_strike_apart(seed: int, count: int) -> None:
+    """A stack cannot start while a disk of its servers is full."""
+    for wave in chain.from_iterable(plans(seed, count).values()):
+        names = {str(fault) for fault in wave}
+        assert not names >= {"kill supervisor", "disk full kafka"}
+        assert not names >= {"restore warehouse", "read-only warehouse"}
+
+
+@given(seeds, counts)
+def test_what_an_operator_must_mend_strikes_alone(seed: int, count: int) -> None:
+    """So that its refusal and its losses are its own."""
+    assert {len(wave) for wave in plans(seed, count)[Phase.OPERATED]} == {1}
 
 
 @given(seeds, counts)
 def test_a_seed_always_gives_the_same_plan(seed: int, count: int) -> None:
     """A run can be repeated."""
-    assert plan(seed, count) == plan(seed, count)
+    assert plans(seed, count) == plans(seed, count)
 
 
 @given(seeds)
@@ -38,7 +68,7 @@ def test_faults_last_as_long_as_their_kind_says(seed: int) -> None:
     """So that a process that is stopped, for one, is given up by its group meanwhile."""
     seconds = {(kind.name, target): kind.seconds for kind, target in pairs()}
 
-    for fault in chain.from_iterable(plan(seed)):
+    for fault in chain.from_iterable(chain.from_iterable(plans(seed).values())):
         low, high = seconds[fault.fault, fault.target]
         assert low <= fault.seconds <= high
         assert fault.after >= 0

@@ -74,7 +74,15 @@ class Lane:
             size=self._settings.sink_batch_bytes,
             seconds=self._settings.sink_flush_seconds,
         )
-        self._reader = Reader(self.route, self._consumer(), self._store, limits, facts, self._wall_ms)
+        self._reader = Reader(
+            self.route,
+            self._consumer(),
+            self._store,
+            limits,
+            facts,
+            self._wall_ms,
+            self._settings.sink_watch_seconds,
+        )
         self._failure = None
         try:
             await self._reader.run(stop)

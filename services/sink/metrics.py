@@ -33,6 +33,11 @@ DEAD_LETTERS = Counter(
     "sink_dead_letters_total", "Rows given up because ClickHouse refuses them; should stay 0.", ["route"]
 )
 RESTARTS = Counter("sink_route_restarts_total", "Routes started again after an error.", ["route"])
+WENT_BACK = Counter(
+    "sink_store_went_back_total",
+    "Times that ClickHouse had lower positions than were stored in it, as after a restore.",
+    ["route"],
+)
 CHORE_TURN = Gauge(
     "sink_chore_turn", "1 while this sink is the one of its group that does the chore.", ["chore"]
 )

@@ -26,6 +26,8 @@ class Outage:
     sleep: Sleep
     since: float | None = None
     reason: str = ""
+    failures: int = 0
+    """How many attempts have failed."""
 
     async def outlast(self, attempt: Callable[[], Awaitable[T]], *errors: type[Exception]) -> T:
         """Return what the attempt returns, trying again after these errors for as long as it takes."""
@@ -42,6 +44,7 @@ class Outage:
 
     def _failed(self, reason: str) -> None:
         self.reason = reason
+        self.failures += 1
         if self.since is None:
             self.since = self.clock()
             log.warning("server stopped answering", server=self.server, route=self.route, reason=reason)

@@ -5,7 +5,8 @@ next fetch) and waits for whichever ends first.  At most one thing is asked of C
 
 Records are taken only within a tenure: from the moment the partitions of an assignment were placed at
 their start positions until they are revoked.  Whatever was fetched outside of one, or waits when it ends,
-is dropped, and read again by whoever owns the partition next.
+is dropped, and read again by whoever owns the partition next.  A tenure also ends when ClickHouse has lower
+positions than were stored in it; the partitions are then placed again, as at a start.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from services.sink import metrics
 from services.sink.batch import Batch, Limits, Partition
 from services.sink.positions import start
 from services.sink.routes import Route
-from services.sink.store import Store
+from services.sink.store import Store, StoreWentBack
 from services.sink.waiting import Fetch, Waiting
 
 log = structlog.get_logger()
@@ -57,9 +58,12 @@ class Reader(ConsumerRebalanceListener):
         limits: Limits,
         facts: Facts,
         wall_ms: Callable[[], int],
+        check_seconds: float = 10.0,
     ) -> None:
+        """`check_seconds`: how often the positions in ClickHouse are looked at while nothing is stored."""
         self._route, self._consumer, self._store = route, consumer, store
         self._limits, self._facts, self._wall_ms = limits, facts, wall_ms
+        self._check_seconds = check_seconds
         self._clock = asyncio.get_running_loop().time
         self._took = 0.0
         """Seconds that ClickHouse took for the last batch."""
@@ -72,7 +76,7 @@ class Reader(ConsumerRebalanceListener):
         self._tenures = 0
         self._fetch: asyncio.Task[_Fetched] | None = None
         self._job: asyncio.Task[None] | None = None
-        self._job_since = 0.0
+        self._job_since = self._clock()
 
     @property
     def assigned(self) -> frozenset[Partition]:
@@ -118,8 +122,12 @@ class Reader(ConsumerRebalanceListener):
         """End a job that is done, and raise what it raised."""
         if self._job is not None and self._job.done():
             job, self._job = self._job, None
-            if not job.cancelled():
-                job.result()
+            try:
+                if not job.cancelled():
+                    job.result()
+            except StoreWentBack as error:
+                if self._tenure is not None:
+                    self._place_again(error)
             if self._tenure is not None:
                 self._consumer.resume(*self._consumer.paused())
 
@@ -131,6 +139,8 @@ class Reader(ConsumerRebalanceListener):
         elif self._batch.due_in(self._clock()) == 0:
             batch, self._batch = self._batch, self._empty()
             self._start_job(self._flush(batch))
+        elif self._tenure is not None and self._clock() - self._job_since >= self._check_seconds:
+            self._start_job(self._store.check())
 
     def _start_job(self, work: Coroutine[Any, Any, None]) -> None:
         self._job, self._job_since = asyncio.create_task(work), self._clock()
@@ -254,6 +264,14 @@ class Reader(ConsumerRebalanceListener):
             self._consumer.seek(one, 0)
             self._consumer.pause(one)
 
+    def _place_again(self, reason: Exception) -> None:
+        """Have the partitions placed as at a start."""
+        log.warning("ClickHouse went back, placing again", route=self._route.name, reason=str(reason))
+        metrics.WENT_BACK.labels(self._route.name).inc()
+        self._end_tenure()
+        self._unplaced = set(self._consumer.assignment())
+        self._consumer.pause(*self._unplaced)
+
     def _end_tenure(self) -> None:
         self._tenure, self._unplaced = None, set()
         self._batch, self._waiting = self._empty(), Waiting({})
@@ -266,7 +284,7 @@ class Reader(ConsumerRebalanceListener):
 
     async def _finish(self) -> None:
         """Store what was read, unless that takes too long: then it is read again after the next start."""
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, StoreWentBack):
             async with asyncio.timeout(SETTLE_SECONDS):
                 if self._job is not None:
                     await asyncio.wait({self._job})

@@ -58,7 +58,11 @@ class SinkSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         " off.",
     )
     sink_watch_seconds: float = Field(
-        default=5.0, gt=0, le=60, description="Seconds between two looks at the lag of each route."
+        default=5.0,
+        gt=0,
+        le=60,
+        description="Seconds between two looks at the lag of each route, and at the positions in ClickHouse"
+        " of one that stores nothing.",
     )
     sink_erasure_seconds: float = Field(
         default=2.0, gt=0, le=3600, description="Seconds between two looks for erasures that were asked for."

@@ -2,9 +2,12 @@
 
 The order is the guarantee.  A position says that everything before it is in ClickHouse or in the dead
 letters, so it is written last; a crash before it repeats the batch, which changes no row.
+
+ClickHouse itself may go back in time: an operator restores a backup.  So its positions are read right before
+they are written, and rows are inserted again when ClickHouse was away between them and their position.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -19,13 +22,17 @@ from services.sink.halving import DEFAULT_SHARE, Tolerance, halves
 from services.sink.outage import Outage
 from services.sink.routes import Route
 from services.sink.rows import position_line
-from services.sink.writer import RefusedError, UnavailableError, Writer
+from services.sink.writer import RefusedError, Stored, UnavailableError, Writer
 
 log = structlog.get_logger()
 
 
 class TooManyRefusedError(Exception):
     """ClickHouse refuses so many rows that tables and rows cannot fit each other."""
+
+
+class StoreWentBack(Exception):  # noqa: N818 (it says what happened)
+    """ClickHouse has lower positions than this process has stored in it: an older copy was restored."""
 
 
 class Store:
@@ -45,29 +52,59 @@ class Store:
         self._now = wall_clock
         self._tolerance = Tolerance(share=max_refused_share)
         self._newest_ms: dict[Partition, int] = {}
+        self._reached: dict[Partition, int] = {}
+        """The position of each partition that ClickHouse is known to have had."""
+        self._confirmed_at = 0
+        """Failures of ClickHouse, as counted when it confirmed the first rows of the batch."""
 
     async def positions(self) -> dict[Partition, int]:
-        """Return how far each partition of the route is stored."""
-        topics = [topic.name for topic in self._route.topics]
-        stored = await self.clickhouse.outlast(lambda: self._writer.positions(topics), UnavailableError)
+        """Return how far each partition of the route is stored; from now on it must not be less."""
+        stored = await self.clickhouse.outlast(self._read, UnavailableError)
         self._newest_ms = {partition: one.newest_ms for partition, one in stored.items()}
-        return {partition: one.position for partition, one in stored.items()}
+        self._reached = {partition: one.position for partition, one in stored.items()}
+        return dict(self._reached)
+
+    async def check(self) -> None:
+        """Compare ClickHouse's positions with what it is known to have had; StoreWentBack."""
+        self._compare(await self.clickhouse.outlast(self._read, UnavailableError))
 
     async def store(self, batch: Batch) -> None:
         """Return once the batch's rows are stored or given up, and its positions are stored.
 
-        TooManyRefusedError before anything is given up.
+        TooManyRefusedError before anything is given up; StoreWentBack before positions are written.
         """
         refused = batch.refused + await self._insert(batch.lines, batch.records)
         self._tolerance = self._tolerance.after(len(batch.lines) + len(batch.refused), len(refused))
         self._check(refused)
         if refused:
             await self._give_up(refused)
-        await self._insert_all(SINK_POSITIONS, [*self._position_lines(batch)], None)
+        while not await self.clickhouse.outlast(lambda: self._advance(batch), UnavailableError):
+            # An older copy of ClickHouse may have come back, with these positions but without these rows.
+            await self._insert(batch.lines, batch.records)
+        self._reached |= batch.positions
+
+    async def _advance(self, batch: Batch) -> bool:
+        """Store the positions, unless ClickHouse was away since it confirmed rows of the batch."""
+        self._compare(await self._read())
+        if batch.lines and self.clickhouse.failures != self._confirmed_at:
+            return False
+        await self._writer.insert(SINK_POSITIONS, [*self._position_lines(batch)], None)
+        return True
+
+    async def _read(self) -> dict[Partition, Stored]:
+        return await self._writer.positions([topic.name for topic in self._route.topics])
+
+    def _compare(self, stored: Mapping[Partition, Stored]) -> None:
+        for (topic, partition), reached in self._reached.items():
+            found = stored.get((topic, partition))
+            if found is None or found.position < reached:
+                has = "no position" if found is None else f"position {found.position}"
+                raise StoreWentBack(f"ClickHouse has {has} of {topic}/{partition}, and had {reached}")
 
     async def _insert(self, lines: Sequence[bytes], records: Sequence[PlacedRecord]) -> list[Refused]:
         """Store all rows but those that ClickHouse refuses, and return these."""
         refused: list[Refused] = []
+        confirmed_at: int | None = None
         pending = [(lines, records)] if lines else []
         while pending:
             part, origins = pending.pop()
@@ -80,6 +117,9 @@ class Store:
                     continue
                 metrics.HALVINGS.labels(self._route.name).inc()
                 pending.extend(reversed([*zip(halves(part), halves(origins), strict=True)]))
+            else:
+                confirmed_at = self.clickhouse.failures if confirmed_at is None else confirmed_at
+        self._confirmed_at = self.clickhouse.failures if confirmed_at is None else confirmed_at
         return refused
 
     def _check(self, refused: Sequence[Refused]) -> None:

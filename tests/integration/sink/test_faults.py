@@ -16,7 +16,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from structlog.testing import capture_logs
 
-from schemas.tables import SINK_POSITIONS
+from schemas.tables import FEEDBACK, SINK_POSITIONS
 from schemas.topics import EVENTS_ROUTE, STATE_ROUTE, Topology
 from services.commands.migrate.plan import RefusedError
 from services.runtime.continuity import ContinuityError
@@ -31,10 +31,11 @@ from services.sink.settings import SinkSettings
 from services.sink.watch import Watch, Watched
 from services.sink.writer import ClickHouseWriter
 from tests.integration.sink.test_flow import states, stored
+from tests.support import tables
 from tests.support.eventually import eventually
 from tests.support.servers import OwnKafka, OwnWarehouse
 from tests.support.sink import InMemoryWriter
-from tests.support.sink_runs import SinkProgram, count, failing, is_ready, migrated, probe, running
+from tests.support.sink_runs import SinkProgram, count, counted, failing, is_ready, migrated, probe, running
 from tests.support.state_log import write
 
 
@@ -62,6 +63,37 @@ async def test_clickhouse_may_die_in_the_middle_of_the_load(
     assert said.count("partitions placed") == 1, "it left its group while it waited"
     assert said.count("server stopped answering") <= 2
     assert "route failed" not in said
+
+
+@pytest.mark.parametrize("more", [50, 0], ids=["while more comes", "while nothing comes"])
+async def test_clickhouse_restored_under_a_running_sink_is_filled_again(
+    kafka_settings: KafkaSettings, own_warehouse: OwnWarehouse, tmp_path: Path, more: int
+) -> None:
+    """What the backup lacks is read from the topics again; no position is written over the restored one."""
+    settings = await migrated(kafka_settings, own_warehouse.settings)
+    topology = Topology(settings.kafka_topic_generation)
+    data, backup = own_warehouse.directory / "data", tmp_path / "backup"
+    went_back = counted("sink_store_went_back_total", route=STATE_ROUTE)
+    async with running(settings):
+        await write(settings, topology.state, states(0, 200))
+        await stored(settings, 200)
+        await own_warehouse.stop()
+        shutil.copytree(data, backup, symlinks=True)
+        await own_warehouse.start()
+        await write(settings, topology.state, states(0, 100, data={"comment": "updated"}))
+        await write(settings, topology.state, states(200, 200))
+        await stored(settings, 400, within=60)
+        await own_warehouse.kill()
+        shutil.rmtree(data)
+        shutil.copytree(backup, data, symlinks=True)
+        await own_warehouse.start()
+        await write(settings, topology.state, states(400, more))
+
+        await stored(settings, 400 + more, within=60)
+
+    updated = f"SELECT count() FROM {FEEDBACK} WHERE comment = 'updated'"
+    assert await tables.rows(settings, updated) == [(100,)]
+    assert counted("sink_store_went_back_total", route=STATE_ROUTE) == went_back + 1
 
 
 async def _complains(settings: SinkSettings, words: str) -> bool:

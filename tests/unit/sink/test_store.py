@@ -1,11 +1,16 @@
 """Storing a batch: what is written, in which order, and what happens when that fails."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import orjson
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
-from services.sink.store import TooManyRefusedError
+from services.sink.batch import Partition
+from services.sink.store import StoreWentBack, TooManyRefusedError
+from services.sink.writer import Stored, UnavailableError
 from tests.support.sink import NOW, Bench, FakeRecord, InMemoryDeadLetters, InMemoryWriter, state
 
 POISONED = state("bad", 1, data={"comment": "poison"})
@@ -138,3 +143,52 @@ async def test_too_many_refused_rows_stop_the_route_before_any_is_given_up() -> 
 
     assert bench.dead_letters.sent == []
     assert SINK_POSITIONS not in bench.writer.tables
+
+
+async def test_positions_that_fell_are_not_written_over() -> None:
+    """A backup of ClickHouse was restored between two batches, and nothing failed."""
+    bench = Bench()
+    await bench.store.store(bench.batch(state("r-1", 0)))
+    backup = {table: [*lines] for table, lines in bench.writer.tables.items()}
+    await bench.store.store(bench.batch(state("r-2", 1)))
+    bench.writer.tables = backup
+
+    with pytest.raises(StoreWentBack, match="has position 1 of feedback-state/0, and had 2"):
+        await bench.store.store(bench.batch(state("r-3", 2)))
+
+    stored = await bench.writer.positions(["feedback-state"])
+    assert stored["feedback-state", 0].position == 1
+
+
+async def test_positions_that_are_gone_are_noticed_without_a_batch() -> None:
+    """An empty ClickHouse was put in the old one's stead while nothing came."""
+    bench = Bench()
+    await bench.store.store(bench.batch(state("r-1", 0)))
+    bench.writer.tables = {}
+
+    with pytest.raises(StoreWentBack, match="has no position of feedback-state/0, and had 1"):
+        await bench.store.check()
+
+
+@dataclass
+class RestoredBetween(InMemoryWriter):
+    """ClickHouse dies once, right after it has confirmed rows, and comes back as it was before them."""
+
+    is_over: bool = False
+
+    async def positions(self, topics: Iterable[str]) -> dict[Partition, Stored]:
+        """Forget the rows, and fail; the second time, answer."""
+        if not self.is_over and self.tables.pop(FEEDBACK_STATE, []):
+            self.is_over = True
+            raise UnavailableError("it died")
+        return await super().positions(topics)
+
+
+async def test_rows_that_were_lost_before_their_position_are_inserted_again() -> None:
+    """The backup is of the moment before the rows, so no position shows that they are gone."""
+    bench = Bench(writer=RestoredBetween())
+
+    await bench.store.store(bench.batch(state("r-1", 0), state("r-2", 1)))
+
+    assert offsets(bench) == [0, 1]
+    assert bench.writer.calls == [(FEEDBACK_STATE, 2), (FEEDBACK_STATE, 2), (SINK_POSITIONS, 1)]

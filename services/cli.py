@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from services.commands.exits import UsageError, exit_code_of
+from services.commands.exits import UsageError, exit_code_of, unusable_file
 
 
 class Row(NamedTuple):
@@ -129,11 +129,23 @@ for _row in COMMANDS:
     app.command(_row.name, help=_row.help, rich_help_panel=_row.panel)(_stand_in)
 
 
+def _explained(error: Exception) -> Exception:
+    """Return what a user can mend of an error that some module, on its way, did not know how to explain."""
+    if isinstance(error, ModuleNotFoundError) and (row := _rows.get(next(iter(sys.argv[1:]), ""))):
+        return error if _is_ours(error) else _missing(row, error)
+    return (unusable_file(error) if isinstance(error, OSError) else None) or error
+
+
+def _is_ours(error: ModuleNotFoundError) -> bool:
+    return (error.name or "").partition(".")[0] in ("services", "schemas", "")
+
+
 def main() -> None:
     """Run the command line; errors that a user can mend end in a sentence, all others in a traceback."""
     try:
         app()
-    except Exception as error:
+    except Exception as raised:
+        error = _explained(raised)
         code = exit_code_of(error)
         if code is None:
             raise

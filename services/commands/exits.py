@@ -1,5 +1,6 @@
 """How a command ends: the exit codes, and which error stands for which."""
 
+import errno
 import sys
 
 from services.runtime.exits import DONE, FOUND, INTERRUPTED, UNREACHABLE, USAGE
@@ -14,6 +15,7 @@ __all__ = [
     "UnreachableError",
     "UsageError",
     "exit_code_of",
+    "unusable_file",
 ]
 
 
@@ -33,6 +35,25 @@ class UnreachableError(CommandError):
     """A server that is needed does not answer."""
 
     code = UNREACHABLE
+
+
+_UNUSABLE = (
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
+"""What a file of the user's own fails with, which no change of the program would mend."""
+
+
+def unusable_file(error: OSError) -> CommandError | None:
+    """Return what to say of a file that the system does not let this user use, None for any other error."""
+    if error.filename is None or error.errno not in _UNUSABLE:
+        return None
+    return CommandError(f"{error.filename}: {error.strerror}; nothing after that was done")
 
 
 def exit_code_of(error: Exception) -> int | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tomlkit
 
 from schemas.identity import is_tenant
-from services.commands.exits import UsageError
+from services.commands.exits import CommandError, UsageError
 from services.runtime.key_records import KeyFileError, KeyRecord, Keys, Scope, digest, parse_file
 
 KEY_PREFIX = "aw_"
@@ -98,6 +98,8 @@ def read_file(path: Path) -> Keys:
         raise UsageError(f"there is no key file at {path}; `afterword keys create` makes one") from None
     except KeyFileError as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _table(record: KeyRecord) -> tomlkit.items.Table:
@@ -124,21 +126,37 @@ def _table(record: KeyRecord) -> tomlkit.items.Table:
 def _edited(path: Path) -> Iterator[tomlkit.TOMLDocument]:
     """Yield the file's document, comments and all, and replace the file with what became of it.
 
-    One editor at a time; readers see the old file or the new one, whatever happens in between.
+    One editor at a time; readers see the old file or the new one, whatever happens in between.  A file that
+    cannot be written is a CommandError, and stays as it was.
     """
+    try:
+        with _locked(path):
+            yield from _edit(path)
+    except OSError as error:
+        raise CommandError(
+            f"{path} cannot be written ({error.strerror}): run this where it can be, or name another --file"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists():
-            read_keys(path)
-            document = tomlkit.parse(path.read_text())
-        else:
-            document = tomlkit.document()
-            for line in HEADER:
-                document.add(tomlkit.comment(line))
-            document.add(tomlkit.nl())
-        yield document
-        _replace(path, tomlkit.dumps(document))
+        yield
+
+
+def _edit(path: Path) -> Iterator[tomlkit.TOMLDocument]:
+    if path.exists():
+        read_keys(path)
+        document = tomlkit.parse(path.read_text())
+    else:
+        document = tomlkit.document()
+        for line in HEADER:
+            document.add(tomlkit.comment(line))
+        document.add(tomlkit.nl())
+    yield document
+    _replace(path, tomlkit.dumps(document))
 
 
 def _replace(path: Path, text: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from services.local.flow import Flow
 from services.local.gauge import UNREACHABLE
 from services.local.home import Home
-from services.local.processes import Identity, is_running
 from services.local.report import PartReport, Report, all_fit
 from services.local.settings import StatusSettings
 from services.local.stored import Stored, tables
@@ -57,7 +56,7 @@ def recorded(state: Mapping[str, Any], *, now: float) -> tuple[int | None, tuple
     """Return the supervisor's process id, if it runs, and its parts; `now` in seconds since 1970."""
     if not state:
         return None, ()
-    runs = is_running(Identity(state["pid"], state["created"]))
+    runs = _runs(state["pid"], state["created"])
     parts = tuple(_part(name, part, now=now) for name, part in state["parts"].items())
     return (state["pid"] if runs else None), parts
 
@@ -65,7 +64,7 @@ def recorded(state: Mapping[str, Any], *, now: float) -> tuple[int | None, tuple
 def _part(name: str, recorded: Mapping[str, Any], *, now: float) -> PartReport:
     """Return a part, as gone when its process is not there any more and nobody has noticed."""
     pid, created = recorded["pid"], recorded["created"]
-    runs = pid is not None and is_running(Identity(pid, created))
+    runs = pid is not None and _runs(pid, created)
     gone = not runs and (pid is not None or recorded["state"] == Phase.READY)
     return PartReport(
         name=name,
@@ -76,6 +75,13 @@ def _part(name: str, recorded: Mapping[str, Any], *, now: float) -> PartReport:
         detail=recorded["detail"],
         url=recorded["url"],
     )
+
+
+def _runs(pid: int, created: float) -> bool:
+    # Imported here: where no stack was recorded, as in an image, psutil need not be installed.
+    from services.local.processes import Identity, is_running  # noqa: PLC0415
+
+    return is_running(Identity(pid, created))
 
 
 async def _flow(settings: StatusSettings) -> Flow | None:

@@ -1,5 +1,7 @@
 """The command line itself: its table, its help, its exit codes."""
 
+import errno
+import json
 import os
 import shlex
 import subprocess
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.cli import COMMANDS, Row
-from services.commands.exits import CommandError, UnreachableError, UsageError, exit_code_of
+from services.commands.exits import CommandError, UnreachableError, UsageError, exit_code_of, unusable_file
 from services.runtime.settings import SettingsError
 from tests.support.afterword import ROOT, afterword, started
 
@@ -140,6 +142,60 @@ def _subcommand(row: Row, arguments: list[str]) -> list[str]:
 def test_errors_have_exit_codes(error: Exception, code: int | None) -> None:
     """What a user can mend ends in a code, everything else in a traceback."""
     assert exit_code_of(error) == code
+
+
+@pytest.mark.parametrize("blocked", ["psutil", "chdb", "jgo"])
+def test_status_needs_nothing_of_the_local_stack(blocked: str, tmp_path: Path) -> None:
+    """An image has no part of it: status asks both servers all the same, and tells of those that are away."""
+    ended = _without(blocked, tmp_path, "status", "--json")
+
+    assert (ended.returncode, ended.stderr) == (75, "")
+    assert json.loads(ended.stdout)["parts"] == []
+
+
+@pytest.mark.parametrize(
+    ("blocked", "command", "extra"),
+    [("psutil", "up", "local"), ("httpx", "demo", "client"), ("httpx", "export", "client")],
+)
+def test_a_command_without_its_packages_names_them(
+    blocked: str, command: str, extra: str, tmp_path: Path
+) -> None:
+    """Wherever the import is: at the top of its module, or in the middle of its work."""
+    ended = _without(blocked, tmp_path, command)
+
+    assert ended.returncode == 2
+    cure = f"Install it: pip install 'afterword[{extra}]'"
+    assert ended.stderr == f"afterword {command} needs {blocked}, which is not installed.  {cure}\n"
+
+
+def _without(package: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command where a package is not installed."""
+    script = f"import sys; sys.modules[{package!r}] = None; from services.cli import main; main()"
+    closed = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "CLICKHOUSE_URL": "http://127.0.0.1:2"}
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **closed, "AFTERWORD_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_file_that_the_system_refuses_is_one_line(number: int) -> None:
+    """Whichever command meets it: the file and the system's own reason."""
+    refused = unusable_file(OSError(number, os.strerror(number), "/volume/file"))
+
+    assert refused is not None
+    assert str(refused).startswith(f"/volume/file: {os.strerror(number)}")
+    assert exit_code_of(refused) == 1
+
+
+def test_a_connection_that_fails_is_no_file() -> None:
+    """What has no file's name, or is a fault of the program's, keeps its traceback."""
+    assert unusable_file(OSError(errno.EACCES, "refused")) is None
+    assert unusable_file(FileNotFoundError(errno.ENOENT, "no such file", "x")) is None
 
 
 @pytest.mark.parametrize(

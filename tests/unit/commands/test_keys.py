@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from services.commands.keys import app, create_key, read_file, read_keys
 from services.runtime.keys import Guard, KeyFile, KeyRing, Scope, digest
+from tests.support.afterword import afterword
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,29 @@ def test_list_shows_everything_but_the_keys(path: Path) -> None:
     assert "website" in shown
     assert key not in shown
     assert digest(key) not in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", [("create",), ("revoke", "k-1"), ("limit", "acme", "--default"), ("list",)]
+)
+@pytest.mark.parametrize(
+    "hindrance", ["a directory in the place of the file", "a file in the place of its directory"]
+)
+def test_a_key_file_that_cannot_be_used_is_one_line(
+    path: Path, hindrance: str, arguments: tuple[str, ...]
+) -> None:
+    """Which file, why not, and what to do; as on the read-only volume of a container."""
+    if hindrance.startswith("a file"):
+        path.parent.write_text("")
+    else:
+        path.mkdir(parents=True)
+        path.with_name(f".{path.name}.lock").mkdir()
+    ended = afterword("keys", *arguments, environ={"AFTERWORD_KEYS_FILE": str(path)})
+
+    assert ended.code == 1
+    assert ended.err.startswith(f"{path} cannot be ")
+    assert len(ended.err.splitlines()) == 1
+    assert ended.out == ""
 
 
 def test_revoke_removes_just_these_keys_and_keeps_comments(path: Path) -> None:

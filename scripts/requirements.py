@@ -1,23 +1,24 @@
-"""Pin every dependency with its hashes: for images, for the local stack, for tests, and uv itself.
+"""Pin every dependency with its hashes: for images and their build, the local stack, tests, and uv itself.
 
 The files record neither hosts nor paths, so they install from whichever index pip is set up for.
 """
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SERVICES = ["ingest", "merger", "sink", "query", "client"]
 FILES = {
-    "service": (SERVICES, ["build"]),
+    "service": (SERVICES, []),
     "local": ([*SERVICES, "local"], ["build"]),
     "dev": ([*SERVICES, "local"], ["build", "dev"]),
 }
 
 
-def compile_file(name: str, extras: list[str], groups: list[str], source: str = "pyproject.toml") -> None:
-    """Write requirements/<name>.txt."""
+def compile_file(name: str, extras: list[str], groups: list[str], given: list[str] | None = None) -> None:
+    """Write requirements/<name>.txt: what pyproject.toml needs, or what is given instead."""
     options = [part for extra in extras for part in ("--extra", extra)]
     options += [part for group in groups for part in ("--group", group)]
     command = [
@@ -38,11 +39,20 @@ def compile_file(name: str, extras: list[str], groups: list[str], source: str = 
         "--no-header",
         "--no-annotate",
     ]
-    command += [*options, "-o", f"requirements/{name}.txt", source, *sys.argv[1:]]
-    subprocess.run(command, cwd=ROOT, check=True, input=b"uv\n")
+    command += [
+        *options,
+        "-o",
+        f"requirements/{name}.txt",
+        "pyproject.toml" if given is None else "-",
+        *sys.argv[1:],
+    ]
+    subprocess.run(command, cwd=ROOT, check=True, input="\n".join(given or ()).encode())
 
 
-compile_file("uv", [], [], source="-")
+BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["build"]
+compile_file("uv", [], [], ["uv"])
 for name, (extras, groups) in FILES.items():
     compile_file(name, extras, groups)
     print(f"requirements/{name}.txt")
+# What builds the image is what builds elsewhere.
+compile_file("build", [], [], [*BUILD, "-c requirements/dev.txt"])

@@ -10,9 +10,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-SERVICES = ("ingest", "merger", "sink", "client")
+SERVICES = ("ingest", "merger", "sink", "query", "client")
 FILES = {
-    "service": ((*SERVICES,), ("build",)),
+    "service": ((*SERVICES,), ()),
     "local": ((*SERVICES, "local"), ("build",)),
     "dev": ((*SERVICES, "local"), ("build", "dev")),
 }
@@ -45,7 +45,16 @@ def test_every_dependency_is_pinned(name: str) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", [*FILES, "uv"])
+def test_the_image_s_build_tools_are_no_part_of_it() -> None:
+    """They have a file of their own, and the services' file has none of them."""
+    wanted = [Requirement(line) for line in PROJECT["dependency-groups"]["build"]]
+    tools, services = _pinned("build"), _pinned("service")
+
+    assert [str(one) for one in wanted if not one.specifier.contains(tools.get(one.name, "0"))] == []
+    assert services.keys().isdisjoint({"pip", "setuptools", *(one.name for one in wanted)})
+
+
+@pytest.mark.parametrize("name", [*FILES, "uv", "build"])
 def test_pins_record_hashes_and_no_place(name: str) -> None:
     """The files install from whichever index pip is set up for, and only what was pinned."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
@@ -61,3 +70,4 @@ def test_the_files_agree_on_versions() -> None:
 
     assert {package: dev[package] for package in _pinned("service")} == _pinned("service")
     assert {package: dev[package] for package in _pinned("local")} == _pinned("local")
+    assert {package: dev[package] for package in _pinned("build")} == _pinned("build")

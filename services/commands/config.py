@@ -14,7 +14,7 @@ from rich.table import Table
 
 from services.commands.examples import epilog
 from services.commands.exits import USAGE, UsageError
-from services.runtime.settings import Described, Settings, SettingsError, describe, load
+from services.runtime.settings import Described, Settings, SettingsError, describe, load, service_links
 
 PARTS = {
     "ingest": "services.ingest.settings:IngestSettings",
@@ -89,7 +89,7 @@ def checked_settings(part: str, environ: Mapping[str, str]) -> Checked:
 def nearly_known(checked: Iterable[Checked], environ: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each variable that nobody reads but that looks like one that somebody does."""
     known = {setting.variable for part in checked for setting in part.settings}
-    for name in environ.keys() - known:
+    for name in environ.keys() - known - service_links(environ):
         for near in get_close_matches(name, known, n=1, cutoff=0.9):
             if near not in environ:
                 yield f"{name} is read by none of these parts; did you mean {near}?"

@@ -48,6 +48,8 @@ def configure(service: str, settings: LogSettings) -> None:
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
     for name, level in NOISY.items():
         logging.getLogger(name).setLevel(level)
+    if settings.passed_over:
+        structlog.get_logger().info("service links passed over", variables=settings.passed_over)
 
 
 def _name(service: str) -> structlog.types.Processor:

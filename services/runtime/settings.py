@@ -5,13 +5,14 @@ A field's name in upper case is its environment variable: `ingest_port` is `INGE
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, PrivateAttr, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -57,6 +58,13 @@ class Settings(BaseSettings):
     """`INGEST_`, say.  Unknown variables that begin with it are refused as typing errors."""
     neighbours: ClassVar[tuple[str, ...]] = ()
     """Variables that begin with the prefix though another part reads them."""
+
+    _passed_over: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Variables of these settings that are service links, and so were not read."""
+        return self._passed_over
 
     @classmethod
     def settings_customise_sources(
@@ -160,9 +168,11 @@ S = TypeVar("S", bound=Settings)
 def load(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
     """Return the settings that the environment gives; SettingsError lists every mistake.
 
-    An empty variable counts as unset, as compose files and shells leave them.
+    An empty variable counts as unset, as compose files and shells leave them, and so does a service link.
     """
     environ = os.environ if environ is None else environ
+    links = service_links(environ)
+    environ = {name: value for name, value in environ.items() if name not in links}
     given: dict[str, Any] = {
         name.lower(): value for name, value in environ.items() if name.isupper() and value != ""
     }
@@ -173,7 +183,32 @@ def load(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
         mistakes += _explained(error)
     if mistakes:
         raise SettingsError(mistakes)
+    settings._passed_over = tuple(sorted(links & {name.upper() for name in cls.model_fields}))
     return settings
+
+
+_LINKED = re.compile(r"(?:tcp|udp|sctp)://[^\s/]+:[0-9]+")
+_LINKS = (
+    (re.compile(r".+_PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?"), _LINKED),
+    (re.compile(r".+_PORT_[0-9]+_(?:TCP|UDP|SCTP)_PROTO"), re.compile(r"tcp|udp|sctp")),
+    (re.compile(r".+_PORT_[0-9]+_(?:TCP|UDP|SCTP)_PORT"), re.compile(r"[0-9]+")),
+    (re.compile(r".+_(?:SERVICE_HOST|PORT_[0-9]+_(?:TCP|UDP|SCTP)_ADDR)"), re.compile(r"[0-9a-fA-F.:]+")),
+    (re.compile(r".+_SERVICE_PORT(?:_[A-Z0-9_]+)?"), re.compile(r"[0-9]+")),
+)
+"""Names of service links, and the values that they have."""
+
+
+def service_links(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the variables that an orchestrator set for its own services, whatever they are named.
+
+    Kubernetes gives every container `INGEST_PORT=tcp://10.0.0.1:8080`, `INGEST_SERVICE_HOST` and more for a
+    Service that is named `ingest`, as Docker does for links.  No setting has such a value.
+    """
+    return frozenset(
+        name
+        for name, value in environ.items()
+        if any(named.fullmatch(name) and valued.fullmatch(value) for named, valued in _LINKS)
+    )
 
 
 def _unknown(cls: type[Settings], environ: Mapping[str, str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from services.ingest.dialects import DIALECTS
 from services.ingest.door import problem, respond
-from services.ingest.paths import Paths
+from services.ingest.paths import Found, Paths
 from services.ingest.refusals import rejection_of
 from services.ingest.rejections import Code, Rejection
 from services.ingest.routes import declare, with_problem
@@ -17,6 +17,7 @@ from services.ingest.service import Service
 from services.runtime import swagger
 from services.runtime.health import probe_app
 from services.runtime.keys import Forbidden
+from services.runtime.proxies import inner_path
 from services.runtime.serving import lifespan
 
 PROBES = (b"/livez", b"/readyz", b"/metrics")
@@ -51,16 +52,17 @@ class IngestApp(FastAPI):
         )
         self._service = service
         self._paths = Paths(DIALECTS)
+        self._root = service.root.encode()
         self._probes = probe_app(service.health)
         self.mount(swagger.ASSETS, swagger.assets(), "assets")
-        self.add_api_route("/docs", _docs, include_in_schema=False)
+        self.add_api_route("/docs", self._docs, methods=list(READING), include_in_schema=False)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, or take part in the server's start and stop."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        found = self._paths.find(scope["raw_path"])
+        found = self._find(scope)
         if found is not None:
             await self._service.door.answer(found, scope, receive, send)
             return
@@ -74,10 +76,27 @@ class IngestApp(FastAPI):
         else:
             await super().__call__(scope, receive, send)
 
+    def _find(self, scope: Any) -> Found | None:
+        """Return what the path leads to, without the prefix and the slash at its end that it may have.
+
+        A prefix such as `/feedback` begins paths of ours as well: what a dialect takes as it is, is that.
+        """
+        found = self._paths.find(scope["raw_path"])
+        if found is not None and (scope["method"] in found.places or not self._root):
+            return found
+        raw_path = inner_path(self._root, scope["raw_path"])
+        if raw_path != scope["raw_path"]:
+            scope["raw_path"] = raw_path
+            found = self._paths.find(raw_path)
+        if found is None:
+            scope["raw_path"] = raw_path.removesuffix(b"/") or b"/"
+            scope["path"] = scope["raw_path"].decode("latin-1")
+        return found
+
     def _check(self, scope: Any) -> None:
         headers = dict(scope["headers"])
         try:
-            self._service.guard.check_neighbour(headers.get(b"host"), headers.get(b"origin"))
+            self._service.guard.check_neighbour(headers.get(b"host"), headers.get(b"origin"), headers)
         except Forbidden as forbidden:
             raise rejection_of(forbidden) from None
         if scope["raw_path"] in PROBES and scope["method"] not in READING:
@@ -87,13 +106,12 @@ class IngestApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the document that describes what the door does; made when it is first asked for."""
         if self.openapi_schema is None:
-            declare(self)
+            declare(self, self._root.decode())
             self.openapi_schema = with_problem(super().openapi())
         return self.openapi_schema
 
-
-async def _docs() -> HTMLResponse:
-    return swagger.page("Afterword ingest")
+    async def _docs(self) -> HTMLResponse:
+        return swagger.page("Afterword ingest", self._root.decode())
 
 
 async def _http_problem(_request: Request, error: Exception) -> Response:
@@ -103,7 +121,8 @@ async def _http_problem(_request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         code, detail = Code.METHOD_NOT_ALLOWED, "this route does not take the method"
         allow = tuple(
-            (name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()
+            (name.lower().encode(), ", ".join(sorted(value.split(", "))).encode())
+            for name, value in (error.headers or {}).items()
         )
     status, headers, body = problem(Rejection(code, detail, headers=allow))
     response = Response(body, status)

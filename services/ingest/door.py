@@ -27,6 +27,7 @@ from services.ingest.rejections import Code, Rejection, problem_of
 from services.ingest.single import Singles
 from services.runtime.exchange import exchange_of
 from services.runtime.keys import Caller, Guard, Scope
+from services.runtime.proxies import Proxies
 
 log = structlog.get_logger()
 
@@ -63,6 +64,7 @@ class Door:
     rates: Rates
     singles: Singles
     batches: Batches
+    proxies: Proxies
 
     async def answer(self, found: Found, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -86,7 +88,7 @@ class Door:
         # A server that stops cancels what is not done in time, and nothing else does: its last words are
         # an answer, so the cancellation ends here.
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (a caller is owed an answer)
-            rejection = _rejection(error, scope)
+            rejection = self._rejection(error, scope)
             status, headers, body, outcome = *problem(rejection), rejection.code
         dialect = place.dialect.name if place is not None else "none"
         request_count(dialect, outcome).inc()
@@ -145,10 +147,31 @@ class Door:
             path_key=found.path_key,
             host=headers.get(b"host"),
             origin=headers.get(b"origin"),
+            headers=headers,
         )
         if not caller.may(Scope.WRITE):
             raise Rejection(Code.FORBIDDEN, "this key does not have the scope `write`")
         return caller
+
+    def _rejection(self, error: BaseException, scope: Any) -> Rejection:
+        if isinstance(error, REFUSALS):
+            rejection = rejection_of(error)
+        elif isinstance(error, Rejection):
+            rejection = error
+        elif isinstance(error, asyncio.CancelledError):
+            rejection = rejection_of(LogUnavailable(STOPPING, unknown=True))
+        else:
+            self._log(error, scope)
+            rejection = Rejection(
+                Code.INTERNAL_ERROR, "the request could not be handled; it may have been accepted"
+            )
+        REJECTED.labels(rejection.code).inc()
+        return rejection
+
+    def _log(self, error: BaseException, scope: Any) -> None:
+        visitor = self.proxies.seen((scope.get("client") or ("",))[0], scope["headers"])
+        path = redacted(scope["raw_path"])
+        log.error("request failed", method=scope["method"], path=path, client=visitor.address, exc_info=error)
 
     def _spend(self, caller: Caller, count: int) -> None:
         wait = self.rates.take(
@@ -172,22 +195,6 @@ _OUTCOMES = {
     208: "repeated",
     404: Code.UNKNOWN_REQUEST,
 }
-
-
-def _rejection(error: BaseException, scope: Any) -> Rejection:
-    if isinstance(error, REFUSALS):
-        rejection = rejection_of(error)
-    elif isinstance(error, Rejection):
-        rejection = error
-    elif isinstance(error, asyncio.CancelledError):
-        rejection = rejection_of(LogUnavailable(STOPPING, unknown=True))
-    else:
-        log.error("request failed", method=scope["method"], path=redacted(scope["raw_path"]), exc_info=error)
-        rejection = Rejection(
-            Code.INTERNAL_ERROR, "the request could not be handled; it may have been accepted"
-        )
-    REJECTED.labels(rejection.code).inc()
-    return rejection
 
 
 def _other_method(method: str, found: Found) -> tuple[int, RawHeaders, bytes]:

@@ -1,9 +1,10 @@
 """From the raw path of a request to its route.  Pure.
 
 Servers decode `%2F` in the path that they hand on; only the raw one tells it from `/`.  So an id may
-contain any character, and a literal `/` in it is no such route.
+contain any character, and a literal `/` in it is no such route; at the end of a path it means nothing.
 """
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -14,6 +15,7 @@ from services.ingest.rejections import Fault, invalid
 KEY_PREFIX = b"/k/"
 """`/k/{write_key}` before any route, for clients that send no header."""
 
+_PATH_KEY = re.compile(r"/k/[^/]*")
 _DOTS = (".", "..")
 _ID_SUFFIX = "/" + REQUEST_ID
 
@@ -46,7 +48,7 @@ class Paths:
 
     def _add(self, path: str, place: Place) -> None:
         table = self._before_id if path.endswith(_ID_SUFFIX) else self._exact
-        places = table.setdefault(path.removesuffix(_ID_SUFFIX).encode(), {})
+        places = table.setdefault(path.removesuffix(_ID_SUFFIX).removesuffix("/").encode(), {})
         places.setdefault(place.route.method, place)
 
     def find(self, raw_path: bytes) -> Found | None:
@@ -55,6 +57,12 @@ class Paths:
         if raw_path.startswith(KEY_PREFIX):
             path_key, slash, rest = raw_path[len(KEY_PREFIX) :].partition(b"/")
             raw_path = slash + rest
+        found = self._at(raw_path, path_key)
+        if found is None and raw_path.endswith(b"/"):
+            found = self._at(raw_path[:-1], path_key)
+        return found
+
+    def _at(self, raw_path: bytes, path_key: bytes | None) -> Found | None:
         places = self._exact.get(raw_path)
         if places is not None:
             return Found(places, None, path_key)
@@ -78,7 +86,4 @@ def request_id_of(raw_id: bytes) -> str:
 
 def redacted(raw_path: bytes) -> str:
     """Return a path as it may be logged: without the key that it may carry."""
-    if not raw_path.startswith(KEY_PREFIX):
-        return raw_path.decode("ascii", "replace")
-    rest = raw_path[len(KEY_PREFIX) :].partition(b"/")[2]
-    return f"/k/***/{rest.decode('ascii', 'replace')}"
+    return _PATH_KEY.sub("/k/***", raw_path.decode("ascii", "replace"))

@@ -1,5 +1,6 @@
 """What FastAPI knows of the routes: their documentation.  The door answers before FastAPI would."""
 
+from functools import partial
 from typing import Annotated, Any, NoReturn
 
 from fastapi import Body, FastAPI, Header, Path, Response
@@ -141,23 +142,26 @@ def _problems(*codes: Code) -> dict[int | str, dict[str, Any]]:
     return problem_answers((code, MEANINGS[code]) for code in codes)
 
 
-def declare(app: FastAPI) -> None:
-    """Add every route to the documentation, each under the prefixes at which it is answered too."""
+def declare(app: FastAPI, root: str = "") -> None:
+    """Add every route to the documentation, each under the prefixes at which it is answered too.
+
+    `root` is the path prefix under which a proxy publishes all of them.
+    """
+    add = partial(_add, app, root)
     body, plain = _problems(*BODY_CODES, *ALWAYS), _problems(*ALWAYS)
     unknown = _problems(Code.UNKNOWN_REQUEST)
     single: dict[int | str, dict[str, Any]] = {202: {"model": Accepted}}
-    _add(app, "requesty", "POST", "/feedback/{request_id}", post_feedback, single | body | unknown)
-    _add(app, "requesty", "DELETE", "/feedback/{request_id}", delete_feedback, single | plain)
+    add("requesty", "POST", "/feedback/{request_id}", post_feedback, single | body | unknown)
+    add("requesty", "DELETE", "/feedback/{request_id}", delete_feedback, single | plain)
     votes: dict[int | str, dict[str, Any]] = {
         200: {"model": shown.VoteAccepted},
         208: {"model": shown.VoteRepeated},
         404: {"model": shown.VoteUnknown},
     }
-    for path in ("/v1/feedback", "/v1/feedback/"):
-        _add(app, "gptboost", "POST", path, post_vote, votes | body)
+    add("gptboost", "POST", "/v1/feedback/", post_vote, votes | body)
     events = {**single, 207: {"model": BatchResult}}
-    _add(app, "native", "POST", "/v1/events", post_events, events | body | unknown, body_types=NDJSON)
-    _add(app, "native", "PUT", "/v1/requests/{request_id}", put_request, single | body)
+    add("native", "POST", "/v1/events", post_events, events | body | unknown, body_types=NDJSON)
+    add("native", "PUT", "/v1/requests/{request_id}", put_request, single | body)
     _add_probes(app)
 
 
@@ -171,6 +175,7 @@ NDJSON = {
 
 def _add(
     app: FastAPI,
+    root: str,
     dialect: str,
     method: str,
     path: str,
@@ -182,10 +187,10 @@ def _add(
     prefixes = ("", f"/{dialect}")
     extra: dict[str, Any] = {
         "security": [{name: []} for name in SECURITY],
-        "servers": [{"url": f"{prefix or '/'}"} for prefix in prefixes]
+        "servers": [{"url": f"{root}{prefix}" or "/"} for prefix in prefixes]
         + [
             {
-                "url": f"/k/{{write_key}}{prefix}",
+                "url": f"{root}/k/{{write_key}}{prefix}",
                 "description": "With the key in the path, for browsers and clients that send no header.",
                 "variables": {"write_key": {"default": "your-key"}},
             }
@@ -206,7 +211,7 @@ def _add(
         openapi_extra=extra,
         response_class=JSONResponse,
         route_class_override=DocumentedRoute,
-        operation_id=f"{endpoint.__name__}{'_slash' if path.endswith('/') else ''}",
+        operation_id=endpoint.__name__,
     )
 
 

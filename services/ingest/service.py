@@ -19,6 +19,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.single import Singles
 from services.runtime.health import Health
 from services.runtime.keys import Guard, KeyFile
+from services.runtime.proxies import Proxies
 
 STOP_SECONDS = 2.0
 """How long Kafka may take to answer for the last events when the process stops."""
@@ -36,6 +37,8 @@ class Service:
     door: Door
     health: Health
     guard: Guard
+    root: str
+    """The path prefix under which a proxy publishes it, or empty."""
 
     async def start(self) -> None:
         """Start nothing."""
@@ -74,7 +77,7 @@ def build(settings: IngestSettings, keys: KeyFile) -> Connected:
     knowledge = StoredKnowledge(settings, lookups, freshness)
     parts = assemble(settings, publisher, knowledge, keys)
     eager = settings.ingest_lookup or settings.ingest_known_requests
-    return Connected(parts.door, parts.health, parts.guard, publisher, lookups, freshness, eager)
+    return Connected(parts.door, parts.health, parts.guard, parts.root, publisher, lookups, freshness, eager)
 
 
 def assemble(settings: IngestSettings, log: Log, knowledge: Knowledge, keys: KeyFile) -> Service:
@@ -95,6 +98,7 @@ def assemble(settings: IngestSettings, log: Log, knowledge: Knowledge, keys: Key
         Rates(settings.ingest_events_per_second),
         singles,
         Batches(intake, erase_log),
+        Proxies(settings.ingest_trusted_proxies),
     )
     health = Health(liveness={"log": log.liveness}, readiness={"log": log.readiness})
-    return Service(door, health, guard)
+    return Service(door, health, guard, settings.ingest_root_path)

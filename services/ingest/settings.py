@@ -2,11 +2,23 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from schemas.limits import MIB
 from services.runtime.bounds import Bounds
-from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings, LogSettings, Port
+from services.runtime.proxies import apart
+from services.runtime.settings import (
+    ClickHouseSettings,
+    HomeSettings,
+    KafkaSettings,
+    LogSettings,
+    Networks,
+    Port,
+    RootPath,
+)
+
+PATHS = ("docs", "k", "livez", "metrics", "openapi.json", "readyz")
+"""First segments of the service's own paths; those of dialects are told apart by what follows."""
 
 
 class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings):
@@ -20,6 +32,16 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
         description="Address to listen on. Any other than loopback needs a key file.",
     )
     ingest_port: Port = Field(default=8080, description="Port to listen on; 0 takes a free one.")
+    ingest_root_path: RootPath = Field(
+        default="",
+        description="Path prefix under which a proxy publishes ingest, such as `/feedback`; "
+        "whether the proxy strips it does not matter.",
+    )
+    ingest_trusted_proxies: Networks = Field(
+        default="127.0.0.0/8,::1/128",
+        description="Networks of proxies whose `X-Forwarded-*` and `Forwarded` headers count; "
+        "`none`: of no proxy.",
+    )
     ingest_deadline_seconds: float = Field(
         default=10.0,
         gt=0,
@@ -86,6 +108,11 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
         ge=MIB,
         description="Bytes of answers that clients have not taken yet; beyond, who has most is cut off.",
     )
+
+    @field_validator("ingest_root_path")
+    @classmethod
+    def _is_no_path_of_ours(cls, root: str) -> str:
+        return apart(root, PATHS)
 
     def bounds(self) -> Bounds:
         """Return what clients' connections may have."""

@@ -62,7 +62,9 @@ class Access:
     def check_place(self, request: Request) -> None:
         """Raise Problem for what comes from elsewhere while there are no keys."""
         try:
-            self._guard.check_neighbour(_header(request, "host"), _header(request, "origin"))
+            self._guard.check_neighbour(
+                _header(request, "host"), _header(request, "origin"), dict(request.scope["headers"])
+            )
         except Forbidden as refused:
             raise Problem(Code.FORBIDDEN, str(refused)) from None
 
@@ -83,6 +85,7 @@ class Access:
                 x_api_key=_header(request, "x-api-key"),
                 host=_header(request, "host"),
                 origin=_header(request, "origin"),
+                headers=dict(request.scope["headers"]),
             )
         except Unauthenticated as refused:
             raise Problem(Code.UNAUTHENTICATED, str(refused)) from None

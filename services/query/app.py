@@ -19,6 +19,7 @@ from services.query.problems import Code, Fault, Problem, invalid
 from services.query.routes import ROUTERS
 from services.query.service import Service
 from services.runtime.health import probe_app
+from services.runtime.proxies import Proxies, inner_path
 from services.runtime.serving import lifespan
 
 PROBES = (b"/livez", b"/readyz", b"/metrics")
@@ -53,6 +54,8 @@ class QueryApp(FastAPI):
         )
         self.state.service = service
         self._probes = probe_app(service.health)
+        self._proxies = Proxies(service.settings.query_trusted_proxies)
+        self._root = service.settings.query_root_path.encode()
         for router in ROUTERS:
             self.include_router(router)
 
@@ -66,6 +69,8 @@ class QueryApp(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        is_head = scope["method"] == "HEAD"
+        scope, send = self._inner(scope), _leading_back(send, self._root)
         try:
             self._check(scope)
         except Problem as problem:
@@ -74,14 +79,41 @@ class QueryApp(FastAPI):
         if scope["raw_path"] in PROBES:
             await self._probes(scope, receive, send)
             return
-        scope["path"] = scope["raw_path"].decode("latin-1")
+        answering = partial(attended, super().__call__, is_head=is_head)
         with suppress(ClientDisconnect):
-            await measured(partial(attended, super().__call__), scope, receive, send)
+            await measured(answering, scope, receive, send)
+
+    def _inner(self, scope: Any) -> Any:
+        """Return a request as its client made it, at the one form of its path.
+
+        A proxy may have spoken for the client, and may have left the prefix of the path.  A slash at the end
+        means nothing: one of an id is `%2F`.  HEAD is GET whose body is left out.
+        """
+        raw_path = inner_path(self._root, scope["raw_path"])
+        raw_path = raw_path[:-1] if raw_path.endswith(b"/") and raw_path != b"/" else raw_path
+        peer, port = scope.get("client") or ("", 0)
+        visitor = self._proxies.seen(peer, scope["headers"])
+        if visitor.host is None:
+            headers = scope["headers"]
+        else:
+            headers = [one for one in scope["headers"] if one[0] != b"host"]
+            headers.append((b"host", visitor.host.encode("latin-1")))
+        return {
+            **scope,
+            "method": "GET" if scope["method"] == "HEAD" else scope["method"],
+            "path": raw_path.decode("latin-1"),
+            "raw_path": raw_path,
+            "scheme": visitor.scheme,
+            "headers": headers,
+            "client": (visitor.address, port),
+        }
 
     def openapi(self) -> dict[str, Any]:
         """Return the document that describes every route; made when it is first asked for."""
         if self.openapi_schema is None:
             self.openapi_schema = complete(super().openapi())
+            if self._root:
+                self.openapi_schema["servers"] = [{"url": self._root.decode()}]
         return self.openapi_schema
 
     def _check(self, scope: Any) -> None:
@@ -91,6 +123,23 @@ class QueryApp(FastAPI):
         if scope["raw_path"] in PROBES and scope["method"] not in READING:
             detail = f"this route takes {', '.join(READING)}"
             raise Problem(Code.METHOD_NOT_ALLOWED, detail, headers={"allow": ", ".join(READING)})
+
+
+def _leading_back(send: Any, root: bytes) -> Any:
+    """Let redirects to paths of ours lead to where a proxy publishes them."""
+    if not root:
+        return send
+
+    async def led(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers = [
+                (name, root + value) if name == b"location" and value.startswith(b"/") else (name, value)
+                for name, value in message["headers"]
+            ]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return led
 
 
 def respond(problem: Problem) -> Response:
@@ -122,6 +171,8 @@ async def _http_problem(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = {name.lower(): value for name, value in (getattr(error, "headers", None) or {}).items()}
+        if "GET" in allowed.get("allow", "").split(", "):
+            allowed["allow"] += ", HEAD"
         return respond(
             Problem(Code.METHOD_NOT_ALLOWED, "this route does not take the method", headers=allowed)
         )

@@ -1,6 +1,6 @@
-"""How often somebody may try to sign in.  Pure: time is handed in.
+"""How often an address may try wrong keys.  Pure: time is handed in.
 
-Keys are far too long to be guessed; this keeps guessing from costing others anything.
+Keys are far too long to be guessed, so a right one never waits; this bounds what is logged of wrong ones.
 """
 
 from collections import OrderedDict
@@ -20,13 +20,14 @@ class Attempts:
         self._free_at: OrderedDict[str, float] = OrderedDict()
         """When everything an address has done wrong is forgotten."""
 
-    def wait_seconds(self, client: str, now: float) -> float:
-        """Return how long an address has to wait before it may try; 0 if it need not."""
-        debt = self._free_at.get(client, now) - now
-        return max(0.0, debt - (TRIES - 1) * SECONDS_EACH)
+    def failed(self, client: str, now: float) -> float:
+        """Count a wrong key; return how long its address has to wait before another one is told from none.
 
-    def failed(self, client: str, now: float) -> None:
-        """Count a wrong key."""
-        self._free_at[client] = max(self._free_at.pop(client, now), now) + SECONDS_EACH
+        0: it need not, and the key counts.  What is tried while it has to wait makes it wait no longer.
+        """
+        debt = max(self._free_at.pop(client, now) - now, 0.0)
+        wait = max(0.0, debt - (TRIES - 1) * SECONDS_EACH)
+        self._free_at[client] = now + debt + (0.0 if wait else SECONDS_EACH)
         if len(self._free_at) > REMEMBERED:
             self._free_at.popitem(last=False)
+        return wait

@@ -11,23 +11,29 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 READING = ("GET", "HEAD")
 
 
-async def attended(app: App, scope: Any, receive: Any, send: Any) -> None:
+async def attended(app: App, scope: Any, receive: Any, send: Any, *, is_head: bool = False) -> None:
     """Let the application answer; raise ClientDisconnect when the client leaves before the last byte.
 
     What the application awaits is cancelled then, so ClickHouse hears that nobody waits any more.  Only
     where a request has no body that counts: whatever is sent as one is thrown away.
+
+    Who asks with HEAD has all of the answer with its headers: a stream or a file ends before its second
+    piece is made, as if the client had left.
     """
     if scope["method"] not in READING:
         await app(scope, receive, send)
         return
-    visit = _Visit(receive, send)
-    answering = asyncio.current_task()
-    watching = asyncio.create_task(visit.watch(answering), name="departure")
+    visit = _Visit(receive, send, asyncio.current_task(), is_head=is_head)
+    watching = asyncio.create_task(visit.watch(), name="departure")
     try:
         await app(scope, visit.receive, visit.send)
+        if visit.is_over:
+            await asyncio.sleep(0)  # where a cancellation that met no other await arrives
     except asyncio.CancelledError:
-        if not visit.left:
+        if not visit.is_over:
             raise
+        if visit.is_answered:
+            return
         raise ClientDisconnect from None
     finally:
         watching.cancel()
@@ -36,12 +42,16 @@ async def attended(app: App, scope: Any, receive: Any, send: Any) -> None:
 class _Visit:
     """Stands between the server and the application, and sees at once when the client leaves."""
 
-    def __init__(self, receive: Any, send: Any) -> None:
-        self._receive, self._send = receive, send
+    def __init__(
+        self, receive: Any, send: Any, answering: "asyncio.Task[Any] | None", *, is_head: bool
+    ) -> None:
+        self._receive, self._send, self._answering = receive, send, answering
+        self._is_head = is_head
         self._asked = False
-        self._answered = False
         self._gone = asyncio.Event()
-        self.left = False
+        self.is_answered = False
+        self.is_over = False
+        """The client left, or has all that it asked for: what makes the answer is cancelled."""
 
     async def receive(self) -> Any:
         if not self._asked:
@@ -51,14 +61,27 @@ class _Visit:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
-            self._answered = True
+        if self.is_answered:
+            return
+        if message["type"] == "http.response.body":
+            goes_on = message.get("more_body", False)
+            self.is_answered = self._is_head or not goes_on
+            if self._is_head and goes_on:
+                await self._send({"type": "http.response.body", "body": b""})
+                self._end()
+                return
         await self._send(message)
 
-    async def watch(self, answering: "asyncio.Task[Any] | None") -> None:
+    async def watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        if self.is_answered:
+            self._gone.set()
+        else:
+            self._end()
+
+    def _end(self) -> None:
         self._gone.set()
-        if not self._answered and answering is not None:
-            self.left = True
-            answering.cancel()
+        if self._answering is not None and not self.is_over:
+            self.is_over = True
+            self._answering.cancel()

@@ -2,18 +2,40 @@
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from schemas.limits import MIB
 from services.runtime.bounds import Bounds
+from services.runtime.proxies import apart
 from services.runtime.settings import (
     ClickHouseSettings,
     HomeSettings,
     HttpUrl,
     KafkaSettings,
     LogSettings,
+    Networks,
     Port,
+    RootPath,
 )
+
+PATHS = (
+    "comments",
+    "dead-letters",
+    "docs",
+    "insights",
+    "live",
+    "livez",
+    "metrics",
+    "openapi.json",
+    "pipeline",
+    "readyz",
+    "requests",
+    "sign-in",
+    "sign-out",
+    "static",
+    "v1",
+)
+"""First segments of the service's own paths."""
 
 
 class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings):
@@ -27,6 +49,16 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
         description="Address to listen on. Any other than loopback needs a key file.",
     )
     query_port: Port = Field(default=8081, description="Port to listen on; 0 takes a free one.")
+    query_root_path: RootPath = Field(
+        default="",
+        description="Path prefix under which a proxy publishes query, such as `/feedback-ui`; "
+        "whether the proxy strips it does not matter.",
+    )
+    query_trusted_proxies: Networks = Field(
+        default="127.0.0.0/8,::1/128",
+        description="Networks of proxies whose `X-Forwarded-*` and `Forwarded` headers count; "
+        "`none`: of no proxy.",
+    )
     query_max_seconds: float = Field(
         default=10.0, gt=0, le=600, description="What one question may take in ClickHouse; exports excepted."
     )
@@ -70,7 +102,9 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
         default=12 * 3600.0, ge=60, description="How long a sign-in in a browser lasts."
     )
     query_secure_cookie: bool = Field(
-        default=False, description="Send the session cookie over HTTPS only; set it behind a TLS proxy."
+        default=False,
+        description="Send the session cookie over HTTPS only; a trusted proxy's `X-Forwarded-Proto: https` "
+        "does the same for its clients.",
     )
     query_ingest_url: HttpUrl = Field(
         default="http://127.0.0.1:8080",
@@ -95,6 +129,11 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
         ge=MIB,
         description="Bytes of answers that clients have not taken yet; beyond, who has most is cut off.",
     )
+
+    @field_validator("query_root_path")
+    @classmethod
+    def _is_no_path_of_ours(cls, root: str) -> str:
+        return apart(root, PATHS)
 
     def bounds(self) -> Bounds:
         """Return what clients' connections may have."""

@@ -29,6 +29,7 @@ from services.runtime.key_records import (
     parse,
     parse_file,
 )
+from services.runtime.proxies import is_forwarded
 
 __all__ = [
     "CHECK_SECONDS",
@@ -208,14 +209,16 @@ class Guard:
         path_key: bytes | None = None,
         host: bytes | None = None,
         origin: bytes | None = None,
+        headers: Mapping[bytes, bytes] | None = None,
     ) -> Caller:
         """Return who sends these headers; raise Unauthenticated or Forbidden.
 
-        A key in the path counts before headers, and gives the scope `write` only.
+        A key in the path counts before headers, and gives the scope `write` only.  `headers` are all of them,
+        since a proxy may say that the request comes from elsewhere.
         """
         ring = self._keys.ring()
         if ring is None:
-            return self._neighbour(host, origin)
+            return self._neighbour(host, origin, headers)
         if path_key is not None:
             return _write_only(_known(ring.caller(path_key)))
         scheme, _, bearer = (authorization or b"").partition(b" ")
@@ -224,10 +227,13 @@ class Guard:
             raise Unauthenticated("send a key: `Authorization: Bearer <key>` or `x-api-key: <key>`")
         return _known(ring.caller(key))
 
-    def check_neighbour(self, host: bytes | None, origin: bytes | None) -> None:
+    def check_neighbour(
+        self, host: bytes | None, origin: bytes | None, headers: Mapping[bytes, bytes] | None = None
+    ) -> None:
         """Raise Forbidden for what comes from elsewhere while there are no keys.
 
-        A page from another site may have a name that leads here (DNS rebinding): its Host tells.
+        A page from another site may have a name that leads here (DNS rebinding): its Host tells.  A proxy on
+        this machine names its client, or the host that it was asked for.
         """
         if self._keys.ring() is not None:
             return
@@ -235,11 +241,15 @@ class Guard:
             raise Forbidden("without a key file only this machine is served: the Host is a foreign one")
         if origin and not is_loopback(_hostname(origin.decode("latin-1"))):
             raise Forbidden("without a key file only this machine is served: the Origin is a foreign one")
+        if headers and is_forwarded(headers):
+            raise Forbidden("without a key file only this machine is served: a proxy names a foreign client")
 
-    def _neighbour(self, host: bytes | None, origin: bytes | None) -> Caller:
+    def _neighbour(
+        self, host: bytes | None, origin: bytes | None, headers: Mapping[bytes, bytes] | None
+    ) -> Caller:
         if self._keys.problem is not None:
             raise Unauthenticated("the key file cannot be read; the service's log says why")
-        self.check_neighbour(host, origin)
+        self.check_neighbour(host, origin, headers)
         return LOCAL_CALLER
 
 

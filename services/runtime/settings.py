@@ -16,6 +16,8 @@ from pydantic import AfterValidator, Field, JsonValue, PrivateAttr, SecretStr, V
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from services.runtime.proxies import checked_networks, checked_root
+
 MASK = "********"
 FOUND_OUT: dict[str, JsonValue] = {"found_out": True}
 """Marks a field whose default only stands in until a process has found out what it was not given."""
@@ -39,6 +41,10 @@ Servers = Annotated[str, AfterValidator(_host_and_port)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 means: any free port."""
+Networks = Annotated[str, AfterValidator(checked_networks)]
+"""Networks such as `10.0.0.0/8`, separated by commas, or `none`."""
+RootPath = Annotated[str, AfterValidator(checked_root)]
+"""The path prefix under which a proxy publishes a service, without a slash at its end; or empty."""
 
 
 class SettingsError(ValueError):

@@ -19,14 +19,14 @@ def assets() -> StaticFiles:
     return StaticFiles(packages=[("fastapi_offline", "static")])
 
 
-def page(title: str) -> HTMLResponse:
-    """Return the page, which reads `openapi.json` beside it."""
+def page(title: str, root: str) -> HTMLResponse:
+    """Return the page of a service that is published under the path prefix `root`."""
     answer = get_swagger_ui_html(
-        openapi_url="openapi.json",
+        openapi_url=f"{root}/openapi.json",
         title=title,
-        swagger_js_url="docs/assets/swagger-ui-bundle.js",
-        swagger_css_url="docs/assets/swagger-ui.css",
-        swagger_favicon_url="docs/assets/favicon.png",
+        swagger_js_url=f"{root}{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
     )
     answer.headers["content-security-policy"] = CONTENT_POLICY
     return answer

@@ -91,8 +91,5 @@ def answer(receipt: Receipt) -> Reply:
 
 DIALECT = Dialect(
     "gptboost",
-    tuple(
-        Route(method="POST", path=path, read=read, answer=answer, repeats=repeats)
-        for path in ("/v1/feedback", "/v1/feedback/")
-    ),
+    (Route(method="POST", path="/v1/feedback/", read=read, answer=answer, repeats=repeats),),
 )

@@ -1,5 +1,6 @@
 """Templates become pages: with headers that keep a page to itself, and nothing from another host."""
 
+import re
 import time
 from datetime import UTC, datetime
 from functools import cache
@@ -68,11 +69,24 @@ FILTERS = (
 )
 
 
+_ADDRESS = re.compile(r' (href|src|action)="/(?!/)')
+
+
 def page(request: Request, name: str, *, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
     """Return a template of `templates/` as a page."""
     template = _environment().get_template(name)
-    text = template.render(**_surroundings(request), **values)
+    surroundings = _surroundings(request)
+    text = rooted(template.render(**surroundings, **values), surroundings["root"])
     return HTMLResponse(text, status, dict(HEADERS))
+
+
+def rooted(text: str, root: str) -> str:
+    """Return a page whose addresses begin with the path prefix `root` of this service.
+
+    Templates, and what makes links for them, know nothing of it.  Text of others has no quotation marks
+    that are not escaped, so it has no addresses.
+    """
+    return _ADDRESS.sub(rf' \1="{root}/', text) if root else text
 
 
 @cache
@@ -108,4 +122,5 @@ def _surroundings(request: Request) -> dict[str, Any]:
         "theme": theme if theme in THEMES else "",
         "tenant": reader.tenant if reader else "",
         "is_open": request.app.state.service.access.is_open,
+        "root": request.app.state.service.settings.query_root_path,
     }

@@ -4,6 +4,7 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
+import structlog
 from fastapi import Form, Query, Request, Response
 
 from services.query.pages.origins import is_same_origin, local
@@ -11,9 +12,12 @@ from services.query.pages.readers import page_router, redirect
 from services.query.pages.render import page
 from services.query.problems import Code, Problem
 from services.query.sessions import COOKIE
+from services.runtime.proxies import limited
 
 if TYPE_CHECKING:
     from services.query.service import Service
+
+log = structlog.get_logger()
 
 router = page_router()
 
@@ -35,17 +39,21 @@ async def form(request: Request, wanted: Annotated[str, Query(alias="next")] = "
 async def sign_in(
     request: Request, key: Annotated[str, Form()] = "", wanted: Annotated[str, Form(alias="next")] = "/"
 ) -> Response:
-    """Check the key, and lead on with a cookie, or say what is wrong."""
+    """Check the key, and lead on with a cookie, or say what is wrong.
+
+    A right key is let in however many wrong ones came from its address: behind a proxy that names nobody,
+    all readers have one.
+    """
     _check_origin(request)
-    client = request.client.host if request.client else ""
     service: Service = request.app.state.service
-    wait = service.attempts.wait_seconds(client, time.monotonic())
-    if wait > 0:
-        return _again(request, wanted, f"Too many tries. Wait {wait:.0f} seconds.", wait)
     try:
         token = service.access.sign_in(key)
     except Problem as problem:
-        service.attempts.failed(client, time.monotonic())
+        client = request.client.host if request.client else ""
+        wait = service.attempts.failed(limited(client), time.monotonic())
+        if wait > 0:
+            return _again(request, wanted, f"Too many tries. Wait {wait:.0f} seconds.", wait)
+        log.info("sign-in refused", client=client, code=problem.code)
         return _again(request, wanted, _MAY_NOT if problem.code is Code.FORBIDDEN else _WRONG)
     answer = redirect(local(wanted))
     answer.set_cookie(
@@ -54,6 +62,7 @@ async def sign_in(
         max_age=int(service.settings.query_session_seconds),
         httponly=True,
         samesite="lax",
+        path=_cookie_path(service),
         secure=service.settings.query_secure_cookie or request.url.scheme == "https",
     )
     return answer
@@ -64,8 +73,13 @@ async def sign_out(request: Request) -> Response:
     """Forget the cookie."""
     _check_origin(request)
     answer = redirect("/sign-in")
-    answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
+    service: Service = request.app.state.service
+    answer.delete_cookie(COOKIE, path=_cookie_path(service), httponly=True, samesite="lax")
     return answer
+
+
+def _cookie_path(service: "Service") -> str:
+    return service.settings.query_root_path or "/"
 
 
 def _check_origin(request: Request) -> None:

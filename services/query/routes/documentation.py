@@ -1,6 +1,6 @@
 """`/docs`: the API's own page, whose files come from an installed package."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from services.runtime import swagger
@@ -10,6 +10,6 @@ router.mount(swagger.ASSETS, swagger.assets(), "assets")
 
 
 @router.get("/docs")
-async def docs() -> HTMLResponse:
+async def docs(request: Request) -> HTMLResponse:
     """Return the page; nothing of it comes from, or goes to, another host."""
-    return swagger.page("Afterword query")
+    return swagger.page("Afterword query", request.app.state.service.settings.query_root_path)

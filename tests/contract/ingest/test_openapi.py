@@ -59,7 +59,6 @@ SENT: tuple[tuple[str, str, Any, int], ...] = (
     ("post", "/feedback/{request_id}", {"data": {"rating": 5}}, 202),
     ("post", "/feedback/{request_id}", {"data": 5}, 422),
     ("delete", "/feedback/{request_id}", None, 202),
-    ("post", "/v1/feedback", {"message_id": "m", "rating": "positive"}, 200),
     ("post", "/v1/feedback/", {"message_id": "m", "rating": "positive"}, 200),
     ("post", "/v1/feedback/", {"rating": "good"}, 422),
     ("post", "/v1/events", {"request_id": "r", "data": {}}, 202),
@@ -134,7 +133,7 @@ async def test_documented_examples_are_accepted(app: IngestApp, document: dict[s
         assert answer.status_code in (200, 202, 207), (path, example)
         assert answer.json().get("rejected", 0) == 0
         count += 1
-    assert count >= 6
+    assert count >= 5
 
 
 def examples(document: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
@@ -173,7 +172,7 @@ async def test_the_page_loads_nothing_from_elsewhere(app: IngestApp) -> None:
     assert len(links) == 3
     for link in links:
         assert not urlsplit(link).netloc
-        assert (await client.get(f"/{link}")).status_code == 200
+        assert (await client.get(link)).status_code == 200
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "http" not in page.headers["content-security-policy"]
     assert (await client.get("/openapi.json")).status_code == 200

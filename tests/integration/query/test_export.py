@@ -76,6 +76,19 @@ async def test_every_format_has_what_lists_have(hostile: ClickHouseSettings, tmp
     assert [row["version"] for row in cells] == [row["version"] for row in expected]
 
 
+async def test_head_tells_of_a_file_and_makes_none_of_it(hostile: ClickHouseSettings, tmp_path: Path) -> None:
+    """Its type, name and rows, as GET does; over a real connection, which goes on."""
+    app, one = query_over(hostile, tmp_path), httpx.Limits(max_connections=1)
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, limits=one, timeout=60) as client:
+        for name in FORMATS:
+            got = await client.get(EXPORT, params={"format": name})
+            head = await client.head(f"{EXPORT}/", params={"format": name})
+            assert (head.status_code, head.content) == (200, b"")
+            for header in ("content-type", "afterword-rows"):
+                assert head.headers[header] == got.headers[header]
+            assert head.headers["content-disposition"].startswith("attachment")
+
+
 async def test_csv_has_no_formula_and_negative_numbers(hostile: ClickHouseSettings, tmp_path: Path) -> None:
     """A text that looks like a formula begins with an apostrophe; a number does not."""
     async with client_of(query_over(hostile, tmp_path)) as client:

@@ -130,6 +130,24 @@ async def test_no_more_pages_are_live_than_may_be(tables: ClickHouseSettings, tm
         assert await eventually(has_room)
 
 
+async def test_head_has_the_headers_of_the_stream_and_takes_no_place(
+    tables: ClickHouseSettings, tmp_path: Path
+) -> None:
+    """It is answered at once and whole, so the connection goes on; nobody listens afterwards."""
+    app = quick(tables, tmp_path, query_max_live=1)
+    one = httpx.Limits(max_connections=1)
+    async with serving(app) as url, httpx.AsyncClient(limits=one, timeout=60) as client:
+        for path in ("/live", "/live/", "/live"):
+            answer = await client.head(f"{url}{path}")
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            assert "transfer-encoding" not in answer.headers
+        live_pages = app.state.service.live
+        await eventually(lambda: not live_pages.is_watching)
+        assert live_pages.check_room("default") is None
+        assert (await client.get(f"{url}/livez")).json()["status"] == "ok"
+
+
 async def test_a_revoked_key_ends_the_stream(tables: ClickHouseSettings, tmp_path: Path) -> None:
     """At the next sign of life, and the page is told why."""
     key = reading_key(tmp_path)

@@ -1,10 +1,13 @@
 """Which paths, methods and types of body lead where."""
 
+from pathlib import Path
+from typing import Any
+
 import httpx
 import pytest
 
 from tests.support.fake_log import FakeLog
-from tests.support.ingest import code_of, decoded, paths_of
+from tests.support.ingest import client_of, code_of, decoded, ingest_over, paths_of
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,69 @@ async def test_an_id_that_cannot_be_one_is_refused(
     assert not log.events
 
 
+@pytest.mark.parametrize("prefix", ["", "/native", "/k/whatever"])
+@pytest.mark.parametrize(
+    ("method", "path", "body", "request_id"),
+    [
+        ("POST", "/feedback/a", {"data": {}}, "a"),
+        ("DELETE", "/feedback/a%2F", None, "a/"),
+        ("POST", "/feedback/%2F", {"data": {}}, "/"),
+        ("POST", "/v1/feedback", {"message_id": "m", "rating": "positive"}, "m"),
+        ("POST", "/v1/events", {"request_id": "r", "data": {}}, "r"),
+        ("PUT", "/v1/requests/r%2F", {"model": "m"}, "r/"),
+    ],
+)
+async def test_a_slash_at_the_end_of_a_path_means_nothing(
+    client: httpx.AsyncClient, log: FakeLog, prefix: str, method: str, path: str, body: Any, request_id: str
+) -> None:
+    """Both forms are taken, without a redirect; a slash that ends an id is `%2F`."""
+    if prefix == "/native":
+        dialect = {"/feedback": "/requesty", "/v1/feedback": "/gptboost"}
+        prefix = next((to for start, to in dialect.items() if path.startswith(start)), prefix)
+    for end in ("", "/"):
+        answer = await client.request(method, f"{prefix}{path}{end}", json=body)
+        assert answer.status_code in (200, 202), end
+
+    assert [event["request_id"] for event in decoded(log.events)] == [request_id] * 2
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/docs", "/openapi.json"])
+async def test_head_is_answered_as_get_is(client: httpx.AsyncClient, path: str) -> None:
+    """On every route that takes GET, with a slash at its end, too."""
+    for end in ("", "/"):
+        got, head = await client.get(path + end), await client.head(path + end)
+        assert (head.status_code, head.headers["content-type"]) == (200, got.headers["content-type"])
+
+
+@pytest.mark.parametrize("root", ["/feedback", "/a/b.c", "/v1"])
+async def test_a_prefix_is_taken_away_by_the_proxy_or_not(log: FakeLog, tmp_path: Path, root: str) -> None:
+    """Both lead to the same routes, also where the prefix is the beginning of one."""
+    app = ingest_over(log, tmp_path, ingest_root_path=root + "/")
+    client = client_of(app)
+    for before in ("", root):
+        sent = [
+            await client.post(f"{before}/feedback/docs", json={"data": {}}),
+            await client.delete(f"{before}/k/key/feedback/a%2F/"),
+            await client.post(f"{before}/v1/feedback/", json={"message_id": "m", "rating": "positive"}),
+            await client.post(f"{before}/v1/events", json={"request_id": "r", "data": {}}),
+            await client.put(f"{before}/v1/requests/feedback", json={}),
+        ]
+        assert [answer.status_code for answer in sent] == [202, 202, 200, 202, 202], before
+        read = [await client.get(f"{before}{path}") for path in ("/livez", "/docs/", "/openapi.json")]
+        assert [answer.status_code for answer in read] == [200] * 3, before
+        assert f'"{root}/docs/assets/swagger-ui.css"' in read[1].text
+        assert f"'{root}/openapi.json'" in read[1].text
+        preflight = await client.options(f"{before}/k/key/feedback/x")
+        assert preflight.status_code == 204
+        missing = await client.get(f"{before}/nowhere")
+        assert (missing.status_code, code_of(missing)) == (404, "not_found")
+
+    ids = [event["request_id"] for event in decoded(log.events)]
+    assert sorted(ids) == sorted(["docs", "a/", "m", "r", "feedback"] * 2)
+    servers = app.openapi()["paths"]["/v1/events"]["post"]["servers"]
+    assert [one["url"] for one in servers][:3] == [root, f"{root}/native", f"{root}/k/{{write_key}}"]
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -76,7 +142,7 @@ async def test_what_is_not_there_is_404(client: httpx.AsyncClient, method: str, 
         ("PUT", "/v1/events", "POST"),
         ("OPTIONS", "/feedback/x", "POST, DELETE"),
         ("POST", "/livez", "GET, HEAD"),
-        ("POST", "/docs", "GET"),
+        ("POST", "/docs", "GET, HEAD"),
     ],
 )
 async def test_another_method_is_405_and_says_which(

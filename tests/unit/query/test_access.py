@@ -240,4 +240,4 @@ async def test_what_is_not_there_is_a_problem_too(tmp_path: Path) -> None:
 
     assert (missing.status_code, code_of(missing)) == (404, "not_found")
     assert (posted.status_code, code_of(posted)) == (405, "method_not_allowed")
-    assert posted.headers["allow"] == "GET"
+    assert posted.headers["allow"] == "GET, HEAD"

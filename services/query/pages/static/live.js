@@ -14,6 +14,7 @@ const WORDS = {
   full: "Not live",
 };
 
+const root = document.documentElement.dataset.root ?? ""; // the path prefix under which a proxy publishes us
 const button = document.getElementById("live-switch");
 const announcer = document.getElementById("announcer");
 let source = null;
@@ -60,7 +61,7 @@ function reconnect() {
 function connect() {
   disconnect();
   show("connecting");
-  source = new EventSource("/live");
+  source = new EventSource(`${root}/live`);
   source.addEventListener("ready", () => {
     show("live");
     soon(); // what changed between the making of this page and now
@@ -101,7 +102,7 @@ async function refresh() {
   isStale = false;
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
-    if (answer.redirected && new URL(answer.url).pathname === "/sign-in") return signedOut();
+    if (answer.redirected && new URL(answer.url).pathname === `${root}/sign-in`) return signedOut();
     if (answer.ok && !isPaused()) apply(new DOMParser().parseFromString(await answer.text(), "text/html"));
     else if (answer.status >= 500) later();
     if (source?.readyState === EventSource.OPEN) show("live");
@@ -148,7 +149,8 @@ function signedOut() {
   notice.setAttribute("role", "status");
   notice.textContent = "You are signed out. ";
   const link = document.createElement("a");
-  link.href = `/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
+  const here = location.pathname.slice(root.length) || "/";
+  link.href = `${root}/sign-in?next=${encodeURIComponent(here + location.search)}`;
   link.textContent = "Sign in again";
   notice.append(link);
   document.getElementById("notices").replaceChildren(notice);

@@ -12,6 +12,6 @@ export function start() {
   button.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
     const secure = location.protocol === "https:" ? "; secure" : "";
-    document.cookie = `afterword_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax${secure}`;
+    document.cookie = `afterword_theme=${root.dataset.theme}; path=${root.dataset.root ?? "/"}; max-age=31536000; samesite=lax${secure}`;
   });
 }

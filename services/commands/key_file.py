@@ -55,12 +55,18 @@ def create_key(
         expires_at=expires_at,
     )
     with _edited(path) as document:
-        document.setdefault("keys", tomlkit.aot()).append(_table(record))
+        if not document.get("keys"):  # `keys = []` cannot be appended to
+            document.pop("keys", None)
+            document["keys"] = tomlkit.aot()
+        document["keys"].append(_table(record))
     return Created(key, record)
 
 
 def revoke_keys(path: Path, ids: Sequence[str]) -> None:
-    """Remove keys from a file; nothing is removed if one of them is not there."""
+    """Remove keys from a file; nothing is removed if one of them is not there.
+
+    Without the last one the file has `keys = []`: none are left on purpose, so services let nobody in.
+    """
     read_keys(path)
     with _edited(path) as document:
         keys = document.get("keys", [])
@@ -70,6 +76,9 @@ def revoke_keys(path: Path, ids: Sequence[str]) -> None:
         for index in reversed(range(len(keys))):
             if keys[index]["id"] in ids:
                 del keys[index]
+        if not keys:
+            del document["keys"]
+            document["keys"] = tomlkit.array()
 
 
 def limit_tenant(path: Path, tenant: str, events_per_second: float | None) -> None:

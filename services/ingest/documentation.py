@@ -186,7 +186,8 @@ class Problem(BaseModel):
 
 
 class Probe(BaseModel):
-    """What is wrong, by the name of the check."""
+    """What is wrong, by the name of the check; `warnings` fail no probe."""
 
     status: Literal["ok", "failing"]
     failing: dict[str, str]
+    warnings: dict[str, str] = Field(default_factory=dict)

@@ -36,6 +36,10 @@ INFLIGHT_TENANTS = Gauge("ingest_inflight_tenants", "Tenants that have events wa
 UPLOAD_BYTES = Gauge("ingest_upload_bytes", "Bytes that large bodies and batches count as, while worked on.")
 PRODUCERS_REPLACED = Counter("ingest_producers_replaced_total", "Producers given up, by reason.", ["reason"])
 LOG_READY = Gauge("ingest_log_ready", "1 while events can be written to Kafka.")
+KEYS_DAMAGED = Gauge(
+    "ingest_key_file_damaged",
+    "1 while the key file cannot be read, is gone, or has lost its keys.",
+)
 CONNECTIONS = Gauge("ingest_connections", "Open connections of clients.")
 CONNECTIONS_CUT = Counter(
     "ingest_connections_cut_total",

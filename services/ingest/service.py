@@ -13,6 +13,7 @@ from services.ingest.intake import Intake
 from services.ingest.knowledge import Knowledge, StoredKnowledge
 from services.ingest.log import Log
 from services.ingest.lookups import ClickHouseLookups
+from services.ingest.metrics import KEYS_DAMAGED
 from services.ingest.publisher import Publisher
 from services.ingest.rates import Rates
 from services.ingest.settings import IngestSettings
@@ -100,5 +101,10 @@ def assemble(settings: IngestSettings, log: Log, knowledge: Knowledge, keys: Key
         Batches(intake, erase_log),
         Proxies(settings.ingest_trusted_proxies),
     )
-    health = Health(liveness={"log": log.liveness}, readiness={"log": log.readiness})
+    health = Health(
+        liveness={"log": log.liveness},
+        readiness={"log": log.readiness, "keys": keys.refusal},
+        warnings={"keys": keys.warning},
+    )
+    KEYS_DAMAGED.set_function(lambda: bool(keys.refusal() or keys.warning()))
     return Service(door, health, guard, settings.ingest_root_path)

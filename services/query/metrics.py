@@ -39,6 +39,10 @@ POSITION_READS = Counter(
     "Readings of all positions, shared by all who wait, by outcome: read or failed.",
     ["outcome"],
 )
+KEYS_DAMAGED = Gauge(
+    "query_key_file_damaged",
+    "1 while the key file cannot be read, is gone, or has lost its keys.",
+)
 CONNECTIONS = Gauge("query_connections", "Open connections of clients.")
 CONNECTIONS_CUT = Counter(
     "query_connections_cut_total",

@@ -103,10 +103,11 @@ class Page(BaseModel):
 
 
 class Probe(BaseModel):
-    """What a probe says: `failing` has a reason for each check that fails."""
+    """What a probe says: `failing` has a reason for each check that fails, `warnings` for what fails none."""
 
     status: Literal["ok", "failing"]
     failing: dict[str, str]
+    warnings: dict[str, str] = Field(default_factory=dict)
 
 
 class Waited(Row):

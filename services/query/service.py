@@ -8,6 +8,7 @@ from pathlib import Path
 from services.query.access import Access
 from services.query.attempts import Attempts
 from services.query.live import Live
+from services.query.metrics import KEYS_DAMAGED
 from services.query.positions import Positions
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
@@ -56,7 +57,10 @@ class Service:
 def build(settings: QuerySettings, keys: KeyFile) -> Service:
     """Return the service that the settings describe."""
     store = ClickHouseStore(settings)
-    health = Health(readiness={"store": lambda: store.problem})
+    health = Health(
+        readiness={"store": lambda: store.problem, "keys": keys.refusal}, warnings={"keys": keys.warning}
+    )
+    KEYS_DAMAGED.set_function(lambda: bool(keys.refusal() or keys.warning()))
     access = Access(keys, settings.query_session_seconds)
     service = Service(settings, access, store, Positions(settings, store), Live(store, settings), health)
     health.liveness["tasks"] = service.ended

@@ -30,6 +30,8 @@ class Health:
 
     liveness: dict[str, Check] = field(default_factory=dict)
     readiness: dict[str, Check] = field(default_factory=dict)
+    warnings: dict[str, Check] = field(default_factory=dict)
+    """What an operator has to see to, though the process does its work; it fails no probe."""
 
     def live(self) -> tuple[int, dict[str, Any]]:
         """Return the status and body of `/livez`."""
@@ -37,13 +39,19 @@ class Health:
 
     def ready(self) -> tuple[int, dict[str, Any]]:
         """Return the status and body of `/readyz`; what is not alive is not ready either."""
-        return _judge(self.liveness | self.readiness)
+        status, body = _judge(self.liveness | self.readiness)
+        warnings = _wrong(self.warnings)
+        return status, body | ({"warnings": warnings} if warnings else {})
 
 
 def _judge(checks: dict[str, Check]) -> tuple[int, dict[str, Any]]:
-    results = {name: check() for name, check in checks.items()}
-    wrong = {name: result for name, result in results.items() if result is not None}
+    wrong = _wrong(checks)
     return (503 if wrong else 200), {"status": "failing" if wrong else "ok", "failing": wrong}
+
+
+def _wrong(checks: dict[str, Check]) -> dict[str, str]:
+    results = {name: check() for name, check in checks.items()}
+    return {name: result for name, result in results.items() if result is not None}
 
 
 def probe_app(health: Health) -> App:

@@ -4,6 +4,7 @@ import tomllib
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
+from math import inf
 from typing import Annotated
 
 import msgspec
@@ -70,20 +71,34 @@ def parse(text: str) -> tuple[KeyRecord, ...]:
 
 def parse_file(text: str) -> Keys:
     """Return what a file says; KeyFileError says what is wrong with it."""
+    return parse_named(text)[0]
+
+
+def parse_named(text: str) -> tuple[Keys, bool]:
+    """Return what a file says, and whether it names its keys at all; KeyFileError as `parse_file`.
+
+    A file that has no keys on purpose has `keys = []`.  One that was cut, or not written yet, has not.
+    """
     try:
-        file = msgspec.convert(tomllib.loads(text), Keys)
+        document = tomllib.loads(text)
+        file = msgspec.convert(document, Keys)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise KeyFileError(str(error)) from None
     for unique in ("id", "sha256"):
         values = [getattr(key, unique) for key in file.keys]
         if len(set(values)) != len(values):
             raise KeyFileError(f"two keys have the same {unique}")
-    return file
+    return file, "keys" in document
+
+
+def ends_at(record: KeyRecord) -> float:
+    """Return the Unix time in seconds from which a key is not valid; infinity for one without an end."""
+    ends = record.expires_at
+    if ends is None:
+        return inf
+    return (ends if ends.tzinfo else ends.replace(tzinfo=UTC)).timestamp()
 
 
 def has_expired(record: KeyRecord, now: float) -> bool:
     """Tell whether a key is not valid any more; `now` is Unix time in seconds.  No zone means UTC."""
-    ends = record.expires_at
-    if ends is None:
-        return False
-    return (ends if ends.tzinfo else ends.replace(tzinfo=UTC)).timestamp() <= now
+    return ends_at(record) <= now

@@ -5,6 +5,7 @@ open, but to this machine only: whoever can reach it is the default tenant, and 
 from elsewhere are refused.
 """
 
+import asyncio
 import hmac
 import stat
 import time
@@ -12,7 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from ipaddress import ip_address
+from math import inf
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,9 +28,10 @@ from services.runtime.key_records import (
     Scope,
     TenantRecord,
     digest,
-    has_expired,
+    ends_at,
     parse,
     parse_file,
+    parse_named,
 )
 from services.runtime.proxies import is_forwarded
 
@@ -55,7 +59,7 @@ __all__ = [
 log = structlog.get_logger()
 
 CHECK_SECONDS = 1.0
-"""How often a changed file, and keys that expire, are looked for, at most."""
+"""How often a changed file is looked for, at most."""
 
 _NO_DIGEST = bytes(32)
 """What an unknown key is compared with, so that it takes as long as a known one; nothing has this SHA-256."""
@@ -93,14 +97,24 @@ class Forbidden(Exception):  # noqa: N818
 
 
 class KeyRing:
-    """Finds the caller of a key."""
+    """Finds the caller of a key, as long as the key is valid.  `now` returns Unix time in seconds."""
 
-    def __init__(self, file: Keys) -> None:
+    def __init__(self, file: Keys, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self._ids = {key.id: bytes.fromhex(key.sha256) for key in file.keys}
         self._callers = {
-            bytes.fromhex(key.sha256)[:8]: (bytes.fromhex(key.sha256), _caller(key, file.tenants))
+            bytes.fromhex(key.sha256)[:8]: (
+                bytes.fromhex(key.sha256),
+                _caller(key, file.tenants),
+                ends_at(key),
+            )
             for key in file.keys
         }
+
+    @property
+    def is_empty(self) -> bool:
+        """There are no keys, so no request can be let in."""
+        return not self._ids
 
     def caller(self, key: bytes) -> Caller | None:
         """Return whose key it is.
@@ -112,8 +126,8 @@ class KeyRing:
 
     def owner(self, digest: bytes) -> Caller | None:
         """Return whose key has this SHA-256."""
-        expected, caller = self._callers.get(digest[:8], (_NO_DIGEST, None))
-        return caller if hmac.compare_digest(digest, expected) else None
+        expected, caller, ends = self._callers.get(digest[:8], (_NO_DIGEST, None, inf))
+        return caller if hmac.compare_digest(digest, expected) and self._now() < ends else None
 
     def digest(self, key_id: str) -> bytes | None:
         """Return the SHA-256 of the key with this id."""
@@ -131,11 +145,27 @@ def _caller(key: KeyRecord, tenants: Mapping[str, TenantRecord]) -> Caller:
     return Caller(key.tenant, frozenset(key.scopes), key.known_requests, key.id, *rates)
 
 
+NO_KEYS = "there are no keys yet: run `afterword keys create`"
+
+
+class _Content(NamedTuple):
+    """What a key file holds.  `ring` None: it cannot be read, for the reason `problem`."""
+
+    ring: KeyRing | None
+    problem: str = ""
+    is_named: bool = True
+    """It says which keys there are, also where it says that there are none."""
+    is_settled: bool = True
+    """Reading it again gives the same, until it changes."""
+
+
 @dataclass
 class KeyFile:
     """A key file, reread when it changes.
 
-    A file that has become unreadable changes nothing but `problem`: the keys last read stay valid.
+    A file that is damaged changes nothing but `problem`: the keys last read stay valid.  Damaged is also a
+    file that has lost all its keys without saying so.  Each content is read once, and beside the event loop
+    where there is one, but for the first: before that nobody may be let in.
     """
 
     path: Path
@@ -144,10 +174,10 @@ class KeyFile:
     wall_clock: Callable[[], float] = time.time
     """Unix time in seconds, by which keys expire."""
     problem: str | None = None
-    _file: Keys | None = None
     _ring: KeyRing | None = None
-    _valid: tuple[KeyRecord, ...] = ()
     _seen: tuple[int, ...] | None = None
+    _has_looked: bool = False
+    _is_reading: bool = False
     _next_check: float = field(default=float("-inf"))
 
     def ring(self) -> KeyRing | None:
@@ -155,33 +185,74 @@ class KeyFile:
         now = self.clock()
         if now >= self._next_check:
             self._next_check = now + CHECK_SECONDS
-            self._look()
+            if not self._is_reading:
+                self._look()
         return self._ring
 
+    def warning(self) -> str | None:
+        """Return what is wrong with the file while the keys last read serve on."""
+        return None if self.refusal() is not None else self.problem
+
+    def refusal(self) -> str | None:
+        """Return why no request can be let in though there is a file, and what to do; else None."""
+        ring = self.ring()
+        return self.problem if ring is None or ring.is_empty else None
+
     def _look(self) -> None:
+        has_looked, self._has_looked = self._has_looked, True
         try:
             found = self.path.stat()
-            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
-            if seen != self._seen:
-                self._file, self._seen = parse_file(self.path.read_text()), seen
-                self._ring, self.problem = None, None
-                log.info("keys read", path=str(self.path))
-                self._check_mode(found.st_mode)
         except FileNotFoundError:
-            if self._file is not None:
+            if self._ring is not None:
                 self._complain(f"{self.path} is gone; the keys last read stay valid")
-        except (OSError, UnicodeDecodeError, KeyFileError) as error:
-            self._complain(f"{self.path} cannot be read: {error}")
-        self._let_expire()
-
-    def _let_expire(self) -> None:
-        """Make the ring of the keys that are valid now, where it is not the one there is."""
-        if self._file is None:
+            self._seen = None
             return
-        now = self.wall_clock()
-        valid = tuple(key for key in self._file.keys if not has_expired(key, now))
-        if self._ring is None or valid != self._valid:
-            self._ring, self._valid = KeyRing(Keys(valid, self._file.tenants)), valid
+        except OSError as error:
+            self._complain(f"{self.path} cannot be read: {error}")
+            self._seen = None
+            return
+        seen = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        self._check_mode(found.st_mode)
+        loop = _running_loop() if has_looked else None
+        if loop is None:
+            self._take(self._read())
+        else:
+            self._is_reading = True
+            loop.run_in_executor(None, self._read).add_done_callback(lambda read: self._take(read.result()))
+
+    def _read(self) -> _Content:
+        """Read the file, in whichever thread."""
+        try:
+            file, is_named = parse_named(self.path.read_text())
+        except OSError as error:
+            return _Content(None, f"{self.path} cannot be read: {error}", is_settled=False)
+        except (UnicodeDecodeError, KeyFileError) as error:
+            return _Content(None, f"{self.path} cannot be read: {error}")
+        return _Content(KeyRing(file, self.wall_clock), is_named=is_named)
+
+    def _take(self, content: _Content) -> None:
+        self._is_reading = False
+        if not content.is_settled:
+            self._seen = None
+        if content.ring is None:
+            self._complain(content.problem)
+            return
+        is_cut = content.ring.is_empty and not content.is_named
+        if is_cut and self._ring is not None and not self._ring.is_empty:
+            self._complain(
+                f"{self.path} has no keys any more; the keys last read stay valid: restore the file, or "
+                "write `keys = []` into it if there are to be none"
+            )
+            return
+        self._ring = content.ring
+        if is_cut:
+            self._complain(f"{self.path} has no keys: run `afterword keys create`")
+            return
+        self.problem = None
+        log.info("keys read", path=str(self.path))
 
     def _check_mode(self, mode: int) -> None:
         """Warn of a file that others may read or write: what it holds of a key signs browsers' sessions."""
@@ -192,7 +263,14 @@ class KeyFile:
     def _complain(self, problem: str) -> None:
         if self.problem != problem:
             log.error("keys not read", problem=problem)
-        self.problem, self._seen = problem, None
+        self.problem = problem
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class Guard:
@@ -219,6 +297,8 @@ class Guard:
         ring = self._keys.ring()
         if ring is None:
             return self._neighbour(host, origin, headers)
+        if ring.is_empty:
+            raise Unauthenticated(NO_KEYS)
         if path_key is not None:
             return _write_only(_known(ring.caller(path_key)))
         scheme, _, bearer = (authorization or b"").partition(b" ")

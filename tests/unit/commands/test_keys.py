@@ -5,6 +5,7 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.commands.keys import app, create_key, read_file, read_keys
-from services.runtime.keys import Guard, KeyFile, KeyRing, Scope, digest
+from services.runtime.keys import CHECK_SECONDS, Guard, KeyFile, KeyRing, Scope, Unauthenticated, digest
 from tests.support.afterword import afterword
 
 
@@ -111,6 +112,26 @@ def test_revoke_removes_just_these_keys_and_keeps_comments(path: Path) -> None:
     assert result.exit_code == 0
     assert [record.id for record in read_keys(path)] == [two]
     assert "# ask Ada" in path.read_text()
+
+
+@pytest.mark.parametrize("tenants", [False, True], ids=["keys alone", "and limits of a tenant"])
+def test_revoking_the_last_key_says_that_none_are_left(path: Path, *, tenants: bool) -> None:
+    """A running service takes it for no accident; the next key is added as ever."""
+    key = run(path, "create", "--tenant", "acme").stdout.strip()
+    if tenants:
+        run(path, "limit", "acme", "--events-per-second", "5")
+    keys = KeyFile(path, count(0.0, CHECK_SECONDS).__next__)
+    assert Guard(keys).caller(x_api_key=key.encode()).tenant == "acme"
+    [record] = read_keys(path)
+    assert run(path, "revoke", record.id).exit_code == 0
+    assert read_keys(path) == ()
+    with pytest.raises(Unauthenticated, match="no keys"):
+        Guard(keys).caller(x_api_key=key.encode())
+    assert keys.problem is None
+    other = run(path, "create", "--tenant", "acme").stdout.strip()
+    assert Guard(keys).caller(x_api_key=other.encode()).tenant == "acme"
+    assert run(path, "revoke", *(one.id for one in read_keys(path))).exit_code == 0
+    assert ("acme" in read_file(path).tenants) is tenants
 
 
 def test_revoking_an_unknown_key_revokes_nothing(path: Path) -> None:

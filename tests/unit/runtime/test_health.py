@@ -19,6 +19,14 @@ async def test_probes_answer_over_http() -> None:
     assert "process_cpu_seconds_total" in page.text
 
 
+def test_a_warning_fails_no_probe() -> None:
+    """It is in the body of readiness, as long as there is one."""
+    health = Health(warnings={"keys": lambda: "damaged", "other": lambda: None})
+
+    assert health.ready() == (200, {"status": "ok", "failing": {}, "warnings": {"keys": "damaged"}})
+    assert Health(warnings={"keys": lambda: None}).ready() == (200, {"status": "ok", "failing": {}})
+
+
 def test_what_is_not_alive_is_not_ready() -> None:
     """Readiness includes liveness."""
     health = Health(liveness={"progress": lambda: "stands still"})

@@ -1,7 +1,9 @@
 """Keys, their file, and who is let in."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,12 +148,101 @@ def test_a_file_that_breaks_or_vanishes_changes_nothing(
     assert keys.problem is None
 
 
-def test_no_keys_at_all_lets_nobody_in(guard: Guard, write: Callable[[str], None]) -> None:
-    """An empty file is a file."""
-    write("")
+@pytest.mark.parametrize(
+    "text", ["", "# only a comment\n", "\n\n", "[tenants.acme]\nevents_per_second = 5\n"]
+)
+def test_a_file_that_loses_its_keys_is_damaged(
+    guard: Guard, keys: KeyFile, write: Callable[[str], None], text: str
+) -> None:
+    """It was cut, or is being written: the keys last read stay valid until it says that there are none."""
+    write(entry("one"))
+    guard.caller(x_api_key=b"one")
+    write(text)
+    guard.caller(x_api_key=b"one")
+    assert keys.refusal() is None
+    assert "restore the file" in (keys.warning() or "")
+    write("keys = []\n" + text)
+    with pytest.raises(Unauthenticated, match="keys create"):
+        guard.caller(x_api_key=b"one")
+    assert (keys.refusal(), keys.warning()) == (None, None)
 
-    with pytest.raises(Unauthenticated):
-        guard.caller(x_api_key=b"any", host=b"localhost")
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "[tenants.acme]\nevents_per_second = 5\n"])
+def test_a_file_without_keys_from_the_beginning_lets_nobody_in_and_says_what_to_do(
+    guard: Guard, keys: KeyFile, write: Callable[[str], None], text: str
+) -> None:
+    """An empty file is a file: the service is not open, and not ready; the first key ends that."""
+    write(text)
+
+    with pytest.raises(Unauthenticated, match="afterword keys create"):
+        guard.caller(x_api_key=b"any")
+    with pytest.raises(Unauthenticated, match="afterword keys create"):
+        guard.caller(host=b"localhost")
+    assert refusal_to_listen(keys, "10.0.0.7") is None
+    assert "run `afterword keys create`" in (keys.refusal() or "")
+    assert keys.warning() is None
+    write(entry("one"))
+    guard.caller(x_api_key=b"one")
+    assert keys.refusal() is None
+
+
+class Counted(type(Path())):  # type: ignore[misc]
+    """A path that counts how often it is read."""
+
+    reads = 0
+
+    def read_text(self, *arguments: Any, **named: Any) -> str:
+        """Read the file."""
+        type(self).reads += 1
+        return str(super().read_text(*arguments, **named))
+
+
+@pytest.mark.parametrize("text", ["[[keys]]\nid = 5", "\0", "", 'x = "cut'])
+def test_each_content_is_read_once(
+    tmp_path: Path, clock: Clock, write: Callable[[str], None], text: str
+) -> None:
+    """However long it stays broken."""
+    path = Counted(tmp_path / "keys.toml")
+    keys = KeyFile(path, clock)
+    write(entry("one"))
+    keys.ring()
+    write(text)
+    before = Counted.reads
+    for _ in range(10):
+        clock.now += CHECK_SECONDS
+        keys.ring()
+        assert keys.problem
+
+    assert Counted.reads == before + 1
+
+
+async def test_many_keys_are_read_beside_the_event_loop(keys: KeyFile, write: Callable[[str], None]) -> None:
+    """Ten thousand take their time, in which the loop goes round, and the keys last read are valid."""
+    write(entry("one"))
+    assert keys.ring()
+    write("".join(entry(f"key-{number}", name=f"k-{number}") for number in range(10_000)))
+    turns = 0
+    async with asyncio.timeout(120):
+        while (ring := keys.ring()) is not None and ring.caller(b"key-9999") is None:
+            assert ring.caller(b"one")
+            await asyncio.sleep(0)
+            turns += 1
+
+    assert turns > 100
+
+
+def test_a_key_ends_at_its_second(tmp_path: Path, clock: Clock, write: Callable[[str], None]) -> None:
+    """Without another look at the file."""
+    now = 0.0
+    keys = KeyFile(tmp_path / "keys.toml", clock, lambda: now)
+    write(entry("one", more="expires_at = 1970-01-01T00:01:00Z") + entry("two", name="k-2"))
+    ring = keys.ring()
+    assert ring is not None
+    now = 59.9
+    assert ring.caller(b"one")
+    now = 60.0
+    assert ring.caller(b"one") is None
+    assert ring.caller(b"two")
 
 
 def test_without_a_file_this_machine_is_the_tenant_default(

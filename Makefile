@@ -31,6 +31,7 @@ status: .venv/local ## show the running stack: parts, lag, rows, dead letters
 # Bytecode is kept, whatever the environment says: tests start some hundreds of processes.
 test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and in a real browser
 	@scripts/browser.sh > /dev/null
+	@scripts/nginx.sh > /dev/null
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(WORKERS) $(ARGS)
 
 chaos: .venv/dev ## strike whole stacks with faults for an hour and judge them; SEED=, FAULTS=, ONLY=kill,freeze

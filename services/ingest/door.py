@@ -1,6 +1,7 @@
 """The edge of HTTP: from an ASGI request to the part that takes it, and back to an answer."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -37,16 +38,14 @@ RawHeaders = list[tuple[bytes, bytes]]
 JSON = (b"content-type", b"application/json")
 PROBLEM = (b"content-type", b"application/problem+json")
 
-CORS: RawHeaders = [
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"retry-after"),
-]
 PREFLIGHT: RawHeaders = [
     (b"access-control-allow-headers", b"content-type, content-encoding, idempotency-key"),
     (b"access-control-max-age", b"86400"),
     (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
 ]
 """For routes under `/k/`: a page may send feedback with a key that can do nothing else."""
+
+_ORIGIN = re.compile(rb"[!-~]{1,300}")
 
 
 STOPPING = "this server is stopping, and Kafka has not answered yet; the event may still be written, once"
@@ -71,7 +70,7 @@ class Door:
         started = time.perf_counter()
         method, exchange = scope["method"], exchange_of(scope)
         place = found.places.get(method)
-        extra = CORS if found.path_key is not None else []
+        extra = _cors(scope["headers"]) if found.path_key is not None else []
         try:
             if place is None:
                 status, headers, body = _other_method(method, found)
@@ -108,10 +107,11 @@ class Door:
         origin = Origin(caller, place.dialect.name, None if key is None else idempotency_key(key))
         with self.bodies.hold(caller.tenant) as hold:
             if place.route.read is None:
-                return await self._events(place, origin, headers, receive, hold, arrived)
+                is_text = found.path_key is not None
+                return await self._events(place, origin, headers, receive, hold, arrived, is_text=is_text)
             body = b""
             if place.route.has_body:
-                body_kind(headers, lines=False)
+                body_kind(headers, lines=False, text=found.path_key is not None)
                 body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, hold, arrived)
             submission = place.route.read(request_id, body)
             self._spend(caller, 1)
@@ -125,8 +125,10 @@ class Door:
         receive: Receive,
         hold: Hold,
         arrived: bytes | None,
+        *,
+        is_text: bool,
     ) -> Reply:
-        kind = body_kind(headers, lines=True)
+        kind = body_kind(headers, lines=True, text=is_text)
         body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES, hold, arrived)
         if kind is Kind.LINES or is_array(body):
             items = items_of(kind, body)
@@ -195,6 +197,23 @@ _OUTCOMES = {
     208: "repeated",
     404: Code.UNKNOWN_REQUEST,
 }
+
+
+def _cors(headers: RawHeaders) -> RawHeaders:
+    """Return what lets a page read the answer to a key in the path.
+
+    A beacon goes with the page's cookies, which browsers allow to a named origin alone; none counts here.
+    """
+    origin = next((value for name, value in headers if name == b"origin"), b"")
+    exposed = (b"access-control-expose-headers", b"retry-after")
+    if not _ORIGIN.fullmatch(origin):
+        return [(b"access-control-allow-origin", b"*"), exposed]
+    return [
+        (b"access-control-allow-origin", origin),
+        (b"access-control-allow-credentials", b"true"),
+        (b"vary", b"origin"),
+        exposed,
+    ]
 
 
 def _other_method(method: str, found: Found) -> tuple[int, RawHeaders, bytes]:

@@ -9,6 +9,7 @@ What a fenced block means is said by its language and by the words after it:
     sql               one statement; the table right after it is its result, sooner or later
     sql server        a statement that only a ClickHouse server carries out; the engine here parses it
     python            a program; what it prints is the `output` block that follows, if any
+    nginx             a part of nginx's configuration, which tests/integration/clients runs
     json NAME         a document of the schema NAME, such as feedback-event.v1
     json              any JSON document
     text, json ...output   what the example above it prints
@@ -33,6 +34,7 @@ ALLOWED_WORDS = {
     "sh": ("eventually", "elsewhere", "exit"),
     "sql": ("server",),
     "python": (),
+    "nginx": (),
     "text": ("output",),
 }
 

@@ -1,5 +1,6 @@
 """Which paths, methods and types of body lead where."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,17 @@ async def test_a_body_is_json_unless_it_says_otherwise(client: httpx.AsyncClient
     answer = await client.post("/feedback/x", content=b'{"data":{}}', headers=headers)
 
     assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("body", [{"request_id": "r", "data": {}}, [{"request_id": "r", "data": {}}]])
+async def test_a_page_that_closes_may_call_its_json_text(client: httpx.AsyncClient, body: Any) -> None:
+    """A beacon of text has this type; only where the key is in the path, which no stranger's form knows."""
+    text, headers = json.dumps(body), {"content-type": "text/plain;charset=UTF-8"}
+    beacon = await client.post("/k/key/v1/events", content=text, headers=headers)
+    other = await client.post("/v1/events", content=text, headers=headers)
+
+    assert beacon.status_code in (202, 207)
+    assert (other.status_code, code_of(other)) == (415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/x-ndjson"])

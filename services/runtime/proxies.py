@@ -14,6 +14,9 @@ NONE = "none"
 LIMITED_BITS = 64
 """Of an IPv6 address, what limits count by: one client has all addresses of such a network."""
 
+LONGEST_ADDRESS = 100
+"""Characters of an address, zone and port included."""
+
 FORWARDING = (b"x-forwarded-for", b"forwarded", b"x-forwarded-host", b"x-real-ip")
 """Headers by which proxies name the client, or the host that it asked for."""
 
@@ -114,9 +117,13 @@ def _is_loopback(hop: str) -> bool:
     return name.lower() == "localhost" if address is None else address.is_loopback
 
 
-@lru_cache(4096)
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     """Return an address, with or without a port; an IPv4 one that is written as IPv6 is what it is."""
+    return _read_address(text) if len(text) <= LONGEST_ADDRESS else None
+
+
+@lru_cache(4096)
+def _read_address(text: str) -> IPv4Address | IPv6Address | None:
     bare = _PORT.fullmatch(text)
     if bare is not None:
         text = bare["six"] or bare["four"]

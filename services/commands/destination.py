@@ -1,5 +1,6 @@
 """Where a client command sends to, or reads from: the options that these commands share."""
 
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -20,7 +21,8 @@ def _checked(url: str) -> str:
 def shown(url: str) -> str:
     """Return the URL without what may be secret in it: a user, a password, a key in the path."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    path = re.sub(r"/k/[^/]*", "/k/***", parts.path).rstrip("/")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
 
 
 def is_here(url: str) -> bool:

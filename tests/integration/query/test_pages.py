@@ -9,10 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.commands.keys import revoke_keys
 from services.query.pages.assets import address, assets, edition
 from services.query.sessions import COOKIE
-from services.runtime.keys import Scope
+from services.runtime.keys import Scope, parse
 from services.runtime.settings import ClickHouseSettings
+from tests.support.eventually import eventually
 from tests.support.query import client_of, query_over, reading_key
 from tests.support.tables import create_tables, insert, run, state_row
 
@@ -180,9 +182,13 @@ async def test_a_revoked_key_ends_its_sessions(empty: ClickHouseSettings, tmp_pa
     async with client_of(app) as client:
         token = signed_in(await client.post("/sign-in", data={"key": key}))
         assert (await client.get("/")).status_code == 200
-        (tmp_path / "keys.toml").write_text("")
-        app.state.service.access._keys._next_check = 0.0
-        assert (await client.get("/")).status_code == 303
+        keys = tmp_path / "keys.toml"
+        revoke_keys(keys, [record.id for record in parse(keys.read_text())])
+
+        async def is_led_to_sign_in() -> bool:
+            return (await client.get("/")).status_code == 303
+
+        assert await eventually(is_led_to_sign_in)
         client.cookies.set(COOKIE, token[:-1] + ("A" if token[-1] != "A" else "B"))
         assert (await client.get("/")).status_code == 303
 

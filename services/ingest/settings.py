@@ -96,7 +96,11 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
         description="Connections at once; a few more are answered 503 overloaded, or for a probe.",
     )
     ingest_idle_seconds: int = Field(
-        default=5, ge=1, le=3600, description="How long a connection may be idle between two requests."
+        default=75,
+        ge=1,
+        le=3600,
+        description="How long a connection may be idle between two requests; the header `Keep-Alive` tells "
+        "clients. Longer than a proxy in front keeps idle connections, which is 60 s for most.",
     )
     ingest_send_seconds: float = Field(
         default=60.0,

@@ -1,6 +1,7 @@
 """HTTP/1.1 with the limits that uvicorn does not have: nobody fills the memory, or stays for ever.
 
-- The head of a request, its line and headers, has so many bytes, and so long to arrive.
+- The head of a request, its line and headers, has so many bytes, and so long to arrive.  The same holds for
+  what is neither head nor body: chunk extensions, trailers, empty lines between requests.
 - What is left of a body once its request was answered, refused say, is read and thrown away, so that the
   connection can go on; past so many bytes, or so long, the connection ends instead.
 - Answers that a client does not take are held for so long, and of all clients so many bytes.
@@ -11,15 +12,13 @@ Whoever reads a body bounds that itself: here nobody does any more.
 """
 
 from asyncio import Transport
-from collections import deque
 from http import HTTPStatus
 from typing import ClassVar
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from services.runtime.bounds import Bounds, Meter, crowded, too_many
-from services.runtime.lean import LeanProtocol
+from services.runtime.framing import FramedProtocol, RefusedError
 
 EXTRA_SECONDS = 2.0
 """How long a connection beyond the bound may take to say what it wants."""
@@ -28,11 +27,24 @@ LOOKS = 4
 """How often in `send_seconds` it is looked whether a client takes anything of its answer."""
 
 
-class _RefusedError(Exception):
-    """The head cannot be accepted.  The parser turns it into an error of its own."""
+CHUNK_BYTES = 16
+"""What a chunk may take beside its data: its size and two line ends."""
+
+SINGLE = {
+    b"authorization": "Authorization",
+    b"content-encoding": "Content-Encoding",
+    b"content-length": "Content-Length",
+    b"content-type": "Content-Type",
+    b"host": "Host",
+    b"idempotency-key": "Idempotency-Key",
+    b"origin": "Origin",
+    b"transfer-encoding": "Transfer-Encoding",
+    b"x-api-key": "x-api-key",
+}
+"""Headers that a request has once: of two, one could count here and the other in front of us."""
 
 
-class BoundedProtocol(LeanProtocol):
+class BoundedProtocol(FramedProtocol):
     """A connection.  Timers are for those who take their time: a request in one piece sets none."""
 
     bounds: ClassVar[Bounds] = Bounds()
@@ -40,21 +52,20 @@ class BoundedProtocol(LeanProtocol):
     unread: ClassVar[set["BoundedProtocol"]] = set()
     """Connections whose clients have not taken all of an answer."""
 
-    _in_head = False
-    _is_deaf = False
-    """Nothing more is read: what comes could be the rest of something else."""
     _is_extra = False
+    _body_bytes = 0
+    """Bytes of bodies in what is being parsed, and what each piece of them may take beside."""
     _late_bytes = 0
+    """Bytes that were neither a head's first piece nor a body's, since the last border."""
     _thrown_away = 0
     _timer = None
     _reader_timer = None
     _unread_bytes = 0
-    _refusal = HTTPStatus.BAD_REQUEST, "malformed"
+    _refusal = HTTPStatus.BAD_REQUEST, "malformed", ""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Expect a request."""
         super().connection_made(transport)
-        self._unanswered = deque[RequestResponseCycle]()
         if self.meter is not None:
             self.meter.open.inc()
         beyond = len(self.connections) - self.bounds.connections
@@ -65,14 +76,7 @@ class BoundedProtocol(LeanProtocol):
             self._limit(EXTRA_SECONDS if self._is_extra else self.bounds.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client, and tell every request of it that was not answered.
-
-        uvicorn tells the last one alone.  The one that is being worked on would go on for nobody, and fail
-        when it answers.
-        """
-        for one in self._unanswered:
-            one.disconnected = True
-            one.message_event.set()
+        """Forget the client."""
         self._lift()
         self._forget_reader()
         if self.meter is not None:
@@ -80,90 +84,102 @@ class BoundedProtocol(LeanProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, and count what a head that is not whole yet has taken since it began."""
+        """Read on, and count what is neither head nor body, and what a head has taken since it began."""
         if self._is_deaf:
             return
-        began = self._in_head
-        self._unset_keepalive_if_required()
+        borders, self._body_bytes = self._borders, 0
         try:
-            self.parser.feed_data(data)
+            self._feed(data)
         except httptools.HttpParserError:
             self._refuse(*self._refusal)
-        except httptools.HttpParserUpgrade:
-            # No other protocol is spoken here.  What follows could be of one, so it is not read.
-            self._last_answer()
-        if self._in_head:
-            self._go_on_in_head(len(data) if began else 0)
-
-    def _go_on_in_head(self, late_bytes: int) -> None:
-        if self._is_deaf or self.transport.is_closing():
             return
-        self._late_bytes += late_bytes
-        if self._late_bytes > self.bounds.head_bytes or len(self.headers) > self.bounds.head_fields:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
-        self._limit(self.bounds.head_seconds)
+        if self.transport.is_closing():
+            return
+        if borders != self._borders:
+            self._late_bytes = 0
+        elif len(data) > self._body_bytes:
+            self._late_bytes += len(data) - self._body_bytes
+        if self._in_head or self._late_bytes:
+            self._check_late()
 
-    def on_message_begin(self) -> None:
-        """Note that a head begins."""
-        self._in_head, self._late_bytes = True, 0
-        super().on_message_begin()
+    def _check_late(self) -> None:
+        too_many_fields = self._in_head and len(self.headers) > self.bounds.head_fields
+        if self._late_bytes > self.bounds.head_bytes or too_many_fields:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
+        elif self._in_head or (self._in_body and not self._body_bytes):
+            self._limit(self.bounds.head_seconds)
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application, unless its head is too large, or has two meanings."""
-        self._check_head()
-        self._in_head = False
-        self._lift()
-        if self._is_extra and crowded(self.url):
-            self.app = too_many
-            self._count("crowded")
+        if self._in_head:
+            self._check_head()
+            self._lift()
+            if self._is_extra and crowded(self.url):
+                self.app = too_many
+                self._count("crowded")
         super().on_headers_complete()
-        self._unanswered.append(self.cycle)
         if self._is_extra:
             self.cycle.keep_alive = False
 
     def _check_head(self) -> None:
-        size, hosts = len(self.url), 0
+        size, names = len(self.url), set[bytes]()
         for name, value in self.headers:
             size += len(name) + len(value)
-            hosts += name == b"host"
+            names.add(name)
         if size > self.bounds.head_bytes or len(self.headers) > self.bounds.head_fields:
-            self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"
-            raise _RefusedError
+            self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", ""
+            raise RefusedError
         if len(self._unanswered) > self.bounds.pipelined:
-            self._refusal = HTTPStatus.SERVICE_UNAVAILABLE, "pipelined"
-            raise _RefusedError
-        if hosts > 1 or not self._has_known_version():
-            raise _RefusedError
+            self._refusal = HTTPStatus.SERVICE_UNAVAILABLE, "pipelined", ""
+            raise RefusedError
+        if detail := self._ambiguity(names):
+            self._refusal = HTTPStatus.BAD_REQUEST, "malformed", detail
+            raise RefusedError
 
-    def _has_known_version(self) -> bool:
+    def _ambiguity(self, names: set[bytes]) -> str:
+        """Return why a request could be read in two ways; empty when it could not."""
+        if len(names) < len(self.headers):
+            found = [name for name, _ in self.headers]
+            for name, shown in SINGLE.items():
+                if found.count(name) > 1:
+                    return f"the header {shown} was sent more than once: send it once"
         version = self.parser.get_http_version()
-        if version == "1.1":
-            return True
-        # Chunks are not of HTTP/1.0: whoever stands in front may take the body for another request.
-        return version == "1.0" and not any(name == b"transfer-encoding" for name, _ in self.headers)
+        if version not in ("1.1", "1.0"):
+            return "only versions 1.1 and 1.0 of HTTP are understood"
+        if b"transfer-encoding" in names:
+            if version == "1.0":
+                # Whoever stands in front may take the body for another request.
+                return "version 1.0 of HTTP has no Transfer-Encoding: send a Content-Length"
+            if dict(self.headers)[b"transfer-encoding"].strip().lower() != b"chunked":
+                return "the only Transfer-Encoding that is supported is `chunked`"
+        if self.parser.should_upgrade() and self.parser.get_method() == b"CONNECT":
+            return "this is no proxy: CONNECT is not supported"
+        return ""
 
     def on_body(self, body: bytes) -> None:
         """Hand on a piece of a body, or throw it away when nobody reads it any more."""
+        self._body_bytes += len(body) + CHUNK_BYTES
         if not self.cycle.response_complete:
+            self._lift()
             super().on_body(body)
             return
         self._thrown_away += len(body)
-        self._limit(self.bounds.rest_seconds)
         if self._thrown_away > self.bounds.rest_bytes:
             self._count("rest")
             self.transport.close()
 
     def on_message_complete(self) -> None:
         """Note that a request has arrived whole."""
-        self._thrown_away = 0
-        self._lift()
         super().on_message_complete()
+        if not self._in_body:
+            self._thrown_away = 0
+            self._lift()
 
     def on_response_complete(self) -> None:
-        """Go on with the request that stands behind, if one does."""
-        if self._unanswered:
-            self._unanswered.popleft()
+        """Go on with the request that stands behind; what is left of this one has so long to arrive."""
         super().on_response_complete()
+        if self._in_body and self.cycle.response_complete:
+            self._limit(self.bounds.rest_seconds)
 
     def pause_writing(self) -> None:
         """Let the application wait: its client takes nothing at the moment, and has so long to do so."""
@@ -217,44 +233,29 @@ class BoundedProtocol(LeanProtocol):
 
     def _end(self) -> None:
         self._timer = None
-        if self._in_head:
+        if self._in_head or (self._in_body and not self.cycle.response_complete):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "head_too_slow")
         else:
-            self._count("rest" if self._thrown_away else "head_too_slow")
+            self._count("rest" if self._in_body else "head_too_slow")
             self.transport.close()
 
-    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+    def _refuse(self, status: HTTPStatus, reason: str, detail: str = "") -> None:
         """Answer what cannot be a request and end the connection, once what came before is answered."""
         self._count(reason)
         self._lift()
-        if self._unanswered and self._unanswered[-1].more_body:
+        if self._in_body:
             self._drop_broken()
         if self._unanswered:
             self._last_answer()
             return
         self._is_deaf = True
-        last: RequestResponseCycle | None = self.cycle
-        if last is None or self._in_head or not last.response_started:
-            self._say(status)
+        if self._in_head or not getattr(self.cycle, "response_started", False):
+            self._say(status, detail)
         self.transport.close()
 
-    def _drop_broken(self) -> None:
-        """Forget a request whose body cannot be read on: it was not begun, or hears that its client left."""
-        self._unanswered.pop()
-        if self._unanswered:
-            self.pipeline.popleft()
-
-    def _last_answer(self) -> None:
-        """Read nothing more, and end the connection once everything read before is answered."""
-        self._is_deaf = True
-        if self._unanswered:
-            self._unanswered[-1].keep_alive = False
-        else:
-            self.transport.close()
-
-    def _say(self, status: HTTPStatus) -> None:
-        text = status.phrase.encode()
-        head = b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-type: text/plain" % (status, text)
+    def _say(self, status: HTTPStatus, detail: str) -> None:
+        text, phrase = (detail or status.phrase).encode(), status.phrase.encode()
+        head = b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-type: text/plain" % (status, phrase)
         again = b"\r\nretry-after: 1" if status is HTTPStatus.SERVICE_UNAVAILABLE else b""
         self.transport.write(b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (head, again, len(text), text))
 

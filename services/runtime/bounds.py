@@ -15,15 +15,15 @@ class Bounds:
     """How much, in bytes and numbers, and how long, in seconds."""
 
     head_bytes: int = 64 << 10
-    """Request line and headers."""
+    """Request line and headers; chunk extensions and trailers of one body, too."""
     head_fields: int = 200
     head_seconds: float = 30.0
-    """From a connection's, or a request's, first byte to the end of its head."""
+    """From a connection's, or a request's, first byte to its head's end; also for a trailer, an extension."""
     rest_bytes: int = 32 << 20
     """What is left of a body once its request was answered."""
     rest_seconds: float = 30.0
-    idle_seconds: int = 5
-    """Between an answer and the next request."""
+    idle_seconds: int = 75
+    """Between an answer and the next request: longer than the 60 s of proxies, which must end it first."""
     connections: int = 2000
     pipelined: int = 32
     """Requests that stand behind one that is not answered yet."""

@@ -22,7 +22,13 @@ Header = tuple[bytes, bytes]
 
 
 class Exchange(RequestResponseCycle):
-    """What ASGI's messages do, and the same at once."""
+    """What ASGI's messages do, and the same at once.
+
+    An answer after which the connection stays open says for how long: a client that waits longer between two
+    requests opens a new one, instead of sending into a connection that is being closed.
+    """
+
+    idle_seconds = 0
 
     def arrived(self) -> bytes | None:
         """Return the body if all of it is here, and nobody was told of it; else it takes messages."""
@@ -38,8 +44,7 @@ class Exchange(RequestResponseCycle):
         if self.disconnected:
             return
         lines = [STATUS_LINE[status], *map(line, self.default_headers), *map(line, headers)]
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+        lines.append(staying(self.idle_seconds) if self.keep_alive else b"connection: close\r\n")
         if status != 204:
             lines.append(b"content-length: %d\r\n" % len(body))
         lines.append(b"\r\n")
@@ -51,6 +56,22 @@ class Exchange(RequestResponseCycle):
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
+
+    async def send(self, message: Any) -> None:
+        """Send a message of ASGI."""
+        if message["type"] == "http.response.start" and self.keep_alive:
+            headers = [*message.get("headers", ())]
+            if all(name.lower() != b"connection" for name, _ in headers):
+                staying_open = b"timeout=%d" % self.idle_seconds
+                headers += ((b"connection", b"keep-alive"), (b"keep-alive", staying_open))
+                message = {**message, "headers": headers}
+        await super().send(message)
+
+
+@lru_cache
+def staying(idle_seconds: int) -> bytes:
+    """Return the headers of an answer after which the connection stays open."""
+    return b"connection: keep-alive\r\nkeep-alive: timeout=%d\r\n" % idle_seconds
 
 
 @lru_cache(1024)

@@ -49,6 +49,7 @@ class LeanProtocol(HttpToolsProtocol):
             keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
+        exchange.idle_seconds = self.timeout_keep_alive
         scope["extensions"] = {EXCHANGE: exchange}
         if earlier is None or earlier.response_complete:
             self._start_asgi_task(exchange, self.app)

@@ -222,6 +222,21 @@ TWO_MEANINGS = {
     "two-hosts": POST + b"host: elsewhere.example\r\ncontent-length: 0\r\n\r\n",
     "other-version": b"POST /first HTTP/2.0\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n",
     "no-version": b"POST /first\r\nhost: localhost\r\n\r\n",
+    "coding-before-chunked": POST + b"transfer-encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+    "coding-in-a-header-before": POST + b"transfer-encoding: identity\r\n" + CHUNKED + b"\r\n0\r\n\r\n",
+    "compressed-coding": POST + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "empty-coding": POST + b"transfer-encoding:\r\ncontent-length: 0\r\n\r\n",
+    "length-in-trailer": POST + CHUNKED + b"\r\n0\r\ncontent-length: 44\r\n\r\n",
+    "coding-in-trailer": POST + CHUNKED + b"\r\n0\r\n" + CHUNKED + b"\r\n",
+    "connection-in-trailer": POST + CHUNKED + b"\r\n0\r\nconnection: close\r\n\r\n",
+    "two-keys": POST + b"authorization: Bearer a\r\nAuthorization: Bearer b\r\ncontent-length: 0\r\n\r\n",
+    "two-x-api-keys": POST + b"x-api-key: a\r\nX-API-Key: a\r\ncontent-length: 0\r\n\r\n",
+    "two-idempotency-keys": POST + b"idempotency-key: a\r\nidempotency-key: b\r\ncontent-length: 0\r\n\r\n",
+    "two-types": POST + b"content-type: a/b\r\ncontent-type: c/d\r\ncontent-length: 0\r\n\r\n",
+    "two-encodings": POST + b"content-encoding: gzip\r\ncontent-encoding: zstd\r\ncontent-length: 0\r\n\r\n",
+    "two-origins": POST + b"origin: null\r\norigin: http://a\r\ncontent-length: 0\r\n\r\n",
+    "tunnel": b"CONNECT localhost:80 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    "tunnel-to-a-path": b"CONNECT /first HTTP/1.1\r\nhost: localhost\r\n\r\n",
 }
 
 
@@ -250,21 +265,6 @@ async def test_what_stands_before_it_is_answered_and_by_nothing_else(server: Ser
         assert await client.answer() == (200, b"/before")
         assert await client.rest() == b""
     assert server.application.begun == ["/before"]
-
-
-async def test_a_request_for_another_protocol_is_answered_and_is_the_last(server: Server) -> None:
-    """Nobody speaks it here, so what follows could be anything."""
-    for request_ in (
-        get(b"/x", b"connection: upgrade", b"upgrade: h2c"),
-        POST.replace(b"/first", b"/x") + b"connection: upgrade\r\nupgrade: h2c\r\ncontent-length: 1\r\n\r\na",
-    ):
-        async with server.client() as client:
-            client.send(request_, SMUGGLED[:20])
-            await asyncio.sleep(0)
-            client.send(SMUGGLED[20:], SMUGGLED)
-            assert await client.answer() == (200, b"/x")
-            assert await client.rest() == b""
-    assert server.application.begun == ["/x", "/x"]
 
 
 async def test_an_answer_that_nobody_takes_stops_growing(server: Server) -> None:

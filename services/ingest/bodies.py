@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 from services.ingest.encodings import decompress, encoding_of, too_large
+from services.ingest.faults import BYTE_ORDER_MARK
 from services.ingest.log import Overloaded
 from services.ingest.metrics import BODY_BYTES, UPLOAD_BYTES
 from services.ingest.patience import Patience
@@ -59,7 +60,7 @@ class Bodies:
     async def read(
         self, receive: Receive, headers: Headers, limit: int, hold: Hold, arrived: bytes | None = None
     ) -> bytes:
-        """Return the body, decompressed, at most `limit` bytes either way.
+        """Return the body, decompressed, without a byte order mark, at most `limit` bytes either way.
 
         `arrived` is what nobody has to wait for.  Raises Rejection, Overloaded or ClientGone.
         """
@@ -71,8 +72,11 @@ class Bodies:
         else:
             body = _checked(arrived, limit, hold)
         BODY_BYTES.inc(len(body))
-        if encoding is None:
-            return body
+        if encoding is not None:
+            body = await self._plain(encoding, body, limit, hold)
+        return body.removeprefix(BYTE_ORDER_MARK)
+
+    async def _plain(self, encoding: str, body: bytes, limit: int, hold: Hold) -> bytes:
         if len(body) <= INLINE_BYTES:
             plain = decompress(encoding, body, limit)
         else:

@@ -17,7 +17,7 @@ from services.ingest.dialects.dialect import Reply
 from services.ingest.dialects.native import read_event
 from services.ingest.encodings import too_large
 from services.ingest.intake import Origin
-from services.ingest.items import ITEM_BYTES, is_array, items_of
+from services.ingest.items import ITEM_BYTES, BrokenArray, Item, is_array, items_of, taken_apart
 from services.ingest.log import LogUnavailable
 from services.ingest.media import Kind, body_kind
 from services.ingest.metrics import REJECTED, request_count, request_seconds
@@ -131,7 +131,7 @@ class Door:
         kind = body_kind(headers, lines=True, text=is_text)
         body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES, hold, arrived)
         if kind is Kind.LINES or is_array(body):
-            items = items_of(kind, body)
+            items = await _items(kind, body)
             del body
             hold.grow(len(items) * ITEM_BYTES)
             self._spend(origin.caller, len(items))
@@ -187,6 +187,13 @@ class Door:
         if wait:
             detail = f"tenant {caller.tenant} sends more events than it or this key may; wait {wait:.1f} s"
             raise Rejection(Code.RATE_LIMITED, detail, retry_after_seconds=int(wait) + 1)
+
+
+async def _items(kind: Kind, body: bytes) -> list[Item]:
+    try:
+        return items_of(kind, body)
+    except BrokenArray as broken:
+        return await asyncio.to_thread(taken_apart, body, broken)
 
 
 _OUTCOMES = {

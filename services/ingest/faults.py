@@ -16,6 +16,9 @@ from services.ingest.rejections import Code, Fault, Rejection, invalid
 MOST_FAULTS = 20
 """A body is judged no further after that many."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Some programs write it before UTF-8: RFC 8259 (8.1) lets a reader ignore it."""
+
 _SHOWN_KEY_LENGTH = 40
 _LONGEST_INTEGER = 21
 """Characters of an integer that can be in range; longer ones are never converted, which is quadratic."""
@@ -30,7 +33,8 @@ def parse(body: bytes) -> Any:
     Numbers out of range come back as infinities or huge integers, for the walk to name their path.
     """
     try:
-        return json.loads(body.decode(), parse_int=_integer, parse_constant=_no_constant)
+        text = body.removeprefix(BYTE_ORDER_MARK).decode()
+        return json.loads(text, parse_int=_integer, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise Rejection(Code.MALFORMED_JSON, f"not UTF-8: byte {error.start} is wrong") from None
     except json.JSONDecodeError as error:

@@ -14,7 +14,7 @@ from services.ingest.accept import event_bytes, idempotency_key
 from services.ingest.dialects import DIALECTS, gptboost, native, requesty
 from services.ingest.dialects.dialect import Submission
 from services.ingest.encodings import decompress, encoding_of
-from services.ingest.items import check_size, items_of
+from services.ingest.items import BrokenArray, check_size, is_array, items_of, taken_apart
 from services.ingest.media import Kind, body_kind
 from services.ingest.paths import Paths, redacted, request_id_of
 from services.ingest.rejections import Rejection
@@ -92,9 +92,21 @@ def _is_canonical(row: bytes) -> None:
 def batches(data: bytes) -> bool:
     """Arrays and lines taken apart, and each item read; the first byte chooses between them."""
     choice, body = _split(data)
+    kind = (Kind.JSON, Kind.LINES)[choice % 2]
     accepted = False
+    if kind is Kind.JSON and not is_array(body):
+        return False
     try:
-        items = items_of((Kind.JSON, Kind.LINES)[choice % 2], body)
+        items = items_of(kind, body)
+        if kind is Kind.JSON:
+            assert taken_apart(body, BrokenArray(ValueError())) == [
+                item._replace(body=item.body.strip()) for item in items
+            ]
+    except BrokenArray as broken:
+        try:
+            items = taken_apart(body, broken)
+        except Rejection:
+            return False
     except Rejection:
         return False
     assert [item.place for item in items] == sorted({item.place for item in items})

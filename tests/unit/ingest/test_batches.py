@@ -6,9 +6,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.ingest.encodings import ENCODINGS
 from services.ingest.runs import RUN_ITEMS
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import client_of, code_of, decoded, ingest_over
+from tests.support.packing import PACK
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,115 @@ async def test_each_event_of_a_batch_is_judged_alone(
     }
     assert (third["index"], third["status"], third["request_id"]) == (2, "accepted", "b")
     assert {event["event_id"] for event in decoded(log.events)} == {first["event_id"], third["event_id"]}
+
+
+BAD_ITEMS = {
+    "lone-surrogate": (
+        rb'{"request_id":"x","data":{"comment":"\ud83d"}}',
+        "invalid_feedback",
+        "data.comment",
+    ),
+    "surrogate-in-key": (rb'{"request_id":"x","data":{"\udc00":1}}', "invalid_feedback", 'data["\ufffd"]'),
+    "invalid-utf-8": (b'{"request_id":"x","data":{"a":"\xff"}}', "malformed_json", None),
+    "cut-utf-8": (b'{"request_id":"x","data":{"a":"\xe2\x82"}}', "malformed_json", None),
+    "huge-float": (b'{"request_id":"x","data":{"a":1e999}}', "invalid_feedback", "data.a"),
+    "huge-integer": (b'{"request_id":"x","data":{"a":%b}}' % (b"9" * 5000), "invalid_feedback", "data.a"),
+    "deep": (b'{"request_id":"x","data":{"a":%b}}' % (b"[" * 30 + b"]" * 30), "invalid_feedback", None),
+    "very-deep": (b"[" * 60_000 + b"]" * 60_000, "invalid_feedback", None),
+    "not-a-number": (b'{"request_id":"x","data":{"a":NaN}}', "malformed_json", None),
+    "control-character": (b'{"request_id":"x","data":{"a":"\x01"}}', "malformed_json", None),
+    "bad-escape": (rb'{"request_id":"x","data":{"a":"\q,]}"}}', "malformed_json", None),
+    "no-quotes": (b'{request_id:"x",data:{}}', "malformed_json", None),
+    "no-json": (b"undefined", "malformed_json", None),
+    "no-value": (b'{"request_id":"x","data":}', "malformed_json", None),
+    "nothing": (b"", "malformed_json", None),
+    "wrong-type": (b"5", "invalid_feedback", ""),
+    "too-large": (b'{"request_id":"x","data":{"a":"\\q%b"}}' % (b"]" * (1 << 20)), "too_large", None),
+}
+
+
+@pytest.mark.parametrize(("item", "code", "path"), BAD_ITEMS.values(), ids=BAD_ITEMS)
+async def test_no_item_of_an_array_spoils_the_others(
+    client: httpx.AsyncClient, log: FakeLog, item: bytes, code: str, path: str | None
+) -> None:
+    """As long as the array's own brackets and strings can be followed; the same as for lines."""
+    good = b'{"request_id":"%b","data":{"a":"]}, [\\" {"}}'
+    parts = (good % b"a", item, good % b"b")
+    body = b" [%b]\r\n" % b" , ".join(parts)
+    answer = await client.post("/v1/events", content=body, headers={"content-type": "application/json"})
+    result = answer.json()
+
+    assert (answer.status_code, result["accepted"], result["rejected"]) == (207, 2, 1)
+    error = result["items"][1]["error"]
+    assert error["code"] == code
+    assert path is None or [fault["path"] for fault in error["errors"]] == [path]
+    assert sorted(event["request_id"] for event in decoded(log.events)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"request_id":"a","data":{}}',
+        b'[{"request_id":"a","data":{}},{"x":"]',
+        b"[{}}]",
+        b"[[}]",
+        b"[NaN] x",
+        b"[NaN,%b]" % (b"[" * (3 << 20) + b"]" * (3 << 20)),
+    ],
+    ids=["cut", "open-string", "closed-twice", "mismatch", "more", "too-many-brackets"],
+)
+async def test_an_array_that_cannot_be_taken_apart_is_refused(
+    client: httpx.AsyncClient, log: FakeLog, body: bytes
+) -> None:
+    """Whole: where one item ends, and the next begins, would be a guess."""
+    answer = await client.post("/v1/events", content=body, headers={"content-type": "application/json"})
+
+    assert (answer.status_code, code_of(answer)) == (400, "malformed_json")
+    assert not log.events
+
+
+async def test_a_batch_whose_body_was_lost_is_refused(client: httpx.AsyncClient) -> None:
+    """No byte of it came: 207 with no items would be taken for success."""
+    for kind in ("application/json", "application/x-ndjson"):
+        answer = await client.post("/v1/events", content=b"", headers={"content-type": kind})
+        assert (answer.status_code, code_of(answer)) == (400, "malformed_json")
+
+
+MARK = b"\xef\xbb\xbf"
+WITH_MARK = {
+    "requesty": ("/feedback/a", "application/json", b'{"data":{"x":1}}'),
+    "gptboost": ("/v1/feedback/", "application/json", b'{"message_id":"a","rating":"amazing"}'),
+    "facts": ("/v1/requests/a", "application/json", b'{"model":"m"}'),
+    "event": ("/v1/events", "application/json", b'{"request_id":"a","data":{}}'),
+    "array": ("/v1/events", "application/json", b'[{"request_id":"a","data":{}}]'),
+    "broken-array": ("/v1/events", "application/json", b'[{"request_id":"a","data":{}},x]'),
+    "lines": ("/v1/events", "application/x-ndjson", b'{"request_id":"a","data":{}}\n'),
+}
+
+
+@pytest.mark.parametrize("encoding", ["identity", *ENCODINGS])
+@pytest.mark.parametrize(("path", "kind", "body"), WITH_MARK.values(), ids=WITH_MARK)
+async def test_a_byte_order_mark_is_ignored(
+    client: httpx.AsyncClient, log: FakeLog, path: str, kind: str, body: bytes, encoding: str
+) -> None:
+    """Before every kind of body; PowerShell and Excel write it."""
+    headers = {"content-type": kind, "content-encoding": encoding}
+    content = PACK.get(encoding, bytes)(MARK + body)
+    method = "PUT" if "requests" in path else "POST"
+    answer = await client.request(method, path, content=content, headers=headers)
+
+    assert answer.status_code in (200, 202, 207)
+    assert [event["request_id"] for event in decoded(log.events)] == ["a"]
+
+
+async def test_lines_of_files_put_together_may_each_begin_with_one(
+    client: httpx.AsyncClient, log: FakeLog
+) -> None:
+    """As in `cat first.ndjson second.ndjson`."""
+    body = (MARK + b'{"request_id":"a","data":{}}\n') * 2
+    answer = await client.post("/v1/events", content=body, headers={"content-type": "application/x-ndjson"})
+
+    assert answer.json()["accepted"] == len(log.events) == 2
 
 
 async def test_lines_are_counted_with_the_blank_ones(client: httpx.AsyncClient) -> None:

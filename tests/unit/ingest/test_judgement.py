@@ -30,12 +30,11 @@ async def test_an_idempotency_key_is_short_and_visible(client: httpx.AsyncClient
         (b"\xff\xfe", 400, "malformed_json"),
         (b'{"data":{"x":NaN},"request_id":"x"}', 400, "malformed_json"),
         (b'{"data":{"x":-Infinity}}', 400, "malformed_json"),
-        (b'\xef\xbb\xbf{"data":{}}', 400, "malformed_json"),
         (b'{"data":{"x":"\xed\xa0\x80"}}', 400, "malformed_json"),
         (b'{"data":{"x":"\x01"}}', 400, "malformed_json"),
         (b"null", 422, "invalid_feedback"),
         (b'"text"', 422, "invalid_feedback"),
-        (b"[" * 5000 + b"]" * 5000, None, None),
+        (b'{"data":' + b"[" * 5000 + b"]" * 5000 + b"}", None, None),
         (b'{"data":' + b"[" * 100_000, None, None),
     ],
 )

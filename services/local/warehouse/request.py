@@ -27,6 +27,8 @@ _TRANSPORT = frozenset(
     }
 )
 _READ_ONLY_VERBS = statements.READING | {"SET", "USE"}
+_HIDING = ("additional_", "dialect", "format_schema", "format_template_", "parallel_replicas_custom_key")
+"""How the names of settings begin that no look at the statement sees through."""
 _MAX_SESSION_SECONDS = 3600
 
 
@@ -116,7 +118,10 @@ def read_request(head: Head, body: bytes, new_query_id: str) -> Request:
     readonly = _readonly(head, params)
     if not statement.verb:
         raise RefusedError(Code.SYNTAX_ERROR, "Syntax error: Empty query.")
-    _refuse_unsafe(head.account, statement, readonly)
+    binds = {name[6:]: value for name, value in params.items() if name.startswith("param_")}
+    settings = _settings(params)
+    _refuse_unsafe(head.account, statement, binds, readonly)
+    _refuse_settings(head.account, settings)
     in_blocks = _flag(params, "compress")
     compresses = _flag(params, "enable_http_compression") and not in_blocks
     return Request(
@@ -125,8 +130,8 @@ def read_request(head: Head, body: bytes, new_query_id: str) -> Request:
         query_id=_query_id(head.headers, params, new_query_id),
         account=head.account,
         readonly=readonly,
-        settings=_settings(params),
-        binds={name[6:]: value for name, value in params.items() if name.startswith("param_")},
+        settings=settings,
+        binds=binds,
         database=params.get("database") or head.headers.get("x-clickhouse-database", ""),
         session=_session(head.account, params, readonly),
         whole=_flag(params, "wait_end_of_query"),
@@ -143,11 +148,22 @@ def _readonly(head: Head, params: Mapping[str, str]) -> int:
     return asked or (0 if head.method == "POST" else 2)
 
 
-def _refuse_unsafe(account: Account, statement: Statement, readonly: int) -> None:
+def _refuse_unsafe(account: Account, statement: Statement, binds: Mapping[str, str], readonly: int) -> None:
     """Close the holes that the engine's own readonly mode leaves: KILL, SYSTEM, and reading files."""
     unsafe = statement.verb not in _READ_ONLY_VERBS
-    if readonly and (unsafe or (statement.opens_files and not account.may_write)):
+    opens = statement.opens_files or (
+        statement.takes_names and any(value.upper() in statements.OPENING for value in binds.values())
+    )
+    if readonly and (unsafe or (opens and not account.may_write)):
         raise RefusedError(Code.READONLY, f"{account.name}: Cannot execute query in readonly mode.")
+
+
+def _refuse_settings(account: Account, settings: Mapping[str, str]) -> None:
+    """Keep a reader from settings that hold a query of their own, or the path of a file."""
+    for name in settings:
+        if not account.may_write and name.startswith(_HIDING):
+            text = f"{account.name}: Cannot modify {name!r} setting in readonly mode."
+            raise RefusedError(Code.READONLY, text)
 
 
 def _format(statement: Statement, headers: Mapping[str, str], params: Mapping[str, str]) -> str:

@@ -18,10 +18,14 @@ from services.local.warehouse.app import Warehouse
 from services.local.warehouse.connections import Connections
 from services.local.warehouse.places import CannotStartError
 from services.local.warehouse.settings import WarehouseSettings
+from services.runtime.bounded import bounded
+from services.runtime.bounds import Bounds
 
 log = structlog.get_logger()
 
 _KEEP_ALIVE_SECONDS = 60
+_HEAD_BYTES = 1 << 20
+"""A query may come in the address: as much as a ClickHouse server lets through."""
 _BEYOND_GRACE_SECONDS = 3
 """For queries to be killed in; then connections that still hang are cut."""
 
@@ -40,7 +44,7 @@ def run(settings: WarehouseSettings, directory: Path, listener: socket.socket) -
     # With asyncio's own loop each small answer waits 40 ms for an acknowledgement: it leaves Nagle's
     # algorithm on for sockets that were made outside it.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(warehouse, listener, settings.warehouse_grace_seconds))
+        runner.run(_serve(warehouse, listener, settings))
     ended = warehouse.close()
     log.info("warehouse stopped", queries_ended=ended)
     if not ended:
@@ -56,17 +60,25 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(warehouse: Warehouse, listener: socket.socket, grace_seconds: float) -> None:
+async def _serve(warehouse: Warehouse, listener: socket.socket, settings: WarehouseSettings) -> None:
     """Serve until a signal comes, then stop: no new queries, running ones end or are killed."""
+    bounds = Bounds(
+        head_bytes=_HEAD_BYTES,
+        idle_seconds=_KEEP_ALIVE_SECONDS,
+        rest_bytes=1
+        << 40,  # bounded by time alone: a client that still sends comes to read why it is refused
+        send_seconds=settings.warehouse_client_timeout_seconds,
+    )
     config = uvicorn.Config(
         warehouse,
+        http=bounded(bounds),
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
         server_header=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(grace_seconds) + _BEYOND_GRACE_SECONDS,
+        timeout_keep_alive=bounds.idle_seconds,
+        timeout_graceful_shutdown=int(settings.warehouse_grace_seconds) + _BEYOND_GRACE_SECONDS,
     )
     server = _Server(config)
     stop = asyncio.Event()

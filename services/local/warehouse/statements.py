@@ -26,6 +26,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_ESCAPED: dict[str, str] = dict(zip("Nabefnrtv0\\'\"`/=", ["", *"\a\b\x1b\f\n\r\t\v\0\\'\"`/="], strict=True))
 _COMMENT_MARK = re.compile(rb"/\*|\*/")
 _DATA_START = re.compile(rb"[ \t\f]*\r?\n?")
 
@@ -34,6 +36,8 @@ READING = frozenset(
 )
 """First words of statements that answer with rows and change nothing."""
 SELECTING = frozenset({"SELECT", "WITH", "FROM"})
+OPENING = frozenset({"FILE", "EVAL"})
+"""Functions, in upper case, by which a statement that only reads gets at files: `eval` runs a text as SQL."""
 
 
 class Kind(Enum):
@@ -61,7 +65,8 @@ class Statement:
     sql: what the engine runs; verb: its first word, upper case, empty when there is none; format: the one
     that it names; data: for INSERT ... FORMAT, the parts that follow (`sql` ends before SETTINGS then, and
     `tail` is from there to FORMAT); bare: a query without FORMAT and `;`, fit for a subquery; opens_files:
-    whether it calls the function `file`.
+    whether it could read files that are no tables, or the addresses of others; takes_names: whether a
+    parameter of it may be a name.
     """
 
     sql: bytes
@@ -71,6 +76,7 @@ class Statement:
     tail: bytes = b""
     bare: bytes = b""
     opens_files: bool = False
+    takes_names: bool = False
 
     @property
     def reads(self) -> bool:
@@ -170,7 +176,14 @@ def _query(text: bytes, verb: str) -> Statement:
     if verb == "WITH" and "INSERT" in words:
         verb = "INSERT"
     name, bare = _named_format(text, outer)
-    return Statement(text, verb, name, bare=bare, opens_files=_calls(everything, "file"))
+    return Statement(
+        text,
+        verb,
+        name,
+        bare=bare,
+        opens_files=_opens_files(everything),
+        takes_names=any(token.text == "IDENTIFIER" for token in everything),
+    )
 
 
 def _outer(stream: Iterator[Token]) -> Iterator[Token]:
@@ -202,10 +215,41 @@ def _refuse_files(before: Token | None, token: Token) -> None:
 
 def _refuse_input(text: bytes) -> None:
     """Refuse INSERT ... SELECT ... FROM input(...): the engine takes it, and drops the data."""
-    if _calls(list(tokens(text)), "input"):
+    if any(name == "INPUT" and after.text == "(" for name, after in _named(list(tokens(text)))):
         raise RefusedError(Code.NOT_IMPLEMENTED, "The table function input is not supported here.")
 
 
-def _calls(everything: list[Token], function: str) -> bool:
-    names = (function.upper(), f"`{function}`", f'"{function}"', f"\u201c{function}\u201d")
-    return any(token.text in names and after.text == "(" for token, after in pairwise(everything))
+def _named(everything: list[Token]) -> Iterator[tuple[str, Token]]:
+    """Yield what each token names, in upper case, and the token behind it."""
+    return ((name_of(token).upper(), after) for token, after in pairwise(everything))
+
+
+def name_of(token: Token) -> str:
+    """Return the name that a token is, as the engine reads it: without quotes and escapes."""
+    if token.kind is not Kind.QUOTED_NAME:
+        return token.text
+    return _ESCAPE.sub(_unescaped, token.text[1:-1])
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    if escape[1]:
+        return chr(int(escape[1], 16))
+    return _ESCAPED.get(escape[2], str(escape[0]))
+
+
+def _opens_files(everything: list[Token]) -> bool:
+    """Tell whether a query names a function that opens files, or describes what only a function can show.
+
+    Some functions take the name of another as their first argument, and APPLY takes one without brackets.
+    """
+    before = ""
+    for name, after in _named([*everything, Token(Kind.MARK, ";", 0, 0)]):
+        if name in OPENING and (after.text == "(" or before in ("(", "APPLY")):
+            return True
+        before = name
+    words = [token for token in everything if token.text != "TABLE"]
+    return any(
+        one.text in ("DESCRIBE", "DESC") and two.kind is not Kind.MARK and three.text == "("
+        for one, two, three in zip(words, words[1:], words[2:], strict=False)
+        if one.text == "DESCRIBE" or one is words[0]
+    )

@@ -5,6 +5,9 @@ import contextlib
 import gzip
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -119,6 +122,98 @@ async def test_a_reader_reads_and_does_nothing_else(ours: Face, table: str) -> N
     ):
         answer = await ours.ask(body=statement, headers=READER)
         assert (answer.status_code, code_of(answer)) == (500, 164), statement
+
+
+SPELLINGS = (
+    r"SELECT `\x66ile`({0})",
+    r"SELECT `fi\Nle`({0})",
+    r'SELECT "f\x69le" /* */ ({0})',
+    "SELECT \u201cfile\u201d({0})",
+    "SELECT file -- (\n({0})",
+    "SELECT p FROM (SELECT file(*) AS p FROM (SELECT {0}))",
+    "WITH (x -> file(x)) AS f SELECT f({0})",
+    "SELECT * FROM view(SELECT file({0}))",
+    "EXPLAIN SELECT file({0})",
+    "SELECT * APPLY file FROM (SELECT {0})",
+    "SELECT * APPLY(file) FROM (SELECT {0})",
+    r"SELECT * APPLY `\x66ile` FROM (SELECT {0})",
+    "SELECT arrayMap(file, [{0}])",
+    r"SELECT arrayMap((`fi\Nle`), [{0}])",
+    "SELECT arrayMap(file AS f, [{0}])",
+    "SELECT arrayMap({{name:Identifier}}, [{0}])",
+    "SELECT * FROM eval('SELECT fi' || 'le({0})')",
+    r"SELECT * FROM `e\Nval`('SELECT 1')",
+    "SELECT * FROM {0}",
+    "SELECT 1 AS a FORMAT Template SETTINGS format_template_row = {0}",
+    "DESCRIBE file({0})",
+    "DESCRIBE TABLE `url`('file://' || {0})",
+    "DESC url('file://' || {0})",
+    "SELECT * FROM (DESCRIBE url('file://' || {0}))",
+)
+
+
+@pytest.mark.parametrize("statement", SPELLINGS)
+async def test_a_reader_cannot_read_files_in_any_spelling(ours: Face, tmp_path: Path, statement: str) -> None:
+    """Escapes, comments, names handed to other functions, parameters, and what describes a file."""
+    path = tmp_path / "private.csv"
+    path.write_text("secret,2\n1,2\n")
+    answer = await ours.ask(
+        body=statement.format(f"'{path}'"),
+        headers=READER,
+        param_name="file",
+        allow_experimental_eval_table_function=1,
+    )
+    assert answer.status_code >= 400
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dialect": "prql", "allow_experimental_prql_dialect": 1},
+        {"default_format": "Template", "format_template_row": ""},
+        {"default_format": "Template", "format_template_resultset": ""},
+        {"default_format": "CapnProto", "format_schema": ":A"},
+        {"additional_result_filter": "CAST(file('{0}') AS UInt8) = 1"},
+        {"additional_table_filters": "{{'system.one': 'CAST(file(\\'{0}\\') AS UInt8) = 1'}}"},
+    ],
+    ids=str,
+)
+async def test_nor_by_settings(ours: Face, tmp_path: Path, settings: dict[str, Any]) -> None:
+    """Another language of queries, and files that a format would take its words from."""
+    path = tmp_path / "private.txt"
+    path.write_text("secret ${a:CSV}\n${data}\n")
+    body = "SELECT 1 AS a FROM system.one"
+    if "dialect" in settings:
+        body = f"from s\"SELECT file('{path}') AS a\""
+    asked = {name: str(value).format(path) for name, value in settings.items()}
+    asked = {name: f"{path}{value}" if name.startswith("format_") else value for name, value in asked.items()}
+    asked.setdefault("default_format", "CSV")
+    answer = await ours.ask(body=body, headers=READER, **asked)
+    assert (answer.status_code, code_of(answer)) == (500, 164)
+
+
+async def test_a_reader_may_have_columns_with_such_names(ours: Face) -> None:
+    """Only functions are kept away."""
+    statement = (
+        "SELECT file, t.file, (SELECT max(eval) FROM (SELECT 3 AS eval)) FROM (SELECT 'a' AS file) AS t"
+    )
+    answer = await ours.ask(body=statement.replace("max(eval)", "max(0 + eval)"), headers=READER)
+    assert answer.text == "a\ta\t3\n"
+
+
+async def test_a_head_without_end_is_cut_off(ours: Face) -> None:
+    """With the bounds that ingest and query have, of which that of bytes takes the least time to reach."""
+    url = urlsplit(ours.settings.clickhouse_url)
+    _, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(b"GET /?query=SELECT+1 HTTP/1.1\r\nx-endless: ")
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(60):
+            while not writer.is_closing():
+                writer.write(b"x" * 10_000)
+                await writer.drain()
+                await asyncio.sleep(0)
+    writer.close()
 
 
 async def test_a_wrong_password_is_refused(ours: Face) -> None:

@@ -13,7 +13,12 @@ from itertools import islice
 from typing import Any, Self
 
 import structlog
-from aiokafka.errors import InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 
 from schemas.deadletters import DeadLetter, Stage, headers_of
 from services.merger import metrics
@@ -26,7 +31,11 @@ from services.merger.setup import Setup
 from services.merger.share import BROKEN, WINDOW_EVENTS, is_too_many, latest
 from services.merger.state import Stored
 from services.merger.transaction import Outgoing, Writer
+from services.runtime import survey
+from services.runtime.backoff import delays
+from services.runtime.continuity import Position, misplaced, refuse
 from services.runtime.fetching import Fetched, in_pieces
+from services.runtime.log_mark import LogMark, mark_at, mark_of
 
 log = structlog.get_logger()
 
@@ -51,10 +60,14 @@ class Partition:
         self.number = number
         self.position = recovered.position
         """The offset of the next event to merge."""
+        self.mark = recovered.mark
+        """An event below the position, None before the first one is known."""
         self._setup, self._writer, self._store = setup, writer, recovered.store
         self._source = setup.source(number)
         self._attempts = Attempts(setup.directory.attempt(number))
         self._broken = self._store.broken
+        self._trusted: tuple[int, int] = (-1, 0)
+        """Broken connections when the last fetch came, and the offset behind it."""
         self._busy = asyncio.Lock()
         self._is_sound = True
 
@@ -72,7 +85,7 @@ class Partition:
             partition = cls(setup, number, writer, recovered)
             if (recovered.committed or 0) < recovered.position:
                 # The group has forgotten it, and would seem to lag until the next event.
-                await writer.commit({}, position=recovered.position)
+                await writer.commit({}, position=recovered.position, mark=recovered.mark)
             undo.pop_all()
         metrics.RECOVERY_SECONDS.observe(time.perf_counter() - began)
         log.info("partition opened", partition=number, position=partition.position)
@@ -82,6 +95,8 @@ class Partition:
         """Merge what is new among consecutive records of this partition; how many those were."""
         size, count = self._setup.settings.merger_batch_records, 0
         async with self._busy:
+            if isinstance(fetched, Fetched):
+                await self._trust(fetched)
             for records in in_pieces(fetched, size):
                 fresh = await self._fresh(records)
                 for piece in in_pieces(fresh, size):
@@ -114,7 +129,7 @@ class Partition:
         if keys:
             gone = {key: Stored(None, self._setup.clock()) for key in keys}
             end = await self._send(gone)
-            self._store.write(gone, position=end, now=self._setup.clock())
+            self._store.write(gone, position=end, now=self._setup.clock(), mark=_last(gone, end))
             metrics.FORGOTTEN.inc(len(keys))
 
     async def close(self) -> None:
@@ -123,6 +138,34 @@ class Partition:
             await self._writer.close()
             self._store.close()
             self._attempts.close()
+
+    async def _trust(self, fetched: Fetched) -> None:
+        """Compare the position with the log when what came may be of another one; ContinuityError.
+
+        That is so for the first fetch, after a connection has broken, and when a fetch begins before the end
+        of the one before.
+        """
+        losses, end = self._trusted
+        if fetched.losses != losses or fetched.first_offset < end:
+            await self._compare()
+        self._trusted = fetched.losses, fetched.last_offset + 1
+
+    async def _compare(self) -> None:
+        setup, topology = self._setup, self._setup.topology
+        positions = [Position("merged here", topology.events.name, self.number, self.position, self.mark)]
+        if (reached := self._store.position) is not None:
+            holder = f"stored in {self._store.path}"
+            positions.append(Position(holder, topology.state.name, self.number, reached, self._store.mark))
+        client = f"afterword-merger-mark-{self.number}"
+        pauses = delays(longest=2.0)
+        while True:
+            try:
+                facts = await survey.compared(setup.settings, client, setup.facts, positions)
+                break
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("position not compared yet", partition=self.number, reason=repr(error))
+                await asyncio.sleep(next(pauses))
+        refuse([*misplaced(facts)])
 
     async def _fresh(self, records: Sequence[Any]) -> Sequence[Any]:
         """Return the records from the position on, without holes."""
@@ -158,17 +201,23 @@ class Partition:
         with metrics.BATCH_SECONDS.labels("fold").time():
             folded = fold(records, self._store.get(keys_of(records)), self._source, crashed)
         self._attempts.finish()
-        broken = self._judged(folded.letters)
+        broken, mark = self._judged(folded.letters), mark_of(records[-1])
         try:
-            end = await self._send(folded.rows, self._letters(folded.letters), after)
+            end = await self._send(folded.rows, self._letters(folded.letters), after, mark)
         except _REFUSED_FOR_THEIR_CONTENT:
             self._attempts.begin(first, after, is_piece=is_piece)
             raise
         with metrics.BATCH_SECONDS.labels("store").time():
             self._store.write(
-                folded.rows, position=end, now=self._setup.clock(), input_position=after, broken=broken
+                folded.rows,
+                position=end,
+                now=self._setup.clock(),
+                input_position=after,
+                broken=broken,
+                mark=_last(folded.rows, end),
+                input_mark=mark,
             )
-        self._broken, self.position = broken, after
+        self._broken, self.position, self.mark = broken, after, mark
         _count(folded, records, self._setup.clock())
 
     async def _send(
@@ -176,12 +225,13 @@ class Partition:
         rows: Mapping[bytes, tuple[bytes | None, int]],
         letters: Sequence[Outgoing] = (),
         position: int | None = None,
+        mark: LogMark | None = None,
     ) -> int | None:
         if not self._is_sound:
             raise RuntimeError(f"partition {self.number} failed before, and is open no more")
         self._is_sound = False
         with metrics.BATCH_SECONDS.labels("transaction").time():
-            end = await self._writer.commit(rows, letters, position)
+            end = await self._writer.commit(rows, letters, position, mark)
         self._is_sound = True
         return end
 
@@ -216,6 +266,14 @@ class Partition:
             failed_at=failed_at,
         )
         return Outgoing(letter.record.key, letter.record.value, None, headers_of(story))
+
+
+def _last(rows: dict[bytes, Any], end: int | None) -> LogMark | None:
+    """Return the mark of the last row of a transaction, which are sent in order and end before `end`."""
+    if end is None:
+        return None
+    key = next(reversed(rows))
+    return mark_at(end - 1, key, rows[key][0])
 
 
 def _count(folded: Folded, records: Sequence[Any], now: int) -> None:

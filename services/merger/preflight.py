@@ -91,7 +91,9 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
         paired=pair,
         log=await survey.log_ranges(settings, _CLIENT, counts),
         positions=positions,
+        compacted=frozenset({topology.state.name}),
     )
+    facts = await survey.with_marks(settings, _CLIENT, facts)
     refuse(problems(facts))
     setup = Setup(
         settings=settings,
@@ -100,7 +102,9 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
         facts=facts,
         tombstone_ms=kept.tombstones_ms,
     )
-    await asyncio.to_thread(_settle, setup, current)
+    held = await asyncio.to_thread(_settle, setup, current)
+    refuse(problems(await survey.with_marks(settings, _CLIENT, replace(facts, positions=held))))
+    directory.record(current)
     return setup
 
 
@@ -125,20 +129,19 @@ async def _recorded(settings: MergerSettings, directory: Directory, current: Rec
     return next((one for one in found if one.generation == current.generation), None)
 
 
-def _settle(setup: Setup, current: Recorded) -> None:
-    """Drop copies of another cluster, and refuse those whose positions do not fit the log."""
+def _settle(setup: Setup, current: Recorded) -> list[Position]:
+    """Drop copies of another cluster, and return the positions that the others vouch for."""
     directory, facts = setup.directory, setup.facts
     own = directory.recorded()
     if own is not None and own.cluster_id != current.cluster_id:
         log.warning("local copies are of another cluster, building them anew", cluster=own.cluster_id)
         directory.forget()
-    held = []
+    held: list[Position] = []
     for partition, path in directory.stores().items():
         if (events := facts.log.get((setup.topology.events.name, partition))) is not None:
-            with closing(Store(path)) as store:
+            with closing(Store(path, setup.owner(partition))) as store:
                 held += [] if is_stale(store, setup) else held_positions(setup, partition, store, events)
-    refuse(problems(replace(facts, positions=held)))
-    directory.record(current)
+    return held
 
 
 async def retention(admin: AIOKafkaAdminClient, topology: Topology) -> Retention:

@@ -14,9 +14,11 @@ from services.merger import state as states
 from services.merger.metrics import RECOVERED
 from services.merger.setup import Setup
 from services.merger.store import Store
+from services.runtime import survey
 from services.runtime.continuity import LogRange, Position, problems, refuse
 from services.runtime.fetching import in_pieces
 from services.runtime.kafka import connect, reader
+from services.runtime.log_mark import LogMark, mark_of, newer
 
 log = structlog.get_logger()
 
@@ -25,11 +27,15 @@ _ROWS_AT_ONCE = 20_000
 
 
 class Recovered(NamedTuple):
-    """The rows, the offset of the next event to merge, and the one that the group says."""
+    """The rows, the offset of the next event to merge, and the one that the group says.
+
+    `mark` is of an event below the position, None when none is known.
+    """
 
     store: Store
     position: int
     committed: int | None
+    mark: LogMark | None
 
 
 async def recover(setup: Setup, partition: int) -> Recovered:
@@ -41,21 +47,22 @@ async def recover(setup: Setup, partition: int) -> Recovered:
     topology = setup.topology
     events, state = (TopicPartition(topic.name, partition) for topic in (topology.events, topology.state))
     async with _reader(setup, state) as consumer:
-        store = Store(setup.directory.store(partition))
+        store = Store(setup.directory.store(partition), setup.owner(partition))
         try:
             if is_stale(store, setup):
                 log.warning("local copy was away for too long, building it anew", path=str(store.path))
                 store.clear("stale")
             ranges = await _ranges(consumer, events, state)
-            committed = await consumer.committed(events)
-            _check(setup, partition, store, ranges, committed)
+            group = await survey.group_positions(consumer, topology.merger_group, [events])
+            await _check(setup, partition, store, ranges, group)
             await _catch_up(setup, store, consumer, state, ranges[state])
-            _check(setup, partition, store, ranges, committed)
+            await _check(setup, partition, store, ranges, group)
         except BaseException:
             store.close()
             raise
+    committed = group[0].offset if group else None
     position = _first_of(vouched_for(store, committed), ranges[events].start)
-    return Recovered(store, position, committed)
+    return Recovered(store, position, committed, newer(store.input_mark, *(one.mark for one in group)))
 
 
 @asynccontextmanager
@@ -96,30 +103,30 @@ async def _ranges(consumer: AIOKafkaConsumer, *places: TopicPartition) -> dict[T
     return {place: LogRange(starts[place], ends[place]) for place in places}
 
 
-def _check(
+async def _check(
     setup: Setup,
     partition: int,
     store: Store,
     ranges: dict[TopicPartition, LogRange],
-    committed: int | None,
+    group: Sequence[Position],
 ) -> None:
-    group, events = setup.topology.merger_group, setup.topology.events.name
-    held = held_positions(setup, partition, store, ranges[TopicPartition(events, partition)])
-    if committed is not None:
-        held.append(Position(f"committed by {group}", events, partition, committed))
+    events = ranges[TopicPartition(setup.topology.events.name, partition)]
+    held = [*held_positions(setup, partition, store, events), *group]
     log_now = {(place.topic, place.partition): found for place, found in ranges.items()}
-    refuse(problems(replace(setup.facts, log={**setup.facts.log, **log_now}, positions=held)))
+    facts = replace(setup.facts, log={**setup.facts.log, **log_now}, positions=held, found={})
+    refuse(problems(await survey.with_marks(setup.settings, f"afterword-merger-mark-{partition}", facts)))
 
 
-def held_positions(setup: Setup, partition: int, store: Store, events: LogRange) -> list[Position]:
-    """Return the positions that a local copy vouches for."""
+def held_positions(setup: Setup, partition: int, store: Store, log_now: LogRange) -> list[Position]:
+    """Return the positions that a local copy vouches for; `log_now` is what the events partition holds."""
+    events, state = setup.topology.events.name, setup.topology.state.name
     held = []
     if store.position is not None:
-        held.append(Position(f"stored in {store.path}", setup.topology.state.name, partition, store.position))
-    # Rows that know more than the log holds: the log was cut short, whatever the group has committed.
-    if store.input is not None and store.input > events.end:
+        held.append(Position(f"stored in {store.path}", state, partition, store.position, store.mark))
+    # Below the log's start it means nothing: the group's position counts.
+    if store.input is not None and store.input >= log_now.start:
         held.append(
-            Position(f"read by rows in {store.path}", setup.topology.events.name, partition, store.input)
+            Position(f"read by rows in {store.path}", events, partition, store.input, store.input_mark)
         )
     return held
 
@@ -144,7 +151,11 @@ def _take(setup: Setup, store: Store, records: Sequence[Any]) -> None:
     # Plain tuples: a `Stored` of each takes nine times as long to make.
     rows = {record.key: (record.value, record.timestamp) for record in records}
     store.write(
-        rows, position=records[-1].offset + 1, now=setup.clock(), input_position=_input(setup, store, records)
+        rows,
+        position=records[-1].offset + 1,
+        now=setup.clock(),
+        input_position=_input(setup, store, records),
+        mark=mark_of(records[-1]),
     )
     RECOVERED.inc(len(records))
     setup.progressed()

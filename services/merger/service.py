@@ -76,6 +76,7 @@ async def _merge(setup: Setup, health: Health, stop: asyncio.Event, given: Merge
         setup.topology.merger_group,
         partitions=setup.source(0).partitions,
         stall_seconds=settings.merger_stall_seconds,
+        facts=setup.facts,
     )
     merger = Merger(replace(setup, progressed=watch.progressed))
     health.liveness["progress"] = watch.liveness

@@ -8,6 +8,7 @@ from schemas.topics import Topology
 from services.merger.batch import Source
 from services.merger.directory import Directory
 from services.merger.settings import MergerSettings
+from services.merger.store import Owner
 from services.runtime.continuity import Facts
 
 
@@ -35,6 +36,10 @@ class Setup:
     """How long the state topic keeps a tombstone: a copy that was away for longer may have missed one."""
     clock: Callable[[], int] = wall_clock
     progressed: Callable[[], None] = _nobody
+
+    def owner(self, partition: int) -> Owner:
+        """Return what the local copy of a partition is of."""
+        return Owner(self.facts.cluster_id, self.topology.state.name, partition)
 
     def source(self, partition: int) -> Source:
         """Return where a partition's events come from."""

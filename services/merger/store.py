@@ -4,6 +4,9 @@ Rows arrive with the position up to which the copy is complete, in one write.  S
 copy can only be behind, never ahead, and reading on from its position mends it.  Losing or deleting the
 directory costs time, not data.
 
+People move copies and restore them, so each one says of which partition of which cluster it is, and a copy of
+another one is set aside.
+
 There is no write-ahead log.  A kill takes back what was not flushed, some megabytes that are read again;
 in return every state that the files can be in, cut short or not, is one that the copy was once in.  (With
 a log, rows after a lost stretch came back with a position behind it.)
@@ -14,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from rocksdict import (
@@ -31,11 +34,13 @@ from rocksdict import (
 from schemas.limits import MIB
 from services.merger.metrics import REBUILT
 from services.merger.state import is_erased
+from services.runtime.log_mark import LogMark, parse
 
 log = structlog.get_logger()
 
 # No key of ours begins with a zero byte.
 _POSITION, _INPUT, _SEEN_AT, _BROKEN = b"\0position", b"\0input", b"\0seen_at", b"\0broken"
+_MARK, _INPUT_MARK, _OWNER = b"\0mark", b"\0input_mark", b"\0owner"
 _ERASED = b"\0erased/"
 _FIRST_KEY = b"\1"
 
@@ -52,6 +57,17 @@ _IN_USE = ("While lock file", "lock hold by current process")
 _DAMAGED = "Corruption:"
 
 
+class Owner(NamedTuple):
+    """The partition that a copy is of.  The topic's name has its generation."""
+
+    cluster_id: str
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} {self.topic} {self.partition}"
+
+
 class StoreDamaged(Exception):  # noqa: N818 (the same word as RocksDB's Corruption)
     """The copy was damaged and has been deleted; opening the partition again builds it anew."""
 
@@ -63,10 +79,41 @@ class Store:
     the process's next start.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, owner: Owner | None = None) -> None:
+        """Open the copy of `owner`, setting aside one of anything else; with None, of whatever it is of."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path, self._owner = path, owner
         self._db: Any = self._opened()
+        if owner is not None:
+            self._own(owner)
+
+    def _own(self, owner: Owner) -> None:
+        """Set aside a copy of anything else, or of nobody knows what, and put this owner's name on it."""
+        with self._watched():
+            stored: bytes | None = self._db.get(_OWNER)
+        if (stored is None and self.is_empty) or stored == str(owner).encode():
+            self._sign()
+            return
+        was = "a release that did not say" if stored is None else stored.decode(errors="replace")
+        log.warning("local copy of another partition, building it anew", path=str(self.path), copy_of=was)
+        self._db.close()
+        del self._db
+        REBUILT.labels("stranger").inc()
+        aside = self.path.with_name(f"{self.path.name}.stranger")
+        shutil.rmtree(aside, ignore_errors=True)
+        self.path.rename(aside)
+        self._db = _open(self.path)
+        self._sign()
+
+    def _sign(self) -> None:
+        if self._owner is not None:
+            with self._watched(_DAMAGED):
+                self._db.put(_OWNER, str(self._owner).encode())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever written to the copy."""
+        return self.position is None and self.input is None and self.seen_at is None
 
     def _opened(self) -> Rdict:
         try:
@@ -88,6 +135,16 @@ class Store:
     def input(self) -> int | None:
         """An offset of the events before which everything is in these rows."""
         return self._number(_INPUT)
+
+    @property
+    def mark(self) -> LogMark | None:
+        """A record of the state topic below `position`."""
+        return self._mark(_MARK)
+
+    @property
+    def input_mark(self) -> LogMark | None:
+        """A record of the events below `input`."""
+        return self._mark(_INPUT_MARK)
 
     @property
     def seen_at(self) -> int | None:
@@ -116,12 +173,15 @@ class Store:
         now: int,
         input_position: int | None = None,
         broken: Sequence[int] | None = None,
+        mark: LogMark | None = None,
+        input_mark: LogMark | None = None,
     ) -> None:
         """Store rows with what is true once they are there, all or nothing; None leaves a value as it is.
 
         A row comes with its timestamp, in milliseconds; None for its value is a tombstone.
         `position` is how far the copy reaches, `input_position` an offset of the events before which
         everything is in the rows, `broken` the offsets of the latest broken events, `now` milliseconds.
+        `mark` and `input_mark` are of records below these positions.
         """
         batch = WriteBatch(raw_mode=True)
         for key, (value, timestamp) in rows.items():
@@ -135,6 +195,9 @@ class Store:
         for name, number in ((_POSITION, position), (_INPUT, input_position), (_SEEN_AT, now)):
             if number is not None:
                 batch.put(name, b"%d" % number)
+        for name, one in ((_MARK, mark), (_INPUT_MARK, input_mark)):
+            if one is not None:
+                batch.put(name, str(one).encode())
         if broken is not None:
             batch.put(_BROKEN, b" ".join(b"%d" % offset for offset in broken))
         with self._watched(_DAMAGED):
@@ -171,6 +234,7 @@ class Store:
         del self._db  # that closes it in any case
         self._remove(cause)
         self._db = _open(self.path)
+        self._sign()
 
     def close(self) -> None:
         """Let go of the directory, with everything in it."""
@@ -197,6 +261,11 @@ class Store:
         with self._watched():
             stored = self._db.get(key)
         return None if stored is None else int(stored)
+
+    def _mark(self, key: bytes) -> LogMark | None:
+        with self._watched():
+            stored: bytes | None = self._db.get(key)
+        return None if stored is None else parse(stored.decode(errors="replace"))
 
     def _remove(self, cause: str) -> None:
         REBUILT.labels(cause).inc()

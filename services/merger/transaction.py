@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from schemas.limits import MIB
 from schemas.topics import Topology
 from services.merger.settings import MergerSettings
 from services.runtime.kafka import connect, producer
+from services.runtime.log_mark import LogMark
 
 _RECORD_BATCH_BYTES = 2 * MIB
 
@@ -67,11 +69,14 @@ class Writer:
         rows: Mapping[bytes, tuple[bytes | None, int]],
         letters: Iterable[Outgoing] = (),
         position: int | None = None,
+        mark: LogMark | None = None,
     ) -> int | None:
         """Send rows and dead letters, and commit the input position with them, in one transaction.
 
-        Returns the offset after the last row, None without rows.  After any error this writer is of no
-        more use: the transaction stays open until Kafka or the next owner rolls it back.
+        `mark` is of a record below the position; the group keeps it beside the offset.
+
+        Returns the offset after the last row, None without rows.  After any error this writer is of no more
+        use: the transaction stays open until Kafka or the next owner rolls it back.
         """
         await self._producer.begin_transaction()
         records = ((key, value, timestamp, _NO_HEADERS) for key, (value, timestamp) in rows.items())
@@ -80,7 +85,8 @@ class Writer:
         # And Kafka refuses, for a while, sends that overlap with adding the offsets.
         acknowledged = await asyncio.gather(*(future for future, _ in sent))
         if position is not None:
-            await self._producer.send_offsets_to_transaction({self._events: position}, self._group)
+            entry = OffsetAndMetadata(position, str(mark or ""))
+            await self._producer.send_offsets_to_transaction({self._events: entry}, self._group)
         await self._producer.commit_transaction()
         ends = [
             metadata.offset + count

@@ -3,11 +3,17 @@
 A position is a promise that everything before it was dealt with.  After Kafka was wiped, a topic
 recreated or a log cut short, the numbers still look like positions but mean other records; going on
 would skip some for ever, and versions would no longer grow.  So the merger and the sink ask here
-first, and refuse to start on any problem.
+first, after each reconnect, and whenever a log ends below a position; they refuse on any problem.
+Offsets alone show a cut log only until new records pass its old end: see `log_mark`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from services.runtime.log_mark import LogMark, Match, match
+
+BEYOND, DIFFERS = "beyond_the_end", "log_differs"
+"""Kinds of problems that show a log which lost records: they do not end by themselves."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +26,16 @@ class LogRange:
 
 @dataclass(frozen=True)
 class Position:
-    """The offset of the next record to read, and who says so, such as `committed by feedback-merger-v0`."""
+    """The offset of the next record to read, and who says so, such as `committed by feedback-merger-v0`.
+
+    `mark` identifies a record below it, None when none is known.
+    """
 
     holder: str
     topic: str
     partition: int
     offset: int
+    mark: LogMark | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,9 @@ class Facts:
     """All that the decision needs.
 
     `log` has a range for each partition that exists now.  `paired` are topics that must have equally
-    many partitions, the number that was recorded.  `recorded` is None when nothing was.
+    many partitions, the number that was recorded.  `recorded` is None when nothing was.  `found` has, by
+    topic, partition and offset, the first record that the log has there or behind it, None for none; a mark
+    whose offset was not looked at is not compared.
     """
 
     service: str
@@ -52,6 +64,9 @@ class Facts:
     paired: tuple[str, ...]
     log: Mapping[tuple[str, int], LogRange]
     positions: Sequence[Position] = field(default=())
+    found: Mapping[tuple[str, int, int], LogMark | None] = field(default_factory=dict)
+    compacted: frozenset[str] = frozenset()
+    """Topics that Kafka deletes records from anywhere."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,8 @@ class Problem:
     kind: str
     text: str
     mend: str
+    position: Position | None = None
+    """The position that does not fit, if it is one that does not."""
 
     def __str__(self) -> str:
         return f"{self.text}\n  To mend it: {self.mend}"
@@ -130,16 +147,17 @@ def _partitions(facts: Facts) -> Iterator[Problem]:
 
 
 def misplaced(facts: Facts) -> Iterator[Problem]:
-    """Yield a problem for each position that lies outside its log; `problems` covers this too."""
+    """Yield a problem for each position that does not fit its log; `problems` covers this too."""
     for position in facts.positions:
         log = facts.log.get((position.topic, position.partition))
         if log is None or position.offset > log.end:
             yield Problem(
-                "beyond_the_end",
+                BEYOND,
                 f"{_place(position)} is beyond the log's end"
                 f" ({'there is no such partition' if log is None else log.end}):"
                 " the topic was recreated, or its log was cut short.",
                 _renew(facts),
+                position,
             )
         elif position.offset < log.start:
             yield Problem(
@@ -147,7 +165,42 @@ def misplaced(facts: Facts) -> Iterator[Problem]:
                 f"{_place(position)} is below the log's start ({log.start}):"
                 f" {log.start - position.offset} offsets were deleted before they were read.",
                 f"run `afterword {facts.service} accept-loss` to go on from the log's start without them",
+                position,
             )
+        elif matched(facts, position) is Match.DIFFERS:
+            yield Problem(
+                DIFFERS,
+                f"{_place(position)} is of another log: its record {position.mark} is not there any more."
+                " The topic was recreated, or its log was cut short and new records have passed the cut.",
+                _renew(facts),
+                position,
+            )
+
+
+def matched(facts: Facts, position: Position) -> Match:
+    """Tell whether the log is the one that a position was taken in."""
+    place = position.topic, position.partition
+    if position.mark is None or (*place, position.mark.offset) not in facts.found:
+        return Match.UNKNOWN
+    return match(
+        position.mark,
+        facts.log[place].start,
+        facts.found[*place, position.mark.offset],
+        is_compacted=position.topic in facts.compacted,
+    )
+
+
+def to_look_at(
+    positions: Iterable[Position], log: Mapping[tuple[str, int], LogRange]
+) -> set[tuple[str, int, int]]:
+    """Return topic, partition and offset of the marks that a log may still have a record of."""
+    return {
+        (one.topic, one.partition, one.mark.offset)
+        for one in positions
+        if one.mark is not None
+        and (held := log.get((one.topic, one.partition)))
+        and held.start <= one.mark.offset < held.end
+    }
 
 
 def _place(position: Position) -> str:

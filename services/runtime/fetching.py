@@ -10,7 +10,7 @@ Every name of aiokafka that this reaches for is private, and pinned by a contrac
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,10 +22,14 @@ from services.runtime.tolerant import TolerantBatch
 
 
 class Fetched:
-    """What one fetch brought from one partition, to be read once; it is never empty of batches."""
+    """What one fetch brought from one partition, to be read once; it is never empty of batches.
 
-    def __init__(self, batches: Iterable[Any], first: int) -> None:
+    `losses`: how many connections of the consumer had broken when it came.
+    """
+
+    def __init__(self, batches: Iterable[Any], first: int, losses: int = 0) -> None:
         self._batches, self._first = deque(batches), first
+        self.first_offset, self.losses = first, losses
         self._rest: list[Any] = []
         """Decoded, and not yet taken."""
         last = self._batches[-1]
@@ -75,25 +79,38 @@ class WholeConsumer(AIOKafkaConsumer):
         await super().start()
         fetch_whole(self)
 
+    @property
+    def losses(self) -> int:
+        """How many connections have broken."""
+        return _losses(self)
+
 
 def fetch_whole(consumer: AIOKafkaConsumer) -> None:
     """Have a consumer that was started give `Fetched` where it gave lists, in `getmany` without a limit."""
     fetcher = consumer._fetcher
     if not isinstance(fetcher._records, _Results):
-        fetcher._records = _Results(fetcher._records)
+        fetcher._records = _Results(fetcher._records, partial(_losses, consumer))
+
+
+def _losses(consumer: AIOKafkaConsumer) -> int:
+    return getattr(consumer._client, "losses", 0)  # of what `runtime.kafka` has made
 
 
 class _Results(OrderedDict[Any, Any]):
     """What was fetched, by partition, until somebody asks for it."""
 
+    def __init__(self, found: Mapping[Any, Any], losses: Callable[[], int]) -> None:
+        self._losses = losses
+        super().__init__(found)
+
     def __setitem__(self, place: Any, found: Any) -> None:
         """Note a result, which may be an error."""
         if type(found) is FetchResult:
-            found.getall = partial(_taken, found)
+            found.getall = partial(_taken, found, losses=self._losses())
         super().__setitem__(place, found)
 
 
-def _taken(result: Any, max_records: int | None = None) -> Any:
+def _taken(result: Any, max_records: int | None = None, *, losses: int) -> Any:
     """Do what `FetchResult.getall` does, without a look at the records."""
     if max_records is not None:
         return FetchResult.getall(result, max_records)
@@ -103,7 +120,7 @@ def _taken(result: Any, max_records: int | None = None) -> Any:
     first = records.next_fetch_offset
     batches = [*_shown(records)]
     result._assignment.state_value(result._topic_partition).consumed_to(records.next_fetch_offset)
-    return Fetched(batches, first) if batches else []
+    return Fetched(batches, first, losses) if batches else []
 
 
 def _shown(records: PartitionRecords) -> Iterator[Any]:

@@ -137,6 +137,20 @@ def repair(client: AIOKafkaClient) -> None:
     """Add to a client that was just made what aiokafka lacks; a contract test pins its private names."""
     _bootstrap_again(client)
     _pause_updates(client)
+    _count_losses(client)
+
+
+def _count_losses(client: AIOKafkaClient) -> None:
+    """Count in `losses` how many connections have broken: behind each, the log may be another one."""
+    closed = client._on_connection_closed  # noqa: SLF001
+    client.losses = 0
+
+    def count(connection: Any, reason: CloseReason) -> None:
+        if reason not in (CloseReason.IDLE_DROP, CloseReason.SHUTDOWN):
+            client.losses += 1
+        closed(connection, reason)
+
+    client._on_connection_closed = count  # noqa: SLF001
 
 
 def _pause_updates(client: AIOKafkaClient) -> None:

@@ -3,17 +3,28 @@
 It never joins a group, commits or creates anything.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.tables import DEPLOYMENTS
-from services.runtime.continuity import LogRange, Position, Recorded
+from services.runtime.continuity import Facts, LogRange, Position, Recorded, to_look_at
 from services.runtime.kafka import admin_client, connect, consumer
+from services.runtime.log_mark import LogMark, mark_of, parse
 from services.runtime.settings import KafkaSettings
+from services.runtime.tolerant import tolerate
+
+_LOOK_SECONDS = 20.0
+_LOOK_BYTES = 64 << 10
+"""Of each partition; Kafka sends one record batch at least."""
+
+Spot = tuple[str, int, int]
+"""Topic, partition and offset."""
 
 
 @asynccontextmanager
@@ -43,7 +54,16 @@ async def log_ranges(
     settings: KafkaSettings, client_id: str, counts: dict[str, int]
 ) -> dict[tuple[str, int], LogRange]:
     """Return what each partition holds now, records of open transactions included."""
-    partitions = [TopicPartition(name, number) for name, count in counts.items() for number in range(count)]
+    return await ranges_of(
+        settings, client_id, [(name, number) for name, count in counts.items() for number in range(count)]
+    )
+
+
+async def ranges_of(
+    settings: KafkaSettings, client_id: str, places: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], LogRange]:
+    """Return what each of these partitions holds now, records of open transactions included."""
+    partitions = [TopicPartition(*place) for place in places]
     if not partitions:
         # aiokafka's consumer, stopped before it has waited for anything, raises CancelledError.
         return {}
@@ -66,14 +86,97 @@ async def committed(
     asking.assign(partitions)
     try:
         await connect(asking)
-        offsets = [await asking.committed(one) for one in partitions]
+        return await group_positions(asking, group, partitions)
     finally:
         await asking.stop()
+
+
+async def group_positions(
+    asked: AIOKafkaConsumer, group: str, partitions: Iterable[TopicPartition]
+) -> list[Position]:
+    """Return the positions that a group has committed, with their marks; `asked` is of that group."""
+    # aiokafka's public method keeps the metadata to itself.
+    found = await asked._coordinator.fetch_committed_offsets([*partitions])  # noqa: SLF001
     return [
-        Position(f"committed by {group}", topic, number, offset)
-        for number, offset in enumerate(offsets)
-        if offset is not None
+        Position(f"committed by {group}", one.topic, one.partition, entry.offset, parse(entry.metadata))
+        for one, entry in sorted(found.items())
+        if entry.offset >= 0
     ]
+
+
+async def compared(
+    settings: KafkaSettings, client_id: str, facts: Facts, positions: Sequence[Position]
+) -> Facts:
+    """Return the facts with these positions, and with what the log has for them now; TimeoutError."""
+    places = {(one.topic, one.partition) for one in positions}
+    log = await ranges_of(settings, client_id, sorted(places))
+    return await with_marks(settings, client_id, replace(facts, log=log, positions=positions, found={}))
+
+
+async def with_marks(settings: KafkaSettings, client_id: str, facts: Facts) -> Facts:
+    """Return the facts with what the log has where the positions' marks are; TimeoutError."""
+    wanted = to_look_at(facts.positions, facts.log) - facts.found.keys()
+    if not wanted:
+        return facts
+    return replace(facts, found={**facts.found, **await records_at(settings, client_id, wanted)})
+
+
+async def records_at(
+    settings: KafkaSettings, client_id: str, spots: Iterable[Spot]
+) -> dict[Spot, LogMark | None]:
+    """Return the first record at each offset or behind it, None when the log ends without one.
+
+    What is deleted meanwhile is left out.  TimeoutError when Kafka does not answer in time.
+    """
+    tolerate()
+    waiting: dict[TopicPartition, list[int]] = {}
+    for topic, partition, offset in sorted(spots):
+        waiting.setdefault(TopicPartition(topic, partition), []).append(offset)
+    looking = consumer(
+        settings, client_id, auto_offset_reset="earliest", max_partition_fetch_bytes=_LOOK_BYTES
+    )
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            await connect(looking)
+            found: dict[Spot, LogMark | None] = {}
+            while waiting:  # one offset of each partition at a time
+                found |= await _first_records(looking, {one: left.pop() for one, left in waiting.items()})
+                waiting = {one: left for one, left in waiting.items() if left}
+            return await _without_deleted(looking, found)
+    finally:
+        await looking.stop()
+
+
+async def _first_records(
+    looking: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]
+) -> dict[Spot, LogMark | None]:
+    looking.assign([*offsets])
+    ends = await looking.end_offsets([*offsets])
+    for one, offset in offsets.items():
+        looking.seek(one, offset)
+    found: dict[Spot, LogMark | None] = {}
+    left = {one for one, offset in offsets.items() if offset < ends[one]}
+    while left:
+        for one, records in (await looking.getmany(*left, timeout_ms=500)).items():
+            if records:
+                found[*one, offsets[one]] = mark_of(records[0])
+        left = {one for one in left if (*one, offsets[one]) not in found}
+        left = {one for one in left if await looking.position(one) < ends[one]}
+    return {(*one, offset): found.get((*one, offset)) for one, offset in offsets.items()}
+
+
+async def _without_deleted(
+    looking: AIOKafkaConsumer, found: Mapping[Spot, LogMark | None]
+) -> dict[Spot, LogMark | None]:
+    gone = {spot for spot, mark in found.items() if mark is None or mark.offset != spot[2]}
+    if not gone:
+        return dict(found)
+    starts = await looking.beginning_offsets([TopicPartition(*spot[:2]) for spot in gone])
+    return {
+        spot: mark
+        for spot, mark in found.items()
+        if spot not in gone or spot[2] >= starts[TopicPartition(*spot[:2])]
+    }
 
 
 async def recorded(client: AsyncClient, database: str) -> Sequence[Recorded]:

@@ -8,7 +8,15 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from schemas.topics import Topology
 from services.runtime.clickhouse import connect
 from services.runtime.continuity import Facts, Position, Recorded, problems, refuse
-from services.runtime.survey import admin, cluster_id, committed, log_ranges, partition_counts, recorded
+from services.runtime.survey import (
+    admin,
+    cluster_id,
+    committed,
+    log_ranges,
+    partition_counts,
+    recorded,
+    with_marks,
+)
 from services.sink.outage import Outage
 from services.sink.routes import Route
 from services.sink.settings import SinkSettings
@@ -40,7 +48,7 @@ async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer
         counts = await partition_counts(client, [topic.name for topic in topology.topics])
     # Positions first: other sinks go on meanwhile, and must not seem to be beyond an end from before.
     positions = await _positions(settings, routes, counts, writer) if record else []
-    return Facts(
+    facts = Facts(
         service="sink",
         generation=topology.generation,
         cluster_id=cluster,
@@ -48,7 +56,9 @@ async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer
         paired=(topology.events.name, topology.state.name),
         log=await log_ranges(settings, CLIENT, counts),
         positions=positions,
+        compacted=frozenset({topology.state.name}),
     )
+    return await with_marks(settings, CLIENT, facts)
 
 
 async def _record(settings: SinkSettings) -> Recorded | None:
@@ -76,6 +86,6 @@ async def _positions(
 def stored_positions(stored: Mapping[tuple[str, int], Stored]) -> list[Position]:
     """Return ClickHouse's positions as what continuity compares with the log."""
     return [
-        Position("stored in ClickHouse", topic, partition, one.position)
+        Position("stored in ClickHouse", topic, partition, one.position, one.mark)
         for (topic, partition), one in stored.items()
     ]

@@ -4,7 +4,7 @@ Positions come with the records, not from them: transactions leave markers in th
 never seen, and a position that stops before one would never reach the log's end.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.runtime.records import PlacedRecord
@@ -63,11 +63,13 @@ class Batch:
     """When the first record or new position came."""
     positions: dict[Partition, int] = field(default_factory=dict)
     newest_ms: dict[Partition, int] = field(default_factory=dict)
+    last: dict[Partition, PlacedRecord] = field(default_factory=dict)
+    """The newest record of each partition."""
     oldest_ms: int | None = None
 
     def add(
         self,
-        records: Mapping[Partition, Iterable[PlacedRecord]],
+        records: Mapping[Partition, Sequence[PlacedRecord]],
         positions: Mapping[Partition, int],
         now: float,
     ) -> None:
@@ -75,6 +77,8 @@ class Batch:
         for partition, several in records.items():
             self._take(several)
             self._date(partition, several)
+            if several:
+                self.last[partition] = several[-1]
         self.positions.update(positions)
         if self.opened_at is None and (records or positions):
             self.opened_at = now

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -11,6 +12,7 @@ from schemas.limits import MIB
 from services.runtime.backoff import delays
 from services.runtime.continuity import ContinuityError, Facts
 from services.runtime.kafka import FETCH_MIN_BYTES, FETCH_WAIT_MS, reader
+from services.runtime.survey import with_marks
 from services.sink import metrics
 from services.sink.batch import Limits, Partition
 from services.sink.reader import Reader
@@ -81,6 +83,7 @@ class Lane:
             limits,
             facts,
             self._wall_ms,
+            partial(with_marks, self._settings, f"afterword-sink-{self.route.name}-mark"),
             self._settings.sink_watch_seconds,
         )
         self._failure = None

@@ -10,7 +10,7 @@ positions than were stored in it; the partitions are then placed again, as at a 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,15 +18,19 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from services.runtime.continuity import Facts, LogRange, Position, misplaced, refuse
 from services.runtime.kafka import connect
+from services.runtime.survey import group_positions
 from services.sink import metrics
+from services.sink.admission import stored_positions
 from services.sink.batch import Batch, Limits, Partition
 from services.sink.positions import start
 from services.sink.routes import Route
 from services.sink.store import Store, StoreWentBack
 from services.sink.waiting import Fetch, Waiting
+from services.sink.writer import Stored
 
 log = structlog.get_logger()
 
@@ -58,12 +62,18 @@ class Reader(ConsumerRebalanceListener):
         limits: Limits,
         facts: Facts,
         wall_ms: Callable[[], int],
+        look: Callable[[Facts], Awaitable[Facts]],
         check_seconds: float = 10.0,
     ) -> None:
-        """`check_seconds`: how often the positions in ClickHouse are looked at while nothing is stored."""
+        """`look` adds to facts what the log has at the marks of their positions.
+
+        `check_seconds`: how often the positions in ClickHouse are looked at while nothing is stored.
+        """
         self._route, self._consumer, self._store = route, consumer, store
         self._limits, self._facts, self._wall_ms = limits, facts, wall_ms
-        self._check_seconds = check_seconds
+        self._look, self._check_seconds = look, check_seconds
+        self._losses = 0
+        """How many connections had broken when the partitions were placed."""
         self._clock = asyncio.get_running_loop().time
         self._took = 0.0
         """Seconds that ClickHouse took for the last batch."""
@@ -127,7 +137,8 @@ class Reader(ConsumerRebalanceListener):
                     job.result()
             except StoreWentBack as error:
                 if self._tenure is not None:
-                    self._place_again(error)
+                    metrics.WENT_BACK.labels(self._route.name).inc()
+                    self._place_again(str(error))
             if self._tenure is not None:
                 self._consumer.resume(*self._consumer.paused())
 
@@ -172,20 +183,26 @@ class Reader(ConsumerRebalanceListener):
             fetch, self._fetch = self._fetch, None
             fetched = fetch.result()
             if fetched.tenure is not None and fetched.tenure == self._tenure:
-                self._waiting.put(fetched.records, fetched.positions)
+                if any(one.losses != self._losses for one in fetched.records.values()):
+                    # Behind a broken connection, the log may be another one.
+                    self._place_again("a connection to Kafka broke")
+                else:
+                    self._waiting.put(fetched.records, fetched.positions)
         taken = self._waiting.take(min(self._batch.room, FETCH_RECORDS))
         self._batch.add(taken.records, taken.positions, self._clock())
 
     async def _place(self) -> None:
         """Move the partitions of a new assignment to where their stored part ends."""
-        partitions = sorted(self._unplaced)
+        partitions, losses = sorted(self._unplaced), self._consumer.losses
         stored = await self._store.positions()
-        committed = {one: await self._consumer.committed(one) for one in partitions}
+        committed = await group_positions(self._consumer, self._route.group, partitions)
         starts = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
         logs = {one: LogRange(starts[one], ends[one]) for one in partitions}
-        self._refuse(logs, stored, committed)
-        places = {one: start(stored.get(one), committed[one], logs[one]) for one in partitions}
+        await self._refuse(logs, stored, committed)
+        known = {TopicPartition(one.topic, one.partition): one.offset for one in committed}
+        reached = {one: found.position for one in partitions if (found := stored.get((*one,)))}
+        places = {one: start(reached.get(one), known.get(one), logs[one]) for one in partitions}
         for one, offset in places.items():
             self._consumer.seek(one, offset)
         begins = {(one.topic, one.partition): offset for one, offset in places.items()}
@@ -194,30 +211,23 @@ class Reader(ConsumerRebalanceListener):
         unknown = {one: offset for one, offset in begins.items() if one not in stored}
         self._batch = self._empty()
         self._batch.add({}, unknown, self._clock())
-        self._unplaced = set()
+        self._unplaced, self._losses = set(), losses
         self._tenures += 1
         self._tenure = self._tenures
         log.info("partitions placed", route=self._route.name, partitions=len(partitions))
 
-    def _refuse(
+    async def _refuse(
         self,
         logs: dict[TopicPartition, LogRange],
-        stored: dict[Partition, int],
-        committed: dict[TopicPartition, int | None],
+        stored: Mapping[Partition, Stored],
+        committed: Sequence[Position],
     ) -> None:
         """Raise ContinuityError when something remembered does not fit the log."""
-        holders: dict[str, Mapping[Any, int | None]] = {
-            "stored in ClickHouse": stored,
-            f"committed by {self._route.group}": committed,
-        }
-        positions = [
-            Position(holder, one.topic, one.partition, offset)
-            for one in logs
-            for holder, offsets in holders.items()
-            if (offset := offsets.get(one)) is not None
-        ]
-        facts = replace(self._facts, log={(*one,): log for one, log in logs.items()}, positions=positions)
-        refuse([*misplaced(facts)])
+        own = {(one.topic, one.partition) for one in logs}
+        held = stored_positions({place: one for place, one in stored.items() if place in own})
+        log_now = {(one.topic, one.partition): found for one, found in logs.items()}
+        facts = replace(self._facts, log=log_now, positions=[*held, *committed], found={})
+        refuse([*misplaced(await self._look(facts))])
 
     async def _flush(self, batch: Batch) -> None:
         began = self._clock()
@@ -241,7 +251,10 @@ class Reader(ConsumerRebalanceListener):
 
     async def _commit(self, batch: Batch) -> None:
         """Tell the group; ClickHouse already knows, so a commit that fails costs reading a batch again."""
-        offsets = {TopicPartition(*one): position for one, position in batch.positions.items()}
+        offsets = {
+            TopicPartition(*one): OffsetAndMetadata(position, str(self._store.mark(one) or ""))
+            for one, position in batch.positions.items()
+        }
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 await self._consumer.commit(offsets)
@@ -264,10 +277,9 @@ class Reader(ConsumerRebalanceListener):
             self._consumer.seek(one, 0)
             self._consumer.pause(one)
 
-    def _place_again(self, reason: Exception) -> None:
+    def _place_again(self, reason: str) -> None:
         """Have the partitions placed as at a start."""
-        log.warning("ClickHouse went back, placing again", route=self._route.name, reason=str(reason))
-        metrics.WENT_BACK.labels(self._route.name).inc()
+        log.warning("placing partitions again", route=self._route.name, reason=reason)
         self._end_tenure()
         self._unplaced = set(self._consumer.assignment())
         self._consumer.pause(*self._unplaced)

@@ -15,6 +15,7 @@ import orjson
 from schemas.deadletters import REPLAY_VERSION_HEADER, DeadLetter, parse_headers
 from schemas.events import Op
 from schemas.identity import event_key, split_key, version_of
+from services.runtime.log_mark import LogMark
 from services.runtime.records import Headers, PlacedRecord, is_text
 
 
@@ -220,8 +221,10 @@ def _fits(letter: DeadLetter) -> bool:
     )
 
 
-def position_line(route: str, topic: str, partition: int, position: int, appended_ms: int) -> bytes:
-    """Return a row of the table of positions."""
+def position_line(
+    route: str, topic: str, partition: int, position: int, appended_ms: int, mark: LogMark | None = None
+) -> bytes:
+    """Return a row of the table of positions; `mark` is of a record below the position."""
     return orjson.dumps(
         {
             "route": route,
@@ -229,6 +232,7 @@ def position_line(route: str, topic: str, partition: int, position: int, appende
             "partition": partition,
             "position": position,
             "appended_at": _instant(appended_ms),
+            "mark": str(mark or ""),
         }
     )
 

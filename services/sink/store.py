@@ -14,6 +14,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from schemas.tables import SINK_POSITIONS
+from services.runtime.log_mark import LogMark, mark_of
 from services.runtime.records import PlacedRecord
 from services.sink import metrics
 from services.sink.batch import Batch, Partition, Refused
@@ -52,17 +53,24 @@ class Store:
         self._now = wall_clock
         self._tolerance = Tolerance(share=max_refused_share)
         self._newest_ms: dict[Partition, int] = {}
+        self._marks: dict[Partition, LogMark] = {}
+        """The newest mark of each partition that is known."""
         self._reached: dict[Partition, int] = {}
         """The position of each partition that ClickHouse is known to have had."""
         self._confirmed_at = 0
         """Failures of ClickHouse, as counted when it confirmed the first rows of the batch."""
 
-    async def positions(self) -> dict[Partition, int]:
+    def mark(self, partition: Partition) -> LogMark | None:
+        """Return the mark of a record below the position that was stored last."""
+        return self._marks.get(partition)
+
+    async def positions(self) -> dict[Partition, Stored]:
         """Return how far each partition of the route is stored; from now on it must not be less."""
         stored = await self.clickhouse.outlast(self._read, UnavailableError)
         self._newest_ms = {partition: one.newest_ms for partition, one in stored.items()}
         self._reached = {partition: one.position for partition, one in stored.items()}
-        return dict(self._reached)
+        self._marks = {partition: one.mark for partition, one in stored.items() if one.mark is not None}
+        return stored
 
     async def check(self) -> None:
         """Compare ClickHouse's positions with what it is known to have had; StoreWentBack."""
@@ -154,6 +162,8 @@ class Store:
     def _position_lines(self, batch: Batch) -> Iterable[bytes]:
         # A batch of nothing but transaction markers leaves the table as fresh as it was.
         self._newest_ms |= batch.newest_ms
+        self._marks |= {partition: mark_of(record) for partition, record in batch.last.items()}
         for (topic, partition), position in batch.positions.items():
             newest = self._newest_ms.get((topic, partition), 0)
-            yield position_line(self._route.name, topic, partition, position, newest)
+            mark = self._marks.get((topic, partition))
+            yield position_line(self._route.name, topic, partition, position, newest, mark)

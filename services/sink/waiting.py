@@ -17,6 +17,10 @@ class Fetch(Protocol):
     """What one fetch brought from one partition."""
 
     @property
+    def losses(self) -> int:
+        """How many connections of the consumer had broken when it came."""
+
+    @property
     def is_taken(self) -> bool:
         """Whether all of it was taken."""
 

@@ -10,12 +10,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from schemas.tables import SINK_POSITIONS
 from services.runtime.clickhouse import INSERT_SETTINGS, connect
+from services.runtime.log_mark import LogMark, parse
 from services.runtime.settings import ClickHouseSettings
 from services.sink.batch import Partition
 from services.sink.halving import is_refusal
 
 _POSITIONS = (
-    "SELECT topic, partition, position, toUnixTimestamp64Milli(appended_at)"  # noqa: S608 (a constant)
+    "SELECT topic, partition, position, toUnixTimestamp64Milli(appended_at), mark"  # noqa: S608 (a constant)
     f" FROM {SINK_POSITIONS} FINAL WHERE topic IN {{topics:Array(String)}}"
 )
 
@@ -30,10 +31,14 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Stored:
-    """How far a partition is stored, and the newest timestamp of its records there, in milliseconds."""
+    """How far a partition is stored, and the newest timestamp of its records there, in milliseconds.
+
+    `mark` is of a record below the position, None when none was kept.
+    """
 
     position: int
     newest_ms: int
+    mark: LogMark | None = None
 
 
 class Writer(Protocol):
@@ -73,7 +78,10 @@ class ClickHouseWriter:
                 result = await client.query(_POSITIONS, {"topics": list(topics)})
         except (ClickHouseError, TimeoutError, OSError) as error:
             raise UnavailableError(_short(error)) from error
-        return {(topic, partition): Stored(*rest) for topic, partition, *rest in result.result_rows}
+        return {
+            (topic, partition): Stored(position, newest_ms, parse(mark))
+            for topic, partition, position, newest_ms, mark in result.result_rows
+        }
 
     async def _connected(self) -> AsyncClient:
         if self._client is None:

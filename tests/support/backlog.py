@@ -3,15 +3,24 @@
 from collections.abc import Sequence
 
 from aiokafka import TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
+from services.runtime.continuity import Facts
 from tests.support.sink import FakeFetch, FakeRecord
 
 FETCH = 24_000
 """Records of 600 bytes in a fetch of 16 MiB, and a few less."""
 
 
+async def unmarked(facts: Facts) -> Facts:
+    """Look at no mark: there is no log."""
+    return facts
+
+
 class Backlog:
     """Stands in for aiokafka's consumer of one partition, as far as the sink's reader uses it."""
+
+    losses = 0
 
     def __init__(self, place: TopicPartition, records: Sequence[FakeRecord]) -> None:
         self.place, self.records = place, records
@@ -58,13 +67,19 @@ class Backlog:
         """Return none."""
         return set()
 
-    async def committed(self, _place: TopicPartition) -> int | None:
-        """Return how far was committed."""
-        return self.committed_to or None
+    @property
+    def _coordinator(self) -> "Backlog":
+        return self
 
-    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+    async def fetch_committed_offsets(
+        self, places: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Return how far was committed."""
+        return dict.fromkeys(places, OffsetAndMetadata(self.committed_to or -1, ""))
+
+    async def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
         """Note it."""
-        self.committed_to = offsets[self.place]
+        self.committed_to = offsets[self.place].offset
 
     async def beginning_offsets(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the log's begin."""

@@ -72,9 +72,9 @@ class Scene:
         self._directories.append(directory)
         return await prepare(settings, directory)
 
-    async def open(self, setup: Setup | None = None) -> Partition:
-        """Open partition 0."""
-        partition = await Partition.open(setup or await self.setup(), 0)
+    async def open(self, setup: Setup | None = None, number: int = 0) -> Partition:
+        """Open a partition."""
+        partition = await Partition.open(setup or await self.setup(), number)
         self._opened.append(partition)
         return partition
 
@@ -94,8 +94,8 @@ class Scene:
             await partition.close()
         self.release()
 
-    async def publish(self, records: Iterable[ARecord]) -> list[ConsumerRecord]:
-        """Append records to partition 0 of the events, and return that partition as consumers see it."""
+    async def publish(self, records: Iterable[ARecord], partition: int = 0) -> list[ConsumerRecord]:
+        """Append records to a partition of the events, and return that partition as consumers see it."""
         producer = AIOKafkaProducer(
             **client_options(self.kafka, "tests"), enable_idempotence=True, max_request_size=1 << 20
         )
@@ -106,7 +106,7 @@ class Scene:
                     self.topology.events.name,
                     record.value,
                     record.key,
-                    partition=0,
+                    partition=partition,
                     headers=list(record.headers),
                 )
                 for record in records
@@ -114,15 +114,16 @@ class Scene:
             await asyncio.gather(*sent)
         finally:
             await producer.stop()
-        return await self.events()
+        return await self.events(partition)
 
-    async def events(self) -> list[ConsumerRecord]:
-        """Return the records of partition 0 of the events."""
-        return await read_committed(self.kafka, self.topology.events)
+    async def events(self, partition: int = 0) -> list[ConsumerRecord]:
+        """Return the records of a partition of the events."""
+        return await read_committed(self.kafka, self.topology.events, partition)
 
-    async def rows(self) -> dict[bytes, bytes | None]:
-        """Return the last committed value of each key in partition 0 of the state; None is a tombstone."""
-        return {record.key: record.value for record in await read_committed(self.kafka, self.topology.state)}
+    async def rows(self, partition: int = 0) -> dict[bytes, bytes | None]:
+        """Return the last committed value of each key in a partition of the state; None is a tombstone."""
+        records = await read_committed(self.kafka, self.topology.state, partition)
+        return {record.key: record.value for record in records}
 
     async def letters(self) -> list[DeadLetter]:
         """Return what the committed dead letters say."""
@@ -195,7 +196,7 @@ async def delete_before(kafka: KafkaSettings, topic: Topic, offset: int) -> None
         await client.delete_records({place: RecordsToDelete(before_offset=offset)})
 
 
-async def commit(kafka: KafkaSettings, topology: Topology, offset: int) -> None:
+async def commit(kafka: KafkaSettings, topology: Topology, offset: int, mark: str = "") -> None:
     """Commit a position for the merger's group in partition 0, as no merger would."""
     place = TopicPartition(topology.events.name, 0)
     consumer = AIOKafkaConsumer(
@@ -204,7 +205,7 @@ async def commit(kafka: KafkaSettings, topology: Topology, offset: int) -> None:
     consumer.assign([place])
     await consumer.start()
     try:
-        await consumer.commit({place: offset})
+        await consumer.commit({place: (offset, mark)})
     finally:
         await consumer.stop()
 

@@ -11,6 +11,7 @@ from schemas.deadletters import DeadLetter, Reason, Stage, headers_of
 from schemas.identity import event_key
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topic, Topology
+from services.runtime.log_mark import parse
 from services.runtime.records import Headers, PlacedRecord
 from services.sink.batch import Batch, Limits, Partition, Refused
 from services.sink.outage import Outage
@@ -42,6 +43,7 @@ class FakeFetch:
 
     records: Sequence[FakeRecord]
     taken: int = 0
+    losses: int = 0
 
     @property
     def is_taken(self) -> bool:
@@ -150,7 +152,7 @@ class InMemoryWriter:
         wanted, found = set(topics), dict[Partition, Stored]()
         for row in map(orjson.loads, self.tables.get(SINK_POSITIONS, [])):
             appended = int(datetime.fromisoformat(row["appended_at"]).timestamp() * 1000)
-            one = Stored(row["position"], appended)
+            one = Stored(row["position"], appended, parse(row.get("mark")))
             place = (row["topic"], row["partition"])
             if row["topic"] in wanted and (place not in found or one.position >= found[place].position):
                 found[place] = one

@@ -19,6 +19,7 @@ from services.merger.__main__ import main
 from services.merger.settings import MergerSettings
 from services.merger.transaction import Outgoing, Writer
 from services.runtime.kafka import client_options
+from services.runtime.log_mark import LogMark
 from tests.chaos.planted import once
 
 VARIANT, EARLY = "PLANTED_MERGER", "early"
@@ -46,7 +47,11 @@ class PlainWriter(Writer):
         return writer
 
     async def commit(
-        self, rows: Rows, letters: Iterable[Outgoing] = (), position: int | None = None
+        self,
+        rows: Rows,
+        letters: Iterable[Outgoing] = (),
+        position: int | None = None,
+        mark: LogMark | None = None,  # noqa: ARG002 (the planted merger keeps none)
     ) -> int | None:
         """Send rows and dead letters, and commit the position: in whichever order is wrong."""
         if os.environ.get(VARIANT) == EARLY:

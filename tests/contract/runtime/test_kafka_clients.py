@@ -7,8 +7,10 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import CloseReason
 
 import services
+from services.runtime.kafka import repair
 
 CLASSES = {"AIOKafkaClient", "AIOKafkaConsumer", "AIOKafkaProducer", "AIOKafkaAdminClient", "WholeConsumer"}
 MAKERS = {"runtime/kafka.py", "local/broker.py"}
@@ -37,3 +39,16 @@ async def test_the_names_that_the_repairs_reach_for_are_there() -> None:
     assert client.cluster.broker_metadata(1) is None
     for kind in (AIOKafkaConsumer, AIOKafkaAdminClient):
         assert "self._client = AIOKafkaClient(" in inspect.getsource(kind.__init__)
+
+
+async def test_connections_that_break_are_counted_by_the_callback_that_aiokafka_gives_them() -> None:
+    """A connection that was idle, or is closed with its client, tells nothing of the broker."""
+    assert "on_close=self._on_connection_closed" in inspect.getsource(AIOKafkaClient._get_conn)
+    client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1", client_id="tests")
+    repair(client)
+
+    for reason in (CloseReason.IDLE_DROP, CloseReason.SHUTDOWN, CloseReason.OUT_OF_SYNC):
+        client._on_connection_closed(None, reason)
+
+    assert client.losses == 1
+    assert "fetch_committed_offsets" in inspect.getsource(AIOKafkaConsumer.committed)

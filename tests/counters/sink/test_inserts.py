@@ -10,7 +10,7 @@ from services.runtime.continuity import Facts
 from services.sink.batch import Limits
 from services.sink.reader import Reader
 from services.sink.settings import SinkSettings
-from tests.support.backlog import Backlog
+from tests.support.backlog import Backlog, unmarked
 from tests.support.eventually import eventually
 from tests.support.sink import Bench, FakeRecord
 
@@ -26,7 +26,7 @@ async def test_a_backlog_of_100_000_rows_takes_two_inserts() -> None:
     consumer: Any = Backlog(PLACE, [FakeRecord(VALUE, b"%d" % offset, offset) for offset in range(ROWS)])
     bench, stop = Bench(), asyncio.Event()
     facts = Facts(service="sink", generation=0, cluster_id="", recorded=None, paired=(), log={})
-    reader = Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0)
+    reader = Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
     await reader.on_partitions_assigned([PLACE])
     running = asyncio.create_task(reader.run(stop))
 

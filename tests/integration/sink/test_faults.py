@@ -33,6 +33,7 @@ from services.sink.writer import ClickHouseWriter
 from tests.integration.sink.test_flow import states, stored
 from tests.support import tables
 from tests.support.eventually import eventually
+from tests.support.kafka_copies import KafkaCopy
 from tests.support.servers import OwnKafka, OwnWarehouse
 from tests.support.sink import InMemoryWriter
 from tests.support.sink_runs import SinkProgram, count, counted, failing, is_ready, migrated, probe, running
@@ -94,6 +95,33 @@ async def test_clickhouse_restored_under_a_running_sink_is_filled_again(
     updated = f"SELECT count() FROM {FEEDBACK} WHERE comment = 'updated'"
     assert await tables.rows(settings, updated) == [(100,)]
     assert counted("sink_store_went_back_total", route=STATE_ROUTE) == went_back + 1
+
+
+@pytest.mark.parametrize("regrown", [40, 600], ids=["and stays shorter", "and outgrows the positions"])
+async def test_a_kafka_that_comes_back_with_a_shorter_log_is_refused_for_good(
+    own_kafka: OwnKafka, clickhouse_settings: ClickHouseSettings, tmp_path: Path, regrown: int
+) -> None:
+    """While the sink runs, and at a later start, when new records have passed the old end."""
+    settings, state = await migrated(own_kafka.settings, clickhouse_settings), Topology().state
+    sink = asyncio.create_task(run(settings, asyncio.Event()))
+    await write(settings, state, states(0, 200))
+    await stored(settings, 200)
+    await own_kafka.stop()
+    copy = KafkaCopy(own_kafka, tmp_path / "backup", state.name)
+    await own_kafka.start()
+    await write(settings, state, states(200, 200))
+    await stored(settings, 400, within=60)
+    await own_kafka.kill()
+    copy.restore()
+    await own_kafka.start()
+    await write(settings, state, states(1_000, regrown))
+
+    with pytest.raises(ContinuityError, match=r"is beyond the log's end|is of another log"):
+        await asyncio.wait_for(sink, timeout=60)
+
+    await write(settings, state, states(2_000, 600))
+    with pytest.raises(ContinuityError, match="is of another log"):
+        await run(settings, asyncio.Event())
 
 
 async def _complains(settings: SinkSettings, words: str) -> bool:

@@ -13,7 +13,7 @@ from schemas.tables import FEEDBACK_STATE
 from services.runtime.continuity import Facts
 from services.sink.batch import Limits
 from services.sink.reader import Reader
-from tests.support.backlog import Backlog
+from tests.support.backlog import Backlog, unmarked
 from tests.support.eventually import eventually
 from tests.support.sink import Bench, InMemoryWriter, state
 
@@ -27,7 +27,7 @@ async def reader() -> Reader:
     consumer: Any = SimpleNamespace(seek=lambda *_: None, pause=lambda *_: None)
     facts: Any = None
     limits = Limits(rows=1, size=1, seconds=1.0)
-    return Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0)
+    return Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
 
 
 async def test_it_waits_for_its_group(reader: Reader) -> None:
@@ -77,7 +77,7 @@ async def test_what_waits_when_partitions_go_is_read_again_by_their_next_owner()
     consumer: Any = backlog
     facts = Facts(service="sink", generation=0, cluster_id="", recorded=None, paired=(), log={})
     limits = Limits(rows=10, size=2**20, seconds=600.0)
-    reader = Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0)
+    reader = Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
     await reader.on_partitions_assigned([PLACE])
     running = asyncio.create_task(reader.run(stop))
     await eventually(lambda: gate.asked)

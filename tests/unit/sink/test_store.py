@@ -8,6 +8,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
+from services.runtime.log_mark import mark_of
 from services.sink.batch import Partition
 from services.sink.store import StoreWentBack, TooManyRefusedError
 from services.sink.writer import Stored, UnavailableError
@@ -35,6 +36,7 @@ async def test_rows_are_stored_before_their_positions() -> None:
         "partition": 0,
         "position": 2,
         "appended_at": "2026-09-21T14:13:20.123+00:00",
+        "mark": str(mark_of(state("r-2", 1))),
     }
 
 

@@ -1,0 +1,58 @@
+"""Kafka comes back with a shorter log: the merger notices while it runs, and at every later start."""
+
+from pathlib import Path
+
+import pytest
+
+from services.runtime.continuity import ContinuityError
+from tests.support.eventually import eventually
+from tests.support.kafka_copies import KafkaCopy
+from tests.support.merger import R1, Scene, create_topic
+from tests.support.merger_process import MergerProcess
+from tests.support.merging import a_log, an_event
+from tests.support.servers import OwnKafka
+
+
+async def publish(scene: Scene, first: int, count: int) -> None:
+    """Append events to partition 0."""
+    await scene.publish(a_log(*(an_event(n, request_id=R1) for n in range(first, first + count))))
+
+
+async def is_merged(scene: Scene, offset: int) -> bool:
+    """Tell whether everything before an offset is merged."""
+    return await scene.committed() == offset
+
+
+@pytest.mark.parametrize("regrown", [10, 90], ids=["and stays shorter", "and outgrows the position"])
+async def test_a_log_that_was_cut_ends_a_running_merger_and_stays_refused(
+    own_kafka: OwnKafka, tmp_path: Path, regrown: int
+) -> None:
+    """Nothing of the new log is taken for what the old one had at the same offsets."""
+    scene = Scene(own_kafka.settings, tmp_path / "scene")
+    topology = scene.topology
+    for topic in (topology.events, topology.state, topology.events_dlq):
+        await create_topic(own_kafka.settings, topic, topic.partitions(4))
+    merger = MergerProcess(own_kafka.settings, tmp_path)
+    await merger.start()
+    try:
+        await publish(scene, 0, 40)
+        await eventually(lambda: is_merged(scene, 40), within=30)
+        await own_kafka.stop()
+        copy = KafkaCopy(own_kafka, tmp_path / "backup", topology.events.name)
+        await own_kafka.start()
+        await publish(scene, 100, 40)
+        await eventually(lambda: is_merged(scene, 80), within=60)
+        await own_kafka.kill()
+        copy.restore()
+        await own_kafka.start()
+        await publish(scene, 200, regrown)
+
+        await eventually(lambda: merger.child and merger.child.exit_code() is not None, within=60)
+    finally:
+        await merger.kill()
+    assert "ContinuityError" in merger.said()
+    assert await scene.committed() == 80
+
+    await publish(scene, 300, 100)
+    with pytest.raises(ContinuityError, match="is of another log"):
+        await scene.setup()

@@ -36,6 +36,7 @@ async def report(settings: StatusSettings) -> Report:
         lag={stage.name: stage.lag for stage in flow.stages} if flow else None,
         rows=stored.rows if stored else None,
         dead_letters=stored.dead_letters if stored else None,
+        refusals=stored.refusals if stored else (),
         unreachable=tuple(server for server, answer in servers.items() if answer is None),
     )
 

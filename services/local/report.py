@@ -32,11 +32,16 @@ class Report:
     rows: int | None = None
     dead_letters: int | None = None
     unreachable: tuple[str, ...] = field(default=())
+    refusals: tuple[str, ...] = field(default=())
+    """Why merger or sink do not work, and what ends it."""
 
     @property
     def ready(self) -> bool:
-        """Tell whether all parts are fit (where a supervisor runs them here) and both servers answer."""
-        return not self.unreachable and all_fit(self.parts)
+        """Tell whether all parts are fit (where a supervisor runs them here), and both servers answer.
+
+        While merger or sink refuse to work, nothing is.
+        """
+        return not self.unreachable and not self.refusals and all_fit(self.parts)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for scripts."""

@@ -20,6 +20,7 @@ def draw(report: Report) -> RenderableType:
         Text(f"{server} does not answer, or has no topics or tables yet", style="red")
         for server in report.unreachable
     ]
+    blocks += [Text(f"refused by {refusal}", style="red") for refusal in report.refusals]
     return Group(*blocks, _figures(report))
 
 

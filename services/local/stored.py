@@ -9,6 +9,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from schemas.tables import DEAD_LETTERS, FEEDBACK
 from services.local.settings import StatusSettings
 from services.runtime.clickhouse import connect
+from services.runtime.refusals import CURRENT
 
 _QUERY = f"""
 SELECT (SELECT count() FROM {FEEDBACK}),
@@ -17,10 +18,11 @@ SELECT (SELECT count() FROM {FEEDBACK}),
 
 
 class Stored(NamedTuple):
-    """Current rows, and dead letters that nobody has replayed or dropped."""
+    """Current rows, dead letters that nobody has replayed or dropped, and what merger and sink refuse."""
 
     rows: int
     dead_letters: int
+    refusals: tuple[str, ...] = ()
 
 
 class Tables:
@@ -32,7 +34,10 @@ class Tables:
     async def count(self) -> Stored:
         """Return the counts now.  Exact, hence not free on a large table: do not ask in a tight loop."""
         result = await self._client.query(_QUERY)
-        return Stored(*result.result_rows[0])
+        refused = await self._client.query(CURRENT)
+        refusals = tuple(f"{service}: {text} {mend}" for service, _, text, mend in refused.result_rows)
+        rows, dead_letters = result.result_rows[0]
+        return Stored(rows, dead_letters, refusals)
 
 
 @asynccontextmanager

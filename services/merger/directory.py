@@ -3,7 +3,8 @@
 - `<home>/merger/`, or `merger-2` for a second merger on the same host
 - `lock`, held for as long as the process lives
 - `v<generation>/deployment.json`: which Kafka cluster the copies are of
-- `v<generation>/<partition>/`: RocksDB
+- `v<generation>/refused.json`: why this merger does not work, while it does not
+- `v<generation>/<partition>/`: RocksDB; `<partition>.stranger/`: a copy of something else that was there
 - `v<generation>/<partition>.attempt`: what the process was about to merge
 """
 
@@ -11,9 +12,14 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from services.runtime.continuity import Recorded
+import msgspec
+
+from services.runtime.continuity import Problem, Recorded
+
+_REFUSED = "refused.json"
 
 
 class DirectoryUnusable(Exception):  # noqa: N818 (it says what the directory is)
@@ -26,6 +32,7 @@ class Directory:
     def __init__(self, home: Path, instance: int, generation: int) -> None:
         """Lock the directory, which is made if need be; DirectoryUnusable when that is impossible."""
         self.path = home.expanduser().absolute() / ("merger" if instance == 1 else f"merger-{instance}")
+        self.generation = generation
         self._generation = self.path / f"v{generation}"
         try:
             self._generation.mkdir(parents=True, exist_ok=True)
@@ -45,6 +52,7 @@ class Directory:
 
     def turn_to(self, generation: int) -> None:
         """Be the directory of another generation."""
+        self.generation = generation
         self._generation = self.path / f"v{generation}"
         self._generation.mkdir(exist_ok=True)
 
@@ -76,6 +84,21 @@ class Directory:
         incoming = self._deployment.with_suffix(".incoming")
         incoming.write_text(json.dumps(vars(deployment)) + "\n")
         incoming.replace(self._deployment)
+
+    def refused(self) -> list[Problem]:
+        """Return what this merger refused in the generation when it started last, ClickHouse or not."""
+        try:
+            return msgspec.json.decode((self._generation / _REFUSED).read_bytes(), type=list[Problem])
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return []
+
+    def note_refused(self, problems: Sequence[Problem]) -> None:
+        """Write down what is refused; nothing is, once there are no problems."""
+        path = self._generation / _REFUSED
+        if problems:
+            path.write_bytes(msgspec.json.encode(problems) + b"\n")
+        else:
+            path.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Delete all local copies of this generation: they are of another cluster."""

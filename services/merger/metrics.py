@@ -28,6 +28,10 @@ RECOVERY_SECONDS = Histogram(
 REBUILT = Counter(
     "merger_stores_rebuilt_total", "Local copies deleted and read back whole, by what was wrong.", ["cause"]
 )
+REFUSALS = Gauge(
+    "merger_refusals",
+    "Reasons why the merger does not work, as `afterword status` says them; alert on it.",
+)
 GAPS = Counter(
     "merger_gaps_total", "Offsets that were not delivered, by what a second reading found.", ["found"]
 )

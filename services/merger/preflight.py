@@ -20,8 +20,9 @@ from services.merger.store import Store
 from services.runtime import survey
 from services.runtime.backoff import delays
 from services.runtime.clickhouse import connect
-from services.runtime.continuity import Facts, Position, Recorded, problems, refuse
+from services.runtime.continuity import LOST, Facts, Position, Problem, Recorded, problems, refuse
 from services.runtime.generations import resolved
+from services.runtime.refusals import standing
 
 log = structlog.get_logger()
 
@@ -83,18 +84,21 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
     current = Recorded(topology.generation, cluster, counts.get(topology.events.name, 0))
     # Positions first: other mergers go on meanwhile, and must not seem to be beyond an end from before.
     positions = await _committed(settings, topology, current.partitions)
+    record, refused = await _recorded(settings, directory, current)
     facts = Facts(
         service="merger",
         generation=topology.generation,
         cluster_id=cluster,
-        recorded=await _recorded(settings, directory, current),
+        recorded=record,
         paired=pair,
         log=await survey.log_ranges(settings, _CLIENT, counts),
         positions=positions,
         compacted=frozenset({topology.state.name}),
+        refused=[one for one in refused if one.position and one.position.topic in pair],
     )
     facts = await survey.with_marks(settings, _CLIENT, facts)
     refuse(problems(facts))
+    facts = replace(facts, refused=())
     setup = Setup(
         settings=settings,
         topology=topology,
@@ -114,19 +118,26 @@ async def _committed(settings: MergerSettings, topology: Topology, count: int) -
     return await survey.committed(settings, _CLIENT, topology.merger_group, topology.events.name, count)
 
 
-async def _recorded(settings: MergerSettings, directory: Directory, current: Recorded) -> Recorded | None:
-    """Return what `afterword migrate` recorded, else what this directory did: ClickHouse may be down."""
+async def _recorded(
+    settings: MergerSettings, directory: Directory, current: Recorded
+) -> tuple[Recorded | None, list[Problem]]:
+    """Return what `afterword migrate` recorded, else what this directory did: ClickHouse may be down.
+
+    With it, what was refused in this generation.
+    """
+    held = [one for one in directory.refused() if one.kind in LOST]
     try:
         client = await connect(settings, database="default", timeout_seconds=_CLICKHOUSE_SECONDS)
         try:
             found = await survey.recorded(client, settings.clickhouse_database)
+            held += await standing(client, settings.clickhouse_database, current.generation)
         finally:
             await client.close()
     except (ClickHouseError, OSError, TimeoutError) as error:
         own = directory.recorded()
         log.warning("ClickHouse not asked for the cluster id", error=str(error), instead=own)
-        return own or current
-    return next((one for one in found if one.generation == current.generation), None)
+        return own or current, held
+    return next((one for one in found if one.generation == current.generation), None), held
 
 
 def _settle(setup: Setup, current: Recorded) -> list[Position]:

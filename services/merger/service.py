@@ -10,15 +10,18 @@ from typing import Any, TypeVar
 
 import structlog
 
+from services.merger import metrics
 from services.merger.app import Merger, die
 from services.merger.directory import Directory
 from services.merger.preflight import patiently
 from services.merger.settings import MergerSettings
 from services.merger.setup import Setup
 from services.merger.watch import Watch
+from services.runtime.continuity import ContinuityError
 from services.runtime.garbage import collect_seldom
 from services.runtime.generations import superseded
 from services.runtime.health import Health, probe_app, serve
+from services.runtime.refusals import AGAIN_SECONDS, Refusals
 
 log = structlog.get_logger()
 
@@ -62,7 +65,18 @@ async def _prepared(settings: MergerSettings, directory: Directory, health: Heal
             log.warning("waiting for Kafka", reason=reason)
         trouble = reason
 
-    setup = await patiently(settings, directory, waiting)
+    refusals = Refusals(settings, "merger", metrics.REFUSALS)
+    health.readiness["refused"] = refusals.complaint
+    while True:
+        try:
+            setup = await patiently(settings, directory, waiting)
+            break
+        except ContinuityError as error:
+            directory.note_refused(error.problems)
+            await refusals.note(error, directory.generation)
+            await asyncio.sleep(AGAIN_SECONDS)
+    directory.note_refused(())
+    refusals.clear(setup.topology.generation)
     del health.readiness["start"]
     return setup
 

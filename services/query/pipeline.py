@@ -1,14 +1,26 @@
 """Asks where the pipeline stands."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from services.query.positions import Positions
 from services.query.problems import Code, Problem
 from services.query.standing import Standing, standing
+from services.query.statements import Statement
 from services.query.store import ClickHouseStore
+from services.runtime.refusals import CURRENT
+
+
+class Refusal(NamedTuple):
+    """What a service refuses, and what ends it."""
+
+    service: str
+    text: str
+    mend: str
 
 
 @dataclass(frozen=True)
@@ -20,17 +32,28 @@ class Pipeline:
 
     standing: Standing | None
     problems: dict[str, str | None]
+    refusals: Sequence[Refusal] = ()
+    """Why merger or sink do not work."""
 
 
 async def pipeline(positions: Positions, store: ClickHouseStore) -> Pipeline:
     """Return how everything is now, whatever of it answers."""
+    refusals = await _refusals(store)
     try:
         found = await stands(positions)
     except Problem as problem:
         if problem.code not in (Code.LOG_UNAVAILABLE, Code.STORE_UNAVAILABLE):
             raise
-        return Pipeline(None, {"Kafka": positions.problem, "ClickHouse": store.problem})
-    return Pipeline(found, {"Kafka": None, "ClickHouse": None})
+        return Pipeline(None, {"Kafka": positions.problem, "ClickHouse": store.problem}, refusals)
+    return Pipeline(found, {"Kafka": None, "ClickHouse": None}, refusals)
+
+
+async def _refusals(store: ClickHouseStore) -> list[Refusal]:
+    """Return why merger or sink do not work, nothing while ClickHouse does not answer."""
+    with suppress(Problem):
+        rows = await store.rows(Statement(CURRENT))
+        return [Refusal(row["service"], row["text"], row["mend"]) for row in rows]
+    return []
 
 
 async def stands(positions: Positions, seconds: float = 0.0) -> Standing:

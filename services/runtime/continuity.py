@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from services.runtime.log_mark import LogMark, Match, match
 
 BEYOND, DIFFERS = "beyond_the_end", "log_differs"
+LOST = frozenset({BEYOND, DIFFERS})
 """Kinds of problems that show a log which lost records: they do not end by themselves."""
 
 
@@ -67,6 +68,8 @@ class Facts:
     found: Mapping[tuple[str, int, int], LogMark | None] = field(default_factory=dict)
     compacted: frozenset[str] = frozenset()
     """Topics that Kafka deletes records from anywhere."""
+    refused: Sequence["Problem"] = field(default=())
+    """What was refused before, of the kinds in LOST: it stands until its mark is found in the log again."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,22 @@ def _partitions(facts: Facts) -> Iterator[Problem]:
 
 def misplaced(facts: Facts) -> Iterator[Problem]:
     """Yield a problem for each position that does not fit its log; `problems` covers this too."""
+    found = [*_misplaced(facts)]
+    yield from found
+    named = {(one.position.topic, one.position.partition) for one in found if one.position}
+    for problem in facts.refused:
+        one = problem.position
+        if one and (one.topic, one.partition) not in named and not _is_back(facts, one):
+            yield problem
+
+
+def _is_back(facts: Facts, position: Position) -> bool:
+    """Tell whether the log has again what a position was refused for."""
+    log = facts.log.get((position.topic, position.partition))
+    return log is not None and position.offset <= log.end and matched(facts, position) is Match.SAME
+
+
+def _misplaced(facts: Facts) -> Iterator[Problem]:
     for position in facts.positions:
         log = facts.log.get((position.topic, position.partition))
         if log is None or position.offset > log.end:

@@ -115,7 +115,8 @@ async def compared(
 
 async def with_marks(settings: KafkaSettings, client_id: str, facts: Facts) -> Facts:
     """Return the facts with what the log has where the positions' marks are; TimeoutError."""
-    wanted = to_look_at(facts.positions, facts.log) - facts.found.keys()
+    refused = [one.position for one in facts.refused if one.position is not None]
+    wanted = to_look_at([*facts.positions, *refused], facts.log) - facts.found.keys()
     if not wanted:
         return facts
     return replace(facts, found={**facts.found, **await records_at(settings, client_id, wanted)})

@@ -1,13 +1,15 @@
 """Asks whether the sink may start: gathers what Kafka and ClickHouse say, and refuses what does not fit."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from aiokafka.errors import KafkaError
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.topics import Topology
 from services.runtime.clickhouse import connect
-from services.runtime.continuity import Facts, Position, Recorded, problems, refuse
+from services.runtime.continuity import Facts, Position, Problem, Recorded, problems, refuse
+from services.runtime.refusals import standing
 from services.runtime.survey import (
     admin,
     cluster_id,
@@ -36,13 +38,13 @@ async def admit(settings: SinkSettings, routes: Sequence[Route], writer: Writer,
         TimeoutError,
     )
     refuse(problems(facts))
-    return facts
+    return replace(facts, refused=())
 
 
 async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer) -> Facts:
     """Return what Kafka and ClickHouse say about every topic that the sink reads."""
     topology = Topology(settings.kafka_topic_generation)
-    record = await _record(settings)
+    record, refused = await _record(settings)
     async with admin(settings, CLIENT) as client:
         cluster = await cluster_id(client)
         counts = await partition_counts(client, [topic.name for topic in topology.topics])
@@ -57,18 +59,22 @@ async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer
         log=await log_ranges(settings, CLIENT, counts),
         positions=positions,
         compacted=frozenset({topology.state.name}),
+        refused=refused,
     )
     return await with_marks(settings, CLIENT, facts)
 
 
-async def _record(settings: SinkSettings) -> Recorded | None:
+async def _record(settings: SinkSettings) -> tuple[Recorded | None, Sequence[Problem]]:
+    """Return what was recorded of the generation, and what was refused in it."""
     # The default database: before `afterword migrate` there is no other.
     client = await connect(settings, database="default")
     try:
+        generation = settings.kafka_topic_generation
         records = await recorded(client, settings.clickhouse_database)
+        refused = await standing(client, settings.clickhouse_database, generation)
     finally:
         await client.close()
-    return next((one for one in records if one.generation == settings.kafka_topic_generation), None)
+    return next((one for one in records if one.generation == generation), None), refused
 
 
 async def _positions(

@@ -1,6 +1,7 @@
 """The sink's life: say that it is there, ask whether it may start, run every route, stop them all.
 
-Only positions that do not fit the log end the process, since starting again cannot mend those.
+Only positions that do not fit the log stop it, since starting again cannot mend those.  Where a new
+generation of the topics ends that, the process waits for it; else it ends.
 """
 
 import asyncio
@@ -15,8 +16,11 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS_ROUTE, Topology
+from services.runtime.continuity import ContinuityError
 from services.runtime.generations import resolved, superseded
 from services.runtime.health import Health, probe_app, serve
+from services.runtime.refusals import AGAIN_SECONDS, Refusals
+from services.sink import metrics
 from services.sink.admission import CLIENT, admit
 from services.sink.chores import Chores
 from services.sink.deadletters import KafkaDeadLetters
@@ -61,7 +65,10 @@ async def _found_and_worked(
     moved: asyncio.Event,
     stack: AsyncExitStack,
 ) -> None:
-    """Find the generation in use and work on it, until `stop` is set, by whomever."""
+    """Find the generation in use and work on it, until `stop` is set, by whomever.
+
+    A log that lost records is refused for as long as it takes: ready is what the sink is not meanwhile.
+    """
     away = (KafkaError, OSError, TimeoutError)
     settings = await start.outlast(lambda: resolved(given, CLIENT), *away)
     ways = routes(Topology(settings.kafka_topic_generation))
@@ -70,8 +77,16 @@ async def _found_and_worked(
     watch = Watch(settings, settings.sink_watch_seconds, settings.sink_stall_seconds, watched)
     _extend(health, lanes, watched, watch)
     moving = asyncio.create_task(_leave(given, settings.kafka_topic_generation, stop, moved))
+    refusals = Refusals(settings, "sink", metrics.REFUSALS)
+    health.readiness["refused"] = refusals.complaint
     try:
-        await _work(settings, ways, lanes, watch, start, stop)
+        while not stop.is_set():
+            try:
+                await _work(settings, ways, lanes, watch, start, stop, refusals)
+            except ContinuityError as error:
+                await refusals.note(error, settings.kafka_topic_generation)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), AGAIN_SECONDS)
     finally:
         moving.cancel()
         await asyncio.wait({moving})
@@ -92,12 +107,14 @@ async def _work(
     watch: Watch,
     start: Outage,
     stop: asyncio.Event,
+    refusals: Refusals,
 ) -> None:
     writer = ClickHouseWriter(settings, settings.sink_insert_timeout_seconds)
     try:
         facts = await admit(settings, ways, writer, start)
     finally:
         await writer.close()
+    refusals.clear(settings.kafka_topic_generation)
     tasks = [asyncio.create_task(lane.run(facts, stop)) for lane in lanes]
     beside = [asyncio.create_task(watch.run()), asyncio.create_task(_chores(settings, lanes).run())]
     try:
@@ -106,6 +123,7 @@ async def _work(
         for task in (*tasks, *beside):
             task.cancel()
         await asyncio.wait({*tasks, *beside})
+        watch.rest()
 
 
 def _chores(settings: SinkSettings, lanes: Sequence[Lane]) -> Chores:

@@ -38,6 +38,9 @@ WENT_BACK = Counter(
     "Times that ClickHouse had lower positions than were stored in it, as after a restore.",
     ["route"],
 )
+REFUSALS = Gauge(
+    "sink_refusals", "Reasons why the sink does not work, as `afterword status` says them; alert on it."
+)
 CHORE_TURN = Gauge(
     "sink_chore_turn", "1 while this sink is the one of its group that does the chore.", ["chore"]
 )

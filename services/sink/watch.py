@@ -22,6 +22,8 @@ from services.sink.routes import Route
 
 log = structlog.get_logger()
 
+_NOT_YET = "Kafka was not looked at yet"
+
 
 @dataclass
 class Watched:
@@ -43,7 +45,11 @@ class Watch:
         self._settings, self._seconds, self._stall_seconds = settings, seconds, stall_seconds
         self._watched = watched
         self._clock = asyncio.get_running_loop().time
-        self._complaint: str | None = "Kafka was not looked at yet"
+        self._complaint: str | None = _NOT_YET
+
+    def rest(self) -> None:
+        """Look no more, and blame nobody: the routes are stopped."""
+        self._complaint = _NOT_YET
 
     def complaint(self) -> str | None:
         """Return what keeps it from looking, or None."""

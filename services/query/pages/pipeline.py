@@ -33,6 +33,7 @@ async def show(request: Request, _reader: PageReader) -> Response:
         "pipeline.html",
         standing=standing,
         problems=found.problems,
+        refusals=found.refusals,
         verdict=verdict(standing, now),
         behind=standing.behind_seconds(now) if standing else None,
         before=None if before is None else instant(before),

@@ -9,11 +9,13 @@ from services.runtime.continuity import (
     Facts,
     LogRange,
     Position,
+    Problem,
     Recorded,
     next_generation,
     problems,
     refuse,
 )
+from services.runtime.log_mark import LogMark
 
 SOUND = Facts(
     service="sink",
@@ -145,3 +147,50 @@ def test_a_refusal_carries_text_and_mending_of_every_problem() -> None:
 def test_generations_follow_each_other_as_topic_names_do(generation: int, following: int) -> None:
     """`feedback-events` is followed by `feedback-events-v2`."""
     assert next_generation(generation) == following
+
+
+MARK = LogMark(149, "0123456789abcdef")
+REFUSED = Problem("beyond_the_end", "It was cut.", "recover", Position("a", "feedback-events", 0, 150, MARK))
+
+
+SPOT = ("feedback-events", 0, 149)
+
+
+def refused(found: dict[tuple[str, int, int], LogMark | None]) -> list[Problem]:
+    """Return what stands of a refusal when its own position fits the log again, by what the mark finds."""
+    return problems(replace(SOUND, refused=[REFUSED], found=found))
+
+
+def test_a_refused_log_stays_so_until_its_record_is_found_again() -> None:
+    """The log is long enough for the position again, which proves nothing."""
+    assert refused({}) == [REFUSED]
+    assert refused({SPOT: None}) == [REFUSED]
+    assert refused({SPOT: LogMark(149, "fedcba9876543210")}) == [REFUSED]
+    assert refused({SPOT: MARK}) == []
+
+
+def test_a_refusal_without_a_mark_ends_with_another_generation_only() -> None:
+    """Nothing can show that the log is the right one."""
+    assert REFUSED.position
+    unmarked = replace(REFUSED, position=replace(REFUSED.position, mark=None))
+
+    assert problems(replace(SOUND, refused=[unmarked])) == [unmarked]
+
+
+def test_what_is_refused_again_is_named_once() -> None:
+    """By what the position shows now."""
+    facts = replace(at("feedback-events", 0, 250), refused=[REFUSED])
+
+    (problem,) = problems(facts)
+    assert problem.text.startswith("Offset 250 of feedback-events/0, committed by some-group, is beyond")
+
+
+def test_a_mark_that_the_log_does_not_have_is_of_another_log() -> None:
+    """New records have passed the old end, so that the offset fits."""
+    position = Position("committed by some-group", "feedback-events", 0, 150, MARK)
+    facts = replace(SOUND, positions=[position], found={SPOT: LogMark(149, "fedcba9876543210")})
+
+    assert kinds(facts) == ["log_differs"]
+    assert kinds(replace(facts, found={SPOT: MARK})) == []
+    assert kinds(replace(facts, found={SPOT: None}, compacted=frozenset({"feedback-events"}))) == []
+    assert kinds(replace(facts, found={})) == []

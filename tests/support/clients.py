@@ -23,6 +23,7 @@ CLIENTS = {
     "Chromium's sendBeacon and fetch": RUN,
     "nginx in front": RUN,
     ".NET's HttpClient": REPLAYED,
+    "Windows PowerShell": REPLAYED,
 }
 """The rows of the table in docs/http.md, and how each is tested in tests/integration/clients."""
 

@@ -27,9 +27,9 @@ def test_the_page_lists_these_clients() -> None:
     assert {row[0]: row[-1] for row in listed.rows} == CLIENTS
 
 
-@pytest.mark.parametrize("version", ["1.1"], ids=["HTTP/1.1"])
+@pytest.mark.parametrize("version", ["2", "1.1"], ids=["by default", "HTTP/1.1"])
 async def test_java(door: Door, version: str) -> None:
-    """One request after the other, and several at once."""
+    """By default it asks to go on with HTTP/2 (h2c) with its first request."""
     program("javac")
     told = await output(program("java"), HERE / "Client.java", door.url, door.key, "java", version, str(MANY))
 
@@ -48,6 +48,7 @@ async def test_node(door: Door) -> None:
 CURLS: dict[str, tuple[str, ...]] = {
     "by default": (),
     "--http1.0": ("--http1.0",),
+    "--http2": ("--http2",),
     "chunked": ("--header", "Transfer-Encoding: chunked"),
     "compressed": ("--compressed",),
     "asks first": ("--header", "Expect: 100-continue"),
@@ -171,6 +172,33 @@ async def test_dotnet_replayed(door: Door) -> None:
             assert (answer.status, json.loads(answer.body)["request_id"]) == (202, f"net/{number}")
 
     assert door.ratings() == expected("net", 3)
+
+
+POWERSHELL = (
+    b"POST %b HTTP/1.1\r\n"
+    b"x-api-key: %b\r\n"
+    b"User-Agent: Mozilla/5.0 (Windows NT; Windows NT 10.0; en-US) WindowsPowerShell/5.1.19041.5247\r\n"
+    b"Content-Type: application/json\r\n"
+    b"Host: %b\r\n"
+    b"Content-Length: %d\r\n"
+    b"Expect: 100-continue\r\n"
+    b"Connection: Keep-Alive\r\n\r\n"
+)
+
+
+async def test_powershell_replayed(door: Door) -> None:
+    """A file that Windows PowerShell wrote begins with a byte order mark; its client asks first."""
+    host = door.url.removeprefix("http://").encode()
+    async with connected(door.url) as connection:
+        for number, path in enumerate((b"/feedback/ps%2F0", b"/v1/events", b"/v1/events")):
+            event = b'{"request_id":"ps/%d","data":{"rating":%d}}' % (number, number)
+            body = b"\xef\xbb\xbf" + ((b'{"data":{"rating":0}}', event, b"[%b]" % event)[number])
+            connection.send(POWERSHELL % (path, door.key.encode(), host, len(body)))
+            assert (await connection.answer()).status == 100
+            connection.send(body)
+            assert (await connection.answer()).status in (202, 207)
+
+    assert door.ratings() == expected("ps", 3)
 
 
 async def test_what_is_wrong_is_told_on_a_connection_that_goes_on(door: Door) -> None:

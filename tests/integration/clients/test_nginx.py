@@ -13,8 +13,6 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from services.query.attempts import TRIES
-from services.runtime.bounded import bounded
-from services.runtime.bounds import Bounds
 from services.runtime.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.integration.clients.conftest import MANY, Door
@@ -52,11 +50,9 @@ async def site(home: Path, part: str, clickhouse: ClickHouseSettings | None = No
     query = query_over(store, home, kafka_bootstrap_servers="127.0.0.1:1", **settings)
     nginx = home / "nginx"
     nginx.mkdir()
-    # Longer than the proxy keeps a connection, as the settings have it.
-    protocol = bounded(Bounds(idle_seconds=75))
     async with (
-        serving(ingest, protocol) as ingest_url,
-        serving(query, protocol) as query_url,
+        serving(ingest) as ingest_url,
+        serving(query) as query_url,
         proxied(nginx, ingest_url, query_url, part) as url,
     ):
         yield Site(f"{url}{API}", key, log, f"{url}{UI}", home)

@@ -10,8 +10,19 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 READING = ("GET", "HEAD")
 
+BODY_SECONDS = 30.0
+"""How long a body may take to arrive."""
 
-async def attended(app: App, scope: Any, receive: Any, send: Any, *, is_head: bool = False) -> None:
+
+async def attended(
+    app: App,
+    scope: Any,
+    receive: Any,
+    send: Any,
+    *,
+    is_head: bool = False,
+    body_seconds: float = BODY_SECONDS,
+) -> None:
     """Let the application answer; raise ClientDisconnect when the client leaves before the last byte.
 
     What the application awaits is cancelled then, so ClickHouse hears that nobody waits any more.  Only
@@ -19,9 +30,11 @@ async def attended(app: App, scope: Any, receive: Any, send: Any, *, is_head: bo
 
     Who asks with HEAD has all of the answer with its headers: a stream or a file ends before its second
     piece is made, as if the client had left.
+
+    What reads a body that takes longer than `body_seconds` to arrive gets TimeoutError.
     """
     if scope["method"] not in READING:
-        await app(scope, receive, send)
+        await app(scope, _timely(receive, body_seconds), send)
         return
     visit = _Visit(receive, send, asyncio.current_task(), is_head=is_head)
     watching = asyncio.create_task(visit.watch(), name="departure")
@@ -37,6 +50,21 @@ async def attended(app: App, scope: Any, receive: Any, send: Any, *, is_head: bo
         raise ClientDisconnect from None
     finally:
         watching.cancel()
+
+
+def _timely(receive: Any, seconds: float) -> Any:
+    """Bound the time of a body, and of nothing that is awaited after it."""
+    ends: float | None = asyncio.get_running_loop().time() + seconds
+
+    async def received() -> Any:
+        nonlocal ends
+        async with asyncio.timeout_at(ends):
+            message = await receive()
+        if not message.get("more_body", False):
+            ends = None
+        return message
+
+    return received
 
 
 class _Visit:

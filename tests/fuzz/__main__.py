@@ -16,11 +16,12 @@ from tests.support.whole import WholeStack
 
 PARSERS = ("bodies", "batches", "encodings", "paths", "filters", "cursors", "records", "sql")
 NAMES = (
-    *(f"{kind}-{service}" for kind in ("calls", "socket") for service in SERVICES),
+    *(f"{kind}-{service}" for kind in ("calls", "socket", "between") for service in SERVICES),
     *(f"parser-{name}" for name in PARSERS),
 )
 _EPILOG = """calls-*: calls made up from the OpenAPI document, by schemathesis.  socket-*: raw bytes, by
-Hypothesis.  parser-*: a pure parser under atheris, which needs Linux.  Ends with 1 when anything was found:
+Hypothesis.  between-*: upgrades, trailers, chunk extensions and half-closes, whose answers are known.
+parser-*: a pure parser under atheris, which needs Linux.  Ends with 1 when anything was found:
 an answer 5xx of no document, a connection that hangs, memory that grows, an exception of no document."""
 _STARTING_SECONDS = 300
 _READY_SECONDS = 900.0

@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, seed, settings
 
 from tests.fuzz.calls import caller
 from tests.fuzz.conversations import conversations
+from tests.fuzz.framings import exchanges
 from tests.fuzz.health import Health
-from tests.fuzz.sockets import talk
+from tests.fuzz.sockets import exchange, talk
 from tests.support.whole import WholeStack
 
 SERVICES = ("ingest", "query")
-_EXAMPLES = {"calls": 10, "socket": 20}
+_EXAMPLES = {"calls": 10, "socket": 20, "between": 20}
 """Between two looks at the process."""
 _GAUGES = re.compile(r"(ingest_(inflight|upload)_bytes|ingest_connections|query_connections)$")
 
@@ -42,11 +43,12 @@ class Ran:
 
 
 def fuzz(stack: WholeStack, name: str, seconds: float, number: int) -> Ran:
-    """Fuzz `calls-SERVICE` or `socket-SERVICE` for so long, or until something is found."""
+    """Fuzz `calls-`, `socket-` or `between-SERVICE` for so long, or until something is found."""
     kind, _, service = name.partition("-")
     url = {"ingest": stack.ingest_url, "query": stack.query_url}[service]
     health = Health(stack.pid(service), f"{url}/metrics", _GAUGES)
-    round_: Round = caller(url) if kind == "calls" else _talker(service, int(url.rpartition(":")[2]))
+    port = int(url.rpartition(":")[2])
+    round_: Round = caller(url) if kind == "calls" else _talker(kind, service, port)
     ran, began = Ran(), time.monotonic()
     health.look()
     logged = _log_size(stack, service)
@@ -87,15 +89,18 @@ def _logged(stack: WholeStack, service: str, start: int) -> str | None:
     return f"{len(failed)} exceptions in its log: {failed[0][-1500:].decode(errors='replace')}"
 
 
-def _talker(service: str, port: int) -> Round:
+def _talker(kind: str, service: str, port: int) -> Round:
+    drawn: Any = {"socket": conversations, "between": exchanges}[kind](service)
+    hold: Any = {"socket": talk, "between": exchange}[kind]
+
     def talked(number: int, count: int) -> Counter[int]:
         statuses: Counter[int] = Counter()
 
         @seed(number)
         @settings(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-        @given(conversations(service))
+        @given(drawn)
         def one(conversation: Any) -> None:
-            statuses.update(talk(port, conversation))
+            statuses.update(hold(port, conversation))
 
         one()
         return statuses

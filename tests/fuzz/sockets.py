@@ -4,8 +4,9 @@ import socket
 from collections import Counter
 from time import monotonic
 
-from tests.fuzz.answers import answers_of
+from tests.fuzz.answers import Answer, answers_of
 from tests.fuzz.conversations import Conversation
+from tests.fuzz.framings import Exchanges
 
 ANSWERED_SECONDS = 1.0
 """How long a client that may have sent half a request waits before it says that it is done."""
@@ -26,6 +27,18 @@ def talk(port: int, conversation: Conversation) -> Counter[int]:
 
     Hang, Fault, or `answers.Malformed` when the service did not behave.
     """
+    return Counter(answer.status for answer in _answers(port, conversation))
+
+
+def exchange(port: int, exchanges: Exchanges) -> Counter[int]:
+    """Do the same with one whose answers are known: Fault when they are others."""
+    answers = _answers(port, exchanges)
+    if complaint := exchanges.complaint(answers):
+        raise Fault(f"{complaint}: {[(answer.status, answer.body[:200]) for answer in answers]}")
+    return Counter(answer.status for answer in answers)
+
+
+def _answers(port: int, conversation: Conversation) -> list[Answer]:
     with socket.create_connection(("127.0.0.1", port), timeout=ENDED_SECONDS) as client:
         received = bytearray()
         try:
@@ -44,7 +57,7 @@ def talk(port: int, conversation: Conversation) -> Counter[int]:
     for answer in answers:
         if answer.is_fault:
             raise Fault(f"{answer.status}: {answer.body[:500]!r}")
-    return Counter(answer.status for answer in answers)
+    return answers
 
 
 def _read(client: socket.socket, received: bytearray, seconds: float) -> bool:

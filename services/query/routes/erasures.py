@@ -13,6 +13,7 @@ from services.erasure.tables import tables
 from services.query import models
 from services.query.access import Admin
 from services.query.asked import question
+from services.query.departures import BODY_SECONDS
 from services.query.documentation import described, parameter
 from services.query.erasures import DEFAULT_LIMIT, MAX_BODY_BYTES, MAX_LIMIT, asked, item
 from services.query.problems import Code, Fault, Problem, invalid
@@ -112,10 +113,13 @@ async def _body(request: Request) -> bytes:
         # No form of another site can send this type without asking first.
         raise invalid(Fault("", "send a JSON object, with the header `content-type: application/json`"))
     body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY_BYTES:
-            raise invalid(Fault("", f"the body is longer than {MAX_BODY_BYTES:,} bytes"))
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                raise invalid(Fault("", f"the body is longer than {MAX_BODY_BYTES:,} bytes"))
+    except TimeoutError:
+        raise invalid(Fault("", f"the body did not arrive within {BODY_SECONDS:g} s")) from None
     return body
 
 

@@ -1,13 +1,17 @@
 """Some dozen conversations in raw bytes with ingest behind its real server: the long form is `make fuzz`."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.fuzz.conversations import Conversation, conversations
-from tests.fuzz.sockets import talk
+from tests.fuzz.conversations import conversations
+from tests.fuzz.framings import exchanges
+from tests.fuzz.sockets import exchange, talk
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import ingest_over
 from tests.support.serving import serving
@@ -15,8 +19,13 @@ from tests.support.serving import serving
 CONVERSATIONS = 40
 
 
-async def test_every_connection_ends_and_no_answer_is_a_fault(tmp_path: Path) -> None:
-    """Wrong lengths, broken chunks, odd headers, cut bodies, requests behind each other."""
+@pytest.mark.parametrize(
+    ("drawn", "hold"), [(conversations, talk), (exchanges, exchange)], ids=["anything", "between-requests"]
+)
+async def test_every_connection_ends_and_no_answer_is_a_fault(
+    tmp_path: Path, drawn: Any, hold: Callable[[int, Any], object]
+) -> None:
+    """Wrong lengths, broken chunks, odd headers, cut bodies; upgrades, trailers and half-closes."""
     async with serving(ingest_over(FakeLog(), tmp_path)) as url:
         port = urlsplit(url).port or 0
 
@@ -27,8 +36,8 @@ async def test_every_connection_ends_and_no_answer_is_a_fault(tmp_path: Path) ->
             deadline=None,
             suppress_health_check=list(HealthCheck),
         )
-        @given(conversations("ingest"))
-        def hold(conversation: Conversation) -> None:
-            talk(port, conversation)
+        @given(drawn("ingest"))
+        def held(conversation: Any) -> None:
+            hold(port, conversation)
 
-        await asyncio.to_thread(hold)
+        await asyncio.to_thread(held)

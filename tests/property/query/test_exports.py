@@ -4,14 +4,18 @@ import string
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.query.exports.assembly import Assembly
-from services.query.exports.encoder import Options
+from services.query.exports.encoder import Ending, Options
 from services.query.exports.formats import FORMATS
 from services.query.exports.formulas import neutral, original
+from services.query.exports.lines import Lines
+from services.query.exports.parquet_file import ParquetFile, Sizes
 from services.query.exports.statement import Wanted
 from services.query.filters import NO_FILTERS
 from tests.support.export_rows import ROWS, TEXTS
@@ -26,6 +30,31 @@ from tests.support.exports import (
 )
 
 CUTS = st.lists(st.integers(1, 700), max_size=6)
+
+
+def groups_of(file: bytes) -> list[Any]:
+    """Return the row groups' descriptions, as Arrow reads them."""
+    metadata = pq.read_metadata(pa.BufferReader(file))
+    return [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+
+
+def bounds_of(group: Any) -> dict[str, tuple[Any, Any, int]]:
+    """Return the least and the largest value of some columns, and how many values are NULL."""
+    columns = map(group.column, range(group.num_columns))
+    found = {column.path_in_schema: column.statistics for column in columns}
+    return {
+        name: (found[name].min, found[name].max, found[name].null_count) for name in ("request_id", "version")
+    }
+
+
+def bounds(rows: list[dict[str, Any]]) -> dict[str, tuple[Any, Any, int]]:
+    """Return the same of rows; texts are ordered by their bytes."""
+    ids = [row["request_id"].encode() for row in rows]
+    versions = [int(row["version"]) for row in rows]
+    return {
+        "request_id": (min(ids).decode(), max(ids).decode(), 0),
+        "version": (min(versions), max(versions), 0),
+    }
 
 
 def file_of(
@@ -72,6 +101,28 @@ def test_parquet_has_the_rows_with_their_types(rows: list[dict[str, Any]], sizes
 
     assert rows == read_parquet(file)
     assert parquet_ending(file) == {"rows": len(rows), "next_cursor": None, "complete": True}
+
+
+@settings(max_examples=50)
+@given(rows=st.lists(ROWS, max_size=9), page=st.integers(1, 4), group=st.integers(1, 6))
+def test_parquet_has_the_rows_wherever_pages_and_groups_end(
+    rows: list[dict[str, Any]], page: int, group: int
+) -> None:
+    """Offsets, levels and counts fit, and what a group says of its rows is true of them."""
+    encoder = ParquetFile(Options(), Sizes(page_rows=page, group_rows=group))
+    file = encoder.begin()
+    lines = Lines()
+    for row in rows:
+        file += encoder.rows(lines.feed(tab_separated([row], len(rows))))
+    file += encoder.end(Ending(len(rows), None, complete=True))
+
+    assert rows == read_parquet(file)
+    first = 0
+    for each in groups_of(file):
+        part = rows[first : first + each.num_rows]
+        assert bounds_of(each) == bounds(part)
+        first += each.num_rows
+    assert first == len(rows)
 
 
 @pytest.mark.parametrize("format_", ["csv", "ndjson"])

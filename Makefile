@@ -17,7 +17,7 @@ define install
 @$(PIP) install --quiet --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help up status test chaos fuzz planted bench lint format screenshots generate requirements clean audit
+.PHONY: help up status test compose-test chaos fuzz planted bench lint format screenshots generate requirements clean audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and
 	@scripts/browser.sh > /dev/null
 	@scripts/nginx.sh > /dev/null
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(WORKERS) $(ARGS)
+
+compose-test: .venv/dev ## run the compose files on a Docker engine, from no image, and tests/e2e on containers: half an hour
+	@COMPOSE_TEST=1 $(BIN)/pytest tests/e2e/containers $(ARGS)
+	@AFTERWORD_TEST_STACK=docker $(BIN)/pytest tests/e2e --ignore tests/e2e/containers $(ARGS)
 
 chaos: .venv/dev ## strike whole stacks with faults for an hour and judge them; SEED=, FAULTS=, ONLY=kill,freeze
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \

@@ -1,4 +1,7 @@
-"""The same two servers from their official images, where a Docker engine answers."""
+"""The same two servers from their official images, where a Docker engine answers.
+
+`python -m tests.support.containers` tells whether one does, by its exit code.
+"""
 
 import gc
 import warnings
@@ -82,3 +85,7 @@ def clickhouse() -> Iterator[ClickHouseSettings]:
     with container.waiting_for(HttpWaitStrategy(8123, "/ping")) as running:
         url = f"http://{running.get_container_host_ip()}:{running.get_exposed_port(8123)}"
         yield ClickHouseSettings(clickhouse_url=url, clickhouse_password=SecretStr(PASSWORD))
+
+
+if __name__ == "__main__":
+    raise SystemExit(not engine_answers())

@@ -6,6 +6,7 @@ What a fenced block means is said by its language and by the words after it:
     sh eventually     the same, tried again until it prints that
     sh exit=1         the same, ending with that exit code
     sh elsewhere      commands that no test of a page can run; each one names the test that does
+    sh compose        the same as sh, on the stack of the compose file: make compose-test runs it
     sql               one statement; the table right after it is its result, sooner or later
     sql server        a statement that only a ClickHouse server carries out; the engine here parses it
     python            a program; what it prints is the `output` block that follows, if any
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 RUNNABLE = ("sh", "sql", "python")
 ALLOWED_WORDS = {
-    "sh": ("eventually", "elsewhere", "exit"),
+    "sh": ("eventually", "elsewhere", "exit", "compose"),
     "sql": ("server",),
     "python": (),
     "nginx": (),
@@ -71,7 +72,8 @@ class Example:
     @property
     def needs_a_stack(self) -> bool:
         """Tell whether the example needs running services."""
-        return self.block.language in ("sh", "sql") and "elsewhere" not in self.block.words
+        elsewhere = {"elsewhere", "compose"}.intersection(self.block.words)
+        return self.block.language in ("sh", "sql") and not elsewhere
 
 
 def pages(root: Path = ROOT) -> list[Path]:

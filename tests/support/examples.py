@@ -54,6 +54,8 @@ class Place:
     environment: Mapping[str, str]
     addresses: Mapping[str, str]
     clickhouse: AsyncClient | None = None
+    seconds: float = SECONDS_AN_EXAMPLE
+    """How long an example may run."""
 
     def localised(self, text: str) -> str:
         """Return the text with the addresses that are meant here."""
@@ -71,7 +73,7 @@ class Place:
 async def execute(example: Example, place: Place) -> None:
     """Run an example and compare what it gives; AssertionError says how it differs from the page."""
     match example.block.language:
-        case "sh" if "elsewhere" in example.block.words:
+        case "sh" if {"elsewhere", "compose"}.intersection(example.block.words):
             """Another test runs it."""
         case "sql":
             await _sql(example, place)
@@ -79,6 +81,14 @@ async def execute(example: Example, place: Place) -> None:
             await eventually(lambda: _printed(example, place), within=SECONDS_UNTIL_VISIBLE, every=0.25)
         case "sh" | "python":
             await _printed(example, place)
+
+
+async def execute_composed(example: Example, place: Place) -> None:
+    """Run a command for `docker compose` and compare what it prints, maybe sooner or later."""
+    if "eventually" in example.block.words:
+        await eventually(lambda: _printed(example, place), within=place.seconds, every=1.0)
+    else:
+        await _printed(example, place)
 
 
 async def _printed(example: Example, place: Place) -> bool:
@@ -117,11 +127,11 @@ async def _run(block: Block, place: Place) -> Printed:
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        text, _ = await asyncio.wait_for(process.communicate(), SECONDS_AN_EXAMPLE)
+        text, _ = await asyncio.wait_for(process.communicate(), place.seconds)
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise AssertionError(f"it ran for more than {SECONDS_AN_EXAMPLE} s") from None
+        raise AssertionError(f"it ran for more than {place.seconds} s") from None
     return Printed(process.returncode or 0, text.decode())
 
 

@@ -216,12 +216,12 @@ def test_clickhouse_s_tables_about_itself_have_an_end() -> None:
 
 
 def test_an_operator_may_write_what_services_only_read() -> None:
-    """Keys, the audit log, and a place for what is compared; the services' copy of the keys is read-only."""
+    """Keys, the audit log, and what commands keep; in services the keys are read-only."""
     admin = SERVICES["admin"]
 
     assert admin["profiles"] == ["admin"]
     assert {volume for volume in admin["volumes"] if volume.endswith(":ro")} == set()
-    assert {volume.partition(":")[0] for volume in admin["volumes"]} == {"secrets", "audit", "admin"}
+    assert {volume.partition(":")[0] for volume in admin["volumes"]} == {"secrets", "audit"}
     for name in ("ingest", "merger", "sink", "query", "init"):
         assert "secrets:/var/lib/afterword-secrets:ro" in SERVICES[name]["volumes"]
 

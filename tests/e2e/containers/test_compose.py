@@ -167,7 +167,7 @@ async def test_an_upgrade_keeps_everything_and_migrates(stack: Composed) -> None
     """The checkout gets a newer commit with one migration more; the same `up` builds it, and goes on."""
     await stack.post("upgraded-1", {"rating": 4})
     await stack.stored("upgraded-1")
-    before = stack.sql("SELECT count(), max(id) FROM migrations")
+    before = stack.sql("SELECT count(), max(number) FROM migrations")
     keys, rows = stack.admin("keys", "list"), stack.sql("SELECT count(), sum(cityHash64(*)) FROM feedback")
     folder = stack.checkout / "schemas" / "clickhouse"
     number = int(max(path.name for path in folder.glob("*.sql"))[:4]) + 1
@@ -176,7 +176,7 @@ async def test_an_upgrade_keeps_everything_and_migrates(stack: Composed) -> None
 
     await asyncio.to_thread(stack.up, "--build")
 
-    assert stack.sql("SELECT count(), max(id) FROM migrations") != before
+    assert stack.sql("SELECT count(), max(number) FROM migrations") != before
     assert (
         stack.sql("SELECT comment FROM system.tables WHERE name = 'feedback_state'") == "of a newer release"
     )

@@ -3,9 +3,9 @@
 What is held back is one row group, of which the pages are compressed as they fill.  The footer grows by a few
 kilobytes a group.
 
-Written here and not by a library, for those that write Parquet take 34 MB and more in an image, and this needs
-no more of the format than one encoding and one kind of page: docs/adr has the decision.  The tests read it by
-Arrow and by ClickHouse.
+Written here and not by a library, for those that write Parquet take 34 MB and more in an image, and this
+needs no more of the format than one encoding and one kind of page: docs/adr has the decision.  The tests read
+it by Arrow and by ClickHouse.
 """
 
 import struct as packing

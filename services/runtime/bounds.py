@@ -73,7 +73,7 @@ def fitting(bounds: Bounds) -> Bounds:
 
 def crowded(url: bytes) -> bool:
     """Tell whether a request is refused where there are too many connections: probes are answered."""
-    return url.partition(b"?")[0] not in (b"/livez", b"/readyz", b"/metrics")
+    return url.partition(b"?")[0].removesuffix(b"/") not in (b"/livez", b"/readyz", b"/metrics")
 
 
 PROBLEM = (

@@ -98,7 +98,7 @@ def batches(data: bytes) -> bool:
         return False
     try:
         items = items_of(kind, body)
-        if kind is Kind.JSON:
+        if kind is Kind.JSON and items:
             assert taken_apart(body, BrokenArray(ValueError())) == [
                 item._replace(body=item.body.strip()) for item in items
             ]

@@ -16,6 +16,12 @@ EVENTS_RETENTION_MS = 30 * DAY_MS
 DEAD_LETTERS_RETENTION_MS = 90 * DAY_MS
 TOMBSTONE_RETENTION_MS = 7 * DAY_MS
 
+ANY_TIMESTAMP = ("message.timestamp.after.max.ms", str(2**63 - 1))
+"""By default Kafka refuses records from an hour ahead of its clock.
+
+A row has the append time of an event, and the broker that appended it may have been ahead of the others.
+"""
+
 STATE_ROUTE, EVENTS_ROUTE, DEAD_LETTERS_ROUTE = "state", "events", "dlq"
 
 
@@ -98,6 +104,7 @@ class Topology:
             settings=(
                 ("cleanup.policy", "compact"),
                 ("message.timestamp.type", "CreateTime"),
+                ANY_TIMESTAMP,
                 ("delete.retention.ms", str(TOMBSTONE_RETENTION_MS)),
                 ("max.compaction.lag.ms", str(DAY_MS)),
             ),
@@ -125,6 +132,7 @@ class Topology:
                 ("cleanup.policy", "delete"),
                 ("retention.ms", str(DEAD_LETTERS_RETENTION_MS)),
                 ("message.timestamp.type", "CreateTime"),
+                ANY_TIMESTAMP,
             ),
             one_partition=True,
         )

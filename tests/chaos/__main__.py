@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import logging
 import random
 import shutil
 import sys
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from rich.console import Console
 
 from tests.chaos import disks
 from tests.chaos.campaign import Outcome, Struck, joined, run
-from tests.chaos.cluster import cluster_stage
+from tests.chaos.cluster import COMPILER, cluster_stage
 from tests.chaos.faults import FAULTS, KINDS, Kind, Phase, Wave, pairs, plans
 from tests.chaos.operated import operated_stage
 from tests.chaos.probe import now
@@ -76,9 +77,9 @@ def _arguments() -> Namespace:
     return parser.parse_args()
 
 
-def _kinds(only: str | None, *, has_disks: bool) -> list[Kind]:
+def _kinds(only: str | None, able: Collection[str]) -> list[Kind]:
     chosen = only.split(",") if only else {kind.name for kind in KINDS}
-    return [kind for kind in KINDS if kind.name in chosen and (has_disks or not kind.needs_disks)]
+    return [kind for kind in KINDS if kind.name in chosen and kind.needs in able]
 
 
 async def _run(
@@ -99,11 +100,16 @@ async def _run(
 def main() -> int:
     """Run, and return 0 when nothing is amiss."""
     wanted, console = _arguments(), Console()
+    # It logs each failed try to reach a broker that the run has killed.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     has_disks = disks.enter_namespace("tests.chaos", sys.argv[1:])
     seed = random.randrange(2**32) if wanted.seed is None else wanted.seed
-    kinds = _kinds(wanted.only, has_disks=has_disks)
+    able = {"", *(("disks",) if has_disks else ()), *(("compiler",) if COMPILER else ())}
+    kinds = _kinds(wanted.only, able)
     if not has_disks:
         console.print("no disk will be full or read-only: mounting one takes root here", highlight=False)
+    if not COMPILER:
+        console.print("clocks of brokers and of ClickHouse stay as they are: that takes cc", highlight=False)
     directory = wanted.directory or Path(tempfile.mkdtemp(prefix="chaos-"))
     if has_disks:
         disks.mount(directory / Phase.LOCAL / "home")

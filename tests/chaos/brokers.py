@@ -28,6 +28,28 @@ async def lose(stage: ClusterStage, fault: Fault, random: Random) -> str:
     return f"broker {node.number}, for {fault.seconds} s"
 
 
+async def clock(stage: ClusterStage, fault: Fault, random: Random) -> str:
+    """Have a broker come back with a wrong clock, and lead partitions, whose events get its append times.
+
+    Its clock does not move while it runs: a node whose clock falls back takes part in no election.
+    """
+    async with _LOCK:
+        wrong, other = random.sample(stage.cluster.nodes, 2)
+        hours = random.choice((-1, 1)) * round(random.uniform(1, 30), 1)
+        await wrong.kill()
+        stage.shift(f"broker-{wrong.number}", hours * 3600)
+        try:
+            await stage.cluster.start()
+            await other.kill()
+            await asyncio.sleep(fault.seconds)
+            await stage.cluster.start()
+            await wrong.kill()
+        finally:
+            stage.shift(f"broker-{wrong.number}", 0)
+        await stage.cluster.start()
+    return f"broker {wrong.number} by {hours:+} h, broker {other.number} away for {fault.seconds} s"
+
+
 async def below(stage: ClusterStage, fault: Fault, random: Random) -> str:
     """Leave fewer copies in sync than a write needs: by a killed broker, or by two of three."""
     async with _LOCK:

@@ -1,6 +1,7 @@
 """The stage of three brokers on loopback, of which each may die, with every service a process of its own."""
 
 import asyncio
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,11 +12,23 @@ from services.local.kafka_config import PARTITIONS
 from services.local.ports import free_port
 from services.local.settings import StatusSettings
 from services.runtime.settings import load
-from tests.chaos.stage import SECOND, SERVICES, Stage, common_variables, started, warehouse_program
+from tests.chaos.stage import (
+    SECOND,
+    SERVICES,
+    Kept,
+    Stage,
+    common_variables,
+    pings,
+    started,
+    warehouse_command,
+    warehouse_program,
+)
 from tests.support.cluster import Cluster
-from tests.support.programs import Program
+from tests.support.eventually import eventually
 from tests.support.whole import environment
 
+COMPILER = shutil.which("cc")
+"""What it takes to move the clocks of brokers and of ClickHouse's engine; None where there is none."""
 _MIGRATES_WITHIN = 120.0
 
 
@@ -24,7 +37,11 @@ class ClusterStage(Stage):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.cluster = Cluster(directory / "cluster")
+        library = _compiled(directory) if COMPILER else None
+        self.cluster = Cluster(
+            directory / "cluster",
+            environments={number: self._clock(f"broker-{number}", library) for number in (1, 2, 3)},
+        )
         sql = free_port()
         self._environ = {
             **environment(directory, directory / "home"),
@@ -34,11 +51,16 @@ class ClusterStage(Stage):
             **common_variables(self.clocks),
         }
         self._settings = load(StatusSettings, self._environ)
-        self.warehouse = self._warehouse(sql)
+        self._sql = sql
         self.keep(SERVICES, {second: str(free_port()) for second in SECOND})
+        command = warehouse_command(self, sql, self._clock("clickhouse", library))
+        self._warehouse = Kept("warehouse", command, directory / "warehouse.log")
+        self.kept = {"warehouse": self._warehouse, **self.kept}
 
-    def _warehouse(self, port: int) -> Program:
-        return warehouse_program(self, port)
+    def _clock(self, name: str, library: Path | None) -> Mapping[str, str]:
+        """Return the variables that let the clock of a part be moved which is no Python."""
+        self.shift(name, 0)
+        return {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(self.clocks / name)} if library else {}
 
     @property
     def settings(self) -> StatusSettings:
@@ -71,27 +93,37 @@ class ClusterStage(Stage):
     async def start(self) -> None:
         """Start brokers and warehouse, and make topics and tables."""
         await self.cluster.start()
-        await self.warehouse.start()
+        self._warehouse.begin()
+        await eventually(lambda: pings(self._sql), within=60)
         done = await self.migrate()
         if done.returncode != 0:
             raise RuntimeError(f"migrate ended with {done.returncode}: {done.stdout}{done.stderr}")
 
     async def stop(self) -> int:
-        """Stop the services, then the warehouse, and leave the brokers to the judge; 0 when that worked."""
+        """Stop the services, then the warehouse, and leave the brokers to the judge."""
         for name in SERVICES:
             await self.kept[name].rest()
-        return await self.warehouse.stop() or 0
+        await self._warehouse.rest()
+        return 0
 
     async def kill(self) -> None:
-        """Kill warehouse and brokers; the kept parts are ended by their keeper."""
-        await self.warehouse.kill()
+        """Kill the brokers; what is kept has been ended."""
         for node in self.cluster.nodes:
             await node.kill()
 
     async def serve(self, ending: AsyncExitStack) -> None:
         """Run the warehouse; the brokers never stopped."""
-        ending.push_async_callback(self.warehouse.kill)
-        await self.warehouse.start()
+        warehouse = warehouse_program(self, self._sql)
+        ending.push_async_callback(warehouse.kill)
+        await warehouse.start()
+
+
+def _compiled(directory: Path) -> Path:
+    """Return the library that moves the clock of a process."""
+    source, library = Path(__file__).with_name("clock") / "clock.c", directory / "clock.so"
+    command = (str(COMPILER), "-shared", "-fPIC", "-O2", "-o", str(library), str(source))
+    subprocess.run(command, check=True, timeout=60)
+    return library
 
 
 @asynccontextmanager

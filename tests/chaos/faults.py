@@ -26,7 +26,7 @@ class Phase(StrEnum):
     """`afterword up` again, struck by what only an operator can mend."""
 
 
-SHARES: Mapping[Phase, float] = {Phase.LOCAL: 0.77, Phase.CLUSTER: 0.18, Phase.OPERATED: 0.05}
+SHARES: Mapping[Phase, float] = {Phase.LOCAL: 0.75, Phase.CLUSTER: 0.18, Phase.OPERATED: 0.07}
 """How many of a run's faults strike in each phase, at least."""
 
 
@@ -41,8 +41,8 @@ class Kind(NamedTuple):
     quick: bool = False
     """Whether a short run can afford it."""
     phases: tuple[Phase, ...] = (Phase.LOCAL,)
-    needs_disks: bool = False
-    """Whether the run must be able to mount file systems."""
+    needs: str = ""
+    """`disks`: the run must be able to mount file systems; `compiler`: to move clocks of any program."""
 
 
 _CLUSTER = (Phase.CLUSTER,)
@@ -72,18 +72,20 @@ KINDS = (
     Kind("poison", ("log",), weight=6, quick=True),
     Kind("too large", ("request", "record", "row", "limit"), (3.0, 6.0), weight=2),
     Kind("clock", ("ingest", "merger", "sink"), (5.0, 10.0), weight=3, quick=True),
-    Kind("disk full", ("merger", "merger-2", "both"), (5.0, 10.0), weight=2, needs_disks=True),
-    Kind("disk full", ("kafka", "warehouse"), (4.0, 8.0), weight=2, needs_disks=True),
-    Kind("read-only", ("warehouse",), (5.0, 10.0), weight=2, needs_disks=True),
+    Kind("disk full", ("merger", "merger-2", "both"), (5.0, 10.0), weight=2, needs="disks"),
+    Kind("disk full", ("kafka", "warehouse"), (4.0, 8.0), weight=2, needs="disks"),
+    Kind("read-only", ("warehouse",), (5.0, 10.0), weight=2, needs="disks"),
     Kind("throttle", ("warehouse",), (8.0, 14.0), weight=2),
     Kind("idle", ("ingest", "query"), (6.0, 12.0), weight=2),
     Kind("broker", ("leader", "coordinator", "controller"), (3.0, 8.0), weight=4, phases=_CLUSTER),
     Kind("below", ("min ISR", "a majority"), (5.0, 10.0), weight=3, phases=_CLUSTER),
+    Kind("clock", ("broker", "clickhouse"), (5.0, 10.0), phases=_CLUSTER, needs="compiler"),
     Kind("roll", ("brokers",), weight=1, phases=_CLUSTER),
     Kind("migrate", ("a broker away",), weight=1, phases=_CLUSTER),
     Kind("tail cut", ("events", "state", "everything"), (5.0, 10.0), phases=(Phase.OPERATED,)),
     Kind("emptied", ("kafka",), weight=3, phases=(Phase.OPERATED,)),
     Kind("recreated", ("events", "state"), phases=(Phase.OPERATED,)),
+    Kind("spoiled", ("state",), phases=(Phase.OPERATED,)),
 )
 LONG = frozenset({"down", "hang"})
 """Kinds that last so long that other faults strike meanwhile."""

@@ -41,7 +41,7 @@ from tests.support.topics import delete_topics
 _REFUSED_WITHIN = 120.0
 _UNDERWAY = timedelta(seconds=15)
 """How long an event may have been on its way before it was acknowledged."""
-_COMMAND = re.compile(r"`((?:[A-Z_]+=\S+ )*)afterword (recover[^`]*)`")
+_COMMAND = re.compile(r"`afterword ((?:recover|rebuild)[^`]*)`")
 
 
 class OperatedStage(LocalStage):
@@ -94,7 +94,7 @@ async def empty(stage: OperatedStage, fault: Fault, _random: Random) -> str:
 async def recreate(stage: OperatedStage, fault: Fault, _random: Random) -> str:
     """Delete a topic and make it again under its name, while everything runs."""
     await stage.serving("kafka")
-    topic: Topic = getattr(Topology(await _generation(stage)), fault.target)
+    topic: Topic = getattr(Topology(await generation(stage)), fault.target)
     async with _at_rest(stage, fault):
         await delete_topics(stage.kafka, [topic.name])
         await eventually(lambda: _made(stage, topic), within=30, every=0.2)
@@ -155,19 +155,20 @@ async def _mended(stage: OperatedStage, fault: Fault, since: datetime | None) ->
     with (stage.ledgers / ledger.TAKEN).open("a") as file:
         file.writelines(json.dumps({"event_id": one, "fault": str(fault)}) + "\n" for one in sorted(taken))
     command = await eventually(lambda: _refusal(stage), within=_REFUSED_WITHIN, every=0.5) or []
-    done = await stage.stack.call(*command)
-    assert done.returncode == 0, f"`afterword {' '.join(command)}`: {done.stdout}{done.stderr}"
+    done = await stage.stack.call(*command, "--yes")
+    assert done.returncode == 0, f"`afterword {' '.join(command)} --yes`: {done.stdout}{done.stderr}"
     rest = "at rest" if fault.seed % 2 == 0 else "in flight"
     return f"{rest}, {len(taken)} events gone with the log, `afterword {' '.join(command)}`"
 
 
 async def _refusal(stage: OperatedStage) -> list[str] | None:
-    """Return the command that a service names to go on, None while none does."""
-    for name in SERVICES:
+    """Return the command that a service or `afterword status` names to go on, None while none does."""
+    for name in (*SERVICES, "query"):
         _, body = await asyncio.to_thread(probes.get, stage.port(name), "/readyz")
         if found := _COMMAND.search(body.decode()):
-            return found.group(2).split()
-    return None
+            return found.group(1).split()
+    found = _COMMAND.search((await stage.stack.call("status", "--json")).stdout)
+    return found.group(1).split() if found else None
 
 
 def _acknowledged(ledgers: Path, since: datetime | None) -> list[dict[str, Any]]:
@@ -183,7 +184,7 @@ def _acknowledged(ledgers: Path, since: datetime | None) -> list[dict[str, Any]]
 async def _missing(stage: OperatedStage, lines: list[dict[str, Any]]) -> set[str]:
     """Return the events of which ClickHouse and Kafka know nothing."""
     ids, states = await _in_kafka(stage)
-    rows = await _rows(stage)
+    rows = await fields_of(stage)
     stored = await _stored_events(stage)
     return {
         line["event_id"]
@@ -228,7 +229,7 @@ async def _topics(stage: OperatedStage) -> list[str]:
         return sorted(await client.list_topics())
 
 
-async def _generation(stage: OperatedStage) -> int:
+async def generation(stage: OperatedStage) -> int:
     """Return the newest generation of events topics."""
     names = [
         name for name in await _topics(stage) if name.startswith("feedback-events") and "-dlq" not in name
@@ -244,10 +245,10 @@ async def _made(stage: OperatedStage, topic: Topic) -> bool:
     return all(code == 0 for _, code, *_ in answer.topic_errors)
 
 
-async def _rows(stage: OperatedStage) -> dict[str, set[str]]:
+async def fields_of(stage: OperatedStage) -> dict[str, set[str]]:
     """Return the fields of every row in ClickHouse."""
     found = dict[str, set[str]]()
-    for line in await _select(stage, "SELECT request_id, data, request FROM afterword.feedback_state FINAL"):
+    for line in await select(stage, "SELECT request_id, data, request FROM afterword.feedback_state FINAL"):
         request_id, data, request = line
         _add(found, {"request_id": request_id, "data": value_of(data), "request": value_of(request)})
     return found
@@ -255,11 +256,13 @@ async def _rows(stage: OperatedStage) -> dict[str, set[str]]:
 
 async def _stored_events(stage: OperatedStage) -> set[str]:
     return {
-        line[0] for line in await _select(stage, "SELECT toString(event_id) FROM afterword.feedback_events")
+        line[0] for line in await select(stage, "SELECT toString(event_id) FROM afterword.feedback_events")
     }
 
 
-async def _select(stage: OperatedStage, sql: str) -> list[list[str]]:
+async def select(stage: OperatedStage, sql: str) -> list[list[str]]:
+    """Return the rows of a SELECT, as soon as ClickHouse answers."""
+
     async def answered() -> httpx.Response | None:
         try:
             answer = await client.post("/", content=f"{sql} FORMAT JSONCompactEachRow")

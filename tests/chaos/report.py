@@ -40,6 +40,7 @@ TITLES: Mapping[str, str] = {
     "migrate": "`afterword migrate` with {}",
     "tail cut": "The tail of Kafka's log cut: {}",
     "emptied": "{} emptied",
+    "spoiled": "A record of a request's {} damaged in Kafka",
     "recreated": "A topic deleted and made again under running parts: {}",
 }
 """What a kind of fault is called, around its target."""
@@ -60,6 +61,8 @@ TARGETS: Mapping[tuple[str, str], str] = {
     ("too large", "limit"): "every batch, while the topic takes 700 bytes",
     ("clock", "merger"): "both mergers",
     ("clock", "sink"): "both sinks",
+    ("clock", "broker"): "one of three brokers",
+    ("clock", "clickhouse"): "ClickHouse",
     ("disk full", "merger"): "the merger",
     ("disk full", "merger-2"): "the second merger",
     ("disk full", "both"): "both mergers",

@@ -5,6 +5,7 @@ stack restarts its own parts, and the second ones are restarted here.
 """
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -35,7 +36,7 @@ SECOND = ("merger-2", "sink-2")
 MERGER_SESSION_SECONDS = 6
 
 _CLOCK_DIRECTORY = Path(__file__).with_name("clock")
-_AGAIN_SECONDS = 0.5
+_LOOK_SECONDS, _AGAIN_SECONDS = 0.05, 0.5
 RUNS_WITHIN = 400.0
 """A part whose needs are not met, such as a sink without ClickHouse, is not started before they are."""
 _STOPS_WITHIN = 30.0
@@ -48,17 +49,52 @@ class Kept:
         self.name, self._command, self._log = name, command, log
         self.child: Child | None = None
         self._rests = False
+        self._free = asyncio.Event()
+        self._free.set()
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Keep it running.  Call it from the main thread's loop, whose life it shares."""
-        while not self._rests:
-            self.child = Child(self._command, self._log)
+    @property
+    def _has_ended(self) -> bool:
+        return self.child is not None and self.child.exit_code() is not None
+
+    def begin(self) -> None:
+        """Keep it running from now on.  Call it from the main thread's loop, whose life it shares."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=self.name)
+
+    async def end(self) -> None:
+        """Kill it, and leave it so."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self.child is not None:
+            self.child.kill()
             await asyncio.to_thread(self.child.wait)
+
+    async def _run(self) -> None:
+        while not self._rests:
+            await self._free.wait()
+            self.child = Child(self._command, self._log)
+            # Not in a thread: there are few of them by default, and one would be taken for each part.
+            await eventually(lambda: self._has_ended, within=math.inf, every=_LOOK_SECONDS)
             await asyncio.sleep(_AGAIN_SECONDS)
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Stop it for the block in the orderly way, and start it again."""
+        self._free.clear()
+        try:
+            await self._stop()
+            yield
+        finally:
+            self._free.set()
 
     async def rest(self) -> None:
         """Stop it in the orderly way."""
         self._rests = True
+        await self._stop()
+
+    async def _stop(self) -> None:
         if self.child is None:
             return
         self.child.terminate()
@@ -83,7 +119,7 @@ class Stage:
         self.clocks = directory / "clocks"
         self.clocks.mkdir()
         for name in SERVICES:
-            (self.clocks / name).write_bytes(bytes(8))
+            self.shift(name, 0)
 
     @property
     @abstractmethod
@@ -181,7 +217,8 @@ class Stage:
 
     def shift(self, name: str, seconds: float) -> None:
         """Set how much a part's clock is off."""
-        with (self.clocks / name).open("r+b") as file:
+        # Never cut short: the file is mapped into the part's memory.
+        with os.fdopen(os.open(self.clocks / name, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
             file.write(int(seconds * 1e9).to_bytes(8, "little", signed=True))
 
     def keep(self, names: Iterable[str], ports: Mapping[str, str]) -> None:
@@ -310,13 +347,20 @@ def common_variables(clocks: Path) -> dict[str, str]:
 
 def warehouse_program(one: Stage, port: int) -> Program:
     """Return the stage's warehouse as a program of its own."""
+    command = warehouse_command(one, port)
+    return Program(lambda: command, partial(pings, port), one.directory / "warehouse.log")
+
+
+def warehouse_command(one: Stage, port: int, variables: Mapping[str, str] | None = None) -> Command:
+    """Return what runs the stage's warehouse, with some more variables."""
     arguments = (str(one.home / "warehouse"), "--port", str(port))
-    command = python_module("services.local.warehouse", *arguments, environment=one.environ)
+    environment = {**one.environ, **(variables or {})}
+    return python_module("services.local.warehouse", *arguments, environment=environment)
 
-    async def pings() -> bool:
-        return (await asyncio.to_thread(probes.get, port, "/ping"))[0] == 200
 
-    return Program(lambda: command, pings, one.directory / "warehouse.log")
+async def pings(port: int) -> bool:
+    """Tell whether a warehouse answers."""
+    return (await asyncio.to_thread(probes.get, port, "/ping"))[0] == 200
 
 
 @asynccontextmanager
@@ -332,21 +376,14 @@ async def started(one: Stage) -> AsyncIterator[None]:
     """Start everything for the block, and end whatever of it still runs."""
     async with AsyncExitStack() as ending:
         ending.push_async_callback(one.kill)
+        for kept in one.kept.values():
+            ending.push_async_callback(kept.end)
         await one.start()
         for kept in one.kept.values():
-            task = asyncio.create_task(kept.run(), name=kept.name)
-            ending.push_async_callback(_ended, kept, task)
+            kept.begin()
         for name in SECOND:
             await one.ready(name)
         yield
-
-
-async def _ended(kept: Kept, task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    if kept.child is not None:
-        kept.child.kill()
-        await asyncio.to_thread(kept.child.wait)
 
 
 @asynccontextmanager

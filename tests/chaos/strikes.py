@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from schemas.limits import KIB
 from services.local.kafka_config import LOOPBACK
 from services.local.processes import is_running
-from tests.chaos import brokers, copies, disks, operated
+from tests.chaos import brokers, copies, disks, operated, spoiled
 from tests.chaos.damage import damage, has_tables
 from tests.chaos.faults import Fault
 from tests.chaos.ledger import Event, Ledger, Poison, Post
@@ -34,6 +34,12 @@ _STORMS = {
     "mergers": ("merger", "merger-2"),
     "sinks": ("sink", "sink-2"),
     "mergers and sinks": ("merger", "merger-2", "sink", "sink-2"),
+}
+_CLOCKS = {
+    "ingest": ("ingest",),
+    "merger": ("merger", "merger-2"),
+    "sink": ("sink", "sink-2"),
+    "clickhouse": ("clickhouse",),
 }
 _IDLE = 1_000
 _THROTTLED, _LET = 0.45, 0.05
@@ -276,8 +282,10 @@ async def _post(stage: Stage, fault: Fault, request_id: str, kib: int, times: in
     return ", ".join(f"{told.count(one)} {one}" for one in sorted(set(told)))
 
 
-async def _clock(stage: Stage, fault: Fault, random: Random) -> str:
-    names = (fault.target,) if fault.target == "ingest" else (fault.target, f"{fault.target}-2")
+async def _clock(stage: Any, fault: Fault, random: Random) -> str:
+    if fault.target == "broker":
+        return await brokers.clock(stage, fault, random)
+    names = _CLOCKS[fault.target]
     shifts = {name: random.choice((-1, 1)) * round(random.uniform(1, 30), 1) for name in names}
     for name, hours in shifts.items():
         stage.shift(name, hours * 3600)
@@ -375,4 +383,5 @@ STRIKES: Mapping[str, Strike] = {
     "tail cut": operated.cut_tail,
     "emptied": operated.empty,
     "recreated": operated.recreate,
+    "spoiled": spoiled.spoil,
 }

@@ -6,7 +6,9 @@ Kafka, or a session that times out; `make planted` runs them too.
 
 import asyncio
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,17 +25,20 @@ from services.local.ports import free_port
 from services.runtime.offsets import offsets
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.sink.settings import SinkSettings
+from tests.chaos.copies import fill
 from tests.chaos.invented import Traffic
-from tests.chaos.judge import Kind, Verdict, Where, judge
+from tests.chaos.judge import Kind, Verdict, Where, judge, judge_survivors
 from tests.chaos.ledger import Ledger, send
+from tests.chaos.planted import sink as sinks
 from tests.chaos.planted.merger import EARLY, VARIANT
 from tests.chaos.planted.once import ONCE
+from tests.support.dead_letters import environ
 from tests.support.eventually import eventually
 from tests.support.merger import NOWHERE
 from tests.support.merger_process import MergerProcess
 from tests.support.obligations import promise
 from tests.support.programs import Program
-from tests.support.servers import OwnKafka
+from tests.support.servers import OwnKafka, OwnWarehouse
 from tests.support.sink_runs import SinkProgram, is_stored, migrated
 from tests.support.state_log import ends
 
@@ -43,11 +48,15 @@ _WITHIN = 90.0
 
 
 class PlantedSink(SinkProgram):
-    """A sink with the bug; it dies once, in the middle of it."""
+    """A sink with the bug; one that commits too early dies once, in the middle of it."""
+
+    def __init__(self, settings: SinkSettings, directory: Path, **variables: str) -> None:
+        self._variables = variables
+        super().__init__(settings, directory)
 
     def _command(self) -> Command:
         right = super()._command()
-        environment = {**right.environment, ONCE: str(self.log.with_name("planted"))}
+        environment = {**right.environment, ONCE: str(self.log.with_name("planted")), **self._variables}
         return python_module("tests.chaos.planted.sink", environment=environment)
 
 
@@ -157,6 +166,66 @@ async def test_a_merger_that_commits_before_it_sends_is_found(settings: SinkSett
 
     assert verdict.counts[Kind.LOST, Where.STATE] > 0
     assert verdict.counts[Kind.LOST, Where.ROW] == verdict.counts[Kind.LOST, Where.STATE], verdict
+
+
+@takes_long
+async def test_a_sink_that_trusts_a_restored_clickhouse_is_found(
+    kafka_settings: KafkaSettings, own_warehouse: OwnWarehouse, tmp_path: Path
+) -> None:
+    """What was stored after the copy was taken is missing for ever."""
+    settings = await migrated(kafka_settings, own_warehouse.settings)
+    ledger, copy = tmp_path / "ledger", tmp_path / "copy"
+    sink = PlantedSink(settings, tmp_path, **{sinks.VARIANT: sinks.TRUSTING})
+    async with running(MergerProcess(settings, tmp_path), sink):
+        for said in (1, 2):
+            await promise(settings, ledger, _events(50, said))
+            await _merges(settings)
+            await _stored(settings)
+            await own_warehouse.kill()
+            fill(*((copy, own_warehouse.data) if said == 1 else (own_warehouse.data, copy)))
+            await own_warehouse.start()
+        # In every partition, so that all positions are written over the restored ones.
+        late = [{"request_id": f"late-{number}", "data": {"said": 3}} for number in range(50)]
+        await promise(settings, ledger, late)
+        await _merges(settings)
+        await _stored(settings)
+    verdict = await _judged(settings, ledger, tmp_path)
+
+    assert verdict.counts[Kind.LOST, Where.ROW] > 0, verdict
+    assert verdict.counts[Kind.LOST, Where.EVENTS] > 0, verdict
+
+
+@takes_long
+async def test_a_recovery_that_forgets_old_rows_is_found(
+    own_kafka: OwnKafka, clickhouse_settings: ClickHouseSettings, tmp_path: Path
+) -> None:
+    """New feedback is merged into nothing, and takes the place of what was said before."""
+    before = await migrated(own_kafka.settings, clickhouse_settings)
+    ledger = tmp_path / "ledger"
+    async with running(MergerProcess(before, tmp_path), SinkProgram(before, tmp_path)):
+        await promise(before, ledger, _additions(50, said=1))
+        await _merges(before)
+        await _stored(before)
+    await own_kafka.kill()
+    shutil.rmtree(own_kafka.directory / "data")
+    await own_kafka.start()
+    variables = environ(before) | {"AFTERWORD_HOME": str(tmp_path)}
+    command = python_module("tests.chaos.planted.recover", "recover", "--yes", environment=variables)
+    done = await asyncio.to_thread(subprocess.run, command.argv, env=dict(command.environment), check=False)
+    assert done.returncode == 0
+    after = before.replace(kafka_topic_generation=2)
+    async with running(MergerProcess(after, tmp_path), SinkProgram(after, tmp_path)):
+        await promise(after, ledger, _additions(50, said=2))
+        await _merges(after)
+        await _stored(after)
+    verdict = await judge_survivors(ledger, clickhouse_settings)
+
+    assert verdict.counts == {(Kind.LOST, Where.ROW): 50}, verdict
+
+
+def _additions(count: int, said: int) -> list[dict[str, object]]:
+    """Return events that add a field to each of some requests."""
+    return [{"request_id": f"r-{number}", "data": {f"m{said}": number}} for number in range(count)]
 
 
 async def _merges(settings: SinkSettings) -> None:

@@ -10,8 +10,9 @@ topics have three copies of which two must be in sync, as in production.
 import shutil
 import subprocess
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 from uuid import uuid4
 
@@ -59,7 +60,7 @@ class Node(Program):
             format_them = ("format", f"--cluster-id={self._cluster.id}", "--config")
             command = self._java("kafka.tools.StorageTool", *format_them)
             subprocess.run(command, env={}, capture_output=True, timeout=_FORMAT_SECONDS, check=True)
-        return Command(self._java("kafka.Kafka"))
+        return Command(self._java("kafka.Kafka"), self._cluster.environments.get(self.number, {}))
 
     def _java(self, main_class: str, *arguments: str) -> tuple[str, ...]:
         return java_command(
@@ -73,9 +74,18 @@ class Node(Program):
 
 
 class Cluster:
-    """The brokers; `settings` lead to all of them."""
+    """The brokers; `settings` lead to all of them.
 
-    def __init__(self, directory: Path, brokers: int = 3) -> None:
+    `environments` are the variables of a broker, by its number, where it is to have any.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        brokers: int = 3,
+        environments: Mapping[int, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
+        self.environments = environments
         self.id = urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
         self.jars = fetch(kafka_jars(), directory / "jars")
         self.nodes = [Node(self, number, directory / f"broker-{number}") for number in range(1, brokers + 1)]

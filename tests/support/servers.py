@@ -35,13 +35,13 @@ class OwnWarehouse(Program):
     """
 
     def __init__(self, directory: Path, port: int | None = None, **variables: str) -> None:
-        self.directory, self.port = directory, port or free_port()
+        self.directory, self.data, self.port = directory, directory / "data", port or free_port()
         self.environment = {**os.environ, **variables}
         self.settings = ClickHouseSettings(clickhouse_url=f"http://127.0.0.1:{self.port}")
         super().__init__(self._command, self._is_ready, directory / "warehouse.log")
 
     def _command(self) -> Command:
-        arguments = (str(self.directory / "data"), "--port", str(self.port))
+        arguments = (str(self.data), "--port", str(self.port))
         return python_module("services.local.warehouse", *arguments, environment=self.environment)
 
     async def _is_ready(self) -> bool:

@@ -168,7 +168,7 @@ def _settings(found: Existing, config: Mapping[str, str]) -> Iterator[Finding]:
 
 
 _AT_LEAST = frozenset({"max.message.bytes", "retention.ms", "delete.retention.ms", "min.insync.replicas"})
-_FREE = frozenset({"max.compaction.lag.ms"})
+_FREE = frozenset({"max.compaction.lag.ms", "message.timestamp.after.max.ms"})
 
 
 def _weight(name: str, wanted: str, actual: str) -> Weight:

@@ -1,6 +1,7 @@
 """One partition on a real Kafka: exactly once, whatever is delivered, whoever wakes up late."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 
 from schemas.deadletters import Reason, Stage
+from schemas.topics import DAY_MS
 from services.merger.partition import TooManyBroken
 from services.runtime.kafka import client_options
 from tests.support.eventually import eventually
@@ -90,6 +92,23 @@ async def test_a_row_is_stamped_with_the_append_time_of_its_newest_event(scene: 
     (row,) = await read_committed(scene.kafka, scene.topology.state)
 
     assert (row.timestamp, row.timestamp_type) == (records[1].timestamp, 0)
+
+
+async def test_events_of_a_broker_whose_clock_was_ahead_are_merged(scene: Scene) -> None:
+    """The row takes their append time, though it lies days ahead of what other brokers have."""
+    early, late = await scene.publish(
+        a_log(an_event(0, request_id=R1), an_event(1, request_id=R1, data={"a": 1}))
+    )
+    ahead = early.timestamp + 2 * DAY_MS
+    partition = await scene.open()
+    assert await partition.merge([replace(early, timestamp=ahead)]) == 1
+    assert await partition.merge([late]) == 1
+
+    assert await scene.letters() == []
+    assert [row.timestamp for row in await read_committed(scene.kafka, scene.topology.state)] == [
+        ahead,
+        late.timestamp,
+    ]
 
 
 async def test_a_restart_goes_on_where_it_was(scene: Scene) -> None:

@@ -23,7 +23,13 @@ def main() -> int:
     place = settings.ingest_host, settings.ingest_port
     meter = Meter(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
     return serving.run(
-        "ingest", *place, keys, lambda: IngestApp(build(settings, keys)), settings.bounds(), meter
+        "ingest",
+        *place,
+        keys,
+        lambda: IngestApp(build(settings, keys)),
+        settings.bounds(),
+        meter,
+        drain_seconds=settings.ingest_drain_seconds,
     )
 
 

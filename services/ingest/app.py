@@ -15,7 +15,7 @@ from services.ingest.rejections import Code, Rejection
 from services.ingest.routes import declare, with_problem
 from services.ingest.service import Service
 from services.runtime import swagger
-from services.runtime.health import probe_app
+from services.runtime.health import Health, probe_app
 from services.runtime.keys import Forbidden
 from services.runtime.proxies import inner_path
 from services.runtime.serving import lifespan
@@ -56,6 +56,11 @@ class IngestApp(FastAPI):
         self._probes = probe_app(service.health)
         self.mount(swagger.ASSETS, swagger.assets(), "assets")
         self.add_api_route("/docs", self._docs, methods=list(READING), include_in_schema=False)
+
+    @property
+    def health(self) -> Health:
+        """The checks of this process."""
+        return self._service.health
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, or take part in the server's start and stop."""

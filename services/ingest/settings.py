@@ -51,8 +51,8 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
     ingest_stalled_seconds: float = Field(
         default=30.0,
         gt=0,
-        description="After so long without an answer from Kafka the producer is replaced; after twice that "
-        "`/livez` fails.",
+        description="After so long without an answer that a new client gets, the producer is replaced; "
+        "after twice that `/livez` fails.",
     )
     ingest_max_inflight_bytes: int = Field(
         default=64 * MIB,
@@ -101,6 +101,13 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
         le=3600,
         description="How long a connection may be idle between two requests; the header `Keep-Alive` tells "
         "clients. Longer than a proxy in front keeps idle connections, which is 60 s for most.",
+    )
+    ingest_drain_seconds: float = Field(
+        default=3.0,
+        ge=0,
+        le=600,
+        description="How long requests are served after SIGTERM, with `/readyz` at 503: longer than a load "
+        "balancer takes to notice.",
     )
     ingest_send_seconds: float = Field(
         default=60.0,

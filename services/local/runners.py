@@ -32,13 +32,17 @@ def crew(
     settings: LocalSettings, home: Home, environ: Mapping[str, str], progress: Progress
 ) -> tuple[Runner, ...]:
     """Return the runners of the parts that are installed, in the order in which they are shown."""
-    environment = {**environ, **_shared(settings, home)}
+    environment = {**_QUICK, **environ, **_shared(settings, home)}
     return (
         _kafka(settings, home, progress),
         _warehouse(settings, home, environment),
         *_migrate(environment),
         *(runner for name in plan.SERVICES for runner in _service(name, settings, environment)),
     )
+
+
+_QUICK = {"INGEST_DRAIN_SECONDS": "0", "QUERY_DRAIN_SECONDS": "0"}
+"""Nothing stands in front of these parts that would need time to notice that one stops."""
 
 
 def _shared(settings: LocalSettings, home: Home) -> dict[str, str]:

@@ -23,7 +23,13 @@ def main() -> int:
     place = settings.query_host, settings.query_port
     meter = Meter(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
     return serving.run(
-        "query", *place, keys, lambda: QueryApp(build(settings, keys)), settings.bounds(), meter
+        "query",
+        *place,
+        keys,
+        lambda: QueryApp(build(settings, keys)),
+        settings.bounds(),
+        meter,
+        drain_seconds=settings.query_drain_seconds,
     )
 
 

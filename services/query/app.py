@@ -18,7 +18,7 @@ from services.query.metrics import PROBLEMS
 from services.query.problems import Code, Fault, Problem, invalid
 from services.query.routes import ROUTERS
 from services.query.service import Service
-from services.runtime.health import probe_app
+from services.runtime.health import Health, probe_app
 from services.runtime.proxies import Proxies, inner_path
 from services.runtime.serving import lifespan
 
@@ -58,6 +58,12 @@ class QueryApp(FastAPI):
         self._root = service.settings.query_root_path.encode()
         for router in ROUTERS:
             self.include_router(router)
+
+    @property
+    def health(self) -> Health:
+        """The checks of this process."""
+        service: Service = self.state.service
+        return service.health
 
     def stopping(self) -> None:
         """End live pages and waits, some of which would have no end: their readers come again."""

@@ -65,7 +65,7 @@ async def stands(positions: Positions, seconds: float = 0.0) -> Standing:
         first = seen = await positions.read()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds or None):
-                while seconds and not _is_past(positions, first.at):
+                while seconds and not positions.is_closed and not _is_past(positions, first.at):
                     seen = await positions.read()
     consumers = await positions.members()
     return standing(seen, positions.marks, positions.topology, asked_at=first.at, consumers=consumers)

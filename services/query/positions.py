@@ -50,7 +50,8 @@ class Positions:
         self._waiting: list[asyncio.Future[Snapshot]] = []
         self._taken = 0
         self._places = Places(settings.query_max_waiting)
-        self._is_closed = False
+        self.is_closed = False
+        """The service stops: nobody waits for what is not stored yet."""
         self._reading: asyncio.Task[None] | None = None
         self._kafka = AsyncExitStack()
         self._connecting = asyncio.Lock()
@@ -82,8 +83,6 @@ class Positions:
 
         Problem when a server does not answer (`log_unavailable`, `store_unavailable`).
         """
-        if self._is_closed:
-            raise _stopping()
         future: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         if self._reading is None or self._reading.done():
@@ -115,14 +114,14 @@ class Positions:
         return self.topology.generation
 
     def close(self) -> None:
-        """Tell who waits, and who asks from now on, that the service stops."""
-        self._is_closed = True
-        waiting, self._waiting = self._waiting, []
-        _fail(waiting, _stopping())
+        """Let all who wait have the answer that there is now; positions are read until `stop`."""
+        self.is_closed = True
 
     async def stop(self) -> None:
-        """Disconnect, and tell who still waits."""
+        """Disconnect, and tell who still waits for a reading."""
         self.close()
+        waiting, self._waiting = self._waiting, []
+        _fail(waiting, _stopping())
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)

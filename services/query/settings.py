@@ -123,6 +123,13 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
         description="How long a connection may be idle between two requests; the header `Keep-Alive` tells "
         "clients. Longer than a proxy in front keeps idle connections, which is 60 s for most.",
     )
+    query_drain_seconds: float = Field(
+        default=3.0,
+        ge=0,
+        le=600,
+        description="How long requests are served after SIGTERM, with `/readyz` at 503: longer than a load "
+        "balancer takes to notice.",
+    )
     query_send_seconds: float = Field(
         default=60.0,
         gt=0,

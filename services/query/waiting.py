@@ -63,7 +63,7 @@ async def _waited(store: Store, positions: Positions, tenant: str, request_id: s
                     barrier, trouble = await _looked(positions, barrier)
                     if barrier.is_beyond:
                         raise _beyond(wait.version)
-                    if not wait.seconds:
+                    if not wait.seconds or positions.is_closed:
                         break
     except TimeoutError:
         pass

@@ -49,6 +49,8 @@ class BoundedProtocol(FramedProtocol):
 
     bounds: ClassVar[Bounds] = Bounds()
     meter: ClassVar[Meter | None] = None
+    is_draining: ClassVar[bool] = False
+    """The server stops before long: each connection ends with its next answer."""
     unread: ClassVar[set["BoundedProtocol"]] = set()
     """Connections whose clients have not taken all of an answer."""
 
@@ -118,7 +120,7 @@ class BoundedProtocol(FramedProtocol):
                 self.app = too_many
                 self._count("crowded")
         super().on_headers_complete()
-        if self._is_extra:
+        if self._is_extra or self.is_draining:
             self.cycle.keep_alive = False
 
     def _check_head(self) -> None:

@@ -33,6 +33,10 @@ class Health:
     warnings: dict[str, Check] = field(default_factory=dict)
     """What an operator has to see to, though the process does its work; it fails no probe."""
 
+    def stop(self) -> None:
+        """Be not ready from now on: the process was told to stop."""
+        self.readiness["stop"] = lambda: "stopping"
+
     def live(self) -> tuple[int, dict[str, Any]]:
         """Return the status and body of `/livez`."""
         return _judge(self.liveness)

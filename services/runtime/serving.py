@@ -3,6 +3,7 @@
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import FrameType
@@ -24,10 +25,10 @@ YOUNG_OBJECTS = 50_000
 """How many more objects than before there may be before cycles among them are looked for."""
 
 GRACEFUL_SECONDS = 3
-"""How long running requests may take to end once the process is told to stop.
+"""How long running requests may take to end once no more are taken.
 
-With what stops after them, less than the ten seconds that whoever stops processes usually waits.  Exports and
-live pages are cut off then: their readers go on where they stopped.
+With the drain before them and what stops after them, less than the ten seconds that supervisors usually wait.
+Exports and live pages are cut off then: their readers go on where they stopped.
 """
 
 
@@ -79,10 +80,13 @@ def run(
     application: Callable[[], Any],
     bounds: Bounds,
     meter: Meter,
+    *,
+    drain_seconds: float,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then answer what was taken; the exit code.
 
-    The application is made once it is certain that it may be served.
+    The application is made once it is certain that it may be served.  After SIGTERM it is not ready, and goes
+    on for `drain_seconds`.
     """
     prefix = service.upper()
     refusal = refusal_to_listen(keys, host)
@@ -98,19 +102,51 @@ def run(
     room = fitting(bounds)
     if room != bounds:
         log.warning("fewer connections than set: the limit of open files", connections=room.connections)
-    server = _Server(config(application(), bounded(room, meter)))
+    server = Server(config(application(), bounded(room, meter)), drain_seconds)
     collect_seldom(YOUNG_OBJECTS, 20, 100)
     server.run(sockets=[listener])
     return 0
 
 
-class _Server(uvicorn.Server):
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; an application that has `stopping` is told first, and ends answers without an end."""
-        stopping = getattr(self.config.app, "stopping", None)
-        if stopping is not None:
-            stopping()
-        super().handle_exit(sig, frame)
+class Server(uvicorn.Server):
+    """Drains before it stops, so that no client is refused that looks at `/readyz` once a second.
+
+    Once told to stop by SIGTERM, it takes connections and requests as before, but answers each with
+    `Connection: close`: clients with connections of their own go elsewhere with the next request.  A second
+    signal ends that at once, as does SIGINT, which is Ctrl-C of somebody who waits.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._drain_seconds = drain_seconds
+        self._drained_at: float | None = None
+        """When the drain ends, in monotonic seconds; None before it has begun."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's)
+        """Begin to stop; an application that has `stopping` hears when no more is taken."""
+        is_second = self._drained_at is not None
+        now = time.monotonic()
+        self._drained_at = now if is_second or sig != signal.SIGTERM else now + self._drain_seconds
+        self.config.app.health.stop()  # type: ignore[union-attr]
+        protocol: Any = self.config.http
+        protocol.is_draining = True
+        self._captured_signals.append(sig)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look whether it is time to end, ten times a second."""
+        if self._drained_at is not None:
+            self._end_connections()
+            if time.monotonic() >= self._drained_at and not self.should_exit:
+                self.should_exit = True
+                getattr(self.config.app, "stopping", lambda: None)()
+        return await super().on_tick(counter)
+
+    def _end_connections(self) -> None:
+        """Have connections end that are waiting for an answer already, as those will that ask from now on."""
+        for connection in self.server_state.connections:
+            cycle = connection.cycle  # type: ignore[union-attr]
+            if cycle is not None and not cycle.response_started:
+                cycle.keep_alive = False
 
 
 def config(application: Any, protocol: type[BoundedProtocol] = BoundedProtocol) -> uvicorn.Config:

@@ -52,7 +52,7 @@ async def run(settings: SinkSettings, stop: asyncio.Event) -> bool:
         address = (settings.sink_metrics_host, settings.sink_metrics_port)
         port = await stack.enter_async_context(serve(probe_app(health), *address))
         log.info("sink started", health=f"http://{settings.sink_metrics_host}:{port}/readyz")
-        await _until(stop, _found_and_worked(settings, health, start, stop, moved, stack))
+        await _until(stop, health, _found_and_worked(settings, health, start, stop, moved, stack))
         log.info("sink stopped")
     return moved.is_set()
 
@@ -134,12 +134,13 @@ def _chores(settings: SinkSettings, lanes: Sequence[Lane]) -> Chores:
     return Chores(chores, lambda: (topic.name, 0) in events.assigned())
 
 
-async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+async def _until(stop: asyncio.Event, health: Health, work: Coroutine[Any, Any, None]) -> None:
     """Run until the work ends, which it does by itself a while after `stop`; what hangs is cut off."""
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        health.stop()
         await asyncio.wait({working}, timeout=STOP_SECONDS)
     finally:
         stopping.cancel()

@@ -14,6 +14,7 @@ from schemas.deadletters import Reason, parse_headers
 from schemas.identity import partition_of
 from schemas.topics import Topology
 from services.runtime.kafka import client_options
+from services.runtime.offsets import offsets
 from services.runtime.settings import KafkaSettings
 from tests.integration.merger.test_partition import committed_is
 from tests.support.eventually import eventually
@@ -114,7 +115,7 @@ async def check_truth(kafka: KafkaSettings, topology: Topology) -> None:
 async def test_it_tells_how_it_is_and_stops_in_order(
     mergers: Start, feeder: Feeder, kafka_settings: KafkaSettings, topology: Topology
 ) -> None:
-    """Ready with all partitions open, before any event; metrics; and an exit code of 0 after SIGTERM."""
+    """Ready with all partitions open, before any event; metrics; at SIGTERM it leaves its group."""
     merger = mergers()
     await merger.start()
     assert "merger_partitions 4.0" in (await merger.get("/metrics"))[1]
@@ -126,6 +127,9 @@ async def test_it_tells_how_it_is_and_stops_in_order(
     assert (await merger.get("/livez"))[0] == status == 200
     assert 'merger_events_total{outcome="merged"}' in page
     assert await merger.stop() == 0
+    async with offsets(kafka_settings, "tests") as kafka:
+        # It would count for MERGER_SESSION_SECONDS otherwise, and nobody would have its partitions.
+        assert await kafka.members([topology.merger_group]) == {topology.merger_group: 0}
 
 
 async def test_kills_lose_nothing_and_repeat_nothing(

@@ -21,6 +21,7 @@ from schemas.topics import EVENTS_ROUTE, STATE_ROUTE, Topology
 from services.commands.migrate.plan import RefusedError
 from services.runtime.continuity import ContinuityError
 from services.runtime.losses import Loss, StillRunningError
+from services.runtime.offsets import offsets
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.runtime.survey import admin, committed, partition_counts
 from services.sink.accept_loss import accept_loss
@@ -175,6 +176,20 @@ async def test_a_stopped_process_fails_its_liveness(settings: SinkSettings, tmp_
         await eventually(lambda: is_ready(settings), within=30)
     finally:
         await sink.stop()
+
+
+async def test_a_sink_that_is_told_to_stop_leaves_its_groups(settings: SinkSettings, tmp_path: Path) -> None:
+    """Others have its partitions at once, and not only when its session has ended."""
+    groups = [route.group for route in routes(Topology(settings.kafka_topic_generation))]
+    sink = SinkProgram(settings, tmp_path)
+    await sink.start()
+    try:
+        await eventually(lambda: is_ready(settings), within=60)
+    finally:
+        code = await sink.stop()
+    async with offsets(settings, "tests") as kafka:
+        assert await kafka.members(groups) == dict.fromkeys(groups, 0)
+    assert code == 0
 
 
 async def test_a_reader_that_makes_no_progress_fails_liveness(settings: SinkSettings) -> None:

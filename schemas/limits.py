@@ -4,6 +4,8 @@ Each limit is checked where data enters, so that no later stage can meet a value
 what ingest accepts, the merger merges and ClickHouse stores.
 """
 
+from datetime import UTC, datetime
+
 KIB = 1 << 10
 MIB = 1 << 20
 
@@ -45,3 +47,9 @@ MAX_SOURCES = 16
 
 RECENT_EVENTS = 8
 """Idempotent events that a row remembers, to recognise a repeat."""
+
+START_OF_TIMES = datetime(1970, 1, 1, tzinfo=UTC)
+"""The earliest time that a row has, and that a question names."""
+
+END_OF_TIMES = datetime(2100, 1, 1, tzinfo=UTC)
+"""Behind the latest one: ClickHouse's types of days and seconds, into which times are rounded, end later."""

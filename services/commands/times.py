@@ -1,7 +1,9 @@
 """Times as people write them on a command line.  Pure."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+
+from schemas.instants import FORMS, bound
 
 _SPAN = re.compile(r"([0-9]{1,6})\s*(s|m|h|d|w)", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -25,8 +27,7 @@ def _span(text: str) -> timedelta | None:
 
 
 def _named(text: str) -> datetime:
-    try:
-        named = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ValueError(f"{text!r} is no time: 30m, 2h, 7d, 2026-11-22 or 2026-11-22T08:00:00Z") from None
-    return named.replace(tzinfo=UTC) if named.tzinfo is None else named.astimezone(UTC)
+    named = bound(text.strip())
+    if named is None:
+        raise ValueError(f"{text!r} is no time: 30m, 2h, 7d, or {FORMS}")
+    return named

@@ -19,6 +19,7 @@ from services.ingest.refusals import rejection_of
 from services.ingest.rejections import Rejection, error_of
 from services.ingest.runs import read_run, runs
 from services.ingest.turns import Desk, Turns
+from services.ingest.unread import unread
 from services.runtime.keys import Scope
 
 
@@ -55,24 +56,25 @@ class _Outcome:
         self.refusal = rejection_of(error)
         self.reject(item, self.refusal)
 
-    def accept(self, item: Item, request_id: str, event_id: str, version: int | None) -> None:
+    def accept(self, item: Item, submission: Submission, event_id: str, version: int | None) -> None:
         self.accepted += 1
         place = item.place
-        self.answers[place] = {
+        answer = self.answers[place] = {
             "index": place,
             "status": "accepted",
-            "request_id": request_id,
+            "request_id": submission.request_id,
             "event_id": event_id,
         }
         if version is not None:
-            self.answers[place]["version"] = str(version)
+            answer["version"] = str(version)
+        if warnings := unread(submission.request):
+            answer["warnings"] = warnings
 
     def accept_all(self, flying: _Flying, stretch: Stretch, first_version: int | None) -> None:
         event_ids = flying.flight.event_ids
         for version, index in enumerate(stretch.places, first_version or 0):
-            request_id = flying.submissions[index].request_id
             known = None if first_version is None else version
-            self.accept(flying.run[index], request_id, event_ids[index], known)
+            self.accept(flying.run[index], flying.submissions[index], event_ids[index], known)
 
 
 class Batches:
@@ -130,7 +132,7 @@ class Batches:
             except (LogUnavailable, Overloaded) as error:
                 outcome.refuse(one.item, error)
             else:
-                outcome.accept(one.item, one.submission.request_id, one.submitted.event_id, version)
+                outcome.accept(one.item, one.submission, one.submitted.event_id, version)
 
     async def _hear_of_stretch(
         self, origin: Origin, flying: _Flying, stretch: Stretch, outcome: _Outcome

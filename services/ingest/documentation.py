@@ -98,6 +98,19 @@ class Facts(BaseModel):
     )
 
 
+class Unread(BaseModel):
+    """A fact that is stored, but cannot be read as what its column holds."""
+
+    key: str = Field(examples=["request.started_at"])
+    detail: str
+
+
+Warnings = Annotated[
+    list[Unread],
+    Field(description="Facts whose column stays empty, and what it takes. Absent where there are none."),
+]
+
+
 class Accepted(BaseModel):
     """Kafka has the event."""
 
@@ -105,6 +118,7 @@ class Accepted(BaseModel):
     request_id: str
     event_id: EventId
     version: Version | None = None
+    warnings: Warnings | None = None
 
 
 class VoteAccepted(BaseModel):
@@ -156,6 +170,7 @@ class ItemAccepted(BaseModel):
     request_id: str
     event_id: EventId
     version: Version | None = None
+    warnings: Warnings | None = None
 
 
 class ItemRejected(BaseModel):

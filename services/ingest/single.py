@@ -7,6 +7,7 @@ from services.ingest.dialects.dialect import Receipt, Reply, Route, Standing, Su
 from services.ingest.erase_log import EraseLog
 from services.ingest.intake import Intake, Origin
 from services.ingest.knowledge import Knowledge
+from services.ingest.unread import unread
 from services.runtime.keys import Scope
 
 
@@ -61,7 +62,8 @@ class Singles:
         finally:
             if repeat is not None:
                 repeat.cancel()
-        return route.answer(Receipt(standing, request_id, submitted.event_id, version))
+        warnings = unread(submission.request)
+        return route.answer(Receipt(standing, request_id, submitted.event_id, version, warnings))
 
     async def _must_refuse(self, origin: Origin, submission: Submission) -> bool:
         """Tell whether feedback on a request that nobody has described is to be refused, and this is some."""

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from enum import StrEnum
 from math import isfinite
 from typing import Any
 
+from schemas.instants import FORMS, bound
 from schemas.limits import MAX_INTEGER, MAX_KEY_LENGTH, MIN_INTEGER
 from services.query.problems import Fault, invalid
 
@@ -244,24 +245,12 @@ def _switch(name: str, text: str, faults: list[Fault]) -> bool | None:
 
 
 def _time(name: str, text: str, faults: list[Fault]) -> datetime | None:
-    """Read RFC 3339, or a day, which means its first moment; without a zone UTC."""
-    try:
-        found = _moment(text)
-    except (ValueError, OverflowError):
-        faults.append(Fault(name, f"{text[:40]!r} is no time: 2026-01-31, or 2026-01-31T12:00:00Z"))
-        return None
-    if not 1970 <= found.year < 2200:
-        faults.append(Fault(name, "a year from 1970 to 2199"))
-        return None
-    return found
-
-
-def _moment(text: str) -> datetime:
-    if len(text) == 10:
-        return datetime.combine(date.fromisoformat(text), time.min, UTC)
+    """Read a time, or a day, which means its first moment; without a zone UTC."""
     # A `+` that was not percent-encoded arrives as a space.
-    found = datetime.fromisoformat(text[:11] + text[11:].replace(" ", "+"))
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    found = bound(text) or bound(text[:11] + text[11:].replace(" ", "+"))
+    if found is None:
+        faults.append(Fault(name, f"{text[:40]!r} is no time that can be read: {FORMS}"))
+    return found
 
 
 def _as_is(_name: str, text: str, _faults: list[Fault]) -> str:

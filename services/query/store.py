@@ -207,6 +207,8 @@ class ClickHouseStore:
             "date_time_output_format": "iso",
             "output_format_json_quote_64bit_integers": 0,
             "output_format_json_quote_denormals": 0,
+            # Times are rounded to hours, weeks and months beyond 32 bits, which begin with 1970 in UTC.
+            "enable_extended_results_for_datetime_functions": 1,
         }
         if limits is Limits.EXPORT:
             return settings | EXPORT_SETTINGS | {"max_execution_time": self._settings.query_export_seconds}

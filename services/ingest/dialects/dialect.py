@@ -3,7 +3,7 @@
 A dialect is one file and one row in the table of this package.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -43,6 +43,8 @@ class Receipt(NamedTuple):
     request_id: str
     event_id: str = ""
     version: int | None = None
+    warnings: Sequence[Mapping[str, str]] = ()
+    """Of facts that no column can hold."""
 
 
 class Reply(NamedTuple):
@@ -102,8 +104,9 @@ def acknowledge(receipt: Receipt) -> Reply:
             f"no facts of request {receipt.request_id!r} have arrived; nothing was written",
         )
     version = b"" if receipt.version is None else b',"version":"%d"' % receipt.version
+    warnings = b',"warnings":%b' % orjson.dumps(receipt.warnings) if receipt.warnings else b""
     return Reply(
         202,
-        b'{"status":"accepted","request_id":%b,"event_id":"%b"%b}'
-        % (orjson.dumps(receipt.request_id), receipt.event_id.encode(), version),
+        b'{"status":"accepted","request_id":%b,"event_id":"%b"%b%b}'
+        % (orjson.dumps(receipt.request_id), receipt.event_id.encode(), version, warnings),
     )

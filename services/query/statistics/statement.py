@@ -143,9 +143,10 @@ def _bucket(question: Question, places: Places) -> str:
     time = f"assumeNotNull({question.time})"
     shifted = f"addMicroseconds({time}, if(period = {PREVIOUS}, {places.place(micros, 'Int64')}, 0))"
     zone = places.place(question.zone, "String")
+    # A type of 32 bits begins with 1970, whose first hours are in 1969 west of Greenwich.
     return {
-        "hour": f"toStartOfHour({shifted}, {zone})",
-        "day": f"toDate({shifted}, {zone})",
+        "hour": f"toDateTime64(toStartOfHour({shifted}, {zone}), 0, 'UTC')",
+        "day": f"toDate32({shifted}, {zone})",
         "week": f"toStartOfWeek({shifted}, 1, {zone})",
         "month": f"toStartOfMonth({shifted}, {zone})",
     }[question.unit]

@@ -1,5 +1,6 @@
 """What the views for analysts show."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -170,9 +171,13 @@ async def test_an_installation_without_the_views_is_brought_up_to_date(
     for migration in old:
         for statement in migration.statements:
             await run(clickhouse_settings, statement)
-    await insert(
-        clickhouse_settings, "feedback_state", [state_row("a", data={"rating": 5}), state_row("b", 2)]
-    )
+    stored = [
+        state_row("a", data={"rating": 5}),
+        state_row("b", 2),
+        state_row("c", request={"started_at": "2026-01-02T03:04:05+0100"}),
+        state_row("d", request={"started_at": 9999999999}),
+    ]
+    await insert(clickhouse_settings, "feedback_state", stored)
 
     for _ in range(2):
         for migration in new:
@@ -180,8 +185,16 @@ async def test_an_installation_without_the_views_is_brought_up_to_date(
                 await run(clickhouse_settings, statement)
 
     await eventually(lambda: _is_done(clickhouse_settings), within=60)
-    flags = "SELECT request_id, has_feedback, has_comment, orphan FROM feedback_state {} ORDER BY request_id"
-    expected = [("a", True, False, True), ("b", False, False, True)]
+    flags = (
+        "SELECT request_id, has_feedback, has_comment, orphan, started_at FROM feedback_state {}"
+        " WHERE tenant = 'default' ORDER BY last_received_at, request_id"
+    )
+    expected = [
+        ("a", True, False, True, None),
+        ("b", False, False, True, None),
+        ("c", False, False, False, datetime(2026, 1, 2, 2, 4, 5)),  # noqa: DTZ001 (UTC)
+        ("d", False, False, False, None),
+    ]
     assert await rows(clickhouse_settings, flags.format("FINAL")) == expected
     assert await rows(clickhouse_settings, flags.format("")) == expected
 
@@ -193,4 +206,4 @@ async def _is_done(settings: ClickHouseSettings) -> bool:
         " WHERE database = currentDatabase() AND active"
     )
     done = await rows(settings, running) == [(0,)]
-    return done and await rows(settings, stored) == [(["by_time"], 2)]
+    return done and await rows(settings, stored) == [(["by_time"], 4)]

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from schemas.tables import FEEDBACK, FEEDBACK_STATE
+from services.ingest.unread import unread
 from services.runtime.clickhouse import INSERT_SETTINGS
 from services.runtime.settings import ClickHouseSettings
 from tests.support import typed_columns as oracle
@@ -46,16 +47,40 @@ VALUES = st.recursive(
     ),
     max_leaves=5,
 )
-MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2199, 12, 30)).map(datetime.isoformat)  # noqa: DTZ001
+MOMENTS = st.datetimes(datetime(1969, 12, 31), datetime(2100, 1, 1, 23)).map(  # noqa: DTZ001
+    lambda moment: moment.isoformat(timespec="auto")
+)
+ZONES = st.sampled_from(
+    ["", "Z", "z", "+05:30", "-23:59", "+0100", "-01", "+00", " +0100", " UTC", "+24:00", "+01:00:30"]
+)
+ISO = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["1969", "1970", "2026", "2099", "2100", "0001", "9999"]),
+        st.sampled_from(["-01-01", "-02-29", "-12-31", "-00-10", "-13-01", "-06-00", "-04-31"]),
+        st.sampled_from(["T", " ", "t", "", "x"]),
+        st.sampled_from(["00", "23", "24", "7"]),
+        st.sampled_from([":00", ":59", ":60", ""]),
+        st.sampled_from([":00", ":59", ":60", ":61", ""]),
+        st.sampled_from(["", ".5", ",123456", ".123456789", ".000", "."]),
+        ZONES,
+    ),
+)
 INSTANTS = st.one_of(
-    st.tuples(MOMENTS, st.sampled_from(["", "Z", "z", "+05:30", "-23:59"])).map("".join),
-    st.integers(0, 10**13),
-    st.floats(0, 1e12),
+    st.tuples(MOMENTS, ZONES).map("".join),
+    ISO,
+    *(st.integers(0, 10**digits) for digits in (11, 14, 17, 20)),
+    *(st.floats(0, 10.0**digits) for digits in (11, 14, 19)),
+    st.integers(0, 10**20).map(str),
+    st.floats(0, 1e11).map("{:.9f}".format),
     st.sampled_from(
         [
-            "2024-02-30", "2023-02-29", "2024-02-29T10:00Z", "2024-13-01", "2024-01-01T24:00", "20240101",
-            "2024-01-01 10:00:00.1234567891Z", "2024-01-01T10:00:60Z", "2024-01-01T10:00:00+5", "10:00", "0",
-            "2024-01-01T10:00:00.Z", "99999999999", "100000000000", "9999999999999", "99999999999999",
+            "2024-02-30", "2023-02-29", "2024-02-29T10:00Z", "2024-01-01T24:00", "2024-01-01T24:00:01",
+            "20240101", "2024-01-01 10:00:00.1234567891Z", "2024-01-01T10:00:60Z", "2024-01-01T10:00:00+5",
+            "10:00", "0",
+            "2024-01-01T10:00:00.Z", "2024-01-01T23-08:00", "2024-01-01T24", "99999999999", "100000000000",
+            "4102444799.9999999", "4102444800", "4102444799999", 4102444799999999999, "1e400", "-1",
+            "9223372036854775807", "9223372036854775808", "2024-01-01T10:00:00Z\n", "2024-01-01T10:00Z\x00",
         ]
     ),
     SCALARS,
@@ -162,6 +187,7 @@ def test_clickhouse_and_python_agree(
     for row, (data, request) in zip(found, documents, strict=True):
         wanted = expected(data, request)
         assert {name: row[name] for name in wanted} == wanted
+        assert row["unread"] == [warning["key"] for warning in unread(request)]
         assert orjson.loads(row["data"]) == data
         assert orjson.loads(row["request"]) == request
         assert same(row["model"], request.get("model"))
@@ -244,6 +270,87 @@ def test_the_oracle_agrees_with_the_table_of_cases() -> None:
         data = {"rating": value}
 
         assert (oracle.rating(data), oracle.vote(data), oracle.sentiment(data)) == (rating, vote, sentiment)
+
+
+EIGHT = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 (UTC, as clickhouse-connect returns it)
+TIMES: list[tuple[Any, datetime | None]] = [
+    # Python: isoformat() with its timespecs, str(), strftime("%z"), time.time(), time.time_ns()
+    ("2026-01-02T03:04:05", EIGHT),
+    ("2026-01-02T03:04:05.123456+00:00", EIGHT.replace(microsecond=123456)),
+    ("2026-01-02 03:04:05.000007+00:00", EIGHT.replace(microsecond=7)),
+    ("2026-01-02T03", EIGHT.replace(minute=0, second=0)),
+    ("2026-01-02T03-05:00", EIGHT.replace(hour=8, minute=0, second=0)),
+    ("2026-01-02T03:04+01:00", EIGHT.replace(hour=2, second=0)),
+    ("2026-01-02", EIGHT.replace(hour=0, minute=0, second=0)),
+    ("2026-01-02T04:04:05+0100", EIGHT),
+    (1767323045.123456, EIGHT.replace(microsecond=123456)),
+    (1767323045123456789, EIGHT.replace(microsecond=123456)),
+    # Go, by its layout for nanoseconds
+    ("2026-01-02T03:04:05.999999999Z", EIGHT.replace(microsecond=999999)),
+    ("2026-01-02T02:34:05.1-00:30", EIGHT.replace(microsecond=100000)),
+    # Java: Instant, OffsetDateTime without seconds, LocalDateTime, Instant as Jackson writes it
+    ("2026-01-02T03:04:05.123Z", EIGHT.replace(microsecond=123000)),
+    ("2026-01-02T04:04+01:00", EIGHT.replace(second=0)),
+    ("2026-01-02T03:04", EIGHT.replace(second=0)),
+    ("1767323045.123456789", EIGHT.replace(microsecond=123457)),
+    # JavaScript: Date.now(), toISOString()
+    (1767323045123, EIGHT.replace(microsecond=123000)),
+    ("1767323045123456", EIGHT.replace(microsecond=123456)),
+    ("2026-01-02t03:04:05.000z", EIGHT),
+    # Others of ISO 8601, of databases and of shells
+    ("2026-01-02T03:04:05,5Z", EIGHT.replace(microsecond=500000)),
+    ("2026-01-02 02:04:05-01", EIGHT),
+    ("2026-01-02 03:04:05 UTC", EIGHT),
+    ("2026-01-02 04:04:05 +0100", EIGHT),
+    ("2016-12-31T23:59:60Z", datetime(2017, 1, 1)),  # noqa: DTZ001
+    ("2016-12-31T24:00:00Z", datetime(2017, 1, 1)),  # noqa: DTZ001
+    # The ends of the range, and what is beside it
+    (0, datetime(1970, 1, 1)),  # noqa: DTZ001
+    ("1969-12-31T19:00:00-05:00", datetime(1970, 1, 1)),  # noqa: DTZ001
+    ("1970-01-01T00:00:00+01:00", None),
+    ("2099-12-31T23:59:59.999999Z", datetime(2099, 12, 31, 23, 59, 59, 999999)),  # noqa: DTZ001
+    ("2099-12-31T23:00:00-01:00", None),
+    (4102444800, None),
+    (9999999999, None),
+    (9999999999999, None),
+    (-1, None),
+    ("0001-01-01T00:00:00Z", None),
+    ("9999-12-31T23:59:59Z", None),
+    ("+010000-01-01T00:00:00Z", None),
+    # What is no time
+    ("2026-02-29", None),
+    ("2026-01-02T24:00:01Z", None),
+    ("2026-01-02T03:04:61Z", None),
+    ("2026-01-02T03:04:05+24:00", None),
+    ("Fri, 02 Jan 2026 03:04:05 GMT", None),
+    ("2026-01-02T03:04:05+01:00[Europe/Berlin]", None),
+    ("02/01/2026", None),
+    ("yesterday", None),
+    (True, None),
+    ([2026, 1, 2], None),
+    ({"seconds": 5}, None),
+]
+
+
+def test_times_of_every_form_that_clients_print(client: Client) -> None:
+    """The table of cases that the documentation promises; the sender learns of each that is not read."""
+    found = computed(client, [({}, {"started_at": value}) for value, _ in TIMES])
+
+    assert [row["started_at"] for row in found] == [moment for _, moment in TIMES]
+    for row, (value, moment) in zip(found, TIMES, strict=True):
+        assert row["unread"] == ([] if moment else ["request.started_at"])
+        assert bool(unread({"started_at": value})) == (moment is None)
+
+
+def test_no_value_is_no_warning(client: Client) -> None:
+    """A null clears, and an empty text is what many clients send for nothing."""
+    facts: list[dict[str, Any]] = [{}, dict.fromkeys(NAMED), dict.fromkeys(NAMED, "")]
+
+    assert [row["unread"] for row in computed(client, [({}, one) for one in facts])] == [[], [], []]
+    assert [unread(one) for one in facts] == [[], [], []]
+
+
+NAMED = ("started_at", "latency_ms", "cost_usd")
 
 
 def test_a_key_that_is_absent_leaves_every_column_empty(client: Client) -> None:

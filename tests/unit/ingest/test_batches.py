@@ -164,6 +164,19 @@ async def test_lines_of_files_put_together_may_each_begin_with_one(
     assert answer.json()["accepted"] == len(log.events) == 2
 
 
+@pytest.mark.parametrize("others", [0, RUN_ITEMS])
+async def test_each_event_of_a_batch_has_its_own_warnings(client: httpx.AsyncClient, others: int) -> None:
+    """Also among events that are taken in one run."""
+    times = ["2026-01-02T03:04:05+0100", "2026-13-02", *["2026-01-02"] * others, 1767323045123456, -1]
+    body = [{"request_id": f"r{number}", "request": {"started_at": at}} for number, at in enumerate(times)]
+    answer = await client.post("/v1/events", json=[*body, {"request_id": "none", "data": {}}])
+
+    items = answer.json()["items"]
+    assert answer.json()["accepted"] == len(times) + 1
+    assert [item["index"] for item in items if "warnings" in item] == [1, len(times) - 1]
+    assert items[1]["warnings"][0]["key"] == "request.started_at"
+
+
 async def test_lines_are_counted_with_the_blank_ones(client: httpx.AsyncClient) -> None:
     """An item's index leads to its line in the sender's file."""
     body = b'\n{"request_id":"a","data":{}}\n  \n7\n'

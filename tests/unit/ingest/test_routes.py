@@ -51,6 +51,23 @@ async def test_a_retract_carries_nothing(client: httpx.AsyncClient, log: FakeLog
     assert not {"data", "request"} & set(event)
 
 
+async def test_a_fact_that_no_column_can_hold_is_stored_with_a_warning(
+    client: httpx.AsyncClient, log: FakeLog
+) -> None:
+    """By both routes of facts; where there is nothing to warn of, the answer has no such member."""
+    facts = {"started_at": "yesterday", "latency_ms": "812 ms", "cost_usd": 0.5}
+    put = await client.put("/v1/requests/r", json=facts)
+    post = await client.post("/v1/events", json={"request_id": "r", "request": {"started_at": 9999999999}})
+    plain = await client.put("/v1/requests/r", json={"started_at": "2026-01-02T03:04:05+0100"})
+
+    assert [answer.status_code for answer in (put, post, plain)] == [202] * 3
+    assert [one["key"] for one in put.json()["warnings"]] == ["request.started_at", "request.latency_ms"]
+    assert "RFC 3339" in put.json()["warnings"][0]["detail"]
+    assert [one["key"] for one in post.json()["warnings"]] == ["request.started_at"]
+    assert "warnings" not in plain.json()
+    assert decoded(log.events)[0]["request"] == facts
+
+
 async def test_request_facts_are_the_body_itself(client: httpx.AsyncClient, log: FakeLog) -> None:
     """PUT takes any keys as facts of the request."""
     answer = await client.put("/v1/requests/chatcmpl-1", json={"model": "gpt-x", "latency_ms": 812.5})

@@ -17,11 +17,7 @@ IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=256)
 NUMBERS = st.one_of(
     st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**63), 2**64 - 1)
 )
-TIMES = (
-    st.datetimes()
-    .filter(lambda time: 1970 <= time.year < 2200)
-    .map(lambda time: time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
-)
+TIMES = st.datetimes().map(lambda time: time.isoformat(timespec="microseconds") + "Z")
 
 
 def opened(cursor: str) -> bytes:
@@ -84,7 +80,7 @@ def test_a_cursor_that_was_changed_on_its_way_is_refused() -> None:
         ("-last_received_at", 5, "r"),
         ("-last_received_at", "2026-11-22", "r"),
         ("-last_received_at", "2026-02-30T08:00:00.000000Z", "r"),
-        ("-last_received_at", "1001-01-01T08:00:00.000000Z", "r"),
+        ("-last_received_at", "10001-01-01T08:00:00.000000Z", "r"),
         ("model", 5, "r"),
         ("request_id", None, "r"),
     ],

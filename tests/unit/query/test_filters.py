@@ -92,18 +92,39 @@ def test_any_key_can_be_compared(key: str) -> None:
         ("2026-11-22T08:00:00.123456Z", datetime(2026, 11, 22, 8, 0, 0, 123456, UTC)),
         ("2026-11-22T08:00:00+02:00", datetime(2026, 11, 22, 6, tzinfo=UTC)),
         ("2026-11-22T08:00:00 02:00", datetime(2026, 11, 22, 6, tzinfo=UTC)),
+        ("2026-11-22T08:00:00+0200", datetime(2026, 11, 22, 6, tzinfo=UTC)),
+        ("2026-11-22 08:00:00 UTC", datetime(2026, 11, 22, 8, tzinfo=UTC)),
+        ("2026-11-22T08:00:00.123456789Z", datetime(2026, 11, 22, 8, 0, 0, 123456, UTC)),
+        ("1795334400", datetime(2026, 11, 22, 8, tzinfo=UTC)),
+        ("1795334400123", datetime(2026, 11, 22, 8, 0, 0, 123000, UTC)),
+        ("1970-01-01", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("2100-01-01", datetime(2100, 1, 1, tzinfo=UTC)),
+        ("2100-01-01T00:00:00Z", datetime(2100, 1, 1, tzinfo=UTC)),
     ],
 )
 def test_times_are_read_as_people_write_them(text: str, moment: datetime) -> None:
-    """UTC where no zone is named; the last one had its plus sign decoded to a space."""
-    assert parse_filters([("from", text)]).last_from == moment
+    """UTC where no zone is named; a plus sign may have been decoded to a space."""
+    filters = parse_filters([("from", text)])
+
+    assert filters.last_from == moment
+    assert parse_filters(to_parameters(filters)) == filters
 
 
 @pytest.mark.parametrize(
-    "text", ["0001-01-01T00:00:00+05:00", "1969-12-31", "2200-01-01", "9999-12-31T23:59:59-05:00"]
+    "text",
+    [
+        "0001-01-01T00:00:00+05:00",
+        "1969-12-31",
+        "2100-01-01T00:00:01Z",
+        "9999-12-31T23:59:59-05:00",
+        "2026",
+        "20261122",
+        "99999999",
+        "9999999999",
+    ],
 )
 def test_times_that_the_table_cannot_hold_are_refused(text: str) -> None:
-    """Also those that Python cannot hold in UTC."""
+    """Also those that Python cannot hold in UTC, and years and days without hyphens, which are no seconds."""
     assert set(faults(("first_to", text))) == {"first_to"}
 
 

@@ -4,6 +4,7 @@ Listing the commands imports none of them, so `--help` is quick and works though
 """
 
 import sys
+from functools import partial
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -77,7 +78,27 @@ def _load(row: Row) -> TyperCommand | TyperGroup:
     command = cast("TyperCommand | TyperGroup", get_command(target))
     command.name = row.name
     command.params = [parameter for parameter in command.params if parameter.name not in _COMPLETION]
+    _refuse_blanks(command)
     return command
+
+
+def _refuse_blanks(command: Any) -> None:
+    """Have a command, and those below it, refuse options that are empty: variables that were not set.
+
+    `--user-id "$USER_ID"` would otherwise be about everybody.
+    """
+    for parameter in command.params:
+        parameter.callback = partial(_not_blank, parameter.callback)
+    for below in getattr(command, "commands", {}).values():
+        _refuse_blanks(below)
+
+
+def _not_blank(then: Any, context: Any, parameter: Any, value: Any) -> Any:
+    values = value if isinstance(value, list | tuple) else [value]
+    given = context.get_parameter_source(parameter.name)
+    if "" in values and given is not None and given.name == "COMMANDLINE":
+        raise typer.BadParameter("it is empty: give a value, or leave it out", context, parameter)
+    return then(context, parameter, value) if then else value
 
 
 def _log_beside_the_output() -> None:

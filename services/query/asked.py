@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
-from services.query.filters import NO_FILTERS, PARAMETERS, Filters, is_filter, parse_filters
+from services.query.filters import BLANK, NO_FILTERS, PARAMETERS, Filters, is_filter, parse_filters
 from services.query.problems import Code, Fault, Problem, invalid
 
 T = TypeVar("T")
@@ -16,14 +16,19 @@ T = TypeVar("T")
 SHOWN = 80
 """Characters of a caller's text that an answer repeats, at most."""
 
+CURSOR = "cursor"
+"""May be empty, as programs that follow cursors send it for the first page: it lets no more rows through."""
+
 Parameters = list[tuple[str, str]]
 
 
 class Question:
-    """The parameters of a request.  Reading a wrong one notes a fault and returns a default."""
+    """The parameters of a request that have a value.  A wrong one is a fault, and reads as a default."""
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    def __init__(self, sent: Parameters) -> None:
+        self.sent = sent
+        """All that were sent, also those without a value."""
+        self.parameters = [one for one in sent if one[1]]
         self.faults: list[Fault] = []
 
     def filters(self) -> Filters:
@@ -31,8 +36,8 @@ class Question:
         return self.read(lambda: parse_filters(self.parameters), NO_FILTERS)
 
     def text(self, name: str, default: str = "") -> str:
-        """Return the one value of a parameter; an empty one counts as not given."""
-        values = [value for given, value in self.parameters if given == name and value]
+        """Return the one value of a parameter."""
+        values = [value for given, value in self.parameters if given == name]
         if len(values) > 1:
             self.faults.append(Fault(name, "give it once"))
         return values[0] if values else default
@@ -66,24 +71,30 @@ class Question:
 
 
 @contextmanager
-def question(request: Request, allowed: Collection[str] = (), *, filters: bool = True) -> Iterator[Question]:
+def question(
+    request: Request, allowed: Collection[str] = (), *, filters: bool = True, form: bool = False
+) -> Iterator[Question]:
     """Give the parameters of a request to read in a `with` block; its end raises Problem for all faults.
 
-    Parameters that are neither `allowed` nor, unless `filters` is False, filters are faults too.
+    Parameters that are neither `allowed` nor, unless `filters` is False, filters are faults too.  So is one
+    without a value but CURSOR, except from a `form`: a browser sends the fields that were left blank as well.
     """
-    asking = Question([])
-    asking.parameters = asking.read(lambda: given(request), [])
+    try:
+        asking = Question(given(request))
+    except Problem as problem:
+        asking = Question([])
+        asking.faults += problem.faults
     known = (*allowed, *(PARAMETERS if filters else ()))
-    asking.faults += _unknown(asking.parameters, known, filters=filters)
+    asking.faults += _unknown(asking.sent, known, filters=filters)
+    if not form:
+        asking.faults += [
+            Fault(name[:SHOWN], BLANK)
+            for name, value in dict.fromkeys(asking.sent)
+            if value == "" and name != CURSOR
+        ]
     yield asking
     if asking.faults:
         raise invalid(*asking.faults)
-
-
-def asked(request: Request, allowed: Collection[str] = (), *, filters: bool = True) -> Parameters:
-    """Return all parameters in order; raise Problem for those that are neither filters nor allowed."""
-    with question(request, allowed, filters=filters) as asking:
-        return asking.parameters
 
 
 def given(request: Request) -> Parameters:

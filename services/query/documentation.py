@@ -86,7 +86,7 @@ def _once(name: str, description: str) -> Described:
 
 
 def _switch(name: str, description: str) -> Described:
-    return parameter(name, description, enum=["true", "false", ""])
+    return parameter(name, description, enum=["true", "false"])
 
 
 def _time(name: str, description: str) -> Described:
@@ -105,8 +105,8 @@ one means `eq`.  Give the same key twice for a range."""
 
 FILTERS: tuple[Described, ...] = (
     parameter("request_id", "This request alone.", maxLength=MAX_REQUEST_ID_LENGTH),
-    repeated("vote", "The word of the rating; `none`: rated by none.", enum=[*VOTES, ""]),
-    repeated("sentiment", "What a rating from 1 to 5 says; `none`: no such rating.", enum=[*SENTIMENTS, ""]),
+    repeated("vote", "The word of the rating; `none`: rated by none.", enum=[*VOTES]),
+    repeated("sentiment", "What a rating from 1 to 5 says; `none`: no such rating.", enum=[*SENTIMENTS]),
     repeated("rating", "A number, as which words count too (`5`: 5 and amazing), or a word alone."),
     _number("rating_min", "The rating, words as their numbers, at least."),
     _number("rating_max", "The rating at most."),

@@ -13,7 +13,10 @@ from schemas.limits import MAX_INTEGER, MAX_KEY_LENGTH, MIN_INTEGER
 from services.query.problems import Fault, invalid
 
 NONE = "none"
-"""How a parameter asks for rows without a vote or sentiment: an empty value means no filter."""
+"""How a parameter asks for rows without a vote or sentiment."""
+
+BLANK = "has no value: give one, or leave the parameter out"
+"""What is wrong with a parameter that is empty: a variable that was not set, more often than a wish."""
 
 WORDS = ("amazing", "positive", "negative")
 VOTES = (*WORDS, NONE)
@@ -123,15 +126,16 @@ def is_filter(name: str) -> bool:
 def parse_filters(parameters: Iterable[tuple[str, str]]) -> Filters:
     """Return what the parameters ask for; raise Problem with every fault.
 
-    Empty values are no filter, as forms send them.  Parameters that are no filter are ignored here.
+    An empty value is one: it would let everything through that a value would not.  Parameters that are no
+    filter are ignored here.
     """
     found: dict[str, list[str]] = {}
     comparisons: list[Comparison] = []
     faults: list[Fault] = []
     for name, value in parameters:
-        if value == "":
-            continue
-        if compared := _COMPARED.fullmatch(name):
+        if value == "" and is_filter(name):
+            faults.append(Fault(name[:80], BLANK))
+        elif compared := _COMPARED.fullmatch(name):
             comparisons += _comparison(name, compared[1], compared[2], value, faults)
         elif name in PARAMETERS:
             found.setdefault(_ORIGINAL.get(name, name), []).append(value)
@@ -253,6 +257,12 @@ def _time(name: str, text: str, faults: list[Fault]) -> datetime | None:
     return found
 
 
+def _search(name: str, text: str, faults: list[Fault]) -> str:
+    if not words(text):
+        faults.append(Fault(name, "has no word: letters or digits"))
+    return text
+
+
 def _as_is(_name: str, text: str, _faults: list[Fault]) -> str:
     return text
 
@@ -261,4 +271,5 @@ _READERS: dict[str, Callable[[str, str, list[Fault]], object]] = {
     **dict.fromkeys(_NUMBERS, _number),
     **dict.fromkeys(_SWITCHES, _switch),
     **dict.fromkeys(_TIMES, _time),
+    "q": _search,
 }

@@ -258,7 +258,7 @@ class ErasureAsked(BaseModel):
 
     request_id: RequestId = Field(default="", examples=["chatcmpl-1"])
     request_ids: list[RequestId] = Field(default_factory=list, min_length=1, max_length=1_000)
-    user_id: str = Field(default="", min_length=1, max_length=1_000, examples=["u-17"])
+    user_id: str = Field(default="", min_length=1, examples=["u-17"])
 
 
 class Stage(BaseModel):

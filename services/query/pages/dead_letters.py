@@ -44,7 +44,7 @@ TITLES = {
 async def dead_letters(request: Request, reader: PageReader) -> Response:
     """Show the tenant's dead letters, the open ones unless others are asked for."""
     service: Service = request.app.state.service
-    with question(request, {*PARAMETERS, "cursor"}, filters=False) as asking:
+    with question(request, {*PARAMETERS, "cursor"}, filters=False, form=True) as asking:
         asked = asked_of(asking, letters.State.OPEN, ANY)
         cursor = asking.text("cursor")
         after = asking.read(lambda: letters.decode(cursor), None) if cursor else None

@@ -30,11 +30,11 @@ def page_question(*allowed: str) -> Callable[[Request], PageAsked]:
     """Return a dependency that reads filters and the parameters named; a form is led to its address."""
 
     def dependency(request: Request) -> PageAsked:
-        with question(request, allowed=(*allowed, *FIELDS)) as asking:
-            short = canonical(asking.parameters)
+        with question(request, allowed=(*allowed, *FIELDS), form=True) as asking:
+            short = canonical(asking.sent)
             filters = asking.filters()
             extra = {name: asking.text(name) for name in allowed}
-        if short != asking.parameters:
+        if short != asking.sent:
             raise Elsewhere(f"{request.url.path}?{urlencode(short)}" if short else request.url.path)
         return PageAsked(filters, {name: value for name, value in extra.items() if value})
 

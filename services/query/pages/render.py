@@ -77,7 +77,8 @@ def page(request: Request, name: str, *, status: int = HTTPStatus.OK, **values: 
     template = _environment().get_template(name)
     surroundings = _surroundings(request)
     text = rooted(template.render(**surroundings, **values), surroundings["root"])
-    return HTMLResponse(text, status, dict(HEADERS))
+    # A NUL, which JSON text may hold, is no character of HTML.
+    return HTMLResponse(text.replace("\0", "\ufffd"), status, dict(HEADERS))
 
 
 def rooted(text: str, root: str) -> str:

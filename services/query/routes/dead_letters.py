@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["pipeline"])
 
 DESCRIBED = (
-    parameter("stage", "Who gave it up.", enum=[*letters.STAGES, ""]),
-    parameter("reason", "Why.", enum=[*letters.REASONS, ""]),
-    parameter("state", "What people did about it.", enum=[*letters.State, ""]),
+    parameter("stage", "Who gave it up.", enum=[*letters.STAGES]),
+    parameter("reason", "Why.", enum=[*letters.REASONS]),
+    parameter("state", "What people did about it.", enum=[*letters.State]),
     *(one for one in FILTERS if one["name"] in ("request_id", "from", "to")),
     parameter(
         "raw_bytes",

@@ -28,14 +28,14 @@ MAX_LIMIT = 10**12
 
 
 DESCRIBED = (
-    parameter("format", "The format of the file.", enum=[*FORMATS, ""], default=DEFAULT),
+    parameter("format", "The format of the file.", enum=[*FORMATS], default=DEFAULT),
     parameter("limit", "How many rows at most.", type="integer", minimum=1, maximum=MAX_LIMIT),
     parameter(
         "cursor",
         "The request id of the last row that you have: go on after it.",
         maxLength=MAX_REQUEST_ID_LENGTH,
     ),
-    *(parameter(name, "For CSV and NDJSON.", enum=["true", "false", ""]) for name in OPTIONS),
+    *(parameter(name, "For CSV and NDJSON.", enum=["true", "false"]) for name in OPTIONS),
 )
 FILE = {
     "description": "The file.",

@@ -19,7 +19,7 @@ router = APIRouter(tags=["feedback"])
 ORDER = parameter(
     "order",
     "The column to order by, `-` for descending; rows without a value come last, equal ones by `request_id`.",
-    enum=[*NAMES, ""],
+    enum=[*NAMES],
     default=DEFAULT,
 )
 

@@ -33,7 +33,7 @@ MIN_VERSION = parameter(
     "min_version", "The `version` of an acknowledgement: what became of that event?", pattern="^[0-9]*$"
 )
 WAIT = parameter("wait", "How long to wait for `min_version`: `2s`, `500ms`.", examples=["2s"])
-ORDER = parameter("order", "Oldest first, or newest first.", enum=[*ORDERS, ""], default=ORDERS[0])
+ORDER = parameter("order", "Oldest first, or newest first.", enum=[*ORDERS], default=ORDERS[0])
 
 
 @router.get(

@@ -52,14 +52,14 @@ PARAMETERS = (
     parameter(
         "time",
         "What `from`, `to` and stretches of time go by.",
-        enum=[*TIMES, ""],
+        enum=[*TIMES],
         default=DEFAULT_TIME,
     ),
     parameter("time_zone", "Where days begin.", default="UTC", examples=["UTC", "Europe/Berlin"]),
     parameter(
         "order",
         "Which names come first, `-` for descending; names without requests in the period come last.",
-        enum=[*ORDER_NAMES, ""],
+        enum=[*ORDER_NAMES],
         default=DEFAULT_ORDER,
     ),
     parameter(
@@ -84,7 +84,7 @@ async def read_stats(request: Request, reader: Reader) -> Response:
     service: Service = request.app.state.service
     with question(request, [one["name"] for one in PARAMETERS]) as asking:
         filters = asking.filters()
-        by = [value for name, value in asking.parameters if name == "by" and value]
+        by = [value for name, value in asking.parameters if name == "by"]
         asking.read(lambda: len(parse_dimensions(by)), 0)
         measure = asking.text("measure", DEFAULT_MEASURE)
         asking.read(lambda: parse_measure(measure), None)

@@ -116,10 +116,11 @@ async def test_the_sink_carries_out_what_http_asks_for_though_it_is_killed(
     """And reading all topics from the start, as after a loss, brings nothing back."""
     written = "zyzzyva-http-quokka"
     key = reading_key(pipeline.home, Scope.ADMIN, tenant=tenant)
-    mine = {"request_id": "mine", "data": {"user_id": "u-1", "comment": written}}
-    await pipeline.send(tenant, mine, mine, {"request_id": "others", "data": {"user_id": "u-2"}})
+    user = "u-1" * 1_000 + "\0"
+    mine = {"request_id": "mine", "data": {"user_id": user, "comment": written}}
+    await pipeline.send(tenant, mine, mine, {"request_id": "others", "data": {"user_id": user[:-1]}})
     async with client_of(query_over(pipeline.settings, pipeline.home), key) as client:
-        asked = await client.post("/v1/erasures", json={"user_id": "u-1"})
+        asked = await client.post("/v1/erasures", json={"user_id": user})
         await pipeline.sink.kill()
         assert asked.status_code == 202, asked.text
         # It was on its way when the erasure was asked for.

@@ -1,10 +1,12 @@
 """Calls made up from `/openapi.json`: whatever they are, the answer is one that the document has."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, assume, given, settings
@@ -49,6 +51,26 @@ async def url(
     app = query_over(query_tables, tmp_path_factory.mktemp("home"), kafka_bootstrap_servers="127.0.0.1:1")
     async with serving(app) as url:
         yield url
+
+
+PARAMETERS = [
+    (path, parameter["name"])
+    for path in PATHS
+    for parameter in DOCUMENT["paths"][path].get("get", {}).get("parameters", ())
+    if parameter["in"] == "query" and parameter["name"] not in ("comparisons", "cursor")
+]
+
+
+async def test_no_parameter_of_any_route_may_be_empty(url: str) -> None:
+    """A filter without a value would hand over everybody."""
+    assert ("/v1/feedback/export", "user_id") in PARAMETERS
+    async with httpx.AsyncClient(base_url=url) as client:
+        for path, name in PARAMETERS:
+            address = re.sub(r"{\w+}", "0", path)
+            answer = await client.get(address, params={name: ""})
+
+            assert answer.status_code == 422, (path, name)
+            assert [fault["parameter"] for fault in answer.json()["errors"]] == [name]
 
 
 CALLS = [(path, method.upper()) for path in PATHS for method in DOCUMENT["paths"][path]]

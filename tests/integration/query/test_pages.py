@@ -252,6 +252,26 @@ async def test_a_form_is_led_to_its_short_address(empty: ClickHouseSettings, tmp
         assert "did you mean vote?" in unknown.text
 
 
+async def test_no_page_has_a_nul(tables: ClickHouseSettings, tmp_path: Path) -> None:
+    """Which is no character of HTML, though JSON text may have it: in values, keys, and in addresses."""
+    data = {"comment": "a\0b", "user_id": "u\0", "tags": ["t\0"], "nul\0key": "v\0"}
+    facts = {"model": "m\0", "messages": [{"role": "user\0", "content": "hi\0"}]}
+    await insert(tables, "feedback_state", [state_row("r", data=data, request=facts)])
+    async with client_of(query_over(tables, tmp_path)) as client:
+        for address in (
+            "/",
+            "/requests/r",
+            "/comments",
+            "/insights?by=model",
+            "/?user_id=u%00&data.nul%00key=v%00",
+        ):
+            answer = await client.get(address)
+
+            assert answer.status_code == 200, address
+            assert b"\0" not in answer.content, address
+            assert b"&#0;" not in answer.content
+
+
 @pytest.mark.parametrize("request_id", ["a/b", "ü 💥", "..", "<script>", "x" * 256])
 async def test_every_request_has_a_page(request_id: str, tables: ClickHouseSettings, tmp_path: Path) -> None:
     """Found by the link that the log has."""

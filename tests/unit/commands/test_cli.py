@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,28 @@ def test_every_command_has_help(row: Row) -> None:
     assert ended.code == 0
     assert len(ended.out) > len(row.help) + 200
     assert "--install-completion" not in ended.out
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "export all.csv --user-id=",
+        "export all.csv --tag a --tag=",
+        "export all.csv --where data.judge=",
+        "export all.csv --q ...",
+        "dlq list --request-id=",
+        "dlq replay --tenant=",
+        "rebuild --tenant=",
+        "keys create --tenant=",
+        "send all.ndjson --key=",
+    ],
+)
+def test_an_empty_option_is_refused_by_name(call: str) -> None:
+    """A variable that was not set would make the call be about everything."""
+    ended = afterword(*call.split())
+
+    assert ended.code == 2
+    assert re.findall(r"--[a-z-]+", call)[-1] in ended.err
 
 
 def test_help_lists_every_command() -> None:

@@ -3,7 +3,8 @@
 import pytest
 from fastapi import Request
 
-from services.query.asked import Question, asked, question
+from services.query.asked import Question, question
+from services.query.filters import BLANK, parse_filters
 from services.query.problems import Problem
 
 
@@ -51,10 +52,11 @@ def test_a_limit_is_a_whole_number_within_bounds(limit: bytes) -> None:
     assert set(faults(b"limit=" + limit)) == {"limit"}
 
 
-@pytest.mark.parametrize("query", [b"q=na%C3%AFve", b"q=na%c3%afve&limit=", b"limit=1&q=na%C3%AFve"])
+@pytest.mark.parametrize("query", [b"q=na%C3%AFve", b"q=na%c3%afve&limit=2", b"limit=1&q=na%C3%AFve"])
 def test_text_is_percent_encoded_utf8(query: bytes) -> None:
     """In either case of the digits, wherever it stands."""
-    assert ("q", "naïve") in asked(asking(query), {"limit"})
+    with question(asking(query), {"limit"}) as found:
+        assert ("q", "naïve") in found.parameters
 
 
 @pytest.mark.parametrize("query", [b"q=%ff", b"q=\xff", b"q=%C3"])
@@ -65,12 +67,40 @@ def test_bytes_that_are_no_text_are_refused(query: bytes) -> None:
 
 def test_filters_are_faults_where_there_is_nothing_to_filter() -> None:
     """A route that has none refuses them like any other unknown parameter."""
-    with pytest.raises(Problem, match="vote: there is no such parameter"):
-        asked(asking(b"vote=positive"), {"wait"}, filters=False)
+    with (
+        pytest.raises(Problem, match="vote: there is no such parameter"),
+        question(asking(b"vote=positive"), {"wait"}, filters=False),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "query", [b"user_id=", b"user_id", b"model=a&model=", b"data.judge=", b"limit=", b"order="]
+)
+def test_a_parameter_without_a_value_is_a_fault(query: bytes) -> None:
+    """As no filter, it would let everything through: a variable that was not set, most of the time."""
+    name = query.split(b"=")[0].decode()
+
+    assert faults(query) == {name: BLANK}
+
+
+def test_an_empty_cursor_is_the_first_page() -> None:
+    """As a loop sends it that begins with an empty text."""
+    with question(asking(b"model=a&cursor="), {"cursor"}) as found:
+        assert found.text("cursor") == ""
+
+
+def test_a_form_sends_fields_that_were_left_blank() -> None:
+    """A page takes them as not given; what it is unsure of stays a fault."""
+    with question(asking(b"user_id=&model=a&order=&data.x="), {"order"}, form=True) as found:
+        assert found.filters() == parse_filters([("model", "a")])
+        assert found.text("order", "rating") == "rating"
+    with pytest.raises(Problem), question(asking(b"usr_id="), form=True):
+        pass
 
 
 def test_defaults_stand_for_what_was_not_given() -> None:
-    """An empty value counts as not given."""
+    """An empty value of a form counts as not given."""
     found = Question([("limit", ""), ("order", "")])
 
     assert found.whole("limit", 50, least=1, most=1000) == 50

@@ -1,5 +1,6 @@
 """What a body may ask to erase, who may, and how an erasure is shown."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -8,7 +9,8 @@ import orjson
 import pytest
 
 from services.erasure.identity import user_hash
-from services.query.erasures import asked, item
+from services.ingest.dialects.native import read_event
+from services.query.erasures import MAX_BODY_BYTES, asked, item
 from services.query.problems import Code, Problem
 from services.runtime.keys import Scope
 from services.runtime.settings import ClickHouseSettings
@@ -25,6 +27,16 @@ def test_a_user_is_kept_as_a_hash() -> None:
 
     assert one.user_hash == user_hash("acme", "u-17")
     assert b"u-17" not in orjson.dumps([one.row(), item(one, whole=True)])
+
+
+@pytest.mark.parametrize("user", ["u" * 1_001, "ü" * 200_000, "\0\n\t"])
+def test_whatever_an_event_can_name_as_its_user_is_erasable(user: str) -> None:
+    """Of any length and with any character: the door has no other limit than that of an event."""
+    event = {"request_id": "r", "data": {"user_id": user}}
+    assert read_event(orjson.dumps(event)).data == {"user_id": user}
+
+    assert asked("acme", json.dumps({"user_id": user}).encode(), ID, NOW).user_hash == user_hash("acme", user)
+    assert len(json.dumps({"user_id": user})) <= MAX_BODY_BYTES
 
 
 def test_requests_are_named_alone_or_in_a_list() -> None:

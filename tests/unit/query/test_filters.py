@@ -128,9 +128,17 @@ def test_times_that_the_table_cannot_hold_are_refused(text: str) -> None:
     assert set(faults(("first_to", text))) == {"first_to"}
 
 
-def test_empty_values_are_no_filters() -> None:
-    """So a form may send all its fields."""
-    assert not parse_filters([("q", ""), ("vote", ""), ("data.k", ""), ("from", ""), ("limit", "5")])
+def test_an_empty_value_is_a_fault() -> None:
+    """It would be no filter, and hand over everything; parameters of others are left to them."""
+    assert set(faults(("q", ""), ("vote", ""), ("data.k", ""), ("from", ""), ("limit", ""))) == {
+        "q", "vote", "data.k", "from"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["...", " ", "&", "\0"])
+def test_a_search_without_a_word_is_a_fault(text: str) -> None:
+    """It would let every request through, with a comment or without."""
+    assert set(faults(("q", text))) == {"q"}
 
 
 def test_one_of_several_values_and_each_once() -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from services.commands.examples import epilog
 from services.commands.exits import CommandError, UsageError
 from services.commands.times import ago
+from services.runtime.audit import is_kept
 from services.runtime.settings import HomeSettings, load
 
 FIXED = ("at", "act", "outcome", "by")
@@ -85,6 +86,8 @@ def is_wanted(
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
+    if not is_kept(path):
+        raise CommandError(f"{path} keeps nothing: look where its lines are collected, or name a --file")
     try:
         with path.open(encoding="utf-8") as file:
             return list(_entries(file, path))

@@ -6,6 +6,8 @@ topics and numbers, never what people wrote, and no secret.
 
 import getpass
 import os
+import re
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +18,9 @@ from typing import Any
 import orjson
 
 from services.runtime.settings import HomeSettings, load
+
+_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]+)")
 
 
 class AuditError(Exception):
@@ -54,18 +59,41 @@ def _now() -> datetime:
 
 
 def append(path: Path, entry: Mapping[str, Any]) -> None:
-    """Append an entry, and see it onto the disk."""
+    """Append an entry; see it onto the disk, unless the file is a pipe, a socket or a terminal."""
     line = orjson.dumps(entry, default=str) + b"\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = _opened(path)
         try:
-            os.write(descriptor, line)
-            os.fsync(descriptor)
+            while line:
+                line = line[os.write(descriptor, line) :]
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise AuditError(f"cannot write the audit log {path}: {error.strerror}") from error
+
+
+def is_kept(path: Path) -> bool:
+    """Tell whether what is written there can be read again; so can a file that is not there yet."""
+    return _own_descriptor(path) is None and (path.is_file() or not path.exists())
+
+
+def _opened(path: Path) -> int:
+    own = _own_descriptor(path)
+    if own is not None:
+        # A socket cannot be opened by its name, and a file would be written from a second place in it.
+        return os.dup(own)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY, 0o600)
+
+
+def _own_descriptor(path: Path) -> int | None:
+    """Return which of this process's descriptors a path names, if it names one."""
+    if name := _STREAMS.get(str(path)):
+        return name
+    named = _DESCRIPTOR.fullmatch(str(path))
+    return int(named[1]) if named else None
 
 
 def _who() -> str:

@@ -154,7 +154,9 @@ class HomeSettings(Settings):
     )
 
     afterword_audit_file: Path | None = Field(
-        default=None, description="The audit log of admin acts; unset: `audit.ndjson` in AFTERWORD_HOME."
+        default=None,
+        description="The audit log of admin acts, a file or a stream such as `/dev/stdout`; "
+        "unset: `audit.ndjson` in AFTERWORD_HOME.",
     )
 
     @property

@@ -145,6 +145,9 @@ def _check(asked: Asked, path: Path | None) -> None:
         raise UsageError("Parquet is no text for a terminal; name a file")
     if path is not None and path.is_dir():
         raise UsageError(f"{path} is a directory; name a file in it")
+    if path is not None and path.exists() and not path.is_file():
+        # The whole file would take its name: `/dev/null` would be one from then on.
+        raise UsageError(f"{path} is no file that could be replaced; name - and redirect standard output")
 
 
 def _to_output(asked: Asked, place: Place) -> Result:

@@ -3,6 +3,7 @@
 Listing the commands imports none of them, so `--help` is quick and works though a part is missing.
 """
 
+import os
 import sys
 from functools import partial
 from importlib import import_module
@@ -52,6 +53,11 @@ COMMANDS = (
 _COMPLETION = ("install_completion", "show_completion")
 """Options of `afterword` itself, which Typer adds to every application."""
 
+BESIDE_A_STACK = {
+    row.name for row in COMMANDS if row.panel in (TRAFFIC, OPERATION) and row.name != "config"
+} | {"status"}
+"""What is called beside a stack, and finds it wherever it listens.  `config` shows settings as they are."""
+
 _rows = {row.name: row for row in COMMANDS}
 
 
@@ -68,6 +74,8 @@ class CommandTable(TyperGroup):
 def _load(row: Row) -> TyperCommand | TyperGroup:
     _log_beside_the_output()
     module, _, attribute = row.target.partition(":")
+    if row.name in BESIDE_A_STACK:
+        _adopt_the_stack()
     try:
         target = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
@@ -99,6 +107,13 @@ def _not_blank(then: Any, context: Any, parameter: Any, value: Any) -> Any:
     if "" in values and given is not None and given.name == "COMMANDLINE":
         raise typer.BadParameter("it is empty: give a value, or leave it out", context, parameter)
     return then(context, parameter, value) if then else value
+
+
+def _adopt_the_stack() -> None:
+    """Have the settings of a command lead to the stack of AFTERWORD_HOME, as far as they are not set."""
+    from services.commands.destination import adopted  # noqa: PLC0415 (not needed to list the commands)
+
+    os.environ.update(adopted(os.environ))
 
 
 def _log_beside_the_output() -> None:

@@ -26,6 +26,8 @@ class Runner:
     port: int = 0
     variable: str = ""
     url: str = ""
+    address: str = ""
+    """Where commands reach it, as their settings write it."""
 
 
 def crew(
@@ -69,6 +71,7 @@ def _kafka(settings: LocalSettings, home: Home, progress: Progress) -> Runner:
         partial(probes.kafka, port),
         port,
         "KAFKA_BOOTSTRAP_SERVERS" if port == advertised else "KAFKA_LISTEN_PORT",
+        address=f"{LOOPBACK}:{advertised}",
     )
 
 
@@ -82,7 +85,12 @@ def _warehouse(settings: LocalSettings, home: Home, environment: Mapping[str, st
         environment=environment,
     )
     return Runner(
-        _part(plan.WAREHOUSE), _prepared(command), partial(probes.warehouse, port), port, "CLICKHOUSE_URL"
+        _part(plan.WAREHOUSE),
+        _prepared(command),
+        partial(probes.warehouse, port),
+        port,
+        "CLICKHOUSE_URL",
+        address=f"http://{LOOPBACK}:{port}",
     )
 
 
@@ -105,6 +113,7 @@ def _instance(service: str, number: int, settings: LocalSettings, environment: M
     """Return the runner of one instance, which has a port and, if it is a merger, a directory of its own."""
     variable, port = SERVICE_PORTS[service], settings.port(service, number)
     own = {variable: str(port)}
+    url = f"http://{LOOPBACK}:{port}"
     if service == plan.MERGER:
         own["MERGER_INSTANCE"] = str(number)
     return Runner(
@@ -113,7 +122,8 @@ def _instance(service: str, number: int, settings: LocalSettings, environment: M
         partial(probes.service, port),
         port,
         variable,
-        f"http://{LOOPBACK}:{port}" if service in plan.FOR_PEOPLE else "",
+        url if service in plan.FOR_PEOPLE else "",
+        url,
     )
 
 

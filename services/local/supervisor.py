@@ -213,6 +213,7 @@ class Supervisor:
             "restarts": state.restarts,
             "detail": state.detail,
             "url": self._runners[name].url,
+            "address": self._runners[name].address,
         }
 
 

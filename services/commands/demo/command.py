@@ -15,7 +15,7 @@ from rich.table import Table
 
 from services.commands.demo.sending import Sender, Tally
 from services.commands.demo.traffic import GENERATED_BY, KINDS, Call, traffic
-from services.commands.destination import IS_IT_RUNNING, LOCAL_INGEST, Key, Url, shown
+from services.commands.destination import IS_IT_RUNNING, LOCAL_INGEST, Key, Url, target
 from services.commands.examples import epilog
 from services.commands.exits import DONE, FOUND, UnreachableError
 from services.commands.send.lanes import Patience
@@ -62,7 +62,7 @@ def demo(
     calls = _limited(traffic(seed, now, rate), count, duration)
     typer.echo(
         f"Generated traffic: nobody wrote, voted or asked any of this (generated_by: {GENERATED_BY}).\n"
-        f"Sending to {shown(url)}, seed {seed}" + ("" if count or duration else "; Ctrl-C stops"),
+        f"Sending to {target(url, key)}; seed {seed}" + ("" if count or duration else "; Ctrl-C stops"),
         err=True,
     )
     try:

@@ -10,6 +10,7 @@ import typer
 
 from schemas.limits import MAX_BODY_BYTES
 from services.commands.agreement import agreement
+from services.commands.destination import named
 from services.commands.dlq import acts
 from services.commands.dlq.options import (
     Ids,
@@ -172,7 +173,7 @@ def drop(
 def _settings() -> DlqSettings:
     # It logs each failed try; the error says once what did not answer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    return load(DlqSettings)
+    return named(load(DlqSettings))
 
 
 def _read(path: Path) -> bytes:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from services.commands.agreement import agreement
+from services.commands.destination import named
 from services.commands.erase import acts
 from services.commands.erase.settings import EraseSettings
 from services.commands.erase.subject import subject
@@ -65,5 +66,7 @@ def erase(
     except ValueError as error:
         raise UsageError(str(error)) from error
     raise typer.Exit(
-        asyncio.run(acts.erase(load(EraseSettings), about, agreement(yes=yes, err=True), json=as_json))
+        asyncio.run(
+            acts.erase(named(load(EraseSettings), tenant), about, agreement(yes=yes, err=True), json=as_json)
+        )
     )

@@ -9,7 +9,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from services.commands.destination import IS_IT_RUNNING, LOCAL_QUERY, QueryUrl, ReadKey
+from services.commands.destination import IS_IT_RUNNING, LOCAL_QUERY, QueryUrl, ReadKey, target
 from services.commands.examples import epilog
 from services.commands.exits import UnreachableError, UsageError
 from services.commands.export import options
@@ -133,6 +133,7 @@ def export(
     asked = Asked(format_of(path, format_), filters_of(ctx.params, where or ()), limit, bom)
     _check(asked, path)
     place = Place(url, key, restart=restart, patience=patience)
+    typer.echo(f"Reading from {target(url, key)}", err=True)
     result = _to_file(path, asked, place) if path else _to_output(asked, place)
     said = orjson.dumps(result._asdict()).decode() if as_json else result.sentence()
     typer.echo(said, err=path is None)

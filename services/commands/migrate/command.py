@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from schemas.identity import is_tenant
+from services.commands.destination import named
 from services.commands.examples import epilog
 from services.commands.exits import FOUND, CommandError, UnreachableError, UsageError
 from services.commands.migrate import readers
@@ -86,7 +87,7 @@ def migrate(
     RETENTION_* variables that are set are carried out on topics and tables that exist.  Where that deletes
     anything, migrate says what and asks first; without a terminal it needs --yes, and else leaves it undone.
     """
-    settings = load(MigrateSettings)
+    settings = named(load(MigrateSettings))
     asked = _asked(settings, sql_user, new_password=new_password, drop=drop)
     # It logs each failed try; the report says once what did not answer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -11,6 +11,7 @@ import typer
 
 from schemas.identity import is_tenant
 from services.commands.agreement import agreement
+from services.commands.destination import named
 from services.commands.dlq.selection import moment
 from services.commands.examples import epilog
 from services.commands.exits import UsageError
@@ -125,7 +126,10 @@ def _act(
 ) -> Coroutine[Any, Any, int]:
     # It logs each failed try; the error says once what did not answer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    settings, agree = load(RebuildSettings), agreement(yes=yes, quiet=wanted.json, err=wanted.json)
+    settings, agree = (
+        named(load(RebuildSettings), wanted.scope.tenant),
+        agreement(yes=yes, quiet=wanted.json, err=wanted.json),
+    )
     if abort:
         return acts.abort(settings, wanted)
     if drop_old:

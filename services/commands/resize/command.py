@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from services.commands.agreement import agreement
+from services.commands.destination import named
 from services.commands.examples import epilog
 from services.commands.exits import DONE, FOUND, UsageError
 from services.commands.resize import acts, view
@@ -88,7 +89,7 @@ def resize(
 def _settings() -> ResizeSettings:
     # It logs each failed try; the error says once what did not answer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    return load(ResizeSettings)
+    return named(load(ResizeSettings))
 
 
 def _run(act: Coroutine[Any, Any, T]) -> T:

@@ -12,7 +12,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from services.commands.destination import IS_IT_RUNNING, LOCAL_INGEST, Key, Url
+from services.commands.destination import IS_IT_RUNNING, LOCAL_INGEST, Key, Url, target
 from services.commands.examples import epilog
 from services.commands.exits import DONE, FOUND, UnreachableError
 from services.commands.send.lanes import Lanes, Patience
@@ -133,6 +133,7 @@ def send(
     call goes on where it stopped.  What is rejected is reported with its line
     number, and the exit code is 1.
     """
+    typer.echo(f"Sending to {target(url, key)}", err=True)
     with RejectsFile(rejects) as kept:
         options = Options(url, key, restart, patience, state_dir or state_directory(), kept)
         rejected = 0

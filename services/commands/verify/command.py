@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from services.commands.bar import Bar
+from services.commands.destination import named
 from services.commands.dlq.selection import moment
 from services.commands.examples import epilog
 from services.commands.exits import DONE, FOUND, UnreachableError, UsageError
@@ -72,7 +73,7 @@ def verify(
 
     The exit code is 1 if there is a difference.
     """
-    settings = load(VerifySettings)
+    settings = named(load(VerifySettings), tenant)
     now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
     selection = _selection(tenant, since, until, seed, now)
     # It logs each failed try; the error says once what did not answer.

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from services.local.leftovers import end_orphans
 from services.local.plan import Part
 from services.local.processes import is_running
 from services.local.runners import Runner
+from services.local.running import addresses
 from services.local.supervision import Phase, Sight
 from services.local.supervisor import PartFailedError, Supervisor
 from tests.support.eventually import eventually
@@ -107,6 +109,14 @@ def bench(tmp_path: Path) -> Bench:
 def is_ready(supervisor: Supervisor) -> Callable[[], bool]:
     """Return the check that everything is ready."""
     return lambda: supervisor.is_ready
+
+
+async def test_commands_beside_it_learn_where_the_parts_are(bench: Bench) -> None:
+    """From the first record to the last, and no longer."""
+    part = replace(bench.runner("ingest"), address="http://127.0.0.1:18300")
+    async with bench.running(part) as (supervisor, _):
+        await eventually(is_ready(supervisor))
+        assert addresses(bench.home.path) == {"AFTERWORD_URL": "http://127.0.0.1:18300"}
 
 
 async def test_parts_start_after_what_they_need_and_stop_in_the_order_of_the_flow(bench: Bench) -> None:

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from services.commands.destination import IS_IT_RUNNING, LOCAL_INGEST, Key, Url, target
 from services.commands.examples import epilog
-from services.commands.exits import DONE, FOUND, UnreachableError
+from services.commands.exits import DONE, FOUND, UnreachableError, UsageError
+from services.commands.send.kinds import not_json
 from services.commands.send.lanes import Lanes, Patience
 from services.commands.send.plan import Chunk, Plan, chunks, plan
 from services.commands.send.posting import HttpPost, client_for
@@ -181,7 +182,10 @@ def _run(path: Path | None, store: Store | None, before: Progress | None, option
 
 
 def _pieces(source: Source, progress: Progress) -> Iterator[tuple[Chunk, Plan]]:
-    layout = layout_of(source.head())
+    head = source.head()
+    if wrong := not_json(head):
+        raise UsageError(f"{source.name}: {wrong}")
+    layout = layout_of(head)
     source.skip_to(progress.place)
     split = splitter(layout, progress.place, ended=progress.finished)
     return _planned(source, chunks(source.blocks(), split, eager=source.size is None))

@@ -16,6 +16,7 @@ from zlib import crc32
 
 import orjson
 
+from services.commands.send.kinds import not_utf8
 from services.commands.send.split import Entry, Lines, Place, Values
 
 LANES = 4
@@ -124,7 +125,7 @@ def _judge(entry: Entry) -> tuple[bytes, str]:
     try:
         value = orjson.loads(entry.text)
     except orjson.JSONDecodeError as error:
-        return b"", f"not JSON: {error}"
+        return b"", not_utf8(entry.text) or f"not JSON: {error}"
     request_id = value.get("request_id") if isinstance(value, dict) else None
     return (request_id.encode() if isinstance(request_id, str) else b""), ""
 

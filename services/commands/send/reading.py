@@ -53,7 +53,7 @@ class Source(AbstractContextManager["Source"]):
         reached = Place()
         while reached.offset < place.offset and (block := self._read(place.offset - reached.offset)):
             reached = reached.after(block)
-        if reached != place:
+        if reached._replace(items=place.items) != place:
             raise ChangedFileError(f"{self.name} has changed in the part that was sent already")
 
     def blocks(self) -> Iterator[bytes]:
@@ -68,7 +68,7 @@ class Source(AbstractContextManager["Source"]):
         try:
             return self._stream.read1(min(size, BLOCK_BYTES))
         except self._damage as error:
-            raise DamagedFileError(f"{self.name} is damaged: {error}") from error
+            raise DamagedFileError(f"{self.name} is damaged: {_damage(error)}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +77,16 @@ class Source(AbstractContextManager["Source"]):
         # Not a pipe: closing waits for a thread that still reads from it.
         if self.size is not None:
             self._raw.close()
+
+
+def _damage(error: Exception) -> str:
+    """Return what is wrong with a compressed file, and what to do."""
+    if isinstance(error, EOFError):
+        return (
+            "it ends in the middle of the compressed data, as a copy or download does that was cut off; "
+            "get it whole and send it again: what was sent is not sent twice"
+        )
+    return f"{error}; get it again, or decompress what can be read of it and send that"
 
 
 def _decompressed(raw: BufferedReader) -> tuple[BufferedReader, tuple[type[Exception], ...]]:

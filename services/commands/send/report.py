@@ -30,7 +30,14 @@ class RejectsFile:
     def add(self, name: str, entry: Entry, reason: dict[str, Any]) -> None:
         """Keep one; it is on its way to the disk when this returns."""
         if self._file:
-            held = {"file": name, "line": entry.line, **reason, "event": entry.text.decode(errors="replace")}
+            item = {"item": entry.item} if entry.item else {}
+            held = {
+                "file": name,
+                "line": entry.line,
+                **item,
+                **reason,
+                "event": entry.text.decode(errors="replace"),
+            }
             self._file.write(orjson.dumps(held).decode() + "\n")
             self._file.flush()
 
@@ -116,7 +123,7 @@ class Shown:
         self._rejects.add(self._source.name, entry, {"code": code, "detail": detail, "errors": errors})
         self._shown += 1
         if self._shown <= MOST_SHOWN:
-            self._say(f"{self._source.name}:{entry.line}: {code}: {detail}")
+            self._say(f"{self._source.name}:{entry.place}: {code}: {detail}")
         elif self._shown == MOST_SHOWN + 1:
             self._say("more rejects are not shown; --rejects FILE keeps them all")
 

@@ -34,24 +34,37 @@ _DEPTH = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 
 
 class Place(NamedTuple):
-    """A place in the decompressed file: bytes before it, the line it is on, CRC-32 of all bytes before."""
+    """A place in the decompressed file: bytes before it, the line it is on, CRC-32 of all bytes before.
+
+    `items`: how many elements of the array lie before it.
+    """
 
     offset: int = 0
     line: int = 1
     crc: int = 0
+    items: int = 0
 
     def after(self, raw: bytes) -> "Place":
         """Return the place behind these bytes."""
-        return Place(self.offset + len(raw), self.line + raw.count(b"\n"), crc32(raw, self.crc))
+        return Place(self.offset + len(raw), self.line + raw.count(b"\n"), crc32(raw, self.crc), self.items)
 
 
 class Entry(NamedTuple):
-    """One event as the file has it, without the space around it.  `fault` says why it is none."""
+    """One event as the file has it, without the space around it.  `fault` says why it is none.
+
+    `item` is its number in the array, from 1; 0 where there is no array.
+    """
 
     line: int
     text: bytes
     end: Place
     fault: str = ""
+    item: int = 0
+
+    @property
+    def place(self) -> str:
+        """Where it is in the file, for people: `12`, or `1, item 7`."""
+        return f"{self.line}, item {self.item}" if self.item else f"{self.line}"
 
 
 class BrokenFileError(ValueError):
@@ -154,11 +167,9 @@ class Values:
     def finish(self) -> Iterator[Entry]:
         """Yield what stands at the end; BrokenFileError if it only begins something."""
         if self._in_array and not self._closed:
-            raise BrokenFileError(self._line_of(self._rest), "the file ends inside the array")
+            raise self._broken("the file ends inside the array")
         if self._depth:
-            raise BrokenFileError(
-                self._line_of(self._rest), "the file ends inside the value that begins here"
-            )
+            raise self._broken("the file ends inside the value that begins here")
         raw, self._rest, self._scanned = self._rest, b"", 0
         yield from self._entry(raw)
 
@@ -191,16 +202,22 @@ class Values:
 
     def _check_rest(self) -> None:
         if self._closed and self._rest.strip(_SPACE):
-            raise BrokenFileError(self._line_of(self._rest), "something follows the end of the array")
+            raise self._broken("something follows the end of the array")
         if len(self._rest) > MAX_ENTRY_BYTES:
-            raise BrokenFileError(self._line_of(self._rest), f"the value that begins here is {_TOO_LONG}")
+            raise self._broken(f"the value that begins here is {_TOO_LONG}")
 
     def _entry(self, raw: bytes) -> Iterator[Entry]:
         line = self._line_of(raw)
         text = (raw[:-1] if self._in_array else raw).strip(_SPACE)  # the comma or bracket that ended it
         self.place = self.place.after(raw)
+        if text and self._in_array:
+            self.place = self.place._replace(items=self.place.items + 1)
         if text:
-            yield Entry(line, text, self.place)
+            yield Entry(line, text, self.place, item=self.place.items)
+
+    def _broken(self, why: str) -> BrokenFileError:
+        behind = f", behind item {self.place.items}" if self._in_array else ""
+        return BrokenFileError(self._line_of(self._rest), f"{why}{behind}")
 
     def _line_of(self, raw: bytes) -> int:
         return self.place.line + raw.count(b"\n", 0, len(raw) - len(raw.lstrip(_SPACE)))

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import signal
+import subprocess
 import threading
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from backports import zstd
 
+from services.commands.send.kinds import not_json
 from services.commands.send.plan import LIMITS
 from tests.support.afterword import Ended, afterword, started
 from tests.support.fake_ingest import FakeIngest, serving
@@ -430,6 +432,84 @@ def test_damage_is_reported_behind_everything_before_it(send: Sending) -> None:
     assert open_array.code == 1
     assert "open.json:2: the file ends inside the array" in open_array.err
     assert numbers(send.ingest)["open"] == [1]
+
+
+TEXT = '{"request_id": "r", "data": {"comment": "café"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "cure"),
+    [
+        (TEXT.encode("utf-16"), "text in UTF-16", "iconv -f UTF-16 -t UTF-8"),
+        (TEXT.encode("utf-16-le"), "text in UTF-16", "iconv -f UTF-16LE"),
+        (TEXT.encode("utf-16-be"), "text in UTF-16", "iconv -f UTF-16BE"),
+        (TEXT.encode("utf-32"), "text in UTF-32", "iconv -f UTF-32"),
+        (b"request_id,rating\nr,5\n", "CSV", "csv.DictReader"),
+        (b"\xef\xbb\xbfrequest_id;rating\r\nr;5\r\n", "CSV", "csv.DictReader"),
+        (b"PK\x03\x04\x14\x00\x06\x00" + bytes(50), "an Excel workbook (.xlsx)", "save it as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(50), "an Excel workbook (.xls)", "save it as CSV"),
+        (b"PAR1" + bytes(50), "a Parquet file", "duckdb"),
+        (b"<!doctype html><title>Sign in</title>", "HTML or XML", "export the data as JSON"),
+        (gzip.compress(b"request_id\trating\nr\t5\n"), "CSV", "csv.DictReader"),
+    ],
+)
+def test_a_file_that_is_no_json_is_named_before_anything_is_sent(
+    send: Sending, content: bytes, kind: str, cure: str
+) -> None:
+    """With what makes JSON of it: a usage error, not one reject for each of its lines."""
+    ended = send(send.file(content))
+
+    assert ended.code == 2
+    assert f"this is {kind}" in ended.err
+    assert cure in ended.err
+    assert not send.ingest.log.rows()
+
+
+def test_the_command_for_csv_makes_events(tmp_path: Path) -> None:
+    """As it is printed."""
+    (tmp_path / "FILE").write_text("request_id,rating\nr,5\n")
+    command = not_json(b"a,b\n").partition("to convert it: ")[2]
+    subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path)
+
+    assert json.loads((tmp_path / "FILE.ndjson").read_text()) == {"request_id": "r", "data": {"rating": "5"}}
+
+
+def test_a_line_in_latin_1_is_rejected_with_the_conversion(send: Sending) -> None:
+    """And the lines that are ASCII arrive."""
+    ended = send(send.file(TEXT.encode("latin-1") + lines(events(1))))
+
+    assert ended.code == 1
+    assert ":1: malformed_json: not UTF-8 (byte 0xe9 at 45)" in ended.err
+    assert "iconv -f WINDOWS-1252 -t UTF-8" in ended.err
+    assert numbers(send.ingest) == {"r0": [0]}
+
+
+@pytest.mark.parametrize("bad", ["{not json}", '{"data": {}}'])
+def test_a_fault_in_an_array_names_its_item(send: Sending, bad: str, tmp_path: Path) -> None:
+    """Whoever finds it, this command or ingest, also after an earlier call sent the items before it."""
+    items = [json.dumps(one) for one in events(9)]
+    items[6] = bad
+    file = send.file(f"[{', '.join(items)}]".encode(), "events.json")
+    rejects = tmp_path / "rejects.ndjson"
+    ended = send(file, "--rejects", rejects)
+
+    assert ended.code == 1
+    assert "events.json:1, item 7: " in ended.err
+    assert json.loads(rejects.read_text())["item"] == 7
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, zstd.compress])
+def test_a_compressed_file_that_is_cut_says_so(send: Sending, packed: Any) -> None:
+    """And the whole one is sent behind what arrived of it."""
+    content = lines(events(20_000))
+    path = send.file(packed(content)[:-2_000], "events.ndjson.packed")
+    cut = send(path)
+
+    assert cut.code == 1
+    assert "is damaged: it ends in the middle of the compressed data" in cut.err
+    path.write_bytes(packed(content))
+    assert send(path).code == 0
+    assert numbers(send.ingest) == expected_numbers(20_000)
 
 
 def test_an_empty_file_is_sent(send: Sending) -> None:

@@ -80,7 +80,7 @@ def test_entries_do_not_depend_on_how_the_bytes_arrive(
 
     assert [json.loads(entry.text) for entry in entries] == held
     assert [entry.line for entry in entries] == numbers
-    assert split.place == Place().after(content)
+    assert split.place._replace(items=0) == Place().after(content)
 
 
 @given(files(), st.integers(0, 5))
@@ -97,7 +97,7 @@ def test_any_end_of_an_entry_is_a_place_to_go_on_from(
     # Only the last entry of an array ends it.
     rest = splitter(layout, place, ended=place == entries[-1].end)
 
-    assert place == Place().after(content[: place.offset])
+    assert place._replace(items=0) == Place().after(content[: place.offset])
     assert entries_of([content[place.offset :]], rest) == entries[number % len(held) + 1 :]
 
 

@@ -28,6 +28,7 @@ from services.local.lock import locked
 _DOWNLOADS_AT_ONCE = 6
 _ATTEMPTS = 4
 _INCOMING = ".incoming-"
+_SHOWN = 200
 
 Progress = Callable[[int, int], None]
 """Called, from any thread, with the bytes at hand so far and the bytes needed in all."""
@@ -76,6 +77,7 @@ def _bring(jars: tuple[Jar, ...], directory: Path, progress: Progress) -> None:
     count = _Count(sum(jar.size for jar in jars), progress)
     with (
         tempfile.TemporaryDirectory(prefix=_INCOMING, dir=directory) as incoming,
+        _quietly(),
         ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as threads,
     ):
         source = _Source(Path(incoming), count)
@@ -119,14 +121,11 @@ class _Source:
     def _download(self, jar: Jar) -> None:
         """Download the file and check it; JarsError when it cannot be had after some attempts."""
         try:
-            for attempt in stamina.retry_context(on=(OSError, RuntimeError), attempts=_ATTEMPTS):
+            for attempt in stamina.retry_context(on=_may_pass, attempts=_ATTEMPTS):
                 with attempt:
                     self._download_once(jar)
         except (OSError, RuntimeError) as error:
-            raise JarsError(
-                f"{jar.coordinates} could not be downloaded ({error}); "
-                "check the network and start again, what has arrived is kept"
-            ) from error
+            raise JarsError(f"{jar.coordinates} could not be downloaded: {_reason(error)}") from error
         if not matches(self._directory / _repository_path(jar), jar):
             raise JarsError(
                 f"{jar.coordinates} came with another SHA-256 than the list names, and was not used"
@@ -139,6 +138,10 @@ class _Source:
 
     @cached_property
     def _maven(self) -> Any:
+        # Before requests is imported: certificates are those of the system, where a company's own is added.
+        import truststore  # noqa: PLC0415
+
+        truststore.inject_into_ssl()
         # Imported here because it takes 0.8 s, which a start that has its jars should not pay.
         from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
 
@@ -148,6 +151,40 @@ class _Source:
     @contextmanager
     def _report(self, _name: str, _size: int) -> Iterator[Callable[[int], None]]:
         yield self._count.add
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell whether another attempt may succeed: a certificate is not trusted a second later either."""
+    return isinstance(error, OSError | RuntimeError) and not _is_untrusted(error)
+
+
+def _is_untrusted(error: BaseException) -> bool:
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
+def _reason(error: Exception) -> str:
+    """Return what kept a download from working, and what to set, in one line."""
+    if _is_untrusted(error):
+        return (
+            "the certificate of the repository is not trusted, as behind a proxy that signs with its own; "
+            "add that to the system's store, or name its file in REQUESTS_CA_BUNDLE, and start again"
+        )
+    said = " ".join(str(error).split())
+    return (
+        f"{said[:_SHOWN]}; check the network, and HTTPS_PROXY where there is a proxy, or name a mirror "
+        "as `central` under [repositories] in ~/.config/jgo.conf, and start again: what has arrived is kept"
+    )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Have stamina tell nothing of attempts: the last error says it once, and progress is shown."""
+    hooks = stamina.instrumentation.get_on_retry_hooks()
+    stamina.instrumentation.set_on_retry_hooks(())
+    try:
+        yield
+    finally:
+        stamina.instrumentation.set_on_retry_hooks(hooks)
 
 
 def _remember(file: Path, place: Path) -> None:

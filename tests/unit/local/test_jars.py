@@ -2,6 +2,11 @@
 
 import gc
 import hashlib
+import os
+import shutil
+import ssl
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -160,7 +165,81 @@ def test_a_jar_that_came_with_another_sum_is_not_used(tmp_path: Path, maven: Pat
     assert not any(maven.rglob("*.jar"))
 
 
+FETCH = """
+import sys
+from pathlib import Path
+from services.local.jar_list import Jar
+from services.local.jars import JarsError, fetch
+try:
+    fetch((Jar("org.example", "thing", "1.0", int(sys.argv[2]), sys.argv[3]),), Path(sys.argv[1]))
+except JarsError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A repository with the jar, whose certificate no public authority signed: its URL, the certificate."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    asked = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    asked += ["-keyout", str(key), "-out", str(certificate)]
+    asked += ["-subj", "/CN=proxy", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", *asked], check=True, capture_output=True)
+    put(tmp_path / "signed", CONTENT)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    handler = partial(Quiet, directory=str(tmp_path / "signed"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_port}", certificate
+        server.shutdown()
+
+
+def fetched(directory: Path, url: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Fetch the jar from a repository, in a process of its own that has these variables."""
+    config = directory / "jgo.conf"
+    config.write_text(f"[repositories]\ncentral = {url}\n")
+    own = {"JGO_CONFIG_FILE": str(config), "M2_REPO": str(directory / "m2"), **environ}
+    kept = {name: value for name, value in os.environ.items() if "CERT" not in name and "BUNDLE" not in name}
+    call = [sys.executable, "-c", FETCH, str(directory / "jars"), str(JAR.size), JAR.sha256]
+    return subprocess.run(call, env=kept | own, capture_output=True, text=True, check=False)
+
+
+def test_a_certificate_that_is_not_trusted_is_one_line(tmp_path: Path, signed: tuple[str, Path]) -> None:
+    """As behind a company's proxy: what it is, and what to set; nothing is tried again."""
+    ended = fetched(tmp_path, signed[0])
+
+    assert ended.returncode == 1
+    (line,) = (ended.stdout + ended.stderr).splitlines()
+    assert "org.example:thing:1.0 could not be downloaded: the certificate of the repository is not" in line
+    assert "REQUESTS_CA_BUNDLE" in line
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_certificates_of_the_system_count(variable: str, tmp_path: Path, signed: tuple[str, Path]) -> None:
+    """Those of OpenSSL's store, of which SSL_CERT_FILE names another file, and those that requests reads."""
+    ended = fetched(tmp_path, signed[0], **{variable: str(signed[1])})
+
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "jars" / JAR.name).read_bytes() == CONTENT
+
+
+def test_a_repository_that_is_away_is_one_line(tmp_path: Path) -> None:
+    """After all attempts, of which nothing is told."""
+    ended = fetched(tmp_path, "http://127.0.0.1:1")
+
+    assert ended.returncode == 1
+    (line,) = (ended.stdout + ended.stderr).splitlines()
+    assert "could not be downloaded: " in line
+    assert "HTTPS_PROXY" in line
+    assert "{" not in line
+
+
 def test_a_jar_that_cannot_be_had_is_named(tmp_path: Path, maven: Path, central: Path) -> None:
     """In a line that says what to do."""
-    with pytest.raises(JarsError, match=r"org\.example:thing:1\.0 could not be downloaded .* network"):
+    with pytest.raises(JarsError, match=r"org\.example:thing:1\.0 could not be downloaded: .* network"):
         fetch((JAR,), tmp_path / "jars")

@@ -15,6 +15,7 @@ from services.ingest.log import LogUnavailable, Record, Stretch
 from services.ingest.settings import IngestSettings
 from services.ingest.shares import Shares
 from services.runtime.kafka import connect, producer
+from services.runtime.outages import Needs
 
 REQUEST_TIMEOUT_MS = 10_000
 CUT_OFF_SECONDS = 1.0
@@ -98,9 +99,15 @@ class Connection:
         times = [time for lane in self._distinct if (time := lane.oldest()) is not None]
         return min(times, default=None)
 
-    def leaderless(self) -> list[int]:
-        """Return the partitions that have no leader, as far as is known."""
-        return [partition for partition in self._partitions() if self._leader(partition) in (None, -1)]
+    @property
+    def is_whole(self) -> bool:
+        """Every partition has a leader and all of its replicas in sync, as far as is known."""
+        known = self.producer.client.cluster._partitions.get(self._topic, {})  # noqa: SLF001 (no other way)
+        return all(one.leader >= 0 and len(one.isr) >= len(one.replicas) for one in known.values())
+
+    def needs(self) -> Needs:
+        """Return what Kafka has to do for events to be written."""
+        return Needs(writes=frozenset((self._topic, partition) for partition in self._partitions()))
 
     async def answers(self, within: float) -> bool:
         """Ask Kafka for its metadata, and tell whether it answered in so many seconds."""

@@ -19,6 +19,7 @@ from services.ingest.moving import Moving, destination
 from services.ingest.settings import IngestSettings
 from services.ingest.shares import Shares
 from services.runtime.backoff import delays
+from services.runtime.fresh import kafka_outage
 from services.runtime.generations import LOOK_SECONDS, generations
 from services.runtime.standings import writable
 from services.runtime.survey import admin
@@ -34,6 +35,12 @@ MOVING_SECONDS = 0.2
 WATCH_SECONDS = 1.0
 PING_SECONDS = 5.0
 """How long Kafka may take to answer a question for metadata, before it counts as away."""
+DOUBTFUL_SECONDS = 2.0
+"""A batch that waits for longer is a reason to ask whether Kafka takes anything at the moment."""
+OUTAGE_SECONDS = 5.0
+"""How often that is asked for no reason."""
+WATCH_HANGS_SECONDS = 60.0
+"""Within which the watch has looked again, whatever Kafka does."""
 
 
 class Publisher:
@@ -54,6 +61,11 @@ class Publisher:
         self._connection: Connection | None = None
         self._problem: str | None = "Kafka has not been reached yet"
         self._stopping = False
+        self._silent_since: float | None = None
+        """Since when the producer has not heard from Kafka, in monotonic seconds."""
+        self._outage: str | None = None
+        self._outage_asked_at = self._outage_seen_at = float("-inf")
+        self._watched_at = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
         INFLIGHT_BYTES.set_function(lambda: self._shares.used)
         INFLIGHT_TENANTS.set_function(lambda: self._shares.tenants)
@@ -118,19 +130,30 @@ class Publisher:
     def liveness(self) -> str | None:
         """Return why only a restart can help, or None.
 
-        Kafka being away is no such reason: a producer that hangs is replaced, and the new one is sought
-        for as long as it takes.
+        Kafka being away is no such reason, nor that it takes nothing for want of a leader or of replicas.  A
+        producer that hangs though Kafka does not is replaced, and the new one is sought for as long as it
+        takes.
         """
         if any(task.done() and not task.cancelled() for task in self._tasks):
             return "a task of the publisher has ended"
-        if self._age() > 2 * self._settings.ingest_stalled_seconds:
-            return f"no progress for {self._age():.0f} s"
+        stalled = 2 * self._settings.ingest_stalled_seconds
+        if self._stuck_for() > stalled:
+            return f"no progress for {self._stuck_for():.0f} s"
+        unwatched = time.monotonic() - self._watched_at
+        if unwatched > max(stalled, WATCH_HANGS_SECONDS):
+            return f"the producer was not looked at for {unwatched:.0f} s"
         return None
 
     def _age(self) -> float:
         """Return for how many seconds the oldest batch has been waiting for Kafka's answer."""
         oldest = self._connection.oldest() if self._connection else None
         return time.monotonic() - oldest if oldest is not None else 0.0
+
+    def _stuck_for(self) -> float:
+        """Return for how many seconds the producer has got no answer though Kafka would have given one."""
+        oldest = self._connection.oldest() if self._connection else None
+        began = min((since for since in (oldest, self._silent_since) if since is not None), default=None)
+        return 0.0 if began is None else time.monotonic() - max(began, self._outage_seen_at)
 
     async def stop(self, grace: float) -> None:
         """Refuse what is new, wait for Kafka's answers to the rest for so many seconds, and end."""
@@ -212,6 +235,7 @@ class Publisher:
         connection, self._connection = self._connection, None
         if connection is None or self._stopping:
             return
+        self._silent_since = None
         self.epoch += 1
         self._problem = f"the producer is being replaced: {reason}"
         PRODUCERS_REPLACED.labels(label).inc()
@@ -222,22 +246,39 @@ class Publisher:
         self._spawn(self._connect(), "connect")
 
     async def _watch(self) -> None:
-        """Replace a producer that hangs, and notice while nothing is sent that Kafka is away."""
-        silent_since: float | None = None
+        """Replace a producer that hangs, and notice while nothing is sent that Kafka takes nothing."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            self._watched_at = time.monotonic()
             connection = self._connection
             if connection is None:
-                silent_since = None
+                self._silent_since = None
                 continue
             answers = await connection.answers(PING_SECONDS)
-            silent_since = None if answers else silent_since or time.monotonic()
+            self._silent_since = None if answers else self._silent_since or time.monotonic()
+            if self._is_doubtful(connection):
+                await self._look_for_outage(connection)
             if connection is not self._connection:
                 continue
-            self._problem = _doubt(connection, answers=answers)
-            silent = time.monotonic() - silent_since if silent_since is not None else 0.0
-            if max(silent, self._age()) > self._settings.ingest_stalled_seconds:
-                self._replace("stalled", f"no answer for {max(silent, self._age()):.0f} s", grace=0)
+            self._problem = self._outage or (None if answers else "the producer does not hear from Kafka")
+            stuck = self._stuck_for()
+            if stuck > self._settings.ingest_stalled_seconds:
+                self._replace("stalled", f"no answer for {stuck:.0f} s, though Kafka gives some", grace=0)
+
+    def _is_doubtful(self, connection: Connection) -> bool:
+        """Tell whether there is a reason to ask a new client what Kafka can do: there is one now and then."""
+        is_late = time.monotonic() - self._outage_asked_at > OUTAGE_SECONDS
+        is_silent = self._silent_since is not None or self._age() > DOUBTFUL_SECONDS
+        return is_late or is_silent or self._outage is not None or not connection.is_whole
+
+    async def _look_for_outage(self, connection: Connection) -> None:
+        before = self._outage
+        self._outage = await kafka_outage(self._settings, "ingest-watch", connection.needs())
+        self._outage_asked_at = time.monotonic()
+        if self._outage is not None:
+            self._outage_seen_at = time.monotonic()
+            if before is None:
+                log.warning("server stopped answering", server="Kafka", reason=self._outage)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=f"publisher {name}")
@@ -252,10 +293,3 @@ class Publisher:
                 log.error("publisher task failed", task=task.get_name(), exc_info=error)
                 return
         self._tasks.discard(task)
-
-
-def _doubt(connection: Connection, *, answers: bool) -> str | None:
-    if not answers:
-        return "Kafka does not answer"
-    leaderless = connection.leaderless()
-    return f"partitions {leaderless} have no leader" if leaderless else None

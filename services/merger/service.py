@@ -83,11 +83,10 @@ async def _prepared(settings: MergerSettings, directory: Directory, health: Heal
 
 async def _merge(setup: Setup, health: Health, stop: asyncio.Event, given: MergerSettings) -> bool:
     """Merge; whether it ended because a newer generation is in use, when all of this one is merged."""
-    settings, events = setup.settings, setup.topology.events.name
+    settings = setup.settings
     watch = Watch(
         settings,
-        events,
-        setup.topology.merger_group,
+        setup.topology,
         partitions=setup.source(0).partitions,
         stall_seconds=settings.merger_stall_seconds,
         facts=setup.facts,
@@ -109,7 +108,7 @@ async def _merge(setup: Setup, health: Health, stop: asyncio.Event, given: Merge
     elif not asked.done():
         ended = watching if watching.done() else consuming
         die(ended.get_name(), ended.exception() or merger.app.crash_reason or RuntimeError("it just ended"))
-    health.readiness["stop"] = lambda: "stopping"
+    health.stop()
     await _stop(merger, watching, consuming, asked, moving)
     return moved
 

@@ -21,7 +21,7 @@ LOOK_SECONDS = 1.0
 """How often a sink whose turn it is not looks whether that has changed."""
 MOST_SECONDS = 600.0
 """What takes longer hangs: it is cut off, and counts as failed."""
-LONGEST_PAUSE_SECONDS = 60.0
+LONGEST_PAUSE_SECONDS = 10.0
 
 
 async def _nothing() -> None:

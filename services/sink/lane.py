@@ -27,6 +27,8 @@ SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_INTERVAL_MS = 1_000
 """How soon a member hears that the group rebalances, and lets go of what it holds."""
 REBALANCE_TIMEOUT_MS = 30_000
+LONGEST_PAUSE_SECONDS = 5.0
+"""Before a route that failed starts again, however often it has failed."""
 FETCH_MAX_BYTES = 16 * MIB
 """Of each route: one fetch waits undecoded while rows are made of it, and the next one is on its way."""
 
@@ -56,7 +58,7 @@ class Lane:
 
     async def run(self, facts: Facts, stop: asyncio.Event) -> None:
         """Run the route until `stop` is set; ContinuityError when its positions do not fit the log."""
-        pauses = delays(first=1.0, longest=30.0)
+        pauses = delays(first=1.0, longest=LONGEST_PAUSE_SECONDS)
         while not stop.is_set():
             try:
                 await self._read(facts, stop)

@@ -12,6 +12,9 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+LONGEST_PAUSE_SECONDS = 2.0
+"""However long a server was away, it is asked again after so long, and its return noticed within that."""
+
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
 
@@ -31,7 +34,7 @@ class Outage:
 
     async def outlast(self, attempt: Callable[[], Awaitable[T]], *errors: type[Exception]) -> T:
         """Return what the attempt returns, trying again after these errors for as long as it takes."""
-        for delay in delays():
+        for delay in delays(longest=LONGEST_PAUSE_SECONDS):
             try:
                 result = await attempt()
             except errors as error:

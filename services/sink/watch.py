@@ -4,15 +4,17 @@ It has clients of its own, since a consumer that hangs cannot tell that it does.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
-from services.runtime.kafka import REQUEST_TIMEOUT_MS, connect, consumer
+from services.runtime.fresh import AWAY, Kept, kafka_outage
+from services.runtime.kafka import connect, consumer
+from services.runtime.outages import Needs
 from services.runtime.settings import KafkaSettings
 from services.runtime.survey import admin, partition_counts
 from services.sink import metrics
@@ -22,7 +24,9 @@ from services.sink.routes import Route
 
 log = structlog.get_logger()
 
+_CLIENT = "afterword-sink-watch"
 _NOT_YET = "Kafka was not looked at yet"
+_Clients = tuple[AIOKafkaAdminClient, AIOKafkaConsumer]
 
 
 @dataclass
@@ -46,59 +50,73 @@ class Watch:
         self._watched = watched
         self._clock = asyncio.get_running_loop().time
         self._complaint: str | None = _NOT_YET
+        self._kept = Kept(self._connected)
 
     def rest(self) -> None:
         """Look no more, and blame nobody: the routes are stopped."""
         self._complaint = _NOT_YET
 
     def complaint(self) -> str | None:
-        """Return what keeps it from looking, or None."""
+        """Return what Kafka cannot do, or None."""
         return self._complaint
 
     def stalled(self, watched: Watched) -> str | None:
-        """Return how long a route has stood still for no good reason, or None."""
+        """Return for how long a route has not moved for no good reason, or None."""
         still = watched.progress.still_for(self._clock())
         if self._complaint is not None or still < self._stall_seconds:
             return None
         return f"nothing was stored for {still:.0f} s, though there is something to read"
 
     async def run(self) -> None:
-        """Look for ever; while Kafka does not answer, nobody is blamed for standing still."""
+        """Look for ever; while Kafka cannot do its part for anybody, no route is blamed."""
         for one in self._watched:
             one.progress = Progress(moved_at=self._clock())
-        while True:
-            try:
-                await self._look_until_it_fails()
-            except (KafkaError, OSError, TimeoutError) as error:
-                if self._complaint is None:
-                    log.warning("server stopped answering", server="Kafka", reason=repr(error))
-                self._complaint = f"Kafka does not answer: {error!r}"
-            await asyncio.sleep(self._seconds)
+        try:
+            while True:
+                await self._look()
+                await asyncio.sleep(self._seconds)
+        finally:
+            await self._kept.close()
 
-    async def _look_until_it_fails(self) -> None:
-        async with admin(self._settings, "afterword-sink-watch") as client:
-            asking = consumer(self._settings, "afterword-sink-watch", isolation_level="read_committed")
+    async def _look(self) -> None:
+        outage = await kafka_outage(self._settings, _CLIENT, self._needs())
+        if outage is None:
+            try:
+                seen = await self._kept.ask(self._all_seen)
+            except AWAY as error:
+                outage = f"Kafka does not answer: {error!r}"
+        if outage is None:
+            self._judge(seen)
+        else:
+            for one in self._watched:
+                one.progress = replace(one.progress, moved_at=self._clock())
+            if self._complaint is None:
+                log.warning("server stopped answering", server="Kafka", reason=outage)
+        self._complaint = outage
+
+    def _needs(self) -> Needs:
+        reads = {place for one in self._watched for place in one.mine() or one.progress.seen.ends}
+        return Needs(reads=frozenset(reads), groups=tuple(one.route.group for one in self._watched))
+
+    async def _all_seen(self, clients: _Clients) -> list[Seen]:
+        return [await _seen(*clients, one.route) for one in self._watched]
+
+    def _judge(self, seen: Sequence[Seen]) -> None:
+        for one, now in zip(self._watched, seen, strict=True):
+            for partition in now.ends:
+                metrics.LAG.labels(one.route.name, *partition).set(now.lag(partition))
+            own = _of(now, one.mine())
+            one.progress = one.progress.after(own, self._clock(), excused=one.excused())
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[_Clients]:
+        async with admin(self._settings, _CLIENT) as client:
+            asking = consumer(self._settings, _CLIENT, isolation_level="read_committed")
             try:
                 await connect(asking)
-                while True:
-                    async with asyncio.timeout(REQUEST_TIMEOUT_MS / 1000):
-                        await self._look(client, asking)
-                    self._complaint = None
-                    await asyncio.sleep(self._seconds)
+                yield client, asking
             finally:
                 await asking.stop()
-
-    async def _look(self, client: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> None:
-        for one in self._watched:
-            seen = await _seen(client, consumer, one.route)
-            for partition in seen.ends:
-                metrics.LAG.labels(one.route.name, *partition).set(seen.lag(partition))
-            own = _of(seen, one.mine())
-            one.progress = one.progress.after(own, self._clock(), excused=one.excused() or self._blind)
-
-    @property
-    def _blind(self) -> bool:
-        return self._complaint is not None
 
 
 async def _seen(client: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, route: Route) -> Seen:

@@ -124,7 +124,7 @@ class Publisher:
         if self._stopping:
             return "stopping"
         if self._connection is not None and self._connection.stuck:
-            return f"Kafka has not answered for {self._age():.0f} s"
+            return self._outage or f"Kafka has not answered for {self._age():.0f} s"
         return self._problem
 
     def liveness(self) -> str | None:

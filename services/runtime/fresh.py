@@ -23,11 +23,11 @@ R = TypeVar("R")
 
 AWAY = (KafkaError, OSError, TimeoutError)
 """What says that Kafka does not answer."""
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
 """How long Kafka may take to say what it is like, before it counts as away."""
 PATIENCE_SECONDS = 20.0
 """The same for a question of `Kept`."""
-_REQUEST_MS = 2_000
+_REQUEST_MS = 5_000
 _MIN_IN_SYNC = "min.insync.replicas"
 
 

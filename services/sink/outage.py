@@ -14,6 +14,8 @@ log = structlog.get_logger()
 
 LONGEST_PAUSE_SECONDS = 2.0
 """However long a server was away, it is asked again after so long, and its return noticed within that."""
+SLOW_SECONDS = 10.0
+"""A server that takes longer for one request does not do its work, though it took the connection."""
 
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
@@ -28,6 +30,8 @@ class Outage:
     clock: Clock
     sleep: Sleep
     since: float | None = None
+    tried_at: float | None = None
+    """When the try began that the server has not answered yet."""
     reason: str = ""
     failures: int = 0
     """How many attempts have failed."""
@@ -36,7 +40,7 @@ class Outage:
         """Return what the attempt returns, trying again after these errors for as long as it takes."""
         for delay in delays(longest=LONGEST_PAUSE_SECONDS):
             try:
-                result = await attempt()
+                result = await self._tried(attempt)
             except errors as error:
                 self._failed(str(error) or type(error).__name__)
                 await self.sleep(delay)
@@ -44,6 +48,13 @@ class Outage:
                 self._worked()
                 return result
         raise AssertionError
+
+    async def _tried(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        self.tried_at = self.clock()
+        try:
+            return await attempt()
+        finally:
+            self.tried_at = None
 
     def _failed(self, reason: str) -> None:
         self.reason = reason
@@ -60,6 +71,7 @@ class Outage:
 
     def complaint(self) -> str | None:
         """Return what is wrong in a few words, or None."""
+        slow = 0.0 if self.tried_at is None else self.clock() - self.tried_at
         if self.since is None:
-            return None
+            return f"{self.server} has not answered for {slow:.0f} s" if slow > SLOW_SECONDS else None
         return f"{self.server} has not done its work for {self.clock() - self.since:.0f} s: {self.reason}"

@@ -1,5 +1,6 @@
 """Storing a batch: what is written, in which order, and what happens when that fails."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from aiokafka.errors import KafkaConnectionError
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
 from services.runtime.log_mark import mark_of
 from services.sink.batch import Partition
-from services.sink.outage import LONGEST_PAUSE_SECONDS
+from services.sink.outage import LONGEST_PAUSE_SECONDS, Outage
 from services.sink.store import StoreWentBack, TooManyRefusedError
 from services.sink.writer import Stored, UnavailableError
 from tests.support.sink import NOW, Bench, FakeRecord, InMemoryDeadLetters, InMemoryWriter, state
@@ -195,3 +196,18 @@ async def test_rows_that_were_lost_before_their_position_are_inserted_again() ->
 
     assert offsets(bench) == [0, 1]
     assert bench.writer.calls == [(FEEDBACK_STATE, 2), (FEEDBACK_STATE, 2), (SINK_POSITIONS, 1)]
+
+
+async def test_a_server_that_takes_long_is_what_readiness_tells_before_the_request_fails() -> None:
+    """A ClickHouse that hangs is noticed long before SINK_INSERT_TIMEOUT_SECONDS."""
+    now = 0.0
+    outage = Outage("ClickHouse", "state", clock=lambda: now, sleep=asyncio.sleep)
+    may_end = asyncio.Event()
+    asking = asyncio.create_task(outage.outlast(may_end.wait))
+    await asyncio.sleep(0)
+    assert outage.complaint() is None
+    now = 11.0
+    assert outage.complaint() == "ClickHouse has not answered for 11 s"
+    may_end.set()
+    await asking
+    assert outage.complaint() is None

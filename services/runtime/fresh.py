@@ -14,7 +14,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import DescribeConfigsRequest
 
-from services.runtime.kafka import plain_client
+from services.runtime.kafka import plain_client, uncut
 from services.runtime.outages import Cluster, Needs, Place, Replicas, brokers, outage
 from services.runtime.settings import KafkaSettings
 
@@ -33,11 +33,18 @@ _MIN_IN_SYNC = "min.insync.replicas"
 
 async def kafka_outage(settings: KafkaSettings, client_id: str, needs: Needs) -> str | None:
     """Return why Kafka can do nothing of what is needed for anybody at the moment, or None if it can."""
-    client = plain_client(settings, client_id, request_timeout_ms=_REQUEST_MS)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            await client.bootstrap()
-            return outage(needs, await _cluster(client, needs))
+            return await uncut(_outage(settings, client_id, needs))
+    except TimeoutError:
+        return f"Kafka does not answer within {ANSWER_SECONDS:.0f} s"
+
+
+async def _outage(settings: KafkaSettings, client_id: str, needs: Needs) -> str | None:
+    client = plain_client(settings, client_id, request_timeout_ms=_REQUEST_MS)
+    try:
+        await client.bootstrap()
+        return outage(needs, await _cluster(client, needs))
     except AWAY as error:
         return f"Kafka does not answer: {error!r}"
     finally:

@@ -4,8 +4,8 @@ A client that is made elsewhere lacks the repairs of `repair`, so a contract tes
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Coroutine, Iterable
+from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -41,6 +41,12 @@ RECORD_OVERHEAD_BYTES = 64 << 10
 """Room for a batch's header, a record's key and its headers beside the largest value."""
 
 
+T = TypeVar("T")
+
+_UNCUT = set[asyncio.Task[Any]]()
+"""Work that goes on though nobody waits for it any more; the loop alone would not keep it."""
+
+
 class Startable(Protocol):
     """A client of Kafka."""
 
@@ -64,6 +70,20 @@ async def connect(client: Startable) -> None:
             starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         raise
+
+
+async def uncut(work: Coroutine[Any, Any, T]) -> T:
+    """Return what the work returns.  Who cancels this does not cancel the work, which ends by itself.
+
+    aiokafka forgets a connection that is cancelled while it is being made, and nobody could close it.
+    """
+    return await asyncio.shield(_kept(asyncio.create_task(work)))
+
+
+def _kept(task: asyncio.Task[T]) -> asyncio.Task[T]:
+    _UNCUT.add(task)
+    task.add_done_callback(_UNCUT.discard)
+    return task
 
 
 def client_options(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
@@ -193,7 +213,7 @@ def _bootstrap_again(client: AIOKafkaClient) -> None:
 
     async def update_from_any(cluster: Any, topics: Any) -> bool:
         nonlocal again_at
-        known = asyncio.create_task(update(cluster, topics))
+        known = _kept(asyncio.create_task(update(cluster, topics)))
         try:
             await asyncio.wait({known}, timeout=KNOWN_SECONDS)
             if known.done() and known.result():
@@ -201,13 +221,14 @@ def _bootstrap_again(client: AIOKafkaClient) -> None:
                 return True
             if clock() >= again_at:
                 again_at = clock() + BOOTSTRAP_PAUSE_SECONDS
-                if await _updated_afresh(client, cluster, topics):
+                if await uncut(_updated_afresh(client, cluster, topics)):
                     _forget_moved(client)
-                    return True
+                    return True  # the other attempt ends by itself
             return bool(await known)
-        finally:
+        except asyncio.CancelledError:
             known.cancel()
             await asyncio.wait({known})
+            raise
 
     client._metadata_update = update_from_any  # noqa: SLF001
 

@@ -6,17 +6,28 @@ from collections.abc import Sequence
 
 from services.local.supervision import SETTINGS_ARE_WRONG, Phase, State
 
+_REFUSES = "refused: "
+"""Begins what the readiness of merger and sink says of a log that lost records."""
 _SHOWN_APART = frozenset({"event", "service", "level", "timestamp", "logger", "exception"})
 
 
 def announce(name: str, before: State, after: State) -> str | None:
     """Return a line about the change from one state to the next, or None when there is nothing to say."""
-    return None if before.phase is after.phase else f"{name}: {_turn(before, after)}"
+    if before.phase is after.phase:
+        return f"{name}: not ready: {after.detail}" if _begins_to_refuse(before, after) else None
+    return f"{name}: {_turn(before, after)}"
+
+
+def _begins_to_refuse(before: State, after: State) -> bool:
+    """Tell whether a part that runs has just said that it refuses to work: waiting for it does not help."""
+    return _REFUSES in after.detail and _REFUSES not in before.detail
 
 
 def is_routine(before: State, after: State) -> bool:
     """Tell whether a change is part of a start that goes well, or ends the run, which tells of it."""
     goes_well = after.starts <= 1 and after.phase in {Phase.STARTING, Phase.READY, Phase.DONE}
+    if _begins_to_refuse(before, after):
+        return False
     return (goes_well and before.phase is not Phase.AILING) or after.phase is Phase.FAILED
 
 

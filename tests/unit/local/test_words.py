@@ -25,6 +25,16 @@ def test_each_turn_has_its_line() -> None:
     assert announce("sink", resting, again) == "sink: starting again"
 
 
+def test_a_part_that_refuses_to_work_says_so_once_though_its_phase_stays() -> None:
+    """It starts for ever, and somebody has to act."""
+    starting = State(Phase.STARTING, starts=1, detail="start: starting")
+    refusing = State(Phase.STARTING, starts=1, detail="start: starting; refused: the log was cut")
+
+    assert announce("sink", starting, refusing) == f"sink: not ready: {refusing.detail}"
+    assert not is_routine(starting, refusing)
+    assert announce("sink", refusing, refusing) is None
+
+
 def test_a_start_that_goes_well_is_routine_and_whatever_follows_an_end_is_not() -> None:
     """A terminal shows the one in its view, and says the other."""
     first = State(Phase.STARTING, starts=1)

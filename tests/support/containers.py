@@ -52,7 +52,7 @@ def _ping() -> bool:
 def kafka() -> Iterator[KafkaSettings]:
     """Run Apache Kafka's official image; what it advertises must be the address that clients used."""
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415
-    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415
+    from testcontainers.core.wait_strategies import ExecWaitStrategy  # noqa: PLC0415
 
     port = free_port()
     environment = {
@@ -70,7 +70,8 @@ def kafka() -> Iterator[KafkaSettings]:
         "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
     }
     container = DockerContainer(KAFKA_IMAGE, env=environment).with_bind_ports(port, port)
-    with container.waiting_for(LogMessageWaitStrategy("Kafka Server started")):
+    # Asked inside, as the compose file's check does: an engine's proxy accepts before Kafka listens.
+    with container.waiting_for(ExecWaitStrategy(["nc", "-z", "localhost", str(port)])):
         yield KafkaSettings(kafka_bootstrap_servers=f"127.0.0.1:{port}")
 
 
@@ -83,7 +84,7 @@ def clickhouse() -> Iterator[ClickHouseSettings]:
     environment = {"CLICKHOUSE_USER": "default", "CLICKHOUSE_PASSWORD": PASSWORD}
     container = DockerContainer(CLICKHOUSE_IMAGE, env=environment).with_exposed_ports(8123)
     with container.waiting_for(HttpWaitStrategy(8123, "/ping")) as running:
-        url = f"http://{running.get_container_host_ip()}:{running.get_exposed_port(8123)}"
+        url = f"http://127.0.0.1:{running.get_exposed_port(8123)}"
         yield ClickHouseSettings(clickhouse_url=url, clickhouse_password=SecretStr(PASSWORD))
 
 

@@ -11,7 +11,7 @@ which are local and its own.
 import os
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -25,7 +25,7 @@ from tests.support import containers
 from tests.support.cluster import Cluster
 from tests.support.servers import OwnKafka, OwnWarehouse
 from tests.support.topics import create_topics
-from tests.support.whole import WholeStack
+from tests.support.whole import ContainedStack, WholeStack
 
 PARTITIONS = 4
 
@@ -102,17 +102,24 @@ async def own_warehouse(tmp_path: Path) -> AsyncIterator[OwnWarehouse]:
 
 @pytest.fixture(scope="session")
 async def whole_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WholeStack]:
-    """`afterword up`, running for the whole run: use request ids of your own, and stop nothing.
+    """The whole stack, running for the whole run: use request ids of your own, and stop nothing.
 
-    Always the local one, whatever AFTERWORD_TEST_STACK says.
+    It is `afterword up`; with `docker`, the same services on a Kafka and a ClickHouse in containers.
     """
-    stack = WholeStack(tmp_path_factory.mktemp("whole"))
-    try:
-        await stack.start()
-        yield stack
-        await stack.stop()
-    finally:
-        await stack.kill()
+    directory = tmp_path_factory.mktemp("whole")
+    with ExitStack() as servers:
+        if choice() == "docker":
+            kafka = servers.enter_context(containers.kafka())
+            clickhouse = servers.enter_context(containers.clickhouse())
+            stack: WholeStack = ContainedStack(directory, kafka, clickhouse)
+        else:
+            stack = WholeStack(directory)
+        try:
+            await stack.start()
+            yield stack
+            await stack.stop()
+        finally:
+            await stack.kill()
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,14 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.request import urlopen
 
 from services.local.child import Child, Command, python_module
 from services.local.ports import free_port
 from services.local.settings import LocalSettings
-from services.runtime.settings import load
+from services.runtime.settings import ClickHouseSettings, KafkaSettings, load
 from tests.support.eventually import eventually
+from tests.support.programs import Program
 
 READY_WITHIN = 180.0
 STOPPED_WITHIN = 60.0
@@ -100,6 +102,58 @@ class WholeStack:
             check=False,
             stdin=subprocess.DEVNULL,
         )
+
+
+class ContainedStack(WholeStack):
+    """The same services, each as a process of its own, on a Kafka and a ClickHouse that run elsewhere.
+
+    What belongs to `afterword up`, such as its output and its process ids, it has not.
+    """
+
+    def __init__(self, directory: Path, kafka: KafkaSettings, clickhouse: ClickHouseSettings) -> None:
+        super().__init__(
+            directory,
+            KAFKA_BOOTSTRAP_SERVERS=kafka.kafka_bootstrap_servers,
+            CLICKHOUSE_URL=clickhouse.clickhouse_url,
+            CLICKHOUSE_PASSWORD=clickhouse.password(),
+        )
+        ports = {
+            "ingest": self.settings.ingest_port,
+            "merger": self.settings.merger_metrics_port,
+            "sink": self.settings.sink_metrics_port,
+            "query": self.settings.query_port,
+        }
+        self._programs = [
+            self._program(service, port, directory / f"{service}.log") for service, port in ports.items()
+        ]
+
+    def _program(self, service: str, port: int, log: Path) -> Program:
+        command = python_module(f"services.{service}", environment=self.environ)
+        return Program(lambda: command, lambda: asyncio.to_thread(_is_ready, port), log)
+
+    async def start(self, within: float = READY_WITHIN) -> None:
+        """Make topics and tables, start the services, and return once each is ready."""
+        made = await self.call("migrate", "--wait", str(within))
+        assert made.returncode == 0, made.stdout + made.stderr
+        await asyncio.gather(*(program.start() for program in self._programs))
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Stop the services in order; 0 once all have."""
+        assert number == signal.SIGTERM
+        codes = await asyncio.gather(*(program.stop() for program in self._programs))
+        return max(abs(code or 0) for code in codes)
+
+    async def kill(self) -> None:
+        """Kill the services that run."""
+        await asyncio.gather(*(program.kill() for program in self._programs))
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def environment(directory: Path, home: Path) -> Mapping[str, str]:

@@ -41,7 +41,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[
     """The stack after its first `up`, with the image built by that; each test leaves it running."""
     unnamed = engine.dangling()
     with composed(tmp_path_factory.mktemp("compose"), "afterword-compose-test") as stack:
-        stack.up()
+        printed = stack.up()
+        assert "WARN" not in printed.upper()
         assert engine.dangling() <= unnamed, "the first build leaves no image without a name"
         yield stack
 

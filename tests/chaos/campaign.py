@@ -107,10 +107,14 @@ class _Campaign:
             probing.cancel()
 
     async def _wave(self, number: int, wave: Wave) -> None:
+        started = list[asyncio.Task[None]]()
         async with asyncio.TaskGroup() as tasks:
             for fault in wave:
                 await asyncio.sleep(fault.after)
-                tasks.create_task(self._one(number, fault), name=str(fault))
+                started.append(tasks.create_task(self._one(number, fault), name=str(fault)))
+        # A library may cancel the task that calls it, which a group takes for an end like any other.
+        if cancelled := [task.get_name() for task in started if task.cancelled()]:
+            raise RunFailed(f"cancelled from within: {', '.join(cancelled)}")
 
     async def _one(self, wave: int, fault: Fault) -> None:
         """Strike, wait until it is over, and then until events come through."""

@@ -19,6 +19,11 @@ def has_tables(directory: Path) -> bool:
     return any(directory.glob("v*/*/*.sst"))
 
 
+def has_several(directory: Path) -> bool:
+    """Tell whether there are copies of two partitions at least."""
+    return len(_partitions(directory)) > 1
+
+
 def _cut(directory: Path, random: Random) -> str | None:
     """Leave only the beginning of a file."""
     if (file := _chosen(directory, "*", random)) is None:
@@ -69,7 +74,7 @@ def _table(directory: Path, random: Random) -> str | None:
 
 def _directory(directory: Path, random: Random) -> str | None:
     """Delete everything, or one partition."""
-    partitions = sorted(path for path in directory.glob("v*/*") if path.is_dir())
+    partitions = _partitions(directory)
     if partitions and random.random() < 0.5:
         gone = random.choice(partitions)
         shutil.rmtree(gone)
@@ -82,10 +87,9 @@ def _directory(directory: Path, random: Random) -> str | None:
 
 def _swapped(directory: Path, random: Random) -> str | None:
     """Swap the directories of two partitions."""
-    partitions = sorted(path for path in directory.glob("v*/[0-9]*") if path.is_dir())
-    if len(partitions) < 2:
+    if not has_several(directory):
         return None
-    one, other = random.sample(partitions, 2)
+    one, other = random.sample(_partitions(directory), 2)
     aside = one.with_name("aside")
     one.rename(aside)
     other.rename(one)
@@ -102,6 +106,10 @@ WAYS: Mapping[str, Callable[[Path, Random], str | None]] = {
     "directory": _directory,
     "swapped": _swapped,
 }
+
+
+def _partitions(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.glob("v*/*") if path.is_dir() and path.name.isdigit())
 
 
 def _chosen(directory: Path, pattern: str, random: Random) -> Path | None:

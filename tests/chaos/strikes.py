@@ -17,7 +17,7 @@ from schemas.limits import KIB
 from services.local.kafka_config import LOOPBACK
 from services.local.processes import is_running
 from tests.chaos import brokers, copies, disks, operated, spoiled
-from tests.chaos.damage import damage, has_tables
+from tests.chaos.damage import damage, has_several, has_tables
 from tests.chaos.faults import Fault
 from tests.chaos.ledger import Event, Ledger, Poison, Post
 from tests.chaos.ledger import send as post_to
@@ -179,7 +179,10 @@ async def _down(stage: Stage, fault: Fault, _random: Random) -> str:
 
 async def _damage(stage: Stage, fault: Fault, random: Random) -> str:
     """Damage a merger's directory while it does not run: it is stopped, and killed before it goes on."""
-    name = random.choice(("merger", "merger-2"))
+    names: tuple[str, ...] = ("merger", "merger-2")
+    if fault.target == "swapped":
+        names = tuple(one for one in names if has_several(stage.merger_home(one))) or names
+    name = random.choice(names)
     if fault.target in ("flip", "table") and not has_tables(stage.merger_home(name)):
         # Which writes what it has in memory.
         await stage.another(name, await stage.signal(name, signal.SIGTERM))

@@ -4,6 +4,7 @@ Every wait has an end, and says what it waited for.
 """
 
 import asyncio
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -107,14 +108,10 @@ class _Campaign:
             probing.cancel()
 
     async def _wave(self, number: int, wave: Wave) -> None:
-        started = list[asyncio.Task[None]]()
         async with asyncio.TaskGroup() as tasks:
             for fault in wave:
                 await asyncio.sleep(fault.after)
-                started.append(tasks.create_task(self._one(number, fault), name=str(fault)))
-        # A library may cancel the task that calls it, which a group takes for an end like any other.
-        if cancelled := [task.get_name() for task in started if task.cancelled()]:
-            raise RunFailed(f"cancelled from within: {', '.join(cancelled)}")
+                tasks.create_task(self._one(number, fault), name=str(fault))
 
     async def _one(self, wave: int, fault: Fault) -> None:
         """Strike, wait until it is over, and then until events come through."""
@@ -126,6 +123,12 @@ class _Campaign:
                 one.detail = await strike(self._stage, fault)
         except (TimeoutError, AssertionError) as error:
             raise RunFailed(f"fault {one.number}, {fault}, could not be carried out: {error!r}") from error
+        except asyncio.CancelledError as error:
+            # aiokafka may cancel the task that calls it, which a group takes for an end like any other.
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            where = "".join(traceback.format_tb(error.__traceback__)[-3:])
+            raise RunFailed(f"fault {one.number}, {fault}, was cancelled from within:\n{where}") from error
         # Who starts again what was ended counts among what recovers, though the strike goes on until then.
         over = began if (fault.fault, fault.target) in AT_ONCE else self._clock()
         one.over, one.ended = round(over - began, 2), now()

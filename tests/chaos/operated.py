@@ -140,10 +140,12 @@ async def _at_rest(stage: OperatedStage, fault: Fault) -> AsyncIterator[None]:
         yield
         return
     send(stage.load.identity, signal.SIGUSR1)
+    stage.flows.clear()
     try:
         await quiet(stage)
         yield
     finally:
+        stage.flows.set()
         send(stage.load.identity, signal.SIGUSR2)
 
 

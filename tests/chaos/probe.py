@@ -68,6 +68,7 @@ class Probe:
         url = self._stage.ingest_url
         async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
             while True:
+                await self._stage.flows.wait()
                 events = tuple(Event(next(ids), data={"probe": 1}) for ids in self._ids.values())
                 body = b"\n".join(
                     json.dumps({"request_id": one.request_id, "data": one.data}).encode() for one in events

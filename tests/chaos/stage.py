@@ -120,6 +120,9 @@ class Stage:
         self.clocks.mkdir()
         for name in SERVICES:
             self.shift(name, 0)
+        self.flows = asyncio.Event()
+        """Cleared while nothing is to be sent, also by the probe."""
+        self.flows.set()
 
     @property
     @abstractmethod

@@ -453,7 +453,19 @@ TEXT = '{"request_id": "r", "data": {"comment": "café"}}\n'
         (gzip.compress(b"request_id\trating\nr\t5\n"), "CSV", "csv.DictReader"),
     ],
     # The bytes would be the name of a test otherwise, and gzip's have the time in them.
-    ids="utf-16 utf-16-le utf-16-be utf-32 csv csv-bom xlsx xls parquet html csv-gz".split(),
+    ids=[
+        "utf-16",
+        "utf-16-le",
+        "utf-16-be",
+        "utf-32",
+        "csv",
+        "csv-bom",
+        "xlsx",
+        "xls",
+        "parquet",
+        "html",
+        "csv-gz",
+    ],
 )
 def test_a_file_that_is_no_json_is_named_before_anything_is_sent(
     send: Sending, content: bytes, kind: str, cure: str

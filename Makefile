@@ -34,7 +34,7 @@ test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and
 	@scripts/nginx.sh > /dev/null
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(WORKERS) $(ARGS)
 
-compose-test: .venv/dev ## run the compose files on a Docker engine, from no image, and tests/e2e on containers: half an hour
+compose-test: .venv/dev ## run the compose files on a Docker engine, from no image, and tests/e2e on containers: 12 minutes
 	@scripts/browser.sh > /dev/null
 	@COMPOSE_TEST=1 $(BIN)/pytest tests/e2e/containers $(ARGS)
 	@AFTERWORD_TEST_STACK=docker $(BIN)/pytest tests/e2e --ignore tests/e2e/containers $(ARGS)

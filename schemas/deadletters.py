@@ -38,6 +38,8 @@ class Reason(StrEnum):
     """An Idempotency-Key was used again for another body; the first one stands."""
     ROW_TOO_LARGE = "row_too_large"
     """The event would take its row past the keys or bytes that a row may have."""
+    DAMAGED_STATE = "damaged_state"
+    """The state that the event belongs to is damaged: its request waits until that is mended."""
     CRASHED = "crashed"
     """The event ended the process again and again."""
     REFUSED_BY_CLICKHOUSE = "refused_by_clickhouse"

@@ -43,10 +43,13 @@ class Topic:
         return 1 if self.one_partition else default
 
     def config(self, replicas: int = 1) -> dict[str, str]:
-        """Return the topic's settings as Kafka takes them, for a cluster that keeps `replicas` copies."""
+        """Return the topic's settings as Kafka takes them, for a cluster that keeps `replicas` copies.
+
+        For the broker's own number of copies, -1, its own number in sync counts as well.
+        """
         return {
             "max.message.bytes": str(self.max_message_bytes),
-            "min.insync.replicas": str(max(1, replicas - 1)),
+            **({} if replicas < 0 else {"min.insync.replicas": str(max(1, replicas - 1))}),
             "unclean.leader.election.enable": "false",
             **dict(self.settings),
         }
@@ -58,11 +61,6 @@ class Stage(NamedTuple):
     name: str
     group: str
     topics: tuple[Topic, ...]
-
-
-def replicas_for(brokers: int) -> int:
-    """Return the replication factor for a cluster of that many brokers."""
-    return min(3, brokers)
 
 
 @dataclass(frozen=True)

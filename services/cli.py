@@ -40,6 +40,7 @@ COMMANDS = (
     Row("verify", f"{COMMAND}.verify.command:app", "Compare the log, the states and ClickHouse.", OPERATION),
     Row("erase", f"{COMMAND}.erase.command:app", "Remove a person's feedback for good.", OPERATION),
     Row("rebuild", f"{COMMAND}.rebuild.command:app", "Make tables anew from the log.", OPERATION),
+    Row("recover", f"{COMMAND}.recover.command:app", "Go on after Kafka lost something.", OPERATION),
     Row("resize", f"{COMMAND}.resize.command:app", "Change the number of partitions.", OPERATION, "merger"),
     Row("keys", f"{COMMAND}.keys:app", "Create, list, limit and revoke API keys.", OPERATION),
     Row("audit", f"{COMMAND}.audit:app", "List what was done with an operator's rights.", OPERATION),

@@ -3,13 +3,20 @@
 import asyncio
 import logging
 import os
+from typing import Annotated
 
 import typer
 
 from services.commands.exits import INTERRUPTED, CommandError, UnreachableError, UsageError
 
 
-def up() -> None:
+def up(
+    *,
+    recover: Annotated[
+        bool,
+        typer.Option("--recover", help="If Kafka lost something, fill it again from ClickHouse first."),
+    ] = False,
+) -> None:
     """Run the whole stack here: Kafka, ClickHouse and the services.
 
     No Docker, no Java, no server.  The first start downloads Kafka (44 MB).
@@ -42,7 +49,7 @@ def up() -> None:
     # A server that is away shows as a part that is not ready; aiokafka would say it every 100 ms.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        in_order = asyncio.run(stack.run(settings, os.environ, Console()))
+        in_order = asyncio.run(stack.run(settings, os.environ, Console(), recover=recover))
     except (HomeError, PortTakenError) as error:
         raise UsageError(str(error)) from error
     except JarsError as error:

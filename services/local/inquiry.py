@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from schemas.topics import Topology
 from services.local.flow import Flow
 from services.local.gauge import UNREACHABLE
 from services.local.home import Home
@@ -13,6 +14,10 @@ from services.local.settings import StatusSettings
 from services.local.stored import Stored, tables
 from services.local.supervision import Phase
 from services.local.watch import log
+from services.runtime.copies import troubles
+from services.runtime.generations import generations
+from services.runtime.standings import in_use
+from services.runtime.survey import admin, brokers_and_copies
 
 _ASK_SECONDS = 10.0
 _AGAIN_SECONDS = 0.25
@@ -21,7 +26,7 @@ _GONE = "gone"
 
 async def report(settings: StatusSettings) -> Report:
     """Return how the stack is now."""
-    flow, stored = await asyncio.gather(_flow(settings), _stored(settings))
+    flow, stored, kafka = await asyncio.gather(_flow(settings), _stored(settings), _copies(settings))
     servers = {
         f"Kafka at {settings.kafka_bootstrap_servers}": flow,
         f"ClickHouse at {settings.clickhouse_url}": stored,
@@ -37,6 +42,7 @@ async def report(settings: StatusSettings) -> Report:
         rows=stored.rows if stored else None,
         dead_letters=stored.dead_letters if stored else None,
         refusals=stored.refusals if stored else (),
+        kafka=kafka,
         unreachable=tuple(server for server, answer in servers.items() if answer is None),
     )
 
@@ -91,6 +97,16 @@ async def _flow(settings: StatusSettings) -> Flow | None:
             return await asked.flow()
     except UNREACHABLE:
         return None
+
+
+async def _copies(settings: StatusSettings) -> tuple[str, ...]:
+    try:
+        async with asyncio.timeout(_ASK_SECONDS), admin(settings, "afterword-status") as client:
+            number = in_use(await generations(client))
+            found = await brokers_and_copies(client, [topic.name for topic in Topology(number).topics])
+    except UNREACHABLE:
+        return ()
+    return tuple(text for text, _ in troubles(found))
 
 
 async def _stored(settings: StatusSettings) -> Stored | None:

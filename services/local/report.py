@@ -34,6 +34,8 @@ class Report:
     unreachable: tuple[str, ...] = field(default=())
     refusals: tuple[str, ...] = field(default=())
     """Why merger or sink do not work, and what ends it."""
+    kafka: tuple[str, ...] = field(default=())
+    """What is not as it should be with Kafka's brokers and the copies of topics."""
 
     @property
     def ready(self) -> bool:

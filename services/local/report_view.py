@@ -21,6 +21,7 @@ def draw(report: Report) -> RenderableType:
         for server in report.unreachable
     ]
     blocks += [Text(f"refused by {refusal}", style="red") for refusal in report.refusals]
+    blocks += [Text(trouble, style="yellow") for trouble in report.kafka]
     return Group(*blocks, _figures(report))
 
 

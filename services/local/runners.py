@@ -31,14 +31,22 @@ class Runner:
 
 
 def crew(
-    settings: LocalSettings, home: Home, environ: Mapping[str, str], progress: Progress
+    settings: LocalSettings,
+    home: Home,
+    environ: Mapping[str, str],
+    progress: Progress,
+    *,
+    recover: bool = False,
 ) -> tuple[Runner, ...]:
-    """Return the runners of the parts that are installed, in the order in which they are shown."""
+    """Return the runners of the parts that are installed, in the order in which they are shown.
+
+    `recover`: where Kafka lost something, the migration goes on with a generation that it fills.
+    """
     environment = {**_QUICK, **environ, **_shared(settings, home)}
     return (
         _kafka(settings, home, progress),
         _warehouse(settings, home, environment),
-        *_migrate(environment),
+        *_migrate(environment, recover=recover),
         *(runner for name in plan.SERVICES for runner in _service(name, settings, environment)),
     )
 
@@ -94,10 +102,10 @@ def _warehouse(settings: LocalSettings, home: Home, environment: Mapping[str, st
     )
 
 
-def _migrate(environment: Mapping[str, str]) -> tuple[Runner, ...]:
+def _migrate(environment: Mapping[str, str], *, recover: bool) -> tuple[Runner, ...]:
     if not _is_installed("services.commands.migrate"):
         return ()
-    arguments = ("migrate", "--partitions", str(PARTITIONS))
+    arguments = ("migrate", *(("--recover",) if recover else ("--partitions", str(PARTITIONS))))
     command = python_module("services.cli", *arguments, environment=environment)
     return (Runner(_part(plan.MIGRATE), _prepared(command)),)
 

@@ -31,8 +31,12 @@ class DownloadStoppedError(Exception):
     """Raised inside a download when the stack is to stop."""
 
 
-async def run(settings: LocalSettings, environ: Mapping[str, str], console: Console) -> bool:
+async def run(
+    settings: LocalSettings, environ: Mapping[str, str], console: Console, *, recover: bool = False
+) -> bool:
     """Run the stack until a signal asks it to stop, and return whether everything stopped in order.
+
+    `recover`: what Kafka lost is filled again from ClickHouse first.
 
     HomeError, PortTakenError before anything starts; JarsError, BrokerError, PartFailedError after all that
     ran has been stopped.  Call it in the main thread.
@@ -40,18 +44,24 @@ async def run(settings: LocalSettings, environ: Mapping[str, str], console: Cons
     home = Home(settings.afterword_home)
     home.make()
     with home.owned():
-        return await _Run(settings, home, environ, screen(console)).run()
+        return await _Run(settings, home, environ, screen(console), recover=recover).run()
 
 
 class _Run:
     def __init__(
-        self, settings: LocalSettings, home: Home, environ: Mapping[str, str], output: Screen
+        self,
+        settings: LocalSettings,
+        home: Home,
+        environ: Mapping[str, str],
+        output: Screen,
+        *,
+        recover: bool,
     ) -> None:
         self._settings, self._home, self._screen = settings, home, output
         self._voice = Journal(output, home.log(_OWN))
         self._stopping, self._hurry, self._ready = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._download: tuple[int, int] | None = None
-        self._runners: tuple[Runner, ...] = crew(settings, home, environ, self._downloaded)
+        self._runners: tuple[Runner, ...] = crew(settings, home, environ, self._downloaded, recover=recover)
         self._supervisor = Supervisor(self._runners, home, self._voice)
         self._urls = {runner.part.name: runner.url for runner in self._runners}
         self._gauge: Gauge | None = None

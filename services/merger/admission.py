@@ -39,6 +39,8 @@ class Outcome(StrEnum):
     TOO_LARGE = "too_large"
     POISON = "poison"
     CRASHED = "crashed"
+    DAMAGED = "damaged_state"
+    """The row that it belongs to is damaged, and waits to be mended."""
 
 
 REASONS = {Outcome.CONFLICT: Reason.IDEMPOTENCY_CONFLICT, Outcome.TOO_LARGE: Reason.ROW_TOO_LARGE}

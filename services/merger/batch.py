@@ -14,6 +14,7 @@ from schemas.limits import MAX_ROW_BYTES, MAX_ROW_KEYS
 from services.merger import state as states
 from services.merger.admission import LIMITS, REASONS, Limits, Outcome, Row, consume
 from services.merger.events import Event, Poison, decode, place
+from services.merger.state import Damaged
 from services.runtime.records import Record
 
 
@@ -79,6 +80,7 @@ def fold(
 
 # Members of an enum are found slowly.
 _MERGED, _CONFLICT, _TOO_LARGE = Outcome.MERGED, Outcome.CONFLICT, Outcome.TOO_LARGE
+_MEND = "stop the mergers and run `afterword rebuild --state`, then `afterword dlq replay`"
 _NOTHING = Poison(Reason.MALFORMED_EVENT, "the record has no key, or no value")
 _DETAILS = {
     Reason.CRASHED: "the merger ended again and again while it merged this record",
@@ -109,6 +111,9 @@ class _Fold:
             records = [one for one in records if one.offset not in self._crashed]
         for key, group in _by_key(records).items():
             row = self._find(key)
+            if isinstance(row, Damaged):
+                outcomes[Outcome.DAMAGED] += self._hold_up(group, row)
+                continue
             for record in group:
                 outcome = self._consume(record, row)
                 if outcome is _MERGED:
@@ -154,9 +159,28 @@ class _Fold:
             self._letters.append(Letter(record, version, Reason.CRASHED, _DETAILS[Reason.CRASHED]))
         return count
 
-    def _find(self, key: bytes | None) -> Row:
+    def _find(self, key: bytes | None) -> Row | Damaged:
         stored = None if key is None else self._stored.get(key)
-        return Row.new() if stored is None else Row(states.decode(stored), len(stored))
+        if key is None or stored is None:
+            return Row.new()
+        try:
+            return Row(states.decode_of(key, stored), len(stored))
+        except Damaged as damage:
+            return damage
+
+    def _hold_up(self, records: Iterable[Record], damage: Damaged) -> int:
+        """Make dead letters of the events of a key whose row is damaged: the others go on; how many.
+
+        They are among the events that its row is mended from, so their replay later changes nothing twice.
+        """
+        count = 0
+        for count, record in enumerate(records, 1):  # noqa: B007 (it is what is returned)
+            version = own = self._base | record.offset
+            with suppress(Poison):
+                version = place(record.headers, own)
+            detail = f"the state of its request is damaged ({damage}): {_MEND}"
+            self._letters.append(Letter(record, version, Reason.DAMAGED_STATE, detail))
+        return count
 
     def _begin(self, row: Row, key: bytes, event: Event) -> None:
         """Make a row of a new key; Poison when ingest cannot have written it, or not to this partition."""

@@ -28,7 +28,7 @@ from services.merger.gaps import read_again
 from services.merger.idle import Since, idle
 from services.merger.recovery import Recovered, recover
 from services.merger.setup import Setup
-from services.merger.share import BROKEN, WINDOW_EVENTS, is_too_many, latest
+from services.merger.share import WINDOW_EVENTS, counting, is_too_many, latest
 from services.merger.state import Stored
 from services.merger.transaction import Outgoing, Writer
 from services.runtime import survey
@@ -237,7 +237,7 @@ class Partition:
 
     def _judged(self, letters: Sequence[Letter]) -> list[int]:
         """Return the offsets of the latest broken events; TooManyBroken when these make too many."""
-        more = [letter.record.offset for letter in letters if letter.reason in BROKEN]
+        more = [letter.record.offset for letter in counting(letters)]
         if not more:
             return self._broken
         broken, most = latest(self._broken, more)

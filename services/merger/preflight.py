@@ -21,8 +21,9 @@ from services.runtime import survey
 from services.runtime.backoff import delays
 from services.runtime.clickhouse import connect
 from services.runtime.continuity import LOST, Facts, Position, Problem, Recorded, problems, refuse
-from services.runtime.generations import resolved
+from services.runtime.generations import generations, resolved
 from services.runtime.refusals import standing
+from services.runtime.standings import Standing
 
 log = structlog.get_logger()
 
@@ -81,20 +82,24 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
         cluster = await survey.cluster_id(admin)
         counts = await survey.partition_counts(admin, pair)
         kept = await retention(admin, topology)
+        standings = [one.standing for one in await generations(admin, topology.generation)]
     current = Recorded(topology.generation, cluster, counts.get(topology.events.name, 0))
     # Positions first: other mergers go on meanwhile, and must not seem to be beyond an end from before.
     positions = await _committed(settings, topology, current.partitions)
-    record, refused = await _recorded(settings, directory, current)
+    record, refused, has_rows = await _recorded(settings, directory, current)
+    log_now = await survey.log_ranges(settings, _CLIENT, counts)
+    is_empty = all(found.end == 0 for (topic, _), found in log_now.items() if topic == topology.state.name)
     facts = Facts(
         service="merger",
         generation=topology.generation,
         cluster_id=cluster,
         recorded=record,
         paired=pair,
-        log=await survey.log_ranges(settings, _CLIENT, counts),
+        log=log_now,
         positions=positions,
         compacted=frozenset({topology.state.name}),
         refused=[one for one in refused if one.position and one.position.topic in pair],
+        is_filled=Standing.NEW not in standings and not (is_empty and has_rows),
     )
     facts = await survey.with_marks(settings, _CLIENT, facts)
     refuse(problems(facts))
@@ -120,10 +125,10 @@ async def _committed(settings: MergerSettings, topology: Topology, count: int) -
 
 async def _recorded(
     settings: MergerSettings, directory: Directory, current: Recorded
-) -> tuple[Recorded | None, list[Problem]]:
+) -> tuple[Recorded | None, list[Problem], bool]:
     """Return what `afterword migrate` recorded, else what this directory did: ClickHouse may be down.
 
-    With it, what was refused in this generation.
+    With it, what was refused in this generation, and whether there are rows of an older one.
     """
     held = [one for one in directory.refused() if one.kind in LOST]
     try:
@@ -131,13 +136,17 @@ async def _recorded(
         try:
             found = await survey.recorded(client, settings.clickhouse_database)
             held += await standing(client, settings.clickhouse_database, current.generation)
+            is_first = all(one.generation >= current.generation for one in found)
+            has_rows = not is_first and await survey.has_rows(
+                client, settings.clickhouse_database, survey.EVERY_TABLE[:1]
+            )
         finally:
             await client.close()
     except (ClickHouseError, OSError, TimeoutError) as error:
         own = directory.recorded()
         log.warning("ClickHouse not asked for the cluster id", error=str(error), instead=own)
-        return own or current, held
-    return next((one for one in found if one.generation == current.generation), None), held
+        return own or current, held, False
+    return next((one for one in found if one.generation == current.generation), None), held, has_rows
 
 
 def _settle(setup: Setup, current: Recorded) -> list[Position]:

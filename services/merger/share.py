@@ -5,12 +5,40 @@ purpose, such as a conflict of Idempotency-Keys, does not count as broken.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
 
 from schemas.deadletters import Reason
+from services.runtime.records import Record
 
 WINDOW_EVENTS = 1_000
 BROKEN = frozenset({Reason.MALFORMED_EVENT, Reason.INVALID_REPLAY, Reason.CRASHED})
+
+
+class Refused(Protocol):
+    """A record that was given up."""
+
+    @property
+    def record(self) -> Record: ...  # noqa: D102 (a dead letter's own words)
+    @property
+    def reason(self) -> Reason: ...  # noqa: D102
+
+
+L = TypeVar("L", bound=Refused)
+
+
+def counting(letters: Iterable[L]) -> Iterator[L]:
+    """Yield those that count as broken: of a request whose row is damaged, one of each batch.
+
+    A busy request holds up no other; rows that are all damaged, as for a release that is too old, do.
+    """
+    seen: set[bytes | None] = set()
+    for letter in letters:
+        if letter.reason is Reason.DAMAGED_STATE and letter.record.key not in seen:
+            seen.add(letter.record.key)
+            yield letter
+        elif letter.reason in BROKEN:
+            yield letter
 
 
 def latest(broken: Iterable[int], more: Iterable[int]) -> tuple[list[int], int]:

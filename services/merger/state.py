@@ -119,6 +119,33 @@ def decode(row: bytes) -> State:
     return _empty(erased.tenant, erased.request_id, erased.erased)
 
 
+class Damaged(ValueError):  # noqa: N818 (it is what the bytes are)
+    """Bytes of a row that are no state, or another request's."""
+
+
+def decode_of(key: bytes, row: bytes) -> State:
+    """Return the state of a key; Damaged when the bytes are none that can be merged into, or not its own."""
+    try:
+        state = decode(row)
+        if not (_is_quickly(key, state) or _is_of(key, state)):
+            raise Damaged("it is the state of another request")
+        if not isinstance(state.request, dict) and bytes(memoryview(state.request)[:1]) != b"{":
+            raise Damaged("its request is no object")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Damaged(f"it is no state: {error}") from error
+    return state
+
+
+def _is_quickly(key: bytes, state: State) -> bool:
+    """Compare texts as they are; what has to be written in another way in JSON is decoded instead."""
+    return key == bytes(state.tenant)[1:-1] + b"/" + bytes(state.request_id)[1:-1]
+
+
+def _is_of(key: bytes, state: State) -> bool:
+    tenant, request_id = (msgspec.json.decode(one, type=str) for one in (state.tenant, state.request_id))
+    return f"{tenant}/{request_id}".encode() == key
+
+
 def encode(state: State) -> bytes:
     """Return the canonical bytes of a state."""
     if state.version == state.merge.erased:

@@ -19,6 +19,10 @@ ADVICE: dict[str, tuple[str, str]] = {
         "With this event, the request would have more keys or bytes than a row may have.",
         "Replay it with a smaller body, or drop it; and say less about one request.",
     ),
+    Reason.DAMAGED_STATE: (
+        "The state of the request in the state topic is damaged, so nothing can be merged into it.",
+        "Stop the mergers, mend the state with `afterword rebuild --state`, start them, and replay it.",
+    ),
     Reason.CRASHED: (
         "The merger ended again and again while it merged this record, and set it aside.",
         "This is a fault of Afterword: please report it. Once the merger is mended, replay it.",

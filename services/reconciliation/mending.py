@@ -17,6 +17,8 @@ class Kind(StrEnum):
     """The log has no record at offsets between its start and its end."""
     NEVER_MERGED = "never_merged"
     """The merger's position is past an event that its state has not read."""
+    KEYS_VANISHED = "keys_vanished"
+    """`feedback-state` lacks what events of an earlier generation of the topics said."""
     STATE_MISSING = "state_missing"
     """The events come to a row that `feedback-state` does not have."""
     STATE_DIFFERS = "state_differs"
@@ -48,18 +50,35 @@ class Kind(StrEnum):
 
 
 _STATES = frozenset(
-    {Kind.NEVER_MERGED, Kind.STATE_MISSING, Kind.STATE_DIFFERS, Kind.STATE_INVENTED, Kind.HOLE}
+    {
+        Kind.NEVER_MERGED,
+        Kind.KEYS_VANISHED,
+        Kind.STATE_MISSING,
+        Kind.STATE_DIFFERS,
+        Kind.STATE_INVENTED,
+        Kind.HOLE,
+    }
 )
 _EVENTS = frozenset({Kind.EVENT_MISSING, Kind.EVENT_CHANGED, Kind.EVENT_INVENTED})
 _LETTERS = frozenset({Kind.LETTER_MISSING, Kind.LETTER_CHANGED, Kind.LETTER_INVENTED})
 
 
-def command(kind: Kind, tenants: Collection[str] = ()) -> str:
-    """Return the command that mends a difference; narrowed to its tenant if only one is concerned."""
+RECOVERY = "afterword recover"
+"""What mends a log that is not the one that the tables came from, and deletes nothing."""
+
+
+def command(kind: Kind, tenants: Collection[str] = (), *, is_cut: bool = False) -> str:
+    """Return the command that mends a difference; narrowed to its tenant if only one is concerned.
+
+    `is_cut`: the log lacks what the tables have, so that they may be the only copy, and are not made anew
+    from the log.
+    """
     if kind is Kind.ROW_REFUSED:
         return "afterword dlq replay --stage sink --reason refused_by_clickhouse"
     if kind is Kind.TOPIC_SETTING:
         return "afterword migrate"
+    if is_cut:
+        return RECOVERY
     if kind in _LETTERS:
         return "afterword rebuild --table dlq"
     only = f" --tenant {next(iter(tenants))}" if len(tenants) == 1 and kind is not Kind.HOLE else ""

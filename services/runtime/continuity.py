@@ -8,7 +8,7 @@ Offsets alone show a cut log only until new records pass its old end: see `log_m
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.runtime.log_mark import LogMark, Match, match
 
@@ -63,6 +63,8 @@ class Facts:
     cluster_id: str
     recorded: Recorded | None
     paired: tuple[str, ...]
+    is_filled: bool = True
+    """Whether the states of older generations are in the state topic, as far as one can tell."""
     log: Mapping[tuple[str, int], LogRange]
     positions: Sequence[Position] = field(default=())
     found: Mapping[tuple[str, int, int], LogMark | None] = field(default_factory=dict)
@@ -86,12 +88,37 @@ class Problem:
         return f"{self.text}\n  To mend it: {self.mend}"
 
 
+RECOVER = (
+    "run `afterword recover`: it fills the next generation of topics from all that ClickHouse and Kafka still"
+    " have, deletes nothing, and versions go on growing"
+)
+"""The mend of whatever was lost of Kafka."""
+
+
 class ContinuityError(Exception):
     """The positions of a service do not fit the log.  `problems` says how, and what mends it."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+_ABANDONED = "abandoned: "
+"""Before the cluster id of a generation whose log is not the tables' any more."""
+
+
+def abandoned(record: Recorded) -> Recorded:
+    """Return what to write down of a generation once another one was filled in its place.
+
+    Its log may lack what the tables have, and may have given offsets out twice, so nothing compares them
+    with it any more, and no service works on it again.
+    """
+    return record if is_abandoned(record) else replace(record, cluster_id=_ABANDONED + record.cluster_id)
+
+
+def is_abandoned(record: Recorded) -> bool:
+    """Tell whether a generation was left for good, and all of it filled into a newer one."""
+    return record.cluster_id.startswith(_ABANDONED)
 
 
 def next_generation(generation: int) -> int:
@@ -102,7 +129,9 @@ def next_generation(generation: int) -> int:
 def problems(facts: Facts) -> list[Problem]:
     """Return why the service must not start, in the order in which to mend; empty when it may."""
     return (
-        [*_deployment(facts)] or [*_topics(facts)] or [*_partitions(facts), *misplaced(facts)]
+        [*_deployment(facts)]
+        or [*_topics(facts)]
+        or [*_partitions(facts), *misplaced(facts), *_unfilled(facts)]
     )  # each group only makes sense once the one before it is mended
 
 
@@ -115,9 +144,7 @@ def refuse(found: Sequence[Problem]) -> None:
 def _topics(facts: Facts) -> Iterator[Problem]:
     present = {topic for topic, _ in facts.log}
     if missing := [topic for topic in facts.paired if topic not in present]:
-        yield Problem(
-            "topic_missing", f"Kafka has no topic {_and(missing)}.", f"run {_with(facts.generation)}"
-        )
+        yield Problem("topic_missing", f"Kafka has lost the topic {_and(missing)}.", RECOVER)
 
 
 def _deployment(facts: Facts) -> Iterator[Problem]:
@@ -127,13 +154,19 @@ def _deployment(facts: Facts) -> Iterator[Problem]:
             f"ClickHouse has no record of generation {facts.generation} of the topics.",
             f"run {_with(facts.generation)}",
         )
+    elif is_abandoned(facts.recorded):
+        yield Problem(
+            "abandoned",
+            f"Generation {facts.generation} of the topics was left: a newer one holds all of it.",
+            "unset KAFKA_TOPIC_GENERATION, or name the newer one",
+        )
     elif facts.recorded.cluster_id != facts.cluster_id:
         yield Problem(
             "cluster_differs",
             f"This Kafka cluster is {facts.cluster_id}, but what ClickHouse holds came from"
             f" {facts.recorded.cluster_id}.",
             "if KAFKA_BOOTSTRAP_SERVERS or CLICKHOUSE_URL names the wrong server, correct it; if Kafka was"
-            f" replaced, {_renew(facts)}",
+            f" replaced, {RECOVER}",
         )
 
 
@@ -145,7 +178,18 @@ def _partitions(facts: Facts) -> Iterator[Problem]:
         yield Problem(
             "partitions_differ",
             f"The partition counts are {now}, where {recorded} were recorded: keys have moved.",
-            _renew(facts),
+            RECOVER,
+        )
+
+
+def _unfilled(facts: Facts) -> Iterator[Problem]:
+    if not facts.is_filled:
+        yield Problem(
+            "not_filled",
+            f"Generation {facts.generation} of the topics lacks the states of the one before: what is merged"
+            " into it would replace older feedback in the rows.",
+            "run the `afterword recover` or `afterword resize` again that was cut off, or `afterword recover`"
+            " if there was none",
         )
 
 
@@ -175,7 +219,7 @@ def _misplaced(facts: Facts) -> Iterator[Problem]:
                 f"{_place(position)} is beyond the log's end"
                 f" ({'there is no such partition' if log is None else log.end}):"
                 " the topic was recreated, or its log was cut short.",
-                _renew(facts),
+                RECOVER,
                 position,
             )
         elif position.offset < log.start:
@@ -191,7 +235,7 @@ def _misplaced(facts: Facts) -> Iterator[Problem]:
                 DIFFERS,
                 f"{_place(position)} is of another log: its record {position.mark} is not there any more."
                 " The topic was recreated, or its log was cut short and new records have passed the cut.",
-                _renew(facts),
+                RECOVER,
                 position,
             )
 
@@ -224,14 +268,6 @@ def to_look_at(
 
 def _place(position: Position) -> str:
     return f"Offset {position.offset} of {position.topic}/{position.partition}, {position.holder},"
-
-
-def _renew(facts: Facts) -> str:
-    following = next_generation(facts.generation)
-    return (
-        f"set KAFKA_TOPIC_GENERATION={following} for every service and run {_with(following)};"
-        f" rows that are stored stay, and versions go on growing"
-    )
 
 
 def _with(generation: int) -> str:

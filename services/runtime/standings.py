@@ -3,6 +3,7 @@
 The truth is the largest record that each generation's events topic takes:
 
 - `NEVER_OPENED`: the topics are being filled, and nobody may write events yet;
+- `FILLING`: the same, but for `afterword recover`, which carries events over;
 - `CLOSED`: the generation was in use, and Kafka itself refuses every event, whoever sends it;
 - anything else: it is open.
 
@@ -20,6 +21,8 @@ from schemas.topics import Topology
 LIMIT = "max.message.bytes"
 NEVER_OPENED, CLOSED = 0, 1
 """Values of the limit; the smallest batch of records has 61 bytes."""
+FILLING = 1_111_111
+"""Means the same as `NEVER_OPENED`, and lets the largest events through, grown by a header."""
 
 _EVENTS = re.compile(re.escape(Topology().events.name) + r"(?:-v([0-9]+))?")
 
@@ -45,7 +48,7 @@ class Generation:
 
 def standing_of(limit: int) -> Standing:
     """Return how a generation stands whose events topic takes records of so many bytes at most."""
-    if limit == NEVER_OPENED:
+    if limit in (NEVER_OPENED, FILLING):
         return Standing.NEW
     return Standing.CLOSED if limit == CLOSED else Standing.OPEN
 

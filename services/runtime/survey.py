@@ -10,10 +10,12 @@ from dataclasses import replace
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
-from schemas.tables import DEPLOYMENTS
+from schemas.tables import DEPLOYMENTS, ERASED_REQUESTS, FEEDBACK_EVENTS, FEEDBACK_STATE
 from services.runtime.continuity import Facts, LogRange, Position, Recorded, to_look_at
+from services.runtime.copies import INTERNAL, MIN_IN_SYNC, Brokers, Copies
 from services.runtime.kafka import admin_client, connect, consumer
 from services.runtime.log_mark import LogMark, mark_of, parse
 from services.runtime.settings import KafkaSettings
@@ -48,6 +50,43 @@ async def partition_counts(client: AIOKafkaAdminClient, topics: Iterable[str]) -
     # All topics are asked for: asking for one by name could create it.
     found = {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics()}
     return {name: found[name] for name in topics if name in found}
+
+
+async def brokers_and_copies(client: AIOKafkaAdminClient, names: Iterable[str]) -> Brokers:
+    """Ask for the brokers, and for the copies of those of our topics, and of Kafka's own, that exist.
+
+    A broker that is away is known of if any partition of any topic has a copy there.
+    """
+    live = frozenset(broker["node_id"] for broker in (await client.describe_cluster())["brokers"])
+    described = {topic["topic"]: topic["partitions"] for topic in await client.describe_topics()}
+    known = live.union(*(one["replicas"] for several in described.values() for one in several))
+    asked = [name for name in (*names, *INTERNAL) if described.get(name)]
+    least = await _min_in_sync(client, asked)
+    return Brokers(live, known, tuple(_copies(name, described[name], least.get(name, 1)) for name in asked))
+
+
+async def _min_in_sync(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
+    if not names:
+        return {}
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {MIN_IN_SYNC: ""}) for name in names]
+    return {
+        name: int(entries[0][1])
+        for response in await client.describe_configs(asked)
+        for error, _, _, name, entries in response.resources
+        if not error and entries
+    }
+
+
+def _copies(name: str, partitions: Sequence[Mapping[str, list[int]]], least: int) -> Copies:
+    in_sync = [len(one["isr"]) for one in partitions]
+    return Copies(
+        name,
+        min(len(one["replicas"]) for one in partitions),
+        min(in_sync),
+        least,
+        sum(len(one["isr"]) < len(one["replicas"]) for one in partitions),
+        sum(count < least for count in in_sync),
+    )
 
 
 async def log_ranges(
@@ -188,6 +227,18 @@ async def recorded(client: AsyncClient, database: str) -> Sequence[Recorded]:
         f"SELECT generation, cluster_id, partitions FROM {database}.{DEPLOYMENTS} FINAL ORDER BY generation"  # noqa: S608
     )
     return [Recorded(*row) for row in result.result_rows]
+
+
+EVERY_TABLE = (f"{FEEDBACK_STATE} WHERE is_deleted = 0", FEEDBACK_EVENTS, ERASED_REQUESTS)
+
+
+async def has_rows(client: AsyncClient, database: str, tables: Sequence[str] = EVERY_TABLE) -> bool:
+    """Tell whether any of the tables holds anything: states, events and erasures, or some of these."""
+    asked = " UNION ALL ".join(
+        f"SELECT 1 FROM (SELECT 1 FROM {database}.{table} LIMIT 1)"  # noqa: S608 (names of ours)
+        for table in tables
+    )
+    return bool((await client.query(asked)).result_rows)
 
 
 async def _exists(client: AsyncClient, database: str, table: str) -> bool:

@@ -6,7 +6,7 @@ Kafka lets only the younger one write.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -29,6 +29,7 @@ class Entry(NamedTuple):
     key: bytes
     value: bytes | None
     timestamp: int
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 class Transfer:
@@ -37,21 +38,26 @@ class Transfer:
     After any error it is of no more use; what its open transaction holds is never seen.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int, group: str) -> None:
+    def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int, group: str | None) -> None:
         self._producer, self._topic, self._partitions, self._group = producer, topic, partitions, group
 
     @classmethod
-    async def open(cls, settings: KafkaSettings, topic: str, partitions: int, group: str) -> Self:
+    async def open(cls, settings: KafkaSettings, topic: str, partitions: int, group: str | None) -> Self:
         """Start the producer.  `group` is its transactional id, and keeps the positions of the source.
+
+        None writes without transactions, whose ends would be offsets without a record: then a call that is
+        cut off may have appended a part, and nothing fences another.
 
         When this returns, the transaction that an earlier one left open is at its end.  KafkaError when Kafka
         does not answer.
         """
+        kind: dict[str, Any] = {"transactional_id": group, "transaction_timeout_ms": _TRANSACTION_MS}
+        if group is None:
+            kind = {"enable_idempotence": True}
         sending = producer(
             settings,
             "afterword-transfer",
-            transactional_id=group,
-            transaction_timeout_ms=_TRANSACTION_MS,
+            **kind,
             max_batch_size=_BATCH_BYTES,
             max_request_size=AT_ONCE_BYTES + RECORD_OVERHEAD_BYTES,
             compression_type="lz4",
@@ -68,13 +74,16 @@ class Transfer:
 
         Records of a key keep their order.  ProducerFenced once a younger one was opened.
         """
-        await self._producer.begin_transaction()
+        if self._group is not None:
+            await self._producer.begin_transaction()
         sent = [
             await self._producer.send_batch(batch, self._topic, partition=partition)
             for partition, batch in self._packed(entries)
         ]
         # Awaited here: aiokafka would commit a transaction although one of its sends failed.
         await asyncio.gather(*sent)
+        if self._group is None:
+            return
         if positions:
             offsets = {TopicPartition(*place): position for place, position in positions.items()}
             await self._producer.send_offsets_to_transaction(offsets, self._group)
@@ -88,13 +97,13 @@ class Transfer:
         """Return record batches, each with its partition; those of a partition in their order."""
         full: list[tuple[int, Any]] = []
         being_filled: dict[int, Any] = {}
-        for key, value, timestamp in entries:
+        for key, value, timestamp, headers in entries:
             partition = partition_of(key, self._partitions)
             batch = being_filled.get(partition) or self._producer.create_batch()
-            if batch.append(key=key, value=value, timestamp=timestamp) is None:
+            if batch.append(key=key, value=value, timestamp=timestamp, headers=[*headers]) is None:
                 full.append((partition, batch))
                 batch = self._producer.create_batch()
-                batch.append(key=key, value=value, timestamp=timestamp)
+                batch.append(key=key, value=value, timestamp=timestamp, headers=[*headers])
             being_filled[partition] = batch
         packed = [*full, *being_filled.items()]
         for _, batch in packed:

@@ -23,6 +23,16 @@ FRESHNESS_SECONDS = Histogram(
 LAG = Gauge(
     "sink_lag_offsets", "Offsets between what is stored and the log's end.", ["route", "topic", "partition"]
 )
+COPIES_MISSING = Gauge(
+    "sink_kafka_partitions_under_replicated",
+    "Partitions of our topics, and of Kafka's own, that have a copy which is not in sync.",
+    ["topic"],
+)
+COPIES_TOO_FEW = Gauge(
+    "sink_kafka_partitions_under_min_isr",
+    "Partitions with fewer copies in sync than writes need: these wait.",
+    ["topic"],
+)
 SKIPPED = Counter(
     "sink_records_skipped_total", "Events that do not decode, which the merger gives up.", ["route"]
 )

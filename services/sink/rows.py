@@ -33,7 +33,24 @@ def state_line(record: PlacedRecord, generation: int) -> bytes:
         return _erased_line(record.key, revision)
     if value[:2] != b'{"' or value[-1:] != b"}":
         raise MalformedRowError("the value is not a JSON object")
+    if not _is_own(record.key, value):
+        raise MalformedRowError("the value is another request's")
     return b'{"revision":%d,%b' % (revision, value[1:])
+
+
+def _is_own(key: bytes | None, value: bytes) -> bool:
+    """Tell whether a state says that it is its key's: else it would take the place of another's row.
+
+    The merger writes both names first, so most are not decoded.
+    """
+    tenant, _, request_id = (key or b"").partition(b"/")
+    if value.startswith(b'{"tenant":"%b","request_id":"%b",' % (tenant, request_id)):
+        return True
+    try:
+        named = _decode_named(value)
+    except _faults:
+        return True  # ClickHouse refuses it, and says why
+    return event_key(named.tenant, named.request_id) == key
 
 
 def _erased_line(key: bytes | None, revision: int) -> bytes:
@@ -78,7 +95,13 @@ class _EventRow(msgspec.Struct):
     request: msgspec.Raw
 
 
+class _Named(msgspec.Struct):
+    tenant: str
+    request_id: str
+
+
 _decode_event = msgspec.json.Decoder(_Event).decode
+_decode_named = msgspec.json.Decoder(_Named).decode
 _encode = msgspec.json.Encoder().encode
 
 

@@ -5,7 +5,7 @@ It has clients of its own, since a consumer that hangs cannot tell that it does.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -16,7 +16,7 @@ from services.runtime.fresh import AWAY, Kept, kafka_outage
 from services.runtime.kafka import connect, consumer
 from services.runtime.outages import Needs
 from services.runtime.settings import KafkaSettings
-from services.runtime.survey import admin, partition_counts
+from services.runtime.survey import admin, brokers_and_copies, partition_counts
 from services.sink import metrics
 from services.sink.batch import Partition
 from services.sink.progress import Progress, Seen
@@ -93,6 +93,15 @@ class Watch:
             if self._complaint is None:
                 log.warning("server stopped answering", server="Kafka", reason=outage)
         self._complaint = outage
+        # Also in an outage, which may be of just this; what cannot be asked stays as it was measured last.
+        with suppress(*AWAY):
+            await self._kept.ask(self._measured)
+
+    async def _measured(self, clients: _Clients) -> None:
+        names = {topic.name for one in self._watched for topic in one.route.topics}
+        for copies in (await brokers_and_copies(clients[0], sorted(names))).copies:
+            metrics.COPIES_MISSING.labels(copies.topic).set(copies.lagging)
+            metrics.COPIES_TOO_FEW.labels(copies.topic).set(copies.refusing)
 
     def _needs(self) -> Needs:
         reads = {place for one in self._watched for place in one.mine() or one.progress.seen.ends}

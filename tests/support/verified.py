@@ -43,7 +43,7 @@ class World:
     def known(self) -> Known:
         """What all keys are judged by."""
         cut = Cut(
-            generations=(Generation(0, 1, is_here=True, is_continued=True),),
+            generations=(Generation(0, 1, is_here=True),),
             in_use=0,
             merged={EVENTS: self.merged},
             stored={EVENTS: self.events_stored, STATE: self.rows_stored},

@@ -26,6 +26,9 @@ TO_DO = MappingProxyType(
             "Drop it if the first body was meant. If both were, replay it with `--as-new-events`."
         ),
         Reason.ROW_TOO_LARGE: ("Replay it with a smaller body, or as it is once its row has become smaller."),
+        Reason.DAMAGED_STATE: (
+            "Stop the mergers, mend the state with `afterword rebuild --state`, start them, and replay it."
+        ),
         Reason.CRASHED: (
             "Report it: this is a bug. Once the merger that runs has it mended, replay it by its id."
         ),

@@ -16,7 +16,7 @@ from services.commands.destination import named
 from services.commands.examples import epilog
 from services.commands.exits import FOUND, CommandError, UnreachableError, UsageError
 from services.commands.migrate import readers
-from services.commands.migrate.plan import RefusedError, Weight
+from services.commands.migrate.plan import NeedsRecoveryError, RefusedError, Weight
 from services.commands.migrate.reach import clickhouse
 from services.commands.migrate.reader import SqlUser
 from services.commands.migrate.settings import MigrateSettings
@@ -31,7 +31,6 @@ EXAMPLES = (
         "keep events for a week from now on, and delete older ones",
     ),
     ("afterword migrate --wait 60 --partitions 24", "in a script that starts the servers as well"),
-    ("KAFKA_TOPIC_GENERATION=2 afterword migrate", "new topics, `feedback-events-v2` and so on"),
     (
         "afterword migrate --sql-user acme",
         "a ClickHouse user that reads the rows of tenant acme, and no others",
@@ -56,6 +55,13 @@ def migrate(
     wait: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for servers that do not answer.")
     ] = 0,
+    recover: Annotated[
+        bool,
+        typer.Option(
+            "--recover",
+            help="Where it would name `afterword recover`: do that, without a question, and go on.",
+        ),
+    ] = False,
     yes: Annotated[
         bool,
         typer.Option("--yes", help="Shorten what RETENTION_* variables say, also where that deletes."),
@@ -99,13 +105,39 @@ def migrate(
                 asyncio.run(_sql_user(console, settings, asked, wait))
             return
         with audited("migrate", database=settings.clickhouse_database, sure=yes) as done:
-            sound = asyncio.run(_tell(console, settings, partitions, wait, done, sure=yes))
+            sound = _migrated(console, settings, partitions, wait, done, sure=yes, recover=recover)
     except RefusedError as error:
         raise CommandError(str(error)) from error
     except (KafkaError, ClickHouseError, TimeoutError) as error:
         raise _explained(error) from error
     if not sound:
         raise typer.Exit(FOUND)
+
+
+def _migrated(
+    console: Console,
+    settings: MigrateSettings,
+    partitions: int | None,
+    wait: float,
+    done: dict[str, Any],
+    *,
+    sure: bool,
+    recover: bool,
+) -> bool:
+    """Migrate, and tell whether all is sound in the end; with `recover`, once more after a recovery."""
+    try:
+        return asyncio.run(_tell(console, settings, partitions, wait, done, sure=sure))
+    except NeedsRecoveryError as error:
+        if not recover:
+            raise
+        # Imported here because nobody else needs the merger's merge for a migration.
+        from services.commands.recover.acts import Wanted  # noqa: PLC0415
+        from services.commands.recover.acts import recover as recovered  # noqa: PLC0415
+        from services.commands.recover.settings import RecoverSettings  # noqa: PLC0415
+
+        console.print(_line(Step(Weight.NOTE.value, str(error))))
+        asyncio.run(recovered(load(RecoverSettings), Wanted(partitions=partitions), lambda _question: True))
+    return asyncio.run(_tell(console, settings, None, wait, done, sure=sure))
 
 
 class _Asked(NamedTuple):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from aiokafka import TopicPartition
@@ -55,7 +56,7 @@ async def keep_topics(
             await topics.alter(admin, found, {change.setting: str(change.after)})
             # The next change of the same topic adds to this one.
             overrides = {**found.overrides, change.setting: str(change.after)}
-            existing[change.place] = Existing(found.name, found.partitions, found.config, overrides)
+            existing[change.place] = replace(found, overrides=overrides)
         yield Kept(change, made, loss)
 
 

@@ -1,12 +1,14 @@
 """What there is to do, and what is not as it should be.  Pure: what was found in, steps and findings out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from schemas.tables import MINIMUM_VERSION, Migration
 from schemas.topics import EVENTS_RETENTION_MS, Topology
-from services.runtime.continuity import Recorded, next_generation
+from services.runtime.continuity import Recorded, is_abandoned
+from services.runtime.copies import Brokers, shortage
+from services.runtime.copies import wanted as copies_wanted
 from services.runtime.standings import LIMIT, Standing, standing_of
 
 
@@ -46,6 +48,8 @@ class Existing:
     config: Mapping[str, str]
     overrides: Mapping[str, str] = field(default_factory=dict)
     """What was set for the topic itself, and is no default of the broker."""
+    replicas: int = 1
+    """Copies of the partition that has fewest."""
 
 
 class RefusedError(Exception):
@@ -82,45 +86,88 @@ def pending(applied: Sequence[Applied], known: Sequence[Migration]) -> list[Migr
     return [migration for migration in known if migration.number not in done]
 
 
+class NeedsRecoveryError(RefusedError):
+    """The next generation of topics has to be filled first, with what is known."""
+
+
+_RECOVER = (
+    "`afterword recover` fills the next generation of topics from all that ClickHouse and Kafka still have,"
+    " and deletes nothing; under `afterword up`, start that once with --recover. To begin without the rows"
+    " that are stored, which keeps them where they are, set CLICKHOUSE_DATABASE to a new name."
+)
+
+
 def check_deployment(
-    recorded: Sequence[Recorded], generation: int, cluster_id: str, missing: Sequence[str], database: str
+    recorded: Sequence[Recorded],
+    generation: int,
+    cluster_id: str,
+    missing: Sequence[str],
+    database: str,
+    *,
+    has_rows: bool = True,
+    standing: Standing = Standing.OPEN,
 ) -> None:
     """Refuse to connect these tables to these topics when rows would be lost or overwritten.
 
-    `missing` are the topics of this generation that do not exist.
+    `missing` are the topics of this generation that do not exist.  `has_rows`: whether anything is stored,
+    which a new generation must begin with.
     """
     own = next((record for record in recorded if record.generation == generation), None)
     newest = max((record.generation for record in recorded), default=0)
-    following = next_generation(newest)
-    start_over = (
-        f"To keep the rows that are stored: KAFKA_TOPIC_GENERATION={following} for every service, and"
-        f" `KAFKA_TOPIC_GENERATION={following} afterword migrate`. To start over without them:"
-        f" DROP DATABASE {database}, then `afterword migrate`."
-    )
+    if standing is Standing.NEW:
+        raise RefusedError(
+            f"Generation {generation} of the topics was begun and never opened, so its states may not be"
+            " complete. Run the `afterword recover` or `afterword resize` again that was cut off."
+        )
+    if own is None and recorded and generation > newest and has_rows:
+        raise NeedsRecoveryError(
+            f"Database {database} holds rows of generation {newest}, and generation {generation} would begin"
+            " without them: new events would replace older feedback instead of being merged into it."
+            f" {_RECOVER}"
+        )
     if own is None and recorded and generation < newest:
         raise RefusedError(
             f"Generation {newest} of the topics is in use; generation {generation} is older, and what it"
             f" carried would never be seen. Set KAFKA_TOPIC_GENERATION={newest}."
         )
-    if own is not None and own.cluster_id != cluster_id:
+    if own is not None and is_abandoned(own):
         raise RefusedError(
+            f"Generation {generation} of the topics was left: generation {newest} holds all of it. Unset"
+            f" KAFKA_TOPIC_GENERATION, or set it to {newest}."
+        )
+    if own is not None and own.cluster_id != cluster_id:
+        raise NeedsRecoveryError(
             f"This Kafka cluster is {cluster_id}, but database {database} holds rows from"
             f" {own.cluster_id}. If KAFKA_BOOTSTRAP_SERVERS or CLICKHOUSE_URL names the wrong server, correct"
             f" it. If Kafka was replaced, its offsets begin again and new events would lose against stored"
-            f" rows. {start_over}"
+            f" rows. {_RECOVER}"
         )
     if own is not None and missing:
-        raise RefusedError(
+        raise NeedsRecoveryError(
             f"Kafka has lost {' and '.join(missing)}. Made again under the same name, its offsets would begin"
-            f" again and new events would lose against stored rows. {start_over}"
+            f" again and new events would lose against stored rows. {_RECOVER}"
         )
+
+
+def replication(wished: int | None, brokers: Brokers, agree: Callable[[str], bool]) -> int:
+    """Return with how many copies to make topics; RefusedError for fewer than wanted, unless agreed to."""
+    count = copies_wanted(wished, brokers)
+    why = shortage(count, brokers)
+    if not why:
+        return count
+    fewer = len(brokers.live)
+    if not agree(f"{why}: topics are made with {fewer}, and stay so."):
+        raise RefusedError(
+            f"{why}. Topics keep the copies that they are made with: start every broker first. `afterword"
+            f" migrate --yes` makes them with {fewer}, and KAFKA_REPLICATION_FACTOR says how many are wanted."
+        )
+    return fewer
 
 
 def findings(
     topology: Topology,
     existing: Mapping[str, Existing],
     partitions: int | None,
-    replicas: int,
     wished: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[Finding]:
     """Compare topics with what they should be; `partitions` None means any number will do.
@@ -135,7 +182,7 @@ def findings(
                 f"{topic.name} has {found.partitions} partitions, not {topic.partitions(partitions)}.",
                 "Partitions of a live topic never change: ask for as many as it has, or begin a generation.",
             )
-        yield from _settings(found, topic.config(replicas) | dict((wished or {}).get(topic.name, {})))
+        yield from _settings(found, topic.config(found.replicas) | dict((wished or {}).get(topic.name, {})))
     events, state = existing[topology.events.name], existing[topology.state.name]
     if events.partitions != state.partitions:
         yield Finding(
@@ -154,8 +201,9 @@ def _settings(found: Existing, config: Mapping[str, str]) -> Iterator[Finding]:
         if name == LIMIT and standing_of(int(actual)) is not Standing.OPEN:
             yield Finding(
                 Weight.NOTE,
-                f"{found.name} takes no events: a resize has paused them.",
-                "Run `afterword resize` again as it was called, or `afterword resize --abort`.",
+                f"{found.name} takes no events: a resize or a recovery has paused them.",
+                "Run `afterword resize` or `afterword recover` again as it was called, or"
+                " `afterword resize --abort`.",
             )
             continue
         change = (

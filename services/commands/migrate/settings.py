@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from schemas.topics import (
     DAY_MS,
@@ -132,8 +132,27 @@ def _said(days: int) -> str:
     return f"{days} days" if days else "for ever"
 
 
-class MigrateSettings(KafkaSettings, ClickHouseSettings, RetentionSettings):
-    """Where the servers are, how many partitions the topics get, and for how long everything is kept."""
+class ReplicationSettings(Settings):
+    """How many copies Kafka keeps of topics that a command makes."""
+
+    kafka_replication_factor: int | None = Field(
+        default=None,
+        ge=-1,
+        le=100,
+        description="Copies of each topic that is made; unset: 3, or as many as there are brokers; -1: the"
+        " brokers' default. With fewer brokers alive, migrate refuses without `--yes`.",
+    )
+
+    @field_validator("kafka_replication_factor")
+    @classmethod
+    def _is_some(cls, value: int | None) -> int | None:
+        if value == 0:
+            raise ValueError("a topic has at least one copy")
+        return value
+
+
+class MigrateSettings(KafkaSettings, ClickHouseSettings, RetentionSettings, ReplicationSettings):
+    """Where the servers are, how many partitions and copies topics get, and how long everything is kept."""
 
     kafka_partitions: int = Field(
         default=DEFAULT_PARTITIONS,

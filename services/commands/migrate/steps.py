@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiokafka.admin import AIOKafkaAdminClient
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
-from schemas.topics import EVENTS_RETENTION_MS, Topology, replicas_for
+from schemas.topics import EVENTS_RETENTION_MS, Topology
 from services.commands.migrate import tables, topics
 from services.commands.migrate.keeping import Agree, Kept, keep_tables, keep_topics
 from services.commands.migrate.plan import (
@@ -22,14 +22,16 @@ from services.commands.migrate.plan import (
     check_deployment,
     check_server,
     findings,
+    replication,
 )
 from services.commands.migrate.reach import clickhouse, kafka
 from services.commands.migrate.retention import RETENTION, topic_settings, without
 from services.commands.migrate.settings import MigrateSettings
+from services.runtime import copies
 from services.runtime.continuity import Recorded
 from services.runtime.generations import generations
-from services.runtime.standings import in_use
-from services.runtime.survey import cluster_id, recorded
+from services.runtime.standings import Standing, in_use
+from services.runtime.survey import brokers_and_copies, cluster_id, has_rows, recorded
 
 DONE, SAME = "done", "same"
 VISIBLE_SECONDS = 30.0
@@ -83,20 +85,25 @@ async def _topics(
     partitions: int | None,
     agree: Agree,
 ) -> AsyncIterator[Step]:
-    cluster, brokers = await cluster_id(admin), await topics.brokers(admin)
-    replicas = replicas_for(len(brokers))
-    yield Step(
-        SAME, f"Kafka cluster {cluster}, {len(brokers)} broker(s), {replicas} replica(s) of each topic"
-    )
-    topology = await _topology(admin, settings)
+    cluster, brokers = await cluster_id(admin), await brokers_and_copies(admin, ())
+    yield Step(SAME, f"Kafka cluster {cluster}, {len(brokers.live)} broker(s) alive")
+    found = await generations(admin)
+    topology = Topology(settings.kafka_topic_generation if settings.is_generation_given else in_use(found))
     before = await topics.describe(admin, [topic.name for topic in topology.topics])
     missing = [topic for topic in topology.topics if topic.name not in before]
     records = await recorded(client, settings.clickhouse_database)
     check_deployment(
-        records, topology.generation, cluster, [topic.name for topic in missing], settings.clickhouse_database
+        records,
+        topology.generation,
+        cluster,
+        [topic.name for topic in missing],
+        settings.clickhouse_database,
+        has_rows=await has_rows(client, settings.clickhouse_database),
+        standing=next((one.standing for one in found if one.number == topology.generation), Standing.OPEN),
     )
     wished = topic_settings(settings.wished(), topology)
     if missing:
+        replicas = replication(settings.kafka_replication_factor, brokers, agree)
         await topics.create(admin, missing, partitions or settings.kafka_partitions, replicas, wished)
     for topic in topology.topics:
         yield _told(topic.name, created=topic in missing)
@@ -107,13 +114,24 @@ async def _topics(
         # Said once: what was just changed, or was not changed on purpose, is no finding.
         wished[one.change.place].pop(one.change.setting, None)
         existing[one.change.place] = without(existing[one.change.place], one.change.setting)
-    for finding in findings(topology, existing, partitions, replicas, wished):
+    for finding in findings(topology, existing, partitions, wished):
         yield _step(finding)
     events_ms = int(wished[topology.events.name].get(RETENTION, EVENTS_RETENTION_MS))
-    for finding in broker_findings(await topics.broker_config(admin, brokers[0]), events_ms):
+    for finding in broker_findings(await topics.broker_config(admin, min(brokers.live)), events_ms):
         yield _step(finding)
+    now = await brokers_and_copies(admin, [topic.name for topic in topology.topics])
+    for text in copies.told(now):
+        yield Step(SAME, text)
+    for text, is_wrong in copies.troubles(now):
+        yield _step(Finding(Weight.WRONG if is_wrong else Weight.NOTE, text, _COPIES))
     deployment = Recorded(topology.generation, cluster, existing[topology.events.name].partitions)
     yield await _recorded(client, deployment, known=deployment in records)
+
+
+_COPIES = (
+    "Bring every broker back; kafka-reassign-partitions.sh gives a topic more copies. Raise"
+    " min.insync.replicas only to less than the copies it has, else writes stop when a broker is away."
+)
 
 
 def _kept(kept: Kept) -> Step:
@@ -125,12 +143,6 @@ def _kept(kept: Kept) -> Step:
         f"not done: {text}",
         f"`afterword migrate --yes` does it; or take {kept.change.variable} back.",
     )
-
-
-async def _topology(admin: AIOKafkaAdminClient, settings: MigrateSettings) -> Topology:
-    if settings.is_generation_given:
-        return Topology(settings.kafka_topic_generation)
-    return Topology(in_use(await generations(admin)))
 
 
 def _told(name: str, *, created: bool) -> Step:

@@ -8,16 +8,13 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from schemas.topics import Topic
+from services.commands.exits import CommandError
 from services.commands.migrate.plan import Existing
-from services.runtime.survey import partition_counts
+from services.runtime import copies
+from services.runtime.survey import brokers_and_copies
 
 _SET_FOR_THE_TOPIC = 1
 """Where a setting comes from: the topic itself, and not the broker's configuration or its defaults."""
-
-
-async def brokers(client: AIOKafkaAdminClient) -> list[int]:
-    """Return the ids of the brokers that are up."""
-    return [broker["node_id"] for broker in (await client.describe_cluster())["brokers"]]
 
 
 async def create(
@@ -46,21 +43,34 @@ async def create(
             raise for_code(code)(f"{name}: {message[0] if message else ''}")
 
 
+async def replicas(client: AIOKafkaAdminClient, wished: int | None) -> int:
+    """Return with how many copies a new generation is made; CommandError while brokers for them are away."""
+    found = await brokers_and_copies(client, ())
+    count = copies.wanted(wished, found)
+    if why := copies.shortage(count, found):
+        raise CommandError(
+            f"{why}. Topics keep the copies that they are made with: start every broker first."
+        )
+    return count
+
+
 async def describe(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, Existing]:
     """Return the topics that exist, as they are."""
-    counts = await partition_counts(client, names)
-    if not counts:
+    # All topics are asked for: asking for one by name could create it.
+    described = {topic["topic"]: topic["partitions"] for topic in await client.describe_topics()}
+    there = {name: described[name] for name in names if described.get(name)}
+    if not there:
         return {}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in counts]
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in there]
     responses = await client.describe_configs(asked)
     told = {name: entries for response in responses for _, _, _, name, entries in response.resources}
-    return {name: _existing(name, count, told.get(name, ())) for name, count in counts.items()}
+    return {name: _existing(name, several, told.get(name, ())) for name, several in there.items()}
 
 
-def _existing(name: str, partitions: int, entries: Iterable[Sequence[Any]]) -> Existing:
+def _existing(name: str, partitions: Sequence[Any], entries: Iterable[Sequence[Any]]) -> Existing:
     config = {entry[0]: entry[1] for entry in entries}
     own = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_FOR_THE_TOPIC}
-    return Existing(name, partitions, config, own)
+    return Existing(name, len(partitions), config, own, min(len(one["replicas"]) for one in partitions))
 
 
 async def alter(client: AIOKafkaAdminClient, found: Existing, changes: Mapping[str, str]) -> None:

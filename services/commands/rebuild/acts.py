@@ -46,6 +46,7 @@ class Wanted:
     kinds: tuple[Kind, ...] = KINDS
     keep_unknown: bool = False
     keep_old: bool = True
+    drop_unknown: bool = False
     json: bool = False
 
 
@@ -96,7 +97,14 @@ async def _carried_out(
 
 async def _one(bench: Bench, kind: Kind, wanted: Wanted, passed: Passed) -> Swapped | Mended:
     if not wanted.scope.is_everything:
-        return await mend(bench, kind, wanted.scope, keep_unknown=wanted.keep_unknown, passed=passed)
+        return await mend(
+            bench,
+            kind,
+            wanted.scope,
+            keep_unknown=wanted.keep_unknown,
+            keep_old=wanted.keep_old,
+            passed=passed,
+        )
     result = await rebuild(bench, kind, keep_unknown=wanted.keep_unknown, passed=passed)
     if not wanted.keep_old and not result.unknown:
         await bench.engine.change(drop_kept(kind))
@@ -144,7 +152,10 @@ def say(json: bool, lines: Any, value: dict[str, Any]) -> None:  # noqa: FBT001 
 def _question(wanted: Wanted) -> str:
     if wanted.scope.is_everything:
         return f"Make {', '.join(kind.table for kind in wanted.kinds)} anew?"
-    return f"Put right what ClickHouse has of {wanted.scope}?"
+    kept = "" if wanted.keep_unknown else "; rows that the log does not know are deleted"
+    if kept and wanted.keep_old:
+        kept += f", after a copy to {' and '.join(kind.kept for kind in wanted.kinds)}"
+    return f"Put right what ClickHouse has of {wanted.scope}{kept}?"
 
 
 def _facts(wanted: Wanted) -> dict[str, Any]:

@@ -74,10 +74,16 @@ def rebuild(
         bool,
         typer.Option(
             "--keep-old/--no-keep-old",
-            help="Keep the old tables as …_before_rebuild. Without, each is dropped once it is swapped,"
-            " unless it has rows that the log does not know.",
+            help="Keep the old tables as …_before_rebuild, and with a scope what is deleted. Without, each is"
+            " dropped once it is swapped, unless it has rows that the log does not know.",
         ),
     ] = True,
+    drop_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--drop-unknown", help="With --state: remove states of requests of which no event is known."
+        ),
+    ] = False,
     drop_old: Annotated[
         bool, typer.Option("--drop-old", help="Only drop the old tables that earlier rebuilds kept.")
     ] = False,
@@ -116,6 +122,7 @@ def rebuild(
         kinds=chosen(one.value for one in table or ()),
         keep_unknown=keep_unknown,
         keep_old=keep_old,
+        drop_unknown=drop_unknown,
         json=as_json,
     )
     _run(_act(wanted, state=state, drop_old=drop_old, abort=abort, yes=yes))

@@ -141,7 +141,7 @@ class Verdict(Enum):
     """It differs, but rests on events that are not known any more: it is left as it is."""
 
 
-WRITTEN = frozenset({Verdict.MISSING, Verdict.DAMAGED, Verdict.DIFFERS, Verdict.INVENTED})
+WRITTEN = frozenset({Verdict.MISSING, Verdict.DAMAGED, Verdict.DIFFERS})
 
 
 class Bounds(NamedTuple):
@@ -161,12 +161,22 @@ def judge(
         has = states.decode(found)
     except MsgspecError:
         return Verdict.DAMAGED if should is not None else Verdict.INCOMPLETE
+    if should is not None and not _are_of_one(has, states.decode(should.value)):
+        return Verdict.DAMAGED
     if should is not None and _essence(has) == _essence(states.decode(should.value)):
         return Verdict.SAME
     versions = set(known)
     rests_on = set(_versions(has))
     explained = all(one in versions or one <= erased or one >= bounds.end for one in rests_on)
     return Verdict.DIFFERS if explained and should is not None else Verdict.INCOMPLETE
+
+
+def is_like(found: bytes, should: bytes) -> bool:
+    """Tell whether bytes are a state that says what another one does."""
+    try:
+        return _essence(states.decode(found)) == _essence(states.decode(should))
+    except MsgspecError:
+        return False
 
 
 def judge_alone(found: bytes, erased: int, bounds: Bounds) -> Verdict:
@@ -182,6 +192,14 @@ def judge_alone(found: bytes, erased: int, bounds: Bounds) -> Verdict:
 
 def _forgotten(value: bytes, bounds: Bounds) -> bool:
     return states.is_erased(value) and states.decode(value).version < bounds.start
+
+
+def _are_of_one(one: State, other: State) -> bool:
+    """Tell whether two states are of one request; of another's nothing counts."""
+    return all(
+        orjson.loads(bytes(getattr(one, name))) == orjson.loads(bytes(getattr(other, name)))
+        for name in ("tenant", "request_id")
+    )
 
 
 def _essence(state: State) -> bytes:

@@ -33,12 +33,23 @@ class Mended:
     mended: int = 0
     """Rows that were missing or said something else."""
     deleted: int = 0
+    kept: str | None = None
+    """The table that has what was deleted."""
 
 
 async def mend(
-    bench: Bench, kind: Kind, scope: Scope, *, keep_unknown: bool, passed: Passed = nobody
+    bench: Bench,
+    kind: Kind,
+    scope: Scope,
+    *,
+    keep_unknown: bool,
+    keep_old: bool = True,
+    passed: Passed = nobody,
 ) -> Mended:
-    """Put the scope's rows of a table right; CommandError when they are not in the end."""
+    """Put the scope's rows of a table right; CommandError when they are not in the end.
+
+    What is deleted is copied to the `kept` table first, unless `keep_old` is False.
+    """
     await clean(bench.engine, kind)
     names = await bench.engine.columns(kind)
     await bench.engine.change(statements.create(kind, kind.scratch))
@@ -58,9 +69,11 @@ async def mend(
         if keep_unknown:
             await forget(bench.engine, kind, kind.table)
         # A merge may have dropped a right row for a wrong one that goes now, so it is inserted again.
-        gone = await _delete_wrong(bench, built, clause, keep_unknown=keep_unknown)
+        kept = names if keep_old else ()
+        gone = await _delete_wrong(bench, built, clause, kept, keep_unknown=keep_unknown)
         await passed("deleted")
         result.deleted += gone
+        result.kept = kind.kept if result.deleted and keep_old else None
         if not gone and not await bench.engine.number(scoped.still_wrong(kind, clause), "rows"):
             await clean(bench.engine, kind)
             return result
@@ -75,7 +88,10 @@ async def _clause(bench: Bench, kind: Kind, scope: Scope) -> Clause:
     return scoped.scoped(kind, scope, versions)
 
 
-async def _delete_wrong(bench: Bench, built: Built, clause: Clause, *, keep_unknown: bool) -> int:
+async def _delete_wrong(
+    bench: Bench, built: Built, clause: Clause, kept: Sequence[str], *, keep_unknown: bool
+) -> int:
+    """Delete rows that the log does not know, after a copy of these columns; how many."""
     deleted = 0
     while True:
         asked = scoped.wrong(built.kind, clause, built.reaches, keep_unknown=keep_unknown, limit=PAGE_ROWS)
@@ -84,7 +100,11 @@ async def _delete_wrong(bench: Bench, built: Built, clause: Clause, *, keep_unkn
         now = await bench.log.reaches(built.sources)
         bad = [row for row in rows if is_wrong(built.kind, row, built.reaches, now)]
         if bad:
-            await bench.engine.change(scoped.delete(built.kind, [_exact(built.kind, row) for row in bad]))
+            exact = [_exact(built.kind, row) for row in bad]
+            if kept:
+                await bench.engine.change(scoped.keeping(built.kind))
+                await bench.engine.change(scoped.keep(built.kind, kept, exact))
+            await bench.engine.change(scoped.delete(built.kind, exact))
             deleted += len(bad)
         if len(rows) < PAGE_ROWS or not bad:
             return deleted

@@ -110,7 +110,7 @@ def plan(
         if not several:
             raise CommandError(
                 f"Kafka has none of the topics that {kind.table} is made from, so nothing was changed: it"
-                " would come out empty.  A lost state topic is mended by `afterword rebuild --state`."
+                " would come out empty.  A lost topic is mended by `afterword recover`."
             )
         size, rows = sizes.get(kind.table, (0, 0))
         kept, _ = sizes.get(kind.kept, (0, 0))

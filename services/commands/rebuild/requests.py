@@ -52,11 +52,11 @@ class Judged(NamedTuple):
     should: Should | None
 
 
-async def copy_states(bench: Bench, topology: Topology, scope: Scope) -> None:
+async def copy_states(bench: Bench, topology: Topology, scope: Scope, table: str = STATES) -> None:
     """Copy the records of the state topic into a scratch table, byte for byte."""
     await bench.engine.change(
-        f"CREATE TABLE {STATES} (tenant String, request_id String, place UInt64, value Nullable(String))"
-        " ENGINE = ReplacingMergeTree(place) ORDER BY (tenant, request_id)"
+        f"CREATE TABLE {table} (tenant String, request_id String, place UInt64, timestamp Int64,"
+        " value Nullable(String)) ENGINE = ReplacingMergeTree(place) ORDER BY (tenant, request_id)"
     )
     whole = await bench.log.whole(topology.state)
     stretches = [
@@ -70,10 +70,10 @@ async def copy_states(bench: Bench, topology: Topology, scope: Scope) -> None:
             lines += [line for one in part.records if scope.has(one.key) and (line := _line(one.key, one))]
             bench.bar.moved(len(part.records))
             if len(lines) >= _BATCH_ROWS:
-                await bench.writer.insert(STATES, lines)
+                await bench.writer.insert(table, lines)
                 lines = []
         if lines:
-            await bench.writer.insert(STATES, lines)
+            await bench.writer.insert(table, lines)
     except KafkaError as error:
         raise kafka_away(bench.log.settings) from error
     except UnavailableError as error:
@@ -91,6 +91,7 @@ def _line(key: bytes | None, record: object) -> bytes | None:
             "tenant": tenant,
             "request_id": request_id,
             "place": getattr(record, "offset", 0),
+            "timestamp": getattr(record, "timestamp", 0),
             "value": None if value is None else b64encode(value).decode(),
         }
     )
@@ -98,6 +99,9 @@ def _line(key: bytes | None, record: object) -> bytes | None:
 
 class Requests:
     """Every request of which an event is known, or an erasure."""
+
+    events = EVENTS.scratch
+    """The table that has the events."""
 
     def __init__(
         self, store: Engine, topology: Topology, ground: Ground, bounds: Sequence[Bounds], scope: Scope
@@ -124,14 +128,14 @@ class Requests:
         return cls(store, topology, Ground(partitions, crashed), bounds, scope)
 
     @staticmethod
-    def drop_states() -> str:
-        """Drop the copy of the state topic."""
-        return f"DROP TABLE IF EXISTS {STATES} SYNC SETTINGS max_table_size_to_drop = 0"
+    def drop_states(table: str = STATES) -> str:
+        """Drop the copy of a state topic."""
+        return f"DROP TABLE IF EXISTS {table} SYNC SETTINGS max_table_size_to_drop = 0"
 
     async def judged(self) -> AsyncIterator[Judged]:
         """Yield each request with its verdict."""
         async for page in self._pages():
-            several = {key: list(rows) for key, rows in groupby(page, key=_key)}
+            several = {key: list(rows) for key, rows in groupby(page, key=key_of)}
             first, last = next(iter(several)), next(reversed(several))
             found, erased = await self._found(first, last), await self._erased(first, last)
             for key, rows in several.items():
@@ -157,20 +161,20 @@ class Requests:
     async def _pages(self) -> AsyncIterator[list[Row]]:
         """Yield events in the order of their requests, all of a request together."""
         after, limit = ("", ""), PAGE_EVENTS
-        while rows := [Row(**row) for row in await self._store.rows(_events(after, limit))]:
+        while rows := [Row(**row) for row in await self._store.rows(_events(self.events, after, limit))]:
             if len(rows) == limit:
-                last = _key(rows[-1])
-                whole = [row for row in rows if _key(row) != last]
+                last = key_of(rows[-1])
+                whole = [row for row in rows if key_of(row) != last]
                 if not whole:
                     limit *= 4
                     continue
                 rows = whole
-            after, limit = _key(rows[-1]), PAGE_EVENTS
+            after, limit = key_of(rows[-1]), PAGE_EVENTS
             yield rows
 
     async def _found(self, first: Key, last: Key) -> dict[Key, bytes | None]:
         rows = await self._store.rows(
-            _between(f"SELECT tenant, request_id, value FROM {STATES} FINAL", first, last)
+            between(f"SELECT tenant, request_id, value FROM {STATES} FINAL", first, last)
         )
         return {
             (row["tenant"], row["request_id"]): None if row["value"] is None else b64decode(row["value"])
@@ -180,7 +184,7 @@ class Requests:
     async def _erased(self, first: Key, last: Key) -> dict[Key, int]:
         asked = f"SELECT tenant, request_id, version FROM {ERASED_REQUESTS}"
         upto: dict[Key, int] = {}
-        for row in await self._store.rows(_between(asked, first, last)):
+        for row in await self._store.rows(between(asked, first, last)):
             key = row["tenant"], row["request_id"]
             upto[key] = max(row["version"], upto.get(key, NEVER))
         return upto
@@ -219,22 +223,24 @@ def _states_only(after: Key, limit: int) -> Statement:
     )
 
 
-def _key(row: Row) -> Key:
+def key_of(row: Row) -> Key:
+    """Return the request of an event."""
     return row.tenant, row.request_id
 
 
-def _events(after: Key, limit: int) -> Statement:
+def _events(table: str, after: Key, limit: int) -> Statement:
     return Statement(
         "SELECT tenant, request_id, version, log_offset AS place, log_partition AS partition,"
         " toString(event_id) AS event_id, op, source, received_at,"
         " toUnixTimestamp64Milli(appended_at) AS appended_ms, idempotent, data, request"
-        f" FROM {EVENTS.scratch} FINAL WHERE (tenant, request_id) > ({{tenant:String}}, {{request:String}})"
+        f" FROM {table} FINAL WHERE (tenant, request_id) > ({{tenant:String}}, {{request:String}})"
         f" ORDER BY tenant, request_id, version LIMIT {limit}",
         {"tenant": after[0], "request": after[1]},
     )
 
 
-def _between(asked: str, first: Key, last: Key) -> Statement:
+def between(asked: str, first: Key, last: Key) -> Statement:
+    """Ask for the requests from one to another, both included."""
     return Statement(
         f"{asked} WHERE (tenant, request_id) >= ({{t0:String}}, {{r0:String}})"
         " AND (tenant, request_id) <= ({t1:String}, {r1:String})",

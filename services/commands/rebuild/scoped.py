@@ -90,11 +90,26 @@ def _place(kind: Kind) -> str:
     return f"{kind.order} AS place, {part} AS part, '' AS topic"
 
 
+def keeping(kind: Kind) -> str:
+    """Make the table for what is going to be deleted, unless an earlier rebuild has."""
+    return f"CREATE TABLE IF NOT EXISTS {kind.kept} AS {kind.table}"
+
+
+def keep(kind: Kind, names: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
+    """Copy rows by key and order to where old rows are kept."""
+    listed = ", ".join(names)
+    return f"INSERT INTO {kind.kept} ({listed}) SELECT {listed} FROM {kind.table} WHERE {_those(kind, rows)}"
+
+
 def delete(kind: Kind, rows: Sequence[Sequence[str | int]]) -> str:
     """Delete rows by key and order."""
+    return f"DELETE FROM {kind.table} WHERE {_those(kind, rows)}"
+
+
+def _those(kind: Kind, rows: Sequence[Sequence[str | int]]) -> str:
     exact = kind.keys if kind is LETTERS else f"{kind.keys}, {kind.order}"
     listed = ", ".join("(" + ", ".join(_literal(value) for value in row) + ")" for row in rows)
-    return f"DELETE FROM {kind.table} WHERE ({exact}) IN ({listed})"
+    return f"({exact}) IN ({listed})"
 
 
 def still_wrong(kind: Kind, scope: Clause) -> Statement:

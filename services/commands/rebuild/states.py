@@ -8,7 +8,7 @@ a merger that was started meanwhile, and the local copies of mergers read it as 
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -37,7 +37,6 @@ from services.commands.rebuild.swapping import Passed, clean, nobody
 from services.merger.settings import MergerSettings
 from services.merger.state import Stored
 from services.merger.transaction import Writer
-from services.runtime.continuity import next_generation
 from services.sink.writer import ClickHouseWriter
 
 ACT = "rebuild --state"
@@ -49,6 +48,8 @@ MOST_EXAMPLES = 5
 class Counted:
     """How many requests there are of each verdict, and some of those that are not the same."""
 
+    drops: bool = False
+    """Whether states of requests without events are removed."""
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     examples: dict[Verdict, list[str]] = field(default_factory=dict)
 
@@ -62,16 +63,23 @@ class Counted:
     @property
     def to_write(self) -> int:
         """How many records are to be written."""
-        return sum(self.verdicts[verdict] for verdict in WRITTEN)
+        return sum(self.verdicts[verdict] for verdict in self.written)
+
+    @property
+    def written(self) -> frozenset[Verdict]:
+        """Which verdicts call for another record."""
+        return WRITTEN | {Verdict.INVENTED} if self.drops else WRITTEN
 
     def lines(self, topic: str) -> list[str]:
         """Return the counts in words."""
         told = [f"{self.verdicts[Verdict.SAME]:,} states in {topic} are what their events come to"]
         for verdict, what in _WORDS.items():
             if self.verdicts[verdict]:
+                removed = verdict is Verdict.INVENTED and self.drops
+                does = "are of requests of which no event is known: removed for good" if removed else what
                 shown = ", ".join(self.examples[verdict])
                 told.append(
-                    f"{self.verdicts[verdict]:,} {what}: {shown}{' …' * (self.verdicts[verdict] > 5)}"
+                    f"{self.verdicts[verdict]:,} {does}: {shown}{' …' * (self.verdicts[verdict] > 5)}"
                 )
         return told
 
@@ -80,7 +88,7 @@ _WORDS = {
     Verdict.MISSING: "are missing, and will be written",
     Verdict.DAMAGED: "are no states, and will be written anew",
     Verdict.DIFFERS: "differ, and will be written anew",
-    Verdict.INVENTED: "are of requests that nobody has spoken of, and will be removed",
+    Verdict.INVENTED: "are of requests of which no event is known, and stay: --drop-unknown removes them",
     Verdict.INCOMPLETE: "differ, but rest on events that nobody has any more, and are left as they are",
 }
 
@@ -96,12 +104,12 @@ async def rebuild_states(
         log(settings, await store.deployments()) as known,
         _writer(settings) as rows,
     ):
-        await _check(store, known, topology)
+        await _check(known, topology)
         with held(settings), Bar("Reading", None, errors) as bar:
             bench = Bench(store, known, rows, bar)
             await _clean(store)
             requests = await _prepared(bench, topology, wanted)
-            counted = Counted()
+            counted = Counted(drops=wanted.drop_unknown)
             async for one in requests.judged():
                 counted.add(one)
             say(wanted.json, counted.lines(topology.state.name), {"plan": _as_json(counted)})
@@ -109,7 +117,7 @@ async def rebuild_states(
             if counted.to_write and agree(f"Write {counted.to_write:,} states to {topology.state.name}?"):
                 with audited(settings, ACT, {"scope": str(wanted.scope), "states": counted.to_write}):
                     bar.begin("writing states", counted.to_write)
-                    written = await _write(bench, topology, requests, passed)
+                    written = await _write(bench, topology, requests, counted.written, passed)
                 say(wanted.json, [f"{written:,} states written"], {"written": written})
             await _clean(store)
     return FOUND if counted.verdicts[Verdict.INCOMPLETE] else DONE
@@ -129,17 +137,12 @@ async def _clean(store: Engine) -> None:
     await store.change(Requests.drop_states())
 
 
-async def _check(store: Engine, known: Log, topology: Topology) -> None:
+async def _check(known: Log, topology: Topology) -> None:
     """Refuse to write where there is no topic, or beside a merger."""
     if not await known.places([topology.state]):
-        newest = max(one.generation for one in await store.deployments())
-        following = next_generation(newest)
         raise CommandError(
             f"Kafka has lost {topology.state.name}.  A topic is never made again under its name: its offsets"
-            f" would begin again, and new rows would lose against stored ones.  Run\n"
-            f"  KAFKA_TOPIC_GENERATION={following} afterword migrate\n"
-            f"  KAFKA_TOPIC_GENERATION={following} afterword rebuild --state\n"
-            f"and start every service with KAFKA_TOPIC_GENERATION={following}."
+            " would begin again, and new rows would lose against stored ones.  Run `afterword recover`."
         )
     if members := await known.members(topology.merger_group):
         raise CommandError(
@@ -154,7 +157,8 @@ async def _prepared(bench: Bench, topology: Topology, wanted: Wanted) -> Request
     bounds = await _bounds(bench.log, topology)
     await bench.engine.change(f"CREATE TABLE {EVENTS.scratch} AS {EVENTS.table}")
     built = await build(bench, EVENTS, EVENTS.scratch, wanted.scope)
-    await carry_over(bench, built, names, wanted.scope, unknown=False)
+    # What the log lacks may be the only copy of what Kafka lost: states are made with it, never without.
+    await carry_over(bench, built, names, wanted.scope, unknown=True)
     await copy_states(bench, topology, wanted.scope)
     recorded = {one.generation: one.partitions for one in await bench.engine.deployments()}
     bench.bar.begin("comparing states with their events", None)
@@ -175,19 +179,27 @@ async def _bounds(known: Log, topology: Topology) -> list[Bounds]:
                 f"nobody knows how far {topology.events.name}/{number} is merged: {topology.merger_group} has"
                 " committed nothing.  Start the merger, wait until it has caught up, and stop it again."
             )
+        if position is not None and position > events.ends[number]:
+            raise CommandError(
+                f"{topology.events.name}/{number} ends at {events.ends[number]}, and {position} of it were"
+                " merged: its log was cut short, and states may be the only copy of what it lost.  Run"
+                " `afterword recover`."
+            )
         first = 0 if is_new else version_of(topology.generation, start)
         bounds.append(Bounds(first, version_of(topology.generation, position or 0)))
     return bounds
 
 
-async def _write(bench: Bench, topology: Topology, requests: Requests, passed: Passed) -> int:
+async def _write(
+    bench: Bench, topology: Topology, requests: Requests, verdicts: Collection[Verdict], passed: Passed
+) -> int:
     """Write what is missing or wrong, in transactions of some of one partition each."""
     waiting: dict[int, dict[bytes, Stored]] = {}
     written, now = 0, time.time_ns() // 1_000_000
     async with AsyncExitStack() as stack:
         writers: dict[int, Writer] = {}
         async for one in requests.judged():
-            if one.verdict not in WRITTEN:
+            if one.verdict not in verdicts:
                 continue
             number = partition_of(one.key, len(requests.bounds))
             if number not in writers:

@@ -13,6 +13,7 @@ def told(results: Sequence[Swapped | Mended]) -> Iterator[str]:
             yield (
                 f"{one.table}: {one.rows:,} rows of the scope are as the log says; {one.mended:,} were"
                 f" missing or different, {one.deleted:,} that the log does not know were deleted"
+                + (f", and are kept in {one.kept}" if one.kept else "")
             )
         else:
             yield from _swapped(one)

@@ -11,7 +11,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.identity import partition_of
 from schemas.tables import SINK_POSITIONS
-from schemas.topics import STATE_ROUTE, Topic, Topology, replicas_for
+from schemas.topics import STATE_ROUTE, Topic, Topology
 from services.commands.migrate import tables, topics
 from services.commands.resize.decisions import Facts, Plan
 from services.commands.resize.fence import fence
@@ -166,7 +166,7 @@ class Way:
     async def create(self) -> None:
         """Make the topics, closed, with what an operator set for the old ones."""
         client = self.servers.admin
-        replicas = replicas_for(len(await topics.brokers(client)))
+        replicas = await topics.replicas(client, self.settings.kafka_replication_factor)
         inherited = await overrides(client, [topic.name for topic in self.old.topics])
         wanted = [
             NewTopic(

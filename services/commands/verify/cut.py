@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from schemas.identity import OFFSET_BITS
 from schemas.topics import Topology
 from services.commands.verify.evidence import events_topic
 from services.reconciliation.ranges import Place
@@ -21,8 +22,6 @@ class Generation:
     partitions: int
     is_here: bool
     """Whether this Kafka cluster has its topics, and the tables were made from them."""
-    is_continued: bool
-    """Whether its states went into the generation in use: the cluster is the same."""
 
     @property
     def topology(self) -> Topology:
@@ -71,7 +70,12 @@ class Cut:
         return next((one.partitions for one in self.generations if one.number == generation), 1)
 
     def merged_upto(self, place: Place) -> int:
-        """Return before which offset the merger has merged everything."""
+        """Return before which offset everything was merged: all, of topics that are gone.
+
+        A generation begins with the states of those before it, whatever became of their topics.
+        """
+        if any(one.number == place.generation and not one.is_here for one in self.generations):
+            return 1 << OFFSET_BITS
         return self.merged.get((events_topic(place.generation), place.partition), 0)
 
     def events_stored_upto(self, place: Place) -> int:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from schemas.identity import partition_of, split_version
 from schemas.topics import Topology
 from services.commands.verify import truth
-from services.commands.verify.cut import Cut
 from services.commands.verify.evidence import Evidence, LogEvent, StateRecord, TableEvent
 from services.commands.verify.known import Finding, Known
 from services.commands.verify.rows import row_findings
@@ -103,17 +102,8 @@ def _state(evidence: Evidence, known: Known, judged: Judged) -> Iterator[Finding
         yield _of_state(Kind.STATE_DIFFERS, evidence.key, known, found, "it is no state")
         return
     events = truth.at_home(evidence.events, known.cut)
-    histories = [events]
-    lately = [event for event in events if _is_continued(event, known.cut)]
-    if len(lately) < len(events):
-        histories.append(lately)  # Kafka was replaced, and the merger began with nothing
-    if any(_comes_to(history, state, found, known) for history in histories):
-        return
-    yield from _difference(lately, state, evidence.key, found, known, judged)
-
-
-def _is_continued(event: LogEvent, cut: Cut) -> bool:
-    return any(one.number == event.generation and one.is_continued for one in cut.generations)
+    if not _comes_to(events, state, found, known):
+        yield from _difference(events, state, evidence.key, found, known, judged)
 
 
 def _comes_to(
@@ -162,7 +152,8 @@ def _difference(
     merged = [event for event in promised if not _is_given_up(event, known) and truth.is_event(event)]
     lost = [event for event in merged if not (truth.has_read(state, event) and truth.absorbs(state, event))]
     for event in lost:
-        yield _at(Kind.NEVER_MERGED, event)
+        is_older = event.generation != known.cut.in_use
+        yield _at(Kind.KEYS_VANISHED if is_older else Kind.NEVER_MERGED, event)
     if not lost and known.is_whole(key):
         yield _of_state(Kind.STATE_DIFFERS if events else Kind.STATE_INVENTED, key, known, found)
     elif not lost:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from schemas.topics import Topology, replicas_for
+from schemas.topics import Topology
 from services.commands.exits import UnreachableError
 from services.commands.migrate import topics
 from services.commands.migrate.plan import Finding, Weight, findings
@@ -59,15 +59,13 @@ async def promised(kafka: KafkaSettings, tables: Tables, database: str) -> Cut:
 def _generations(records: Sequence[Recorded], cluster: str, in_use: int) -> list[Generation]:
     """Return the generations that were recorded; those of another cluster are in ClickHouse alone."""
     known = [
-        _generation(one, is_same=one.cluster_id == cluster) for one in records if one.generation <= in_use
+        Generation(one.generation, one.partitions, is_here=one.cluster_id == cluster)
+        for one in records
+        if one.generation <= in_use
     ]
     if any(one.number == in_use for one in known):
         return known
-    return [*known, _generation(Recorded(in_use, cluster, 0), is_same=True)]
-
-
-def _generation(one: Recorded, *, is_same: bool) -> Generation:
-    return Generation(one.generation, one.partitions, is_here=is_same, is_continued=is_same)
+    return [*known, Generation(in_use, 0, is_here=True)]
 
 
 def _present(one: Generation, counts: Mapping[str, int]) -> Generation:
@@ -168,7 +166,6 @@ async def topic_settings(kafka: VerifySettings, topology: Topology) -> list[Find
     wished = wishes(kafka.wished(), topology)
     async with admin(kafka, CLIENT) as client:
         existing = await topics.describe(client, [topic.name for topic in topology.topics])
-        replicas = replicas_for(len(await topics.brokers(client)))
     if len(existing) < len(topology.topics):
         return []
-    return [one for one in findings(topology, existing, None, replicas, wished) if one.weight is Weight.WRONG]
+    return [one for one in findings(topology, existing, None, wished) if one.weight is Weight.WRONG]

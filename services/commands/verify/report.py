@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from services.commands.verify.known import Finding
-from services.reconciliation.mending import Kind, command
+from services.reconciliation.mending import RECOVERY, Kind, command
 from services.reconciliation.ranges import Bits, Ranges
 
 MOST_EXAMPLES = 5
@@ -82,8 +82,11 @@ class Report:
         by_kind: dict[Kind, set[str]] = {}
         for one in self.differences.values():
             by_kind.setdefault(one.kind, set()).update(one.tenants)
+        is_cut = Kind.EVENT_INVENTED in by_kind or any(
+            one.kind is Kind.POSITION and RECOVERY in one.mend for one in self.differences.values()
+        )
         for one in self.differences.values():
-            yield one, one.mend or command(one.kind, by_kind[one.kind])
+            yield one, one.mend or command(one.kind, by_kind[one.kind], is_cut=is_cut)
 
     def _of(self, kind: Kind, topic: str, partition: int) -> Difference:
         place = (kind, topic, partition, "")

@@ -12,9 +12,11 @@ from services.reconciliation.mending import Kind
 TEXTS = {
     Kind.EVENT_MISSING: "events of the log are not in feedback_events",
     Kind.EVENT_CHANGED: "events say something else in feedback_events than in the log",
-    Kind.EVENT_INVENTED: "rows of feedback_events are not in the log",
+    Kind.EVENT_INVENTED: "rows of feedback_events are not in the log: if Kafka lost them, these are the only"
+    " copy, which a rebuild of the table would leave out",
     Kind.HOLE: "offsets of the log hold no record",
     Kind.NEVER_MERGED: "events lie before the merger's position and were never merged",
+    Kind.KEYS_VANISHED: "events of earlier generations are not in their states: older keys vanished",
     Kind.STATE_MISSING: "requests have no state, though the log has events of them",
     Kind.STATE_DIFFERS: "states differ from what the log comes to",
     Kind.STATE_INVENTED: "states are of requests without events",

@@ -88,7 +88,7 @@ class Walk:
         """Return the partitions of which neither log nor table has every event."""
         found = set()
         for one in self.cut.generations:
-            for partition in range(one.partitions if one.is_continued else 0):
+            for partition in range(one.partitions):
                 place = Place(one.number, partition)
                 log = self.cut.events_log(place)
                 if (

@@ -34,6 +34,7 @@ TITLES = {
     "malformed_event": "Not an event",
     "invalid_replay": "Not a replay",
     "idempotency_conflict": "Key used twice",
+    "damaged_state": "State damaged",
     "row_too_large": "Request too large",
     "crashed": "Set aside after crashes",
     "refused_by_clickhouse": "Refused by ClickHouse",

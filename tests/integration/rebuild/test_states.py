@@ -1,24 +1,24 @@
 """The state topic put right from the events, on a real Kafka and a real ClickHouse engine."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from schemas.identity import event_key
 from schemas.tables import FEEDBACK_EVENTS
 from schemas.topics import Topology
-from services.runtime.kafka import client_options
-from services.runtime.settings import ClickHouseSettings, KafkaSettings
+from services.runtime.settings import KafkaSettings
 from services.sink.settings import SinkSettings
 from tests.support import tables as sql
+from tests.support.afterword import afterword
 from tests.support.eventually import eventually
 from tests.support.merger import R1, R2, R3, Scene
 from tests.support.merging import a_log, an_event
-from tests.support.rebuilding import delete_records, environ, rebuild
-from tests.support.sink_runs import migrated, running
+from tests.support.rebuilding import delete_records, rebuild
+from tests.support.sink_runs import running
 from tests.support.state_log import write
 
 
@@ -85,43 +85,39 @@ async def test_states_that_are_missing_damaged_or_wrong_are_written_anew(
     assert b'"k0":0' in (public(await scene.rows())[key[R1]] or b"")
 
 
-async def test_a_state_topic_that_is_lost_is_made_in_a_new_generation(
-    settings: SinkSettings,
-    kafka_settings: KafkaSettings,
-    clickhouse_settings: ClickHouseSettings,
-    generations: Iterator[int],
-    scene: Scene,
-    tmp_path: Path,
+async def test_events_of_a_damaged_state_wait_and_are_in_their_place_after_the_mend(
+    settings: SinkSettings, variables: dict[str, str], scene: Scene
 ) -> None:
-    """Every state is there again, at its old versions; what nobody merged yet is merged with it."""
-    bodies = [an_event(n, request_id=one, data={"n": n}) for n, one in enumerate((R1, R2, R1, R3))]
-    await scene.publish(a_log(*bodies))
+    """Other requests go on; the command that the dead letter names mends it; a replay adds nothing twice."""
+    topology = Topology(settings.kafka_topic_generation)
+    await scene.publish(
+        a_log(*(an_event(n, request_id=one, data={"a": n}) for n, one in enumerate((R1, R2))))
+    )
     partition = await scene.open()
     await partition.merge(await scene.events())
-    right = public(await scene.rows())
-    await history(settings, 4)
-    newer = kafka_settings.replace(kafka_topic_generation=next(generations))
-    following = await migrated(newer, clickhouse_settings)
-    told = await rebuild(environ(following, tmp_path), "--state", "--yes")
-    assert "3 states written" in told
-    assert await latest(following) == right
-    assert "3 states in" in await rebuild(environ(following, tmp_path), "--state")
+    await scene.end(partition)
+    scene.release()
+    key, right = event_key("default", R1), await scene.rows()
+    for number, bad in enumerate((b"garbage", right[event_key("default", R2)])):
+        await write(settings, topology.state, [(key, bad)])
+        before = len(await scene.events())
+        partition = await scene.open()
+        bodies = [an_event(9, request_id=one, data={f"b{number}": 1}) for one in (R1, R2, R1)]
+        await partition.merge((await scene.publish(a_log(*bodies)))[before:])
+        await scene.end(partition)
+        scene.release()
+    assert [letter.reason for letter in await scene.letters()] == ["damaged_state"] * 4
+    rows = await scene.rows()
+    assert b'"b1":1' in (rows[event_key("default", R2)] or b"")
 
-
-async def latest(settings: SinkSettings) -> dict[bytes, bytes]:
-    """Return the latest committed record of each key of the state topic."""
-    topic = Topology(settings.kafka_topic_generation).state
-    places = [TopicPartition(topic.name, number) for number in range(4)]
-    consumer = AIOKafkaConsumer(**client_options(settings, "test"), isolation_level="read_committed")
-    consumer.assign(places)
-    await consumer.start()
-    found: dict[bytes, bytes] = {}
-    try:
-        await consumer.seek_to_beginning(*places)
-        ends = await consumer.end_offsets(places)
-        while any([await consumer.position(place) < ends[place] for place in places]):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                found |= {record.key: record.value for record in records}
-    finally:
-        await consumer.stop()
-    return found
+    await history(settings, 8)
+    assert "1 are no states" in await rebuild(variables, "--state", "--yes")
+    ended = await asyncio.to_thread(
+        afterword, "dlq", "replay", "--reason", "damaged_state", "--yes", environ=variables
+    )
+    assert ended.code == 0, ended.out + ended.err
+    partition = await scene.open()
+    await partition.merge(await scene.events())
+    mended = (await scene.rows())[key] or b""
+    assert all(text in mended for text in (b'"a":0', b'"b0":1', b'"b1":1'))
+    assert len(await scene.letters()) == 4

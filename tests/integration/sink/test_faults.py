@@ -33,8 +33,10 @@ from services.sink.watch import Watch, Watched
 from services.sink.writer import ClickHouseWriter
 from tests.integration.sink.test_flow import states, stored
 from tests.support import tables
+from tests.support.afterword import afterword
 from tests.support.eventually import eventually
 from tests.support.kafka_copies import KafkaCopy
+from tests.support.rebuilding import environ
 from tests.support.servers import OwnKafka, OwnWarehouse
 from tests.support.sink import InMemoryWriter
 from tests.support.sink_runs import SinkProgram, count, counted, failing, is_ready, migrated, probe, running
@@ -236,7 +238,7 @@ async def test_kafka_may_die_and_come_back(
 
 
 async def test_kafka_wiped_with_clickhouse_kept_is_refused(
-    own_kafka: OwnKafka, clickhouse_settings: ClickHouseSettings
+    own_kafka: OwnKafka, clickhouse_settings: ClickHouseSettings, tmp_path: Path
 ) -> None:
     """Another cluster under the same address: sink and migrate both name the way out, and touch nothing."""
     settings = await migrated(own_kafka.settings, clickhouse_settings)
@@ -249,13 +251,16 @@ async def test_kafka_wiped_with_clickhouse_kept_is_refused(
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     await own_kafka.start()
 
-    with pytest.raises(ContinuityError, match=r"came from(.|\n)*KAFKA_TOPIC_GENERATION=2 afterword migrate"):
+    with pytest.raises(ContinuityError, match=r"came from(.|\n)*`afterword recover`"):
         await run(settings, asyncio.Event())
-    with pytest.raises(RefusedError, match="KAFKA_TOPIC_GENERATION=2 afterword migrate"):
+    with pytest.raises(RefusedError, match="`afterword recover`"):
         await migrated(own_kafka.settings, clickhouse_settings)
 
     async with admin(settings, "test") as client:
         assert await partition_counts(client, [topic.name for topic in Topology().topics]) == {}
+    leading = {name: text for name, text in environ(settings, tmp_path).items() if "GENERATION" not in name}
+    ended = await asyncio.to_thread(afterword, "recover", "--yes", environ=leading)
+    assert ended.code == 0, ended.err
     renewed = await migrated(own_kafka.settings.replace(kafka_topic_generation=2), clickhouse_settings)
     async with running(renewed):
         await write(renewed, Topology(2).state, states(5, 10))

@@ -1,6 +1,6 @@
 """Names and settings of the topics."""
 
-from schemas.topics import Topology, replicas_for
+from schemas.topics import Topology
 
 
 def test_generation_zero_has_no_suffix() -> None:
@@ -40,10 +40,6 @@ def test_settings_keep_what_was_acknowledged() -> None:
         assert topic.config(3)["unclean.leader.election.enable"] == "false"
         assert topic.config(3)["min.insync.replicas"] == "2"
         assert topic.config(1)["min.insync.replicas"] == "1"
+        assert "min.insync.replicas" not in topic.config(-1)
     assert Topology().events.config()["message.timestamp.type"] == "LogAppendTime"
     assert Topology().state.config()["cleanup.policy"] == "compact"
-
-
-def test_small_clusters_keep_as_many_copies_as_they_can() -> None:
-    """At most three."""
-    assert [replicas_for(brokers) for brokers in (1, 2, 3, 9)] == [1, 2, 3, 3]

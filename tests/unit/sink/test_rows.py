@@ -43,6 +43,17 @@ def test_a_state_that_is_no_object_is_malformed(value: bytes) -> None:
         state_line(FakeRecord(value), 0)
 
 
+def test_a_state_under_another_request_s_key_takes_nobody_s_place() -> None:
+    """Whatever the names are; one that says nothing is left to ClickHouse, which refuses it."""
+    own = b'{"tenant":"t","request_id":"1","version":3}'
+    assert state_line(FakeRecord(own, b"t/1"), 0)
+    with pytest.raises(MalformedRowError, match="another request's"):
+        state_line(FakeRecord(own, b"t/2"), 0)
+    odd = orjson.dumps({"version": 3, "request_id": '"é', "tenant": "t"})
+    assert state_line(FakeRecord(odd, 't/"é'.encode()), 0)
+    assert state_line(FakeRecord(b'{"tenant":}', b"t/1"), 0)
+
+
 @pytest.mark.parametrize("key", [None, b"", b"no-slash", b"BAD/1", b"t/\xff"])
 def test_a_null_value_without_a_key_of_ours_is_malformed(key: bytes | None) -> None:
     """Nobody can tell which request it hides."""

@@ -7,6 +7,7 @@ from schemas.topics import Topology
 from services.commands.migrate.plan import (
     Applied,
     Existing,
+    NeedsRecoveryError,
     RefusedError,
     Weight,
     broker_findings,
@@ -15,7 +16,8 @@ from services.commands.migrate.plan import (
     findings,
     pending,
 )
-from services.runtime.continuity import Recorded
+from services.runtime.continuity import Recorded, abandoned
+from services.runtime.standings import Standing
 
 TOPOLOGY = Topology()
 FIRST, SECOND = Migration(1, "create_a", "SELECT 1;"), Migration(2, "create_b", "SELECT 2;")
@@ -74,10 +76,22 @@ def test_the_first_deployment_is_accepted_and_so_is_the_same_again() -> None:
 
 def test_another_cluster_is_refused_and_a_new_generation_is_the_way_out() -> None:
     """Offsets began again, so new events would have lower versions than stored rows."""
-    with pytest.raises(RefusedError, match=r"(?s)kraft-2.*kraft-1.*KAFKA_TOPIC_GENERATION=2 afterword"):
+    with pytest.raises(RefusedError, match=r"(?s)kraft-2.*kraft-1.*`afterword recover`"):
         check_deployment([Recorded(0, "kraft-1", 4)], 0, "kraft-2", [], "afterword")
 
-    check_deployment([Recorded(0, "kraft-1", 4)], 2, "kraft-2", ["feedback-events-v2"], "afterword")
+    following = ([Recorded(0, "kraft-1", 4)], 2, "kraft-2", ["feedback-events-v2"], "afterword")
+    with pytest.raises(NeedsRecoveryError, match="would begin without them"):
+        check_deployment(*following)
+    check_deployment(*following, has_rows=False)
+
+
+def test_a_generation_that_was_never_opened_or_was_left_is_refused() -> None:
+    """Its states may not be complete; or a newer one holds all of it."""
+    with pytest.raises(RefusedError, match="never opened"):
+        check_deployment([Recorded(2, "kraft-1", 4)], 2, "kraft-1", [], "afterword", standing=Standing.NEW)
+    left = [abandoned(Recorded(0, "kraft-1", 4)), Recorded(2, "kraft-1", 4)]
+    with pytest.raises(RefusedError, match="set it to 2"):
+        check_deployment(left, 0, "kraft-1", [], "afterword")
 
 
 def test_a_topic_that_was_deleted_is_not_made_again_under_its_name() -> None:
@@ -94,12 +108,12 @@ def test_a_generation_older_than_the_newest_is_refused() -> None:
 
 def test_topics_as_migrate_makes_them_are_sound() -> None:
     """Nothing to report, whatever their number of partitions."""
-    assert list(findings(TOPOLOGY, topics(), None, 1)) == []
+    assert list(findings(TOPOLOGY, topics(), None)) == []
 
 
 def test_a_number_of_partitions_that_was_asked_for_must_hold() -> None:
     """Partitions never change, so the wish is wrong, not the topic."""
-    found = list(findings(TOPOLOGY, topics(4), 5, 1))
+    found = list(findings(TOPOLOGY, topics(4), 5))
 
     assert [finding.text for finding in found] == [
         "feedback-events has 4 partitions, not 5.",
@@ -112,7 +126,7 @@ def test_events_and_state_must_have_equally_many_partitions() -> None:
     made = topics(4)
     made["feedback-state"] = Existing("feedback-state", 6, made["feedback-state"].config)
 
-    (finding,) = findings(TOPOLOGY, made, None, 1)
+    (finding,) = findings(TOPOLOGY, made, None)
 
     assert finding.weight is Weight.WRONG
     assert "feedback-events has 4 partitions and feedback-state has 6" in finding.text
@@ -133,7 +147,7 @@ def test_events_and_state_must_have_equally_many_partitions() -> None:
 )
 def test_less_than_promised_is_wrong_and_more_is_a_choice(name: str, value: str, weight: Weight) -> None:
     """Shorter retention loses events; longer retention costs the operator's own disk."""
-    (finding,) = findings(TOPOLOGY, topics(**{name: value}), None, 1)
+    (finding,) = findings(TOPOLOGY, topics(**{name: value}), None)
 
     assert finding.weight is weight
     assert "--entity-name feedback-events --add-config" in finding.mend

@@ -9,7 +9,7 @@ from services.reconciliation.mending import Kind, command
 from services.runtime.continuity import LogRange
 
 CUT = Cut(
-    generations=(Generation(0, 1, is_here=True, is_continued=True),),
+    generations=(Generation(0, 1, is_here=True),),
     in_use=0,
     merged={("feedback-events", 0): 7},
     logs={("feedback-events", 0): LogRange(2, 10)},

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from services.commands.migrate.settings import MigrateSettings
+from services.runtime.settings import load
+
 ROOT = Path(__file__).parents[3]
 BROKERS = ("kafka", "kafka-2", "kafka-3")
 TWICE = ("ingest", "merger", "sink", "query")
@@ -60,6 +63,9 @@ def test_any_broker_may_die(cluster: dict[str, Any]) -> None:
         copies = {value for key, value in settings.items() if key.endswith("REPLICATION_FACTOR")}
         least = {value for key, value in settings.items() if key.endswith(("MIN_ISR", "MIN_INSYNC_REPLICAS"))}
         assert (copies, least) == ({"3"}, {"2"})
+    for name in ("init", "admin"):
+        settings = load(MigrateSettings, cluster["services"][name]["environment"])
+        assert settings.kafka_replication_factor == len(BROKERS)
 
 
 def test_every_client_knows_all_brokers(cluster: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from schemas.topics import Topology
 from services.merger.metrics import LAG
 from services.merger.progress import Place, Progress
 from services.runtime import survey
-from services.runtime.continuity import Facts, misplaced, refuse
+from services.runtime.continuity import Facts, misplaced, problems, refuse
 from services.runtime.fresh import ANSWER_SECONDS, AWAY, PATIENCE_SECONDS, Kept, kafka_outage
 from services.runtime.kafka import connect, consumer
 from services.runtime.outages import Needs
@@ -72,7 +72,8 @@ class Watch:
     async def run(self, assigned: Callable[[], set[int]]) -> None:
         """Watch the partitions that `assigned` returns, or all while there are none, until cancelled.
 
-        Stalled after twice the time that is allowed; ContinuityError when the log was cut short.
+        Stalled after twice the time that is allowed; ContinuityError when the log was cut short, or Kafka was
+        emptied or replaced.
 
         Should the event loop hang for so long, a thread of the interpreter's own prints all stacks and ends
         the process.
@@ -92,6 +93,7 @@ class Watch:
         watched = sorted(assigned or range(self._partitions))
         self._note(await kafka_outage(self._settings, _CLIENT, self._needs(watched)))
         if self._trouble is not None:
+            await self._recognise()
             return
         try:
             places = await self._kept.ask(lambda asking: self._places(asking, watched))
@@ -105,6 +107,17 @@ class Watch:
         for partition in range(self._partitions):
             place = places[partition] if partition in assigned else Place(0, 0)
             LAG.labels(partition).set(place.end - place.committed)
+
+    async def _recognise(self) -> None:
+        """Refuse a Kafka that answers, and is another one or has other topics: waiting would not help."""
+        if self._facts is None:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                found = await survey.as_deployed(self._settings, _CLIENT, self._facts)
+        except AWAY:
+            return
+        refuse(problems(found))
 
     async def _check(self, facts: Facts) -> None:
         """Look again at a log that seems to end below a position."""

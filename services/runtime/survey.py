@@ -152,6 +152,15 @@ async def compared(
     return await with_marks(settings, client_id, replace(facts, log=log, positions=positions, found={}))
 
 
+async def as_deployed(settings: KafkaSettings, client_id: str, facts: Facts) -> Facts:
+    """Return the facts with the cluster and the partitions that are there now, and without any position."""
+    async with admin(settings, client_id) as client:
+        counts = await partition_counts(client, facts.paired)
+        cluster = await cluster_id(client)
+    log = {(name, number): LogRange(0, 0) for name, count in counts.items() for number in range(count)}
+    return replace(facts, cluster_id=cluster, log=log, positions=(), found={}, refused=())
+
+
 async def with_marks(settings: KafkaSettings, client_id: str, facts: Facts) -> Facts:
     """Return the facts with what the log has where the positions' marks are; TimeoutError."""
     refused = [one.position for one in facts.refused if one.position is not None]

@@ -116,14 +116,23 @@ async def _work(
         await writer.close()
     refusals.clear(settings.kafka_topic_generation)
     tasks = [asyncio.create_task(lane.run(facts, stop)) for lane in lanes]
-    beside = [asyncio.create_task(watch.run()), asyncio.create_task(_chores(settings, lanes).run())]
+    watching = asyncio.create_task(watch.run(facts))
+    working = asyncio.create_task(_all(tasks))
+    beside = [watching, working, asyncio.create_task(_chores(settings, lanes).run())]
     try:
-        await asyncio.gather(*tasks)
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            watching.result()
+        await working
     finally:
         for task in (*tasks, *beside):
             task.cancel()
         await asyncio.wait({*tasks, *beside})
         watch.rest()
+
+
+async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks)
 
 
 def _chores(settings: SinkSettings, lanes: Sequence[Lane]) -> Chores:

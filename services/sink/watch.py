@@ -12,11 +12,12 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.runtime.fresh import AWAY, Kept, kafka_outage
+from services.runtime.continuity import Facts, problems, refuse
+from services.runtime.fresh import AWAY, PATIENCE_SECONDS, Kept, kafka_outage
 from services.runtime.kafka import connect, consumer
 from services.runtime.outages import Needs
 from services.runtime.settings import KafkaSettings
-from services.runtime.survey import admin, brokers_and_copies, partition_counts
+from services.runtime.survey import admin, as_deployed, brokers_and_copies, partition_counts
 from services.sink import metrics
 from services.sink.batch import Partition
 from services.sink.progress import Progress, Seen
@@ -67,13 +68,18 @@ class Watch:
             return None
         return f"nothing was stored for {still:.0f} s, though there is something to read"
 
-    async def run(self) -> None:
-        """Look for ever; while Kafka cannot do its part for anybody, no route is blamed."""
+    async def run(self, facts: Facts | None = None) -> None:
+        """Look for ever; while Kafka cannot do its part for anybody, no route is blamed.
+
+        ContinuityError when Kafka answers, and is not the one of `facts` any more.
+        """
         for one in self._watched:
             one.progress = Progress(moved_at=self._clock())
         try:
             while True:
                 await self._look()
+                if self._complaint is not None and facts is not None:
+                    await self._recognise(facts)
                 await asyncio.sleep(self._seconds)
         finally:
             await self._kept.close()
@@ -102,6 +108,15 @@ class Watch:
         for copies in (await brokers_and_copies(clients[0], sorted(names))).copies:
             metrics.COPIES_MISSING.labels(copies.topic).set(copies.lagging)
             metrics.COPIES_TOO_FEW.labels(copies.topic).set(copies.refusing)
+
+    async def _recognise(self, facts: Facts) -> None:
+        """Refuse a Kafka that is another one or has other topics: waiting would not help."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                found = await as_deployed(self._settings, _CLIENT, facts)
+        except AWAY:
+            return
+        refuse(problems(found))
 
     def _needs(self) -> Needs:
         reads = {place for one in self._watched for place in one.mine() or one.progress.seen.ends}

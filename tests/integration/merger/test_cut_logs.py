@@ -1,6 +1,7 @@
 """Kafka comes back with a shorter log: the merger notices while it runs, and at every later start."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,27 @@ async def test_a_log_that_was_cut_ends_a_running_merger_and_stays_refused(
     finally:
         await merger.kill()
     assert "log_differs" in (tmp_path / "merger" / "v0" / "refused.json").read_text()
+
+
+async def test_kafka_that_was_emptied_ends_a_running_merger(own_kafka: OwnKafka, tmp_path: Path) -> None:
+    """It answers, and has no topic: waiting would never end."""
+    scene = Scene(own_kafka.settings, tmp_path / "scene")
+    topology = scene.topology
+    for topic in (topology.events, topology.state, topology.events_dlq):
+        await create_topic(own_kafka.settings, topic, topic.partitions(4))
+    merger = MergerProcess(own_kafka.settings, tmp_path)
+    await merger.start()
+    try:
+        await publish(scene, 0, 40)
+        await eventually(lambda: is_merged(scene, 40), within=30)
+        await own_kafka.kill()
+        shutil.rmtree(own_kafka.directory / "data")
+        await own_kafka.start()
+
+        await eventually(lambda: merger.child and merger.child.exit_code() is not None, within=90)
+    finally:
+        await merger.kill()
+    assert "This Kafka cluster is" in merger.said()
 
 
 async def refuses(merger: MergerProcess, words: str) -> bool:

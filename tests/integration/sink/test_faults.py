@@ -237,6 +237,23 @@ async def test_kafka_may_die_and_come_back(
         await eventually(lambda: is_ready(settings), within=60)
 
 
+async def test_kafka_emptied_under_a_running_sink_is_refused(
+    own_kafka: OwnKafka, clickhouse_settings: ClickHouseSettings
+) -> None:
+    """It answers, and is another cluster without topics: waiting would never end."""
+    settings = await migrated(own_kafka.settings, clickhouse_settings)
+    await write(settings, Topology().state, states(0, 10))
+    stop = asyncio.Event()
+    sink = asyncio.create_task(run(settings, stop))
+    await stored(settings, 10)
+    await own_kafka.kill()
+    shutil.rmtree(own_kafka.directory / "data")
+    await own_kafka.start()
+
+    with pytest.raises(ContinuityError, match="came from"):
+        await asyncio.wait_for(sink, 90)
+
+
 async def test_kafka_wiped_with_clickhouse_kept_is_refused(
     own_kafka: OwnKafka, clickhouse_settings: ClickHouseSettings, tmp_path: Path
 ) -> None:

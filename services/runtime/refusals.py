@@ -76,6 +76,15 @@ async def standing(client: AsyncClient, database: str, generation: int) -> list[
     return [problem for _, problem in await _open(client, database, generation) if problem.kind in LOST]
 
 
+async def lost(settings: ClickHouseSettings, generation: int) -> list[Problem]:
+    """The same by settings; the errors of ClickHouse's client when it is away."""
+    client = await connect(settings, database="default", timeout_seconds=_CLICKHOUSE_SECONDS)
+    try:
+        return await standing(client, settings.clickhouse_database, generation)
+    finally:
+        await client.close()
+
+
 async def write(
     settings: ClickHouseSettings, service: str, generation: int, problems: Iterable[Problem]
 ) -> None:

@@ -188,11 +188,23 @@ async def _missing(stage: OperatedStage, lines: list[dict[str, Any]]) -> set[str
     ids, states = await _in_kafka(stage)
     rows = await fields_of(stage)
     stored = await _stored_events(stage)
-    return {
-        line["event_id"]
-        for line in lines
-        if line["event_id"] not in ids | stored and not _shows(line, states) and not _shows(line, rows)
-    }
+    erased = {line["request_id"] for line in lines if line["op"] == "erase"}
+    return {line["event_id"] for line in lines if not _is_known(line, ids | stored, erased, states, rows)}
+
+
+def _is_known(
+    line: dict[str, Any],
+    ids: set[str],
+    erased: set[str],
+    states: dict[str, set[str]],
+    rows: dict[str, set[str]],
+) -> bool:
+    """Tell whether an event, or what it did, is anywhere: an erasure leaves nothing of those before it."""
+    if line["event_id"] in ids:
+        return True
+    if line["op"] == "erase":
+        return line["request_id"] not in rows
+    return line["request_id"] in erased or _shows(line, states) or _shows(line, rows)
 
 
 def _shows(line: dict[str, Any], rows: dict[str, set[str]]) -> bool:

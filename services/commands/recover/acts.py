@@ -46,6 +46,7 @@ from services.commands.recover.leftovers import CLIENT, Leftovers, carry_letters
 from services.commands.recover.settings import RecoverSettings
 from services.commands.resize.fence import fence
 from services.commands.resize.switch import overrides, set_limit, wait_until
+from services.runtime import refusals
 from services.runtime.continuity import Recorded, abandoned, is_abandoned
 from services.runtime.generations import generations
 from services.runtime.offsets import Offsets, offsets
@@ -122,6 +123,8 @@ async def _is_sound(settings: RecoverSettings, found: Plan, recorded: Sequence[R
         return False
     if not any(is_abandoned(one) for one in recorded):
         return False
+    if await refusals.lost(settings, last.generation):
+        return False  # new records may have passed every position since
     topology = Topology(last.generation)
     names = [topic.name for topic in topology.topics]
     writer = ClickHouseWriter(settings, INSERT_SECONDS)

@@ -15,8 +15,9 @@ from schemas.tables import FEEDBACK, FEEDBACK_EVENTS, SINK_POSITIONS
 from schemas.topics import Topology
 from services.commands.migrate.tables import record
 from services.merger.partition import Partition
+from services.runtime import refusals
 from services.runtime.clickhouse import connect
-from services.runtime.continuity import ContinuityError, Recorded
+from services.runtime.continuity import DIFFERS, ContinuityError, Position, Problem, Recorded
 from services.runtime.settings import ClickHouseSettings
 from services.runtime.survey import admin, cluster_id
 from services.sink.settings import SinkSettings
@@ -224,6 +225,12 @@ async def test_a_log_that_was_cut_short_keeps_what_only_clickhouse_has_and_what_
     }
     code, told = await one.call("verify", "--all")
     assert code == 0, told
+    assert "nothing is to be done" in (await one.call("recover"))[1]
+    # The new generation lost records, too, and others have passed all positions.
+    held = Position("stored in ClickHouse", Topology(2).state.name, 0, 1)
+    refused = [Problem(DIFFERS, "It is of another log.", "run `afterword recover`", held)]
+    await refusals.write(one.sink, "sink", 2, refused)
+    assert "Generation 3 of the topics" in (await one.call("recover"))[1]
 
 
 class Recovery:

@@ -15,6 +15,8 @@ from services.query.reads import Evidence, evidence
 from services.query.store import Store
 from services.query.waits import Wait
 
+_NO_KAFKA = "Kafka does not answer, so nobody can tell"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -66,7 +68,9 @@ async def _waited(store: Store, positions: Positions, tenant: str, request_id: s
                     if not wait.seconds or positions.is_closed:
                         break
     except TimeoutError:
-        pass
+        # Before the first look, maybe: a Kafka that did not answer is not asked again at once.
+        if positions.problem is not None:
+            trouble = _NO_KAFKA
     stored = await evidence(store, tenant, request_id)
     return _told(stored, barrier, wait, trouble)
 
@@ -78,7 +82,7 @@ async def _looked(positions: Positions, barrier: Barrier) -> tuple[Barrier, str]
     except Problem as problem:
         if problem.code is not Code.LOG_UNAVAILABLE:
             raise
-        return barrier, "Kafka does not answer, so nobody can tell"
+        return barrier, _NO_KAFKA
 
 
 def _told(stored: Evidence, barrier: Barrier, wait: Wait, trouble: str) -> Answer:

@@ -515,15 +515,15 @@ def test_a_fault_in_an_array_names_its_item(send: Sending, bad: str, tmp_path: P
 @pytest.mark.parametrize("packed", [gzip.compress, zstd.compress])
 def test_a_compressed_file_that_is_cut_says_so(send: Sending, packed: Any) -> None:
     """And the whole one is sent behind what arrived of it."""
-    content = lines(events(20_000))
-    path = send.file(packed(content)[:-2_000], "events.ndjson.packed")
+    content = lines(events(1_000))
+    path = send.file(packed(content)[:-100], "events.ndjson.packed")
     cut = send(path)
 
     assert cut.code == 1
     assert "is damaged: it ends in the middle of the compressed data" in cut.err
     path.write_bytes(packed(content))
     assert send(path).code == 0
-    assert numbers(send.ingest) == expected_numbers(20_000)
+    assert numbers(send.ingest) == expected_numbers(1_000)
 
 
 def test_an_empty_file_is_sent(send: Sending) -> None:

@@ -9,9 +9,12 @@ import pytest
 
 from schemas.limits import MAX_EVENT_BYTES
 from services.ingest.accept import event_bytes
+from services.ingest.app import IngestApp
 from services.ingest.dialects.dialect import Submission
-from tests.integration.ingest.conftest import Running
+from services.ingest.service import build, key_file
+from tests.integration.ingest.conftest import Running, ready
 from tests.support.ingest import code_of
+from tests.support.serving import serving
 
 NOW = "2026-01-02T03:04:05.000006Z"
 
@@ -162,4 +165,13 @@ async def test_metrics_tell_what_happened(ingest: Running) -> None:
     assert 'ingest_requests_total{dialect="requesty",outcome="invalid_feedback"}' in page
     assert 'ingest_events_total{dialect="requesty",op="merge"}' in page
     assert "ingest_inflight_bytes 0.0" in page
+
+
+async def test_metrics_tell_that_the_log_is_ready(ingest: Running) -> None:
+    """Of the newest server: a gauge belongs to a process, and a process of tests has several servers."""
+    again = IngestApp(build(ingest.settings, key_file(ingest.settings.keys_file)))
+    async with serving(again) as url, httpx.AsyncClient(base_url=url) as client:
+        await ready(url)
+        page = (await client.get("/metrics")).text
+
     assert "ingest_log_ready 1.0" in page

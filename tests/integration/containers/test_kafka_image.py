@@ -64,7 +64,8 @@ def _set_up(folders: dict[str, Path], home: Path) -> subprocess.CompletedProcess
 
 def test_kafka_accepts_the_settings(written: dict[str, str]) -> None:
     """It formatted a directory with them, and each of the variables has arrived."""
-    names = {name.removeprefix("KAFKA_").lower().replace("_", ".") for name in KAFKA["environment"].keys() - OF_THE_JVM}
+    given = KAFKA["environment"].keys() - OF_THE_JVM
+    names = {name.removeprefix("KAFKA_").lower().replace("_", ".") for name in given}
 
     assert names == written.keys()
 

@@ -16,6 +16,7 @@ from services.runtime.fresh import kafka_outage
 from services.runtime.kafka import producer
 from services.runtime.outages import Needs
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
+from services.runtime.survey import committed
 from services.sink.settings import SinkSettings
 from tests.integration.ingest.conftest import ready, settings_for
 from tests.support.cluster import Cluster
@@ -137,6 +138,8 @@ async def test_a_merger_that_cannot_write_is_not_stalled_and_one_that_does_not_w
     topology = Topology(next(generations))
     await create_topics(brokers.settings, topology, partitions=2, replicas=3)
     await append(brokers.settings, topology.events.name, b"waits")
+    # A cluster that has just begun makes its own topics with the first question about a group.
+    await committed(brokers.settings, "tests", topology.merger_group, topology.events.name, 2)
     watch = Watch(brokers.settings, topology, partitions=2, stall_seconds=1)
     await configure(brokers.settings, topology.state, min_insync_replicas="3")
     await brokers.nodes[1].kill()

@@ -49,6 +49,11 @@ class OperatedStage(LocalStage):
 
     traffic = (ADDITIVE,)
 
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.taken = set[str]()
+        """The events that went with a log so far."""
+
     async def judged(self) -> Verdict:
         """Return what is amiss."""
         return await judge_survivors(self.ledgers, self.clickhouse)
@@ -153,7 +158,10 @@ async def _mended(stage: OperatedStage, fault: Fault, since: datetime | None) ->
     """Write down what went with the log, and do what the refusal says."""
     await stage.serving("kafka")
     acknowledged = await asyncio.to_thread(_acknowledged, stage.ledgers, since)
-    taken = await _missing(stage, acknowledged)
+    # The events are still there where only states were lost: none of them may be missing then.
+    taken = set[str]() if fault.target == "state" else await _missing(stage, acknowledged)
+    taken -= stage.taken
+    stage.taken |= taken
     with (stage.ledgers / ledger.TAKEN).open("a") as file:
         file.writelines(json.dumps({"event_id": one, "fault": str(fault)}) + "\n" for one in sorted(taken))
     command = await eventually(lambda: _refusal(stage), within=_REFUSED_WITHIN, every=0.5) or []
@@ -230,12 +238,22 @@ async def _in_kafka(stage: OperatedStage) -> tuple[set[str], dict[str, set[str]]
         for name in (name for name in names if name.startswith("feedback-state") and "-dlq" not in name):
             for partition in range(PARTITIONS):
                 async for record in committed.read(name, partition):
-                    if record.value:
-                        _add(states, value_of(record.value))
+                    _add(states, _state_of(record.value))
     return ids, states
 
 
+def _state_of(value: bytes | None) -> dict[str, Any]:
+    """Return what a record of the state topic says: nothing, if a fault has damaged it."""
+    try:
+        row = value_of(value or b"{}")
+    except ValueError:
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
 def _add(rows: dict[str, set[str]], row: dict[str, Any]) -> None:
+    if "request_id" not in row:
+        return
     names = rows.setdefault(row["request_id"], set())
     names |= {*(row.get("data") or ()), *(row.get("request") or ())}
 

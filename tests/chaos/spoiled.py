@@ -87,7 +87,10 @@ async def _mend(stage: OperatedStage, commands: list[str]) -> None:
     for command in commands:
         if command.startswith("rebuild"):
             async with stage.unsupervised(), stage.kept["merger-2"].held():
-                await _ended(await stage.signal("merger", signal.SIGTERM))
+                # It may rest after the kill, and is not started while nothing supervises it.
+                if (process := stage.process("merger")) is not None:
+                    send(process, signal.SIGTERM)
+                    await _ended(process)
                 await _run(stage, command)
         else:
             await _run(stage, command)

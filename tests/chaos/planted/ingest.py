@@ -7,9 +7,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from services.ingest import connection
 from services.ingest.__main__ import main
 from services.ingest.log import NO_OFFSET
+from services.runtime import kafka
 
 
 class Careless(AIOKafkaProducer):  # type: ignore[misc]  # it ships no types
@@ -29,5 +29,5 @@ def _forget(answer: asyncio.Future[Any]) -> None:
 
 
 if __name__ == "__main__":
-    vars(connection)["AIOKafkaProducer"] = Careless
+    vars(kafka)["AIOKafkaProducer"] = Careless
     sys.exit(main())

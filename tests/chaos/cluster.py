@@ -12,6 +12,7 @@ from services.local.kafka_config import PARTITIONS
 from services.local.ports import free_port
 from services.local.settings import StatusSettings
 from services.runtime.settings import load
+from services.runtime.survey import admin
 from tests.chaos.stage import (
     SECOND,
     SERVICES,
@@ -47,6 +48,7 @@ class ClusterStage(Stage):
             **environment(directory, directory / "home"),
             "KAFKA_BOOTSTRAP_SERVERS": self.cluster.settings.kafka_bootstrap_servers,
             "CLICKHOUSE_URL": f"http://127.0.0.1:{sql}",
+            "KAFKA_REPLICATION_FACTOR": "3",
             "LOG_FORMAT": "json",
             **common_variables(self.clocks),
         }
@@ -95,9 +97,22 @@ class ClusterStage(Stage):
         await self.cluster.start()
         self._warehouse.begin()
         await eventually(lambda: pings(self._sql), within=60)
+        await self._refused()
         done = await self.migrate()
         if done.returncode != 0:
             raise RuntimeError(f"migrate ended with {done.returncode}: {done.stdout}{done.stderr}")
+
+    async def _refused(self) -> None:
+        """Have `migrate` refuse to make topics while a broker is away: they would keep too few copies."""
+        *here, away = self.cluster.nodes
+        await away.kill()
+        await self.cluster.knows(*(node.number for node in here))
+        done = await self.migrate()
+        await self.cluster.start()
+        async with admin(self.kafka, "chaos") as client:
+            made = [name for name in await client.list_topics() if name.startswith("feedback-")]
+        if done.returncode == 0 or made:
+            raise RuntimeError(f"migrate made {made} with a broker away: {done.stdout}{done.stderr}")
 
     async def stop(self) -> int:
         """Stop the services, then the warehouse, and leave the brokers to the judge."""

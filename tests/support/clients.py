@@ -1,6 +1,7 @@
 """HTTP clients that are held against ingest: which are run, and which are replayed from what they write."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,11 +30,13 @@ CLIENTS = {
 
 
 def program(*names: str) -> str:
-    """Return the path of a program that a test runs; without it the test is skipped."""
+    """Return the path of a program that a test runs; without it the test is skipped, and fails in CI."""
     for name in names:
         found = shutil.which(name, path=None) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
         if found is not None:
             return found
+    if os.environ.get("CI"):
+        pytest.fail(f"there is no {names[0]} here")
     pytest.skip(f"there is no {names[0]} here")
 
 

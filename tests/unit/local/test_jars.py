@@ -3,7 +3,6 @@
 import gc
 import hashlib
 import os
-import shutil
 import ssl
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import stamina
 
 from services.local.jar_list import ROOTS, Jar, parse, render
 from services.local.jars import JarsError, fetch, kafka_jars, matches
+from tests.support.clients import program
 
 CONTENT = b"a jar, for all that anybody checks"
 JAR = Jar("org.example", "thing", "1.0", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -180,13 +180,12 @@ except JarsError as error:
 @pytest.fixture
 def signed(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A repository with the jar, whose certificate no public authority signed: its URL, the certificate."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
+    openssl = program("openssl")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     asked = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     asked += ["-keyout", str(key), "-out", str(certificate)]
     asked += ["-subj", "/CN=proxy", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(["openssl", *asked], check=True, capture_output=True)
+    subprocess.run([openssl, *asked], check=True, capture_output=True)
     put(tmp_path / "signed", CONTENT)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

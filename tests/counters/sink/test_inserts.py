@@ -16,14 +16,20 @@ from tests.support.sink import Bench, FakeRecord
 
 ROWS = 100_000
 PLACE = TopicPartition("feedback-state", 0)
-VALUE = b'{"tenant":"default","request_id":"r-1"}'
+
+
+def state(offset: int) -> FakeRecord:
+    """Return the state of a request of its own: of several of one request, the newest alone is stored."""
+    return FakeRecord(
+        b'{"tenant":"default","request_id":"r-%d","version":1}' % offset, b"default/r-%d" % offset, offset
+    )
 
 
 async def test_a_backlog_of_100_000_rows_takes_two_inserts() -> None:
     """Each is as large as the settings say, with one row of positions: what an insert costs is paid twice."""
     settings = SinkSettings()
     limits = Limits(settings.sink_batch_rows, settings.sink_batch_bytes, seconds=600.0)
-    consumer: Any = Backlog(PLACE, [FakeRecord(VALUE, b"%d" % offset, offset) for offset in range(ROWS)])
+    consumer: Any = Backlog(PLACE, [state(offset) for offset in range(ROWS)])
     bench, stop = Bench(), asyncio.Event()
     facts = Facts(service="sink", generation=0, cluster_id="", recorded=None, paired=(), log={})
     reader = Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)

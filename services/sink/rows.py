@@ -18,6 +18,9 @@ from schemas.identity import event_key, split_key, version_of
 from services.runtime.log_mark import LogMark
 from services.runtime.records import Headers, PlacedRecord, is_text
 
+_BETWEEN = b'","request_id":"'
+"""In a state, as the merger writes it, between tenant and request id."""
+
 
 class MalformedRowError(ValueError):
     """A record of the state topic that cannot be a row."""
@@ -28,29 +31,25 @@ def state_line(record: PlacedRecord, generation: int) -> bytes:
 
     MalformedRowError when the value is no JSON object, or a null value has no key of ours.
     """
-    value, revision = record.value, version_of(generation, record.offset)
+    key, value, revision = record.key, record.value, version_of(generation, record.offset)
     if value is None:
-        return _erased_line(record.key, revision)
+        return _erased_line(key, revision)
     if value[:2] != b'{"' or value[-1:] != b"}":
         raise MalformedRowError("the value is not a JSON object")
-    if not _is_own(record.key, value):
-        raise MalformedRowError("the value is another request's")
+    # The merger writes both names first, so most values are not decoded.
+    if key is None or not value.startswith(b'{"tenant":"%b",' % key.replace(b"/", _BETWEEN, 1)):
+        _check_own(key, value)
     return b'{"revision":%d,%b' % (revision, value[1:])
 
 
-def _is_own(key: bytes | None, value: bytes) -> bool:
-    """Tell whether a state says that it is its key's: else it would take the place of another's row.
-
-    The merger writes both names first, so most are not decoded.
-    """
-    tenant, _, request_id = (key or b"").partition(b"/")
-    if value.startswith(b'{"tenant":"%b","request_id":"%b",' % (tenant, request_id)):
-        return True
+def _check_own(key: bytes | None, value: bytes) -> None:
+    """Refuse a state that says that it is another key's: it would take the place of another's row."""
     try:
         named = _decode_named(value)
     except _faults:
-        return True  # ClickHouse refuses it, and says why
-    return event_key(named.tenant, named.request_id) == key
+        return  # ClickHouse refuses it, and says why
+    if event_key(named.tenant, named.request_id) != key:
+        raise MalformedRowError("the value is another request's")
 
 
 def _erased_line(key: bytes | None, revision: int) -> bytes:

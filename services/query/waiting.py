@@ -15,7 +15,7 @@ from services.query.reads import Evidence, evidence
 from services.query.store import Store
 from services.query.waits import Wait
 
-_NO_KAFKA = "Kafka does not answer, so nobody can tell"
+_NO_KAFKA = "Kafka does not answer, so the outcome is not known"
 
 
 @dataclass(frozen=True)

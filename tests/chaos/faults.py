@@ -48,6 +48,7 @@ class Kind(NamedTuple):
 _CLUSTER = (Phase.CLUSTER,)
 _BOTH = (Phase.LOCAL, Phase.CLUSTER)
 _SERVICES = ("ingest", "merger", "merger-2", "sink", "sink-2")
+_DAMAGES = ("cut", "flip", "manifest", "current", "table", "directory", "swapped")
 
 KINDS = (
     Kind("kill", ("kafka",), weight=4),
@@ -65,8 +66,8 @@ KINDS = (
     Kind("silence", ("kafka",), (4.0, 14.0), weight=4),
     Kind("down", ("warehouse",), (60.0, 90.0), weight=0),
     Kind("hang", ("warehouse",), (65.0, 80.0), weight=0),
-    Kind("damage", ("cut", "flip", "manifest", "current", "table", "directory"), weight=2, quick=True),
-    Kind("damage", ("swapped",), weight=2),
+    Kind("damage", _DAMAGES[:-1], weight=2, quick=True),
+    Kind("damage", _DAMAGES[-1:], weight=2),
     Kind("other copy", ("older", "other host"), (4.0, 10.0), weight=2),
     Kind("restore", ("warehouse",), (6.0, 14.0), weight=3),
     Kind("poison", ("log",), weight=6, quick=True),
@@ -195,6 +196,11 @@ _APART = (
     ({"kill supervisor"}, {"disk full kafka", "disk full warehouse", "read-only warehouse"}),
     # A copy of a full disk would be put back as it is.
     ({"restore warehouse"}, {"disk full warehouse", "read-only warehouse"}),
+    # Nor can the run itself write into a merger's directory then.
+    (
+        {"other copy older", "other copy other host", *(f"damage {one}" for one in _DAMAGES)},
+        {"disk full merger", "disk full merger-2", "disk full both"},
+    ),
 )
 """Faults that do not strike together."""
 
@@ -211,9 +217,12 @@ def _spaced(random: Random, faults: Sequence[Fault]) -> Wave:
 
 
 def _with_company(random: Random, long: Fault, faults: list[Fault]) -> Wave:
-    company = [fault for fault in faults if fault.target not in _SERVES_CLICKHOUSE][:_COMPANY]
-    for fault in company:
-        faults.remove(fault)
+    company: list[Fault] = []
+    for fault in tuple(faults):
+        apart = fault.target in _SERVES_CLICKHOUSE or _hinders(company, fault)
+        if not apart and len(company) < _COMPANY:
+            faults.remove(fault)
+            company.append(fault)
     pause = long.seconds / (len(company) + 1)
     return [long, *(_after(fault, round(random.uniform(0.5, pause), 1)) for fault in company)]
 

@@ -10,12 +10,20 @@ _BELOW_EPHEMERAL = range(15_000, 32_000)
 _dice = random.SystemRandom()
 """Not the shared one: processes that seed that one alike would choose the same ports at the same time."""
 
+_returned: set[int] = set()
+
 
 def free_port(but_not: int = 0) -> int:
-    """Return a loopback port that nothing listens on right now, and that is not the one given."""
+    """Return a loopback port that nothing listens on right now, and that is not the one given.
+
+    A process gets each port once: the caller may not listen on the one before yet.
+    """
+    if len(_returned) > len(_BELOW_EPHEMERAL) // 2:
+        _returned.clear()
     while True:
         port = _dice.choice(_BELOW_EPHEMERAL)
-        if port != but_not and is_free(port):
+        if port != but_not and port not in _returned and is_free(port):
+            _returned.add(port)
             return port
 
 

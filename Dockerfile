@@ -14,6 +14,7 @@ COPY requirements/service.txt requirements/build.txt requirements/
 RUN /opt/build/bin/pip install --require-hashes -r requirements/build.txt \
  && /opt/build/bin/pip --python /opt/afterword/bin/python install --require-hashes -r requirements/service.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY chdb_server chdb_server
 COPY schemas schemas
 COPY services services
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /wheel \

@@ -40,17 +40,17 @@ compose-test: .venv/dev ## run the compose files on a Docker engine, from no ima
 	@AFTERWORD_TEST_STACK=docker $(BIN)/pytest tests/e2e --ignore tests/e2e/containers $(ARGS)
 
 chaos: .venv/dev ## strike whole stacks with faults for an hour and judge them; SEED=, FAULTS=, ONLY=kill,freeze
-	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
+	@$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
 	  $(if $(ONLY),--only "$(ONLY)")
 
 fuzz: .venv/dev ## fuzz parsers and services for MINUTES=10 a target, two hours in all; TARGETS="socket-ingest parser-bodies"
-	@$(BIN)/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(TARGETS)
+	@$(BIN)/python -m fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(TARGETS)
 
 planted: .venv/dev ## plant bugs in the services and show that the judge of `make chaos` finds each of them
 	@PLANTED=1 $(BIN)/pytest tests/chaos/test_planted.py $(ARGS)
 
 bench: .venv/dev ## measure every stage against what people would use instead: an hour; QUICK=1 five minutes; STAGES=
-	@$(BIN)/python -m tests.bench $(STAGES) $(if $(QUICK),--quick) $(ARGS)
+	@$(BIN)/python -m bench $(STAGES) $(if $(QUICK),--quick) $(ARGS)
 
 lint: .venv/dev ## check style, types, import rules and spelling
 	$(BIN)/ruff check
@@ -74,7 +74,7 @@ screenshots: .venv/dev ## take the pictures of the dashboard in docs/images anew
 generate: .venv/dev ## write the generated files anew: JSON Schemas, and parts of pages
 	$(BIN)/python -m schemas.generate
 	$(BIN)/python -m scripts.reference
-	$(BIN)/python -m tests.bench.files
+	$(BIN)/python -m bench.files
 
 requirements: .venv/dev ## pin all dependencies anew, with hashes, from pyproject.toml
 	$(BIN)/python scripts/requirements.py

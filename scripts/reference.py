@@ -17,9 +17,9 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from schemas import deadletters, limits
 from schemas.topics import DAY_MS, Topic, Topology
-from services.cli import COMMANDS
-from services.commands.dlq.advice import advice
-from services.ingest.rejections import MEANINGS
+from services.cli.app import COMMANDS
+from services.ingest.core.errors import MEANINGS
+from services.operations.dlq.core.advice import advice
 from services.runtime.settings import Described, Settings, describe
 
 ROOT = Path(__file__).parent.parent
@@ -45,6 +45,8 @@ def code(text: str) -> str:
 def modules(name: str) -> Iterator[tuple[str, ModuleType]]:
     """Yield (part, module) for each part of Afterword that has a module of that name, in its own folder."""
     paths = {path.parent.name: path for path in sorted((ROOT / "services").rglob(f"{name}.py"))}
+    if (warehouse := ROOT / "chdb_server" / f"{name}.py").exists():
+        paths["warehouse"] = warehouse
     del paths["runtime"]  # what others declare theirs with
     for part in sorted(paths, key=lambda part: (part not in FLOW, FLOW.find(part), part)):
         yield part, import_module(".".join(paths[part].relative_to(ROOT).with_suffix("").parts))

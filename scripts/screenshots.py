@@ -19,7 +19,7 @@ from uuid import UUID
 
 from playwright.async_api import Browser, async_playwright
 
-from services.commands.demo.traffic import Call, traffic
+from services.operations.demo.core.traffic import Call, traffic
 from services.runtime.settings import ClickHouseSettings
 from tests.support.browser import ARGUMENTS, PHONE, executable
 from tests.support.query import query_over

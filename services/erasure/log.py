@@ -12,15 +12,15 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from schemas.events import FeedbackEvent, Op
 from schemas.identity import event_key, partition_of
 from schemas.topics import Topic, Topology
-from services.erasure import statements
-from services.erasure.identity import SOURCE, event_id
-from services.erasure.passage import Seen
+from services.erasure.core import statements
+from services.erasure.core.identity import SOURCE, event_id
 from services.erasure.tables import Tables
-from services.runtime.continuity import Recorded
-from services.runtime.kafka import RECORD_OVERHEAD_BYTES, connect, producer
-from services.runtime.offsets import Offsets, Place, offsets
+from services.pipeline.core.continuity import Recorded
+from services.pipeline.core.passage import Seen
+from services.pipeline.offsets import Offsets, Place, offsets
+from services.pipeline.survey import admin, cluster_id
+from services.runtime.kafka.clients import RECORD_OVERHEAD_BYTES, connect, producer
 from services.runtime.settings import KafkaSettings
-from services.runtime.survey import admin, cluster_id
 
 CLIENT = "afterword-erasure"
 

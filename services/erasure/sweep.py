@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from services.erasure import statements
+from services.erasure.core import statements
+from services.erasure.core.statements import EVERY, noted_since
 from services.erasure.log import Log
-from services.erasure.statements import EVERY, noted_since
 from services.erasure.tables import Tables
 from services.erasure.work import settled
 

@@ -14,10 +14,10 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.limits import MIB
 from schemas.tables import DEAD_LETTERS, ERASURES, FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.erasure import leftovers, statements
-from services.erasure.erasures import Erasure
-from services.erasure.statements import Scope, Statement
-from services.runtime.clickhouse import INSERT_SETTINGS, connect
+from services.erasure.core import leftovers, statements
+from services.erasure.core.erasures import Erasure
+from services.erasure.core.statements import Scope, Statement
+from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
 from services.runtime.settings import ClickHouseSettings
 
 T = TypeVar("T")

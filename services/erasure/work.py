@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from schemas.tables import FEEDBACK
-from services.erasure import leftovers, statements
-from services.erasure.certificate import certificate
-from services.erasure.erasures import Erasure, Facts, State, Step, next_step
+from services.erasure.core import leftovers, statements
+from services.erasure.core.certificate import certificate
+from services.erasure.core.erasures import Erasure, Facts, State, Step, next_step
+from services.erasure.core.statements import of_erasure
 from services.erasure.log import Log
-from services.erasure.passage import Passage
-from services.erasure.statements import of_erasure
 from services.erasure.tables import Tables
+from services.pipeline.core.passage import Passage
 
 LOOK_SECONDS = 0.2
 BEAT_SECONDS = 10.0

@@ -6,9 +6,10 @@ from services.ingest import metrics
 from services.ingest.app import IngestApp
 from services.ingest.service import build, key_file
 from services.ingest.settings import IngestSettings
-from services.runtime import logs, serving
-from services.runtime.bounds import Meter
-from services.runtime.exits import USAGE, complain
+from services.runtime import logs
+from services.runtime.exit_codes import USAGE, complain
+from services.runtime.http import server
+from services.runtime.http.bounds import Meter
 from services.runtime.settings import SettingsError, load
 
 
@@ -22,7 +23,7 @@ def main() -> int:
     keys = key_file(settings.keys_file)
     place = settings.ingest_host, settings.ingest_port
     meter = Meter(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
-    return serving.run(
+    return server.run(
         "ingest",
         *place,
         keys,

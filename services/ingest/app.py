@@ -7,18 +7,18 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
+from services.ingest.core.errors import Code, Rejection
+from services.ingest.core.router import Found, Paths
 from services.ingest.dialects import DIALECTS
-from services.ingest.door import problem, respond
-from services.ingest.paths import Found, Paths
+from services.ingest.handler import problem, respond
 from services.ingest.refusals import rejection_of
-from services.ingest.rejections import Code, Rejection
 from services.ingest.routes import declare, with_problem
 from services.ingest.service import Service
-from services.runtime import swagger
-from services.runtime.health import Health, probe_app
-from services.runtime.keys import Forbidden
-from services.runtime.proxies import inner_path
-from services.runtime.serving import lifespan
+from services.runtime.http import swagger
+from services.runtime.http.core.proxies import inner_path
+from services.runtime.http.health import Health, probe_app
+from services.runtime.http.keys import Forbidden
+from services.runtime.http.server import lifespan
 
 PROBES = (b"/livez", b"/readyz", b"/metrics")
 READING = ("GET", "HEAD")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from services.ingest.log import NO_OFFSET, LogUnavailable, Overloaded, Record
+from services.ingest.event_log import NO_OFFSET, LogUnavailable, Overloaded, Record
 
 RECORD_OVERHEAD_BYTES = 200
 """What an event costs in memory beside its key and value: its record, its future, its waiting request."""

@@ -6,8 +6,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from schemas.events import RequestId
 from schemas.limits import MAX_DEPTH, MAX_KEY_LENGTH, MAX_KEYS
-from services.ingest.faults import Faults
-from services.ingest.rejections import Code, Rejection
+from services.ingest.core.errors import Code, Rejection
+from services.ingest.core.validation import Faults
 
 
 def _within_limits(value: dict[str, Any]) -> dict[str, Any]:

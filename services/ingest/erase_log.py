@@ -8,10 +8,10 @@ from typing import Any
 
 import structlog
 
-from services.ingest.rates import Rates
-from services.ingest.rejections import Code, Rejection
-from services.runtime import audit
-from services.runtime.keys import Caller
+from services.ingest.core.errors import Code, Rejection
+from services.ingest.core.rate_limit import Rates
+from services.runtime import audit_log
+from services.runtime.http.keys import Caller
 from services.runtime.settings import HomeSettings
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ class EraseLog:
         """Write down that erasing begins; Rejection when that cannot be done, so that nothing is erased."""
         try:
             await self._record("begun", caller, request_ids)
-        except audit.AuditError as error:
+        except audit_log.AuditError as error:
             log.warning("nothing is erased", problem=str(error))
             detail = "the audit log cannot be written, so nothing was erased; the log of ingest says more"
             raise Rejection(Code.INTERNAL_ERROR, detail) from None
@@ -44,7 +44,7 @@ class EraseLog:
         """Write down how it ended: `done`, or `failed` for what may not have reached the log."""
         try:
             await self._record(outcome, caller, request_ids)
-        except audit.AuditError as error:
+        except audit_log.AuditError as error:
             log.warning("an erasure is not in the audit log", outcome=outcome, problem=str(error))
 
     async def refused(self, caller: Caller, request_ids: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ class EraseLog:
         untold, self._untold = self._untold, 0
         try:
             await self._record("refused", caller, request_ids, tries_not_told=untold)
-        except audit.AuditError as error:
+        except audit_log.AuditError as error:
             log.warning("a refused erasure is not in the audit log", problem=str(error))
 
     async def _record(self, outcome: str, caller: Caller, request_ids: Sequence[str], **more: int) -> None:
@@ -67,4 +67,4 @@ class EraseLog:
         facts |= {"count": len(request_ids)}
         now = datetime.fromtimestamp(time.time(), UTC)
         facts = {name: value for name, value in (facts | more).items() if value}
-        await asyncio.to_thread(audit.record, self._settings, ACT, outcome, now, **facts)
+        await asyncio.to_thread(audit_log.record, self._settings, ACT, outcome, now, **facts)

@@ -12,8 +12,8 @@ from schemas.identity import event_key
 from schemas.topics import Topology
 from services.ingest.lookups import ClickHouseLookups, LookupSkipped
 from services.ingest.settings import IngestSettings
-from services.runtime.backoff import delays
-from services.runtime.kafka import connect, consumer
+from services.runtime.core.backoff import delays
+from services.runtime.kafka.clients import connect, consumer
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer

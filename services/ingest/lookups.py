@@ -13,7 +13,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
 from services.ingest.settings import IngestSettings
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
 
 log = structlog.get_logger()
 

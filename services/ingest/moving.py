@@ -1,9 +1,9 @@
 """Which generation of the topics takes events, and what to say while none does."""
 
 from services.ingest.settings import IngestSettings
-from services.runtime.generations import generations
-from services.runtime.standings import Generation, Standing, writable
-from services.runtime.survey import admin
+from services.pipeline.core.generation_states import Generation, Standing, writable
+from services.pipeline.generations import generations
+from services.pipeline.survey import admin
 
 CLIENT = "ingest-generation"
 

@@ -12,17 +12,17 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from schemas.topics import Topology
 from services.ingest.batch import MOVING, NOT_WRITTEN, RECORD_OVERHEAD_BYTES
-from services.ingest.connection import Connection, open_connection
-from services.ingest.log import LogUnavailable, Overloaded, Record, Stretch
+from services.ingest.core.quota import Shares
+from services.ingest.event_log import LogUnavailable, Overloaded, Record, Stretch
 from services.ingest.metrics import INFLIGHT_BYTES, INFLIGHT_TENANTS, LOG_READY, PRODUCERS_REPLACED
 from services.ingest.moving import Moving, destination
+from services.ingest.producer import Connection, open_connection
 from services.ingest.settings import IngestSettings
-from services.ingest.shares import Shares
-from services.runtime.backoff import delays
-from services.runtime.fresh import kafka_outage
-from services.runtime.generations import LOOK_SECONDS, generations
-from services.runtime.standings import writable
-from services.runtime.survey import admin
+from services.pipeline.core.generation_states import writable
+from services.pipeline.generations import LOOK_SECONDS, generations
+from services.pipeline.survey import admin
+from services.runtime.core.backoff import delays
+from services.runtime.kafka.probe import kafka_outage
 
 log = structlog.get_logger()
 

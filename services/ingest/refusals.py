@@ -1,8 +1,8 @@
 """What a refusal of the log, or of the guard, is as an answer.  Pure."""
 
-from services.ingest.log import LogUnavailable, Overloaded
-from services.ingest.rejections import Code, Rejection
-from services.runtime.keys import Forbidden, Unauthenticated
+from services.ingest.core.errors import Code, Rejection
+from services.ingest.event_log import LogUnavailable, Overloaded
+from services.runtime.http.keys import Forbidden, Unauthenticated
 
 OVERLOADED = (
     "more waits for Kafka at the moment than may, of all tenants or of this one; the event was not queued"

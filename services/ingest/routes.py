@@ -10,9 +10,9 @@ from starlette.routing import Match
 
 from schemas.limits import MAX_REQUEST_ID_LENGTH
 from services.ingest import documentation as shown
+from services.ingest.core.errors import MEANINGS, Code
 from services.ingest.documentation import Accepted, BatchResult, Probe, Problem
-from services.ingest.rejections import MEANINGS, Code
-from services.runtime.problems import problem_answers
+from services.runtime.http.problems import problem_answers
 
 RequestIdPath = Annotated[
     str,

@@ -4,23 +4,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.ingest.batches import Batches
-from services.ingest.bodies import Bodies
-from services.ingest.door import Door
+from services.ingest.body import Bodies
+from services.ingest.bulk import Batches
+from services.ingest.core.rate_limit import Rates
 from services.ingest.erase_log import EraseLog
+from services.ingest.event_builder import Intake
+from services.ingest.event_log import Log
 from services.ingest.freshness import Freshness
-from services.ingest.intake import Intake
-from services.ingest.knowledge import Knowledge, StoredKnowledge
-from services.ingest.log import Log
+from services.ingest.handler import Door
+from services.ingest.known_requests import Knowledge, StoredKnowledge
 from services.ingest.lookups import ClickHouseLookups
 from services.ingest.metrics import KEYS_DAMAGED
 from services.ingest.publisher import Publisher
-from services.ingest.rates import Rates
 from services.ingest.settings import IngestSettings
 from services.ingest.single import Singles
-from services.runtime.health import Health
-from services.runtime.keys import Guard, KeyFile
-from services.runtime.proxies import Proxies
+from services.runtime.http.core.proxies import Proxies
+from services.runtime.http.health import Health
+from services.runtime.http.keys import Guard, KeyFile
 
 STOP_SECONDS = 2.0
 """How long Kafka may take to answer for the last events when the process stops."""

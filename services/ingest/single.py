@@ -3,12 +3,12 @@
 import asyncio
 
 from schemas.events import Op
+from services.ingest.core.unread import unread
 from services.ingest.dialects.dialect import Receipt, Reply, Route, Standing, Submission
 from services.ingest.erase_log import EraseLog
-from services.ingest.intake import Intake, Origin
-from services.ingest.knowledge import Knowledge
-from services.ingest.unread import unread
-from services.runtime.keys import Scope
+from services.ingest.event_builder import Intake, Origin
+from services.ingest.known_requests import Knowledge
+from services.runtime.http.keys import Scope
 
 
 class Singles:

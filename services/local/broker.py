@@ -16,7 +16,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from services.local.child import Command
-from services.local.kafka_config import LOOPBACK, java_command, log4j2_properties, server_properties
+from services.local.core.kafka_config import LOOPBACK, java_command, log4j2_properties, server_properties
 from services.local.ports import free_port, is_free
 
 _FORMAT_SECONDS = 60

@@ -11,7 +11,7 @@ from pathlib import Path
 import services
 from services.local.processes import identity_of
 
-_TIED = Path(__file__).with_name("tied.py")
+_DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 _LAST_BYTES = 8192
 _ROOT = Path(services.__file__).parent.parent
 
@@ -39,7 +39,7 @@ class Child:
     def __init__(self, command: Command, log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log, self._log_start = log, log.stat().st_size if log.exists() else 0
-        tied = (sys.executable, "-I", "-S", str(_TIED), str(os.getpid()), *command.argv)
+        tied = (sys.executable, "-I", "-S", str(_DIE_WITH_PARENT), str(os.getpid()), *command.argv)
         with log.open("ab") as output:
             # A session of its own: Ctrl-C reaches the supervisor alone, which stops the parts in order.
             self._process = subprocess.Popen(

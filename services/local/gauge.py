@@ -8,7 +8,7 @@ from dataclasses import replace
 from aiokafka.errors import KafkaError
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from services.local.flow import Flow, Rates, rates
+from services.local.core.flow import Flow, Rates, rates
 from services.local.settings import StatusSettings
 from services.local.stored import Stored, tables
 from services.local.watch import log

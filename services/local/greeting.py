@@ -1,6 +1,6 @@
 """What a user sees once the stack is ready: where everything is, and lines to try.  Pure."""
 
-from services.local.kafka_config import LOOPBACK
+from services.local.core.kafka_config import LOOPBACK
 from services.local.settings import LocalSettings
 
 

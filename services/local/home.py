@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from services.local.lock import AlreadyLockedError, locked
+from services.runtime.file_lock import AlreadyLockedError, locked
 
 MAX_LOG_BYTES = 16 << 20
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import stamina
 
-from services.local.jar_list import ROOTS, Jar, parse, render
-from services.local.lock import locked
+from services.local.core.jar_list import ROOTS, Jar, parse, render
+from services.runtime.file_lock import locked
 
 _DOWNLOADS_AT_ONCE = 6
 _ATTEMPTS = 4

@@ -3,7 +3,7 @@
 import random
 import socket
 
-from services.local.kafka_config import LOOPBACK
+from services.local.core.kafka_config import LOOPBACK
 
 _BELOW_EPHEMERAL = range(15_000, 32_000)
 """Ports that the kernel gives to no outgoing connection, so that one stays free until a server takes it."""

@@ -7,8 +7,8 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 from services.local import broker
-from services.local.kafka_config import LOOPBACK
-from services.local.supervision import Sight
+from services.local.core.kafka_config import LOOPBACK
+from services.local.core.supervision import Sight
 
 _TIMEOUT_SECONDS = 2.0
 _DETAIL_LENGTH = 200

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 
-from services.local import broker, plan, probes
+from services.local import broker, probes
 from services.local.child import Command, python_module
+from services.local.core import plan
+from services.local.core.kafka_config import LOOPBACK, PARTITIONS
+from services.local.core.plan import Part
+from services.local.core.supervision import Sight
 from services.local.home import Home
 from services.local.jars import Progress, fetch, kafka_jars
-from services.local.kafka_config import LOOPBACK, PARTITIONS
-from services.local.plan import Part
 from services.local.settings import SERVICE_PORTS, LocalSettings
-from services.local.supervision import Sight
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _kafka(settings: LocalSettings, home: Home, progress: Progress) -> Runner:
 def _warehouse(settings: LocalSettings, home: Home, environment: Mapping[str, str]) -> Runner:
     port = settings.clickhouse_port
     command = python_module(
-        "services.local.warehouse",
+        "chdb_server",
         str(home.path / "warehouse"),
         "--port",
         str(port),
@@ -103,7 +104,7 @@ def _warehouse(settings: LocalSettings, home: Home, environment: Mapping[str, st
 
 
 def _migrate(environment: Mapping[str, str], *, recover: bool) -> tuple[Runner, ...]:
-    if not _is_installed("services.commands.migrate"):
+    if not _is_installed("services.operations.migrate"):
         return ()
     arguments = ("migrate", *(("--recover",) if recover else ("--partitions", str(PARTITIONS))))
     command = python_module("services.cli", *arguments, environment=environment)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from services.local.core.plan import INGEST, KAFKA, QUERY, WAREHOUSE
 from services.local.home import Home
-from services.local.plan import INGEST, KAFKA, QUERY, WAREHOUSE
 
 _VARIABLES = {
     KAFKA: "KAFKA_BOOTSTRAP_SERVERS",

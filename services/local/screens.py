@@ -9,9 +9,9 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.live import Live
 
-from services.local.picture import Picture
+from services.local.core.picture import Picture
+from services.local.core.view import draw
 from services.local.supervisor import Voice
-from services.local.view import draw
 
 _PLAIN_STEPS = 4
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from services.local.plan import INGEST, MERGER, MOST_INSTANCES, PORT_STEP, QUERY, SINK, instance_name
+from services.local.core.plan import INGEST, MERGER, MOST_INSTANCES, PORT_STEP, QUERY, SINK, instance_name
 from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings, LogSettings, Port
 
 _LOOPBACK = ("127.0.0.1", "localhost")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from services.local.flow import Rates
+from services.local.core.flow import Rates
+from services.local.core.picture import PartRow, Picture
 from services.local.greeting import greeting
 from services.local.home import Home
-from services.local.leftovers import check_ports, end_orphans
-from services.local.picture import PartRow, Picture
+from services.local.orphans import check_ports, end_orphans
 from services.local.runners import Runner, crew
 from services.local.screens import Journal, Screen, screen
 from services.local.settings import LocalSettings

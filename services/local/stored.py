@@ -8,8 +8,8 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK
 from services.local.settings import StatusSettings
-from services.runtime.clickhouse import connect
-from services.runtime.refusals import CURRENT
+from services.pipeline.refusals import CURRENT
+from services.runtime.clickhouse.client import connect
 
 _QUERY = f"""
 SELECT (SELECT count() FROM {FEEDBACK}),

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from services.local import plan
 from services.local.child import Child
+from services.local.core import plan
+from services.local.core.supervision import FIT, Act, Phase, Sight, State, step
+from services.local.core.words import announce, ending, is_routine
 from services.local.home import FULL, Home
 from services.local.processes import identity_of
 from services.local.runners import Runner
-from services.local.supervision import FIT, Act, Phase, Sight, State, step
-from services.local.words import announce, ending, is_routine
 
 _TICK_SECONDS = 0.1
 _PROBE_SECONDS = {Phase.STARTING: 0.2, Phase.READY: 2.0, Phase.AILING: 1.0}

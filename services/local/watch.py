@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 from schemas import topics
 from schemas.topics import Topology
-from services.local.flow import Flow, Offsets, Stage, stage
+from services.local.core.flow import Flow, Offsets, Stage, stage
 from services.local.settings import StatusSettings
-from services.runtime import offsets
-from services.runtime.standings import in_use
+from services.pipeline import offsets
+from services.pipeline.core.generation_states import in_use
 
 _CLIENT = "afterword-status"
 

@@ -9,17 +9,17 @@ from services.merger.accept_loss import accept_loss
 from services.merger.directory import DirectoryUnusable
 from services.merger.service import run
 from services.merger.settings import MergerSettings
-from services.runtime import consuming
-from services.runtime.continuity import ContinuityError
-from services.runtime.exits import DONE, USAGE, begin_again, complain, unlistenable
+from services.pipeline import consumer_process
+from services.pipeline.core.continuity import ContinuityError
+from services.runtime.exit_codes import DONE, USAGE, complain, unlistenable
 from services.runtime.logs import configure
-from services.runtime.memory import give_back
+from services.runtime.process import begin_again, give_back
 from services.runtime.settings import SettingsError, load
 
 _TALKATIVE = ("faust", "mode", "uvicorn.error")
 """Libraries that tell at `info` how each of their parts starts and stops."""
 
-_PARSER = consuming.parser(
+_PARSER = consumer_process.parser(
     "merger",
     "Folds the events of each request into its latest state, in Kafka transactions.",
     loss="events were deleted from the log before they were merged",
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(MergerSettings)
     except SettingsError as error:
         return complain("merger", str(error), USAGE)
-    if wanted.command == consuming.ACCEPT_LOSS:
-        return consuming.accept_loss(
+    if wanted.command == consumer_process.ACCEPT_LOSS:
+        return consumer_process.accept_loss(
             "merger",
             lambda agree: accept_loss(settings, agree),
             sure=wanted.yes,
@@ -52,7 +52,7 @@ def _serve(settings: MergerSettings) -> int:
     try:
         moved = asyncio.run(run(settings))
     except ContinuityError as error:
-        return consuming.refuse("merger", error)
+        return consumer_process.refuse("merger", error)
     except DirectoryUnusable as error:
         return complain("merger", str(error), USAGE)
     except OSError as error:

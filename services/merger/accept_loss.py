@@ -13,10 +13,10 @@ from pathlib import Path
 from schemas.topics import Topology
 from services.merger.directory import Directory
 from services.merger.settings import MergerSettings
-from services.merger.store import Store
-from services.runtime import survey
-from services.runtime.generations import resolved
-from services.runtime.losses import Agree, Loss, client_name, skip
+from services.merger.state_store import Store
+from services.pipeline import survey
+from services.pipeline.generations import resolved
+from services.runtime.kafka.lost_records import Agree, Loss, client_name, skip
 
 _SERVICE = "merger"
 _CLIENT = client_name(_SERVICE)

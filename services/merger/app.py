@@ -19,16 +19,16 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
-from services.merger.batches import BatchApp, BatchSchema
-from services.merger.gaps import EventsLost
+from services.merger.assignment import Worker
+from services.merger.context import Setup
+from services.merger.faust_transport import BatchApp, BatchSchema
+from services.merger.offset_gaps import EventsLost
 from services.merger.partition import TooManyBroken
-from services.merger.preflight import retention
-from services.merger.setup import Setup
-from services.merger.watch import Stalled
-from services.merger.worker import Worker
-from services.runtime.continuity import ContinuityError
-from services.runtime.fetching import Fetched
-from services.runtime.survey import admin, log_ranges
+from services.merger.startup_check import retention
+from services.merger.watchdog import Stalled
+from services.pipeline.core.continuity import ContinuityError
+from services.pipeline.survey import admin, log_ranges
+from services.runtime.kafka.undecoded import Fetched
 
 log = structlog.get_logger()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from services.runtime.continuity import Problem, Recorded
+from services.pipeline.core.continuity import Problem, Recorded
 
 _REFUSED = "refused.json"
 

@@ -22,20 +22,20 @@ from aiokafka.errors import (
 
 from schemas.deadletters import DeadLetter, Stage, headers_of
 from services.merger import metrics
-from services.merger.attempts import Attempts
-from services.merger.batch import Folded, Letter, fold, holes, keys_of
-from services.merger.gaps import read_again
-from services.merger.idle import Since, idle
+from services.merger.context import Setup
+from services.merger.core.expiry import Since, idle
+from services.merger.core.fold import Folded, Letter, fold, holes, keys_of
+from services.merger.core.poison_threshold import WINDOW_EVENTS, counting, is_too_many, latest
+from services.merger.core.state import Stored
+from services.merger.crash_bisect import Attempts
+from services.merger.offset_gaps import read_again
 from services.merger.recovery import Recovered, recover
-from services.merger.setup import Setup
-from services.merger.share import WINDOW_EVENTS, counting, is_too_many, latest
-from services.merger.state import Stored
 from services.merger.transaction import Outgoing, Writer
-from services.runtime import survey
-from services.runtime.backoff import delays
-from services.runtime.continuity import Position, misplaced, refuse
-from services.runtime.fetching import Fetched, in_pieces
-from services.runtime.log_mark import LogMark, mark_at, mark_of
+from services.pipeline import survey
+from services.pipeline.core.continuity import Position, misplaced, refuse
+from services.runtime.core.backoff import delays
+from services.runtime.kafka.core.log_mark import LogMark, mark_at, mark_of
+from services.runtime.kafka.undecoded import Fetched, in_pieces
 
 log = structlog.get_logger()
 

@@ -10,15 +10,15 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import MsgspecError
 
 from schemas.identity import split_version
-from services.merger import state as states
+from services.merger.context import Setup
+from services.merger.core import state as states
 from services.merger.metrics import RECOVERED
-from services.merger.setup import Setup
-from services.merger.store import Store
-from services.runtime import survey
-from services.runtime.continuity import LogRange, Position, problems, refuse
-from services.runtime.fetching import in_pieces
-from services.runtime.kafka import connect, reader
-from services.runtime.log_mark import LogMark, mark_of, newer
+from services.merger.state_store import Store
+from services.pipeline import survey
+from services.pipeline.core.continuity import LogRange, Position, problems, refuse
+from services.runtime.kafka.clients import connect, reader
+from services.runtime.kafka.core.log_mark import LogMark, mark_of, newer
+from services.runtime.kafka.undecoded import in_pieces
 
 log = structlog.get_logger()
 

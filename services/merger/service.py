@@ -12,16 +12,16 @@ import structlog
 
 from services.merger import metrics
 from services.merger.app import Merger, die
+from services.merger.context import Setup
 from services.merger.directory import Directory
-from services.merger.preflight import patiently
 from services.merger.settings import MergerSettings
-from services.merger.setup import Setup
-from services.merger.watch import Watch
-from services.runtime.continuity import ContinuityError
-from services.runtime.garbage import collect_seldom
-from services.runtime.generations import superseded
-from services.runtime.health import Health, probe_app, serve
-from services.runtime.refusals import AGAIN_SECONDS, Refusals
+from services.merger.startup_check import patiently
+from services.merger.watchdog import Watch
+from services.pipeline.core.continuity import ContinuityError
+from services.pipeline.generations import superseded
+from services.pipeline.refusals import AGAIN_SECONDS, Refusals
+from services.runtime.http.health import Health, probe_app, serve
+from services.runtime.process import collect_seldom
 
 log = structlog.get_logger()
 

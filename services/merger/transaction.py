@@ -10,8 +10,8 @@ from aiokafka.structs import OffsetAndMetadata
 from schemas.limits import MIB
 from schemas.topics import Topology
 from services.merger.settings import MergerSettings
-from services.runtime.kafka import connect, producer
-from services.runtime.log_mark import LogMark
+from services.runtime.kafka.clients import connect, producer
+from services.runtime.kafka.core.log_mark import LogMark
 
 _RECORD_BATCH_BYTES = 2 * MIB
 

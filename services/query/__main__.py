@@ -6,9 +6,10 @@ from services.query import metrics
 from services.query.app import QueryApp
 from services.query.service import build, key_file
 from services.query.settings import QuerySettings
-from services.runtime import logs, serving
-from services.runtime.bounds import Meter
-from services.runtime.exits import USAGE, complain
+from services.runtime import logs
+from services.runtime.exit_codes import USAGE, complain
+from services.runtime.http import server
+from services.runtime.http.bounds import Meter
 from services.runtime.settings import SettingsError, load
 
 
@@ -22,7 +23,7 @@ def main() -> int:
     keys = key_file(settings.keys_file)
     place = settings.query_host, settings.query_port
     meter = Meter(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
-    return serving.run(
+    return server.run(
         "query",
         *place,
         keys,

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from services.query.problems import Code, Problem
-from services.query.sessions import COOKIE, Session, is_valid, issue, named
-from services.runtime.keys import Caller, Forbidden, Guard, KeyFile, Scope, Unauthenticated
+from services.query.core.problems import Code, Problem
+from services.query.core.sessions import COOKIE, Session, is_valid, issue, named
+from services.runtime.http.keys import Caller, Forbidden, Guard, KeyFile, Scope, Unauthenticated
 
 
 class Access:

@@ -11,16 +11,16 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from services.query.departures import READING, attended
-from services.query.documentation import complete
+from services.query.api import ROUTERS
+from services.query.api.openapi import complete
+from services.query.core.problems import Code, Fault, Problem, invalid
+from services.query.disconnect import READING, attended
 from services.query.measured import measured
 from services.query.metrics import PROBLEMS
-from services.query.problems import Code, Fault, Problem, invalid
-from services.query.routes import ROUTERS
 from services.query.service import Service
-from services.runtime.health import Health, probe_app
-from services.runtime.proxies import Proxies, inner_path
-from services.runtime.serving import lifespan
+from services.runtime.http.core.proxies import Proxies, inner_path
+from services.runtime.http.health import Health, probe_app
+from services.runtime.http.server import lifespan
 
 PROBES = (b"/livez", b"/readyz", b"/metrics")
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from services.pipeline.refusals import CURRENT
+from services.query.core.problems import Code, Problem
+from services.query.core.standing import Standing, standing
 from services.query.positions import Positions
-from services.query.problems import Code, Problem
-from services.query.standing import Standing, standing
-from services.query.statements import Statement
 from services.query.store import ClickHouseStore
-from services.runtime.refusals import CURRENT
+from services.runtime.clickhouse.core.statement import Statement
 
 
 class Refusal(NamedTuple):

@@ -12,17 +12,17 @@ from aiokafka.errors import KafkaError
 
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topology
-from services.query.barrier import Snapshot
-from services.query.marks import Marks
+from services.pipeline.core.barrier import Snapshot
+from services.pipeline.core.generation_states import in_use
+from services.pipeline.generations import LOOK_SECONDS
+from services.pipeline.offsets import Offsets, Place, offsets
+from services.query.core.marks import Marks
+from services.query.core.places import Full, Places
+from services.query.core.problems import Code, Problem
 from services.query.metrics import POSITION_READS, WAITING
-from services.query.places import Full, Places
-from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
-from services.query.statements import Statement
 from services.query.store import Store
-from services.runtime.generations import LOOK_SECONDS
-from services.runtime.offsets import Offsets, Place, offsets
-from services.runtime.standings import in_use
+from services.runtime.clickhouse.core.statement import Statement
 
 log = structlog.get_logger()
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.query.access import Access
-from services.query.attempts import Attempts
-from services.query.live import Live
+from services.query.live_updates import Live
 from services.query.metrics import KEYS_DAMAGED
 from services.query.positions import Positions
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
 from services.query.watch import watch
-from services.runtime.health import Health
-from services.runtime.keys import KeyFile
+from services.runtime.http.core.sign_in_limit import Attempts
+from services.runtime.http.health import Health
+from services.runtime.http.keys import KeyFile
 
 
 def key_file(path: Path) -> KeyFile:

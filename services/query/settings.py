@@ -5,8 +5,8 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from schemas.limits import MIB
-from services.runtime.bounds import Bounds
-from services.runtime.proxies import apart
+from services.runtime.http.bounds import Bounds
+from services.runtime.http.core.proxies import apart
 from services.runtime.settings import (
     ClickHouseSettings,
     HomeSettings,

@@ -13,13 +13,13 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.limits import MIB
+from services.query.concurrency import Turns
+from services.query.core.places import Full, Places
+from services.query.core.problems import Code, Problem
 from services.query.metrics import EXPORTS, STORE_READY, STORE_SECONDS, STORE_WAITING
-from services.query.places import Full, Places
-from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
-from services.query.statements import Limits, Pace, Statement
-from services.query.turns import Turns
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
+from services.runtime.clickhouse.core.statement import Limits, Pace, Statement
 
 log = structlog.get_logger()
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.identity import event_key, split_version, version_of
-from services.query.barrier import Barrier
+from services.pipeline.core.barrier import Barrier
+from services.query.core.problems import Code, Fault, Problem, invalid
+from services.query.core.waits import Wait
 from services.query.metrics import WAIT_SECONDS, WAITS
-from services.query.outcomes import NO_EVENT, Became, Outcome, outcome_of, pending, surely_given_up
 from services.query.positions import Positions
-from services.query.problems import Code, Fault, Problem, invalid
-from services.query.reads import Evidence, evidence
+from services.query.reads.core.outcomes import NO_EVENT, Became, Outcome, outcome_of, pending, surely_given_up
+from services.query.reads.requests import Evidence, evidence
 from services.query.store import Store
-from services.query.waits import Wait
 
 _NO_KAFKA = "Kafka does not answer, so the outcome is not known"
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterator
 
 from schemas.tables import FEEDBACK_STATE
-from services.query.problems import Problem
-from services.query.statements import Statement
+from services.query.core.problems import Problem
 from services.query.store import Store
-from services.runtime.backoff import delays
+from services.runtime.clickhouse.core.statement import Statement
+from services.runtime.core.backoff import delays
 
 STEADY_SECONDS = 2.0
 """Between two looks at a store that answers."""

@@ -17,16 +17,16 @@ from aiokafka.structs import OffsetAndMetadata
 from schemas.identity import event_key
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topic, Topology
+from services.pipeline.survey import admin
 from services.reconciliation import metrics
-from services.reconciliation.events import Render, Suspect, said, suspect
-from services.reconciliation.lookups import Ask, missing, quoted
-from services.reconciliation.mending import Kind, command
-from services.reconciliation.ranges import Ranges
-from services.reconciliation.steps import Behind, events_in, next_stretches
-from services.runtime.kafka import connect, consumer
-from services.runtime.reading import Read, Stretch, read
+from services.reconciliation.core.events import Render, Suspect, said, suspect
+from services.reconciliation.core.lookups import Ask, missing, quoted
+from services.reconciliation.core.ranges import Ranges
+from services.reconciliation.core.remedies import Kind, command
+from services.reconciliation.core.steps import Behind, events_in, next_stretches
+from services.runtime.kafka.clients import connect, consumer
+from services.runtime.kafka.log_reader import Read, Stretch, read
 from services.runtime.settings import KafkaSettings
-from services.runtime.survey import admin
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, JsonValue, PrivateAttr, SecretStr, V
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from services.runtime.proxies import checked_networks, checked_root
+from services.runtime.http.core.proxies import checked_networks, checked_root
 
 MASK = "********"
 FOUND_OUT: dict[str, JsonValue] = {"found_out": True}

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 
 import uvloop
 
-from services.runtime import consuming, logs
-from services.runtime.continuity import ContinuityError
-from services.runtime.exits import DONE, USAGE, begin_again, complain, unlistenable
-from services.runtime.garbage import collect_seldom
-from services.runtime.losses import Agree, Loss
-from services.runtime.memory import give_back
+from services.pipeline import consumer_process
+from services.pipeline.core.continuity import ContinuityError
+from services.runtime import logs
+from services.runtime.clickhouse.insert import ClickHouseWriter, UnavailableError
+from services.runtime.exit_codes import DONE, USAGE, complain, unlistenable
+from services.runtime.kafka.lost_records import Agree, Loss
+from services.runtime.process import begin_again, collect_seldom, give_back
 from services.runtime.settings import SettingsError, load
 from services.sink.accept_loss import accept_loss
 from services.sink.app import run
 from services.sink.settings import SinkSettings
-from services.sink.writer import ClickHouseWriter, UnavailableError
 
 GARBAGE_THRESHOLDS = 20_000, 20, 100
 """A batch keeps its records until it is stored; looking at all of them for cycles, as often as Python does by
 itself, costs more than reading them: 3.0 against 1.3 microseconds a record."""
 
-_PARSER = consuming.parser(
+_PARSER = consumer_process.parser(
     "sink",
     "Stores states, events and dead letters in ClickHouse.",
     loss="records were deleted from the log before they were stored",
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(SinkSettings)
     except SettingsError as error:
         return complain("sink", str(error), USAGE)
-    if wanted.command == consuming.ACCEPT_LOSS:
-        return consuming.accept_loss(
+    if wanted.command == consumer_process.ACCEPT_LOSS:
+        return consumer_process.accept_loss(
             "sink",
             lambda agree: _accepted(settings, agree),
             sure=wanted.yes,
@@ -56,7 +56,7 @@ def _serve(settings: SinkSettings) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             moved = runner.run(_run(settings))
     except ContinuityError as error:
-        return consuming.refuse("sink", error)
+        return consumer_process.refuse("sink", error)
     except OSError as error:
         place = settings.sink_metrics_host, settings.sink_metrics_port
         why = unlistenable(error, *place, "SINK_METRICS")

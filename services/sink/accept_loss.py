@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topology
-from services.runtime.generations import resolved
-from services.runtime.losses import Agree, Loss, client_name, skip
-from services.runtime.survey import admin, committed, log_ranges, partition_counts
-from services.sink.batch import Partition
-from services.sink.routes import Route, routes
-from services.sink.rows import position_line
+from services.pipeline.generations import resolved
+from services.pipeline.survey import admin, committed, log_ranges, partition_counts
+from services.runtime.clickhouse.insert import Stored, Writer
+from services.runtime.kafka.core.records import Partition
+from services.runtime.kafka.lost_records import Agree, Loss, client_name, skip
+from services.sink.core.routes import Route, routes
+from services.sink.core.rows import position_line
 from services.sink.settings import SinkSettings
-from services.sink.writer import Stored, Writer
 
 SERVICE = "sink"
 CLIENT = client_name(SERVICE)

@@ -16,23 +16,23 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from schemas.topics import EVENTS_ROUTE, Topology
-from services.runtime.continuity import ContinuityError
-from services.runtime.generations import resolved, superseded
-from services.runtime.health import Health, probe_app, serve
-from services.runtime.refusals import AGAIN_SECONDS, Refusals
+from services.pipeline.core.continuity import ContinuityError
+from services.pipeline.generations import resolved, superseded
+from services.pipeline.refusals import AGAIN_SECONDS, Refusals
+from services.runtime.clickhouse.insert import ClickHouseWriter
+from services.runtime.http.health import Health, probe_app, serve
 from services.sink import metrics
-from services.sink.admission import CLIENT, admit
-from services.sink.chores import Chores
-from services.sink.deadletters import KafkaDeadLetters
+from services.sink.core.routes import Route, routes
+from services.sink.dead_letters import KafkaDeadLetters
 from services.sink.erasing import erasing
-from services.sink.lane import Lane
+from services.sink.leader_tasks import Chores
 from services.sink.outage import Outage
 from services.sink.reconciling import reconciling
-from services.sink.routes import Route, routes
+from services.sink.route_runner import Lane
 from services.sink.settings import SinkSettings
+from services.sink.startup_check import CLIENT, admit
 from services.sink.store import Store
-from services.sink.watch import Watch, Watched
-from services.sink.writer import ClickHouseWriter
+from services.sink.watchdog import Watch, Watched
 
 log = structlog.get_logger()
 

@@ -6,14 +6,14 @@ from datetime import datetime
 
 import structlog
 
-from services.erasure.erasures import Erasure
+from services.erasure.core.erasures import Erasure
 from services.erasure.log import log as open_log
 from services.erasure.sweep import Sweep
 from services.erasure.tables import Tables
 from services.erasure.tables import tables as open_tables
 from services.erasure.work import Work
 from services.sink import metrics
-from services.sink.chores import Chore
+from services.sink.leader_tasks import Chore
 from services.sink.settings import SinkSettings
 
 log = structlog.get_logger()

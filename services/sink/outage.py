@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import structlog
 
-from services.runtime.backoff import delays
+from services.runtime.core.backoff import delays
 
 T = TypeVar("T")
 

@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterator
 
 from services.reconciliation.continuous import Reconciliation
-from services.reconciliation.lookups import Row
-from services.runtime.clickhouse import connect
-from services.sink.chores import Chore
-from services.sink.rows import event_line
+from services.reconciliation.core.lookups import Row
+from services.runtime.clickhouse.client import connect
+from services.sink.core.rows import event_line
+from services.sink.leader_tasks import Chore
 from services.sink.settings import SinkSettings
 
 SECONDS = 5.0

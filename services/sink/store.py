@@ -14,16 +14,16 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from schemas.tables import SINK_POSITIONS
-from services.runtime.log_mark import LogMark, mark_of
-from services.runtime.records import PlacedRecord
+from services.runtime.clickhouse.core.bisection import DEFAULT_SHARE, Tolerance, halves
+from services.runtime.clickhouse.insert import RefusedError, Stored, UnavailableError, Writer
+from services.runtime.kafka.core.log_mark import LogMark, mark_of
+from services.runtime.kafka.core.records import Partition, PlacedRecord
 from services.sink import metrics
-from services.sink.batch import Batch, Partition, Refused
-from services.sink.deadletters import DeadLetters
-from services.sink.halving import DEFAULT_SHARE, Tolerance, halves
+from services.sink.core.batch import Batch, Refused
+from services.sink.core.routes import Route
+from services.sink.core.rows import position_line
+from services.sink.dead_letters import DeadLetters
 from services.sink.outage import Outage
-from services.sink.routes import Route
-from services.sink.rows import position_line
-from services.sink.writer import RefusedError, Stored, UnavailableError, Writer
 
 log = structlog.get_logger()
 

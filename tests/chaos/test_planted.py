@@ -18,20 +18,20 @@ import httpx
 import psutil
 import pytest
 
+from chaos.copies import fill
+from chaos.invented import Traffic
+from chaos.judge import Kind, Verdict, Where, judge, judge_survivors
+from chaos.ledger import Ledger, send
+from chaos.planted import sink as sinks
+from chaos.planted.merger import EARLY, VARIANT
+from chaos.planted.once import ONCE
 from schemas.topics import Topology
 from services.local import probes
 from services.local.child import Child, Command, python_module
 from services.local.ports import free_port
-from services.runtime.offsets import offsets
+from services.pipeline.offsets import offsets
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.sink.settings import SinkSettings
-from tests.chaos.copies import fill
-from tests.chaos.invented import Traffic
-from tests.chaos.judge import Kind, Verdict, Where, judge, judge_survivors
-from tests.chaos.ledger import Ledger, send
-from tests.chaos.planted import sink as sinks
-from tests.chaos.planted.merger import EARLY, VARIANT
-from tests.chaos.planted.once import ONCE
 from tests.support.dead_letters import environ
 from tests.support.eventually import eventually
 from tests.support.merger import NOWHERE
@@ -57,14 +57,14 @@ class PlantedSink(SinkProgram):
     def _command(self) -> Command:
         right = super()._command()
         environment = {**right.environment, ONCE: str(self.log.with_name("planted")), **self._variables}
-        return python_module("tests.chaos.planted.sink", environment=environment)
+        return python_module("chaos.planted.sink", environment=environment)
 
 
 class PlantedMerger(MergerProcess):
     """A merger with the bug."""
 
     def _command(self) -> Command:
-        return python_module("tests.chaos.planted.merger", environment=self._environment)
+        return python_module("chaos.planted.merger", environment=self._environment)
 
 
 class PlantedIngest(Program):
@@ -82,7 +82,7 @@ class PlantedIngest(Program):
             "AFTERWORD_HOME": str(self._home),
             "INGEST_PORT": str(self.port),
         }
-        return python_module("tests.chaos.planted.ingest", environment={**os.environ, **variables})
+        return python_module("chaos.planted.ingest", environment={**os.environ, **variables})
 
     async def _is_ready(self) -> bool:
         return (await asyncio.to_thread(probes.get, self.port, "/readyz"))[0] == 200
@@ -210,7 +210,7 @@ async def test_a_recovery_that_forgets_old_rows_is_found(
     shutil.rmtree(own_kafka.directory / "data")
     await own_kafka.start()
     variables = environ(before) | {"AFTERWORD_HOME": str(tmp_path)}
-    command = python_module("tests.chaos.planted.recover", "recover", "--yes", environment=variables)
+    command = python_module("chaos.planted.recover", "recover", "--yes", environment=variables)
     done = await asyncio.to_thread(subprocess.run, command.argv, env=dict(command.environment), check=False)
     assert done.returncode == 0
     after = before.replace(kafka_topic_generation=2)

@@ -7,9 +7,9 @@ import os
 import random
 from pathlib import Path
 
-from tests.chaos.campaign import Struck, run
-from tests.chaos.faults import short_plan
-from tests.chaos.stage import local_stage
+from chaos.campaign import Struck, run
+from chaos.faults import short_plan
+from chaos.stage import local_stage
 
 
 class Printer:

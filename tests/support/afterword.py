@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
-from services.cli import main
+from services.cli.app import main
 
 ROOT = Path(__file__).parents[2]
 _WIDE = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from services.runtime.continuity import Facts
+from services.pipeline.core.continuity import Facts
 from tests.support.sink import FakeFetch, FakeRecord
 
 FETCH = 24_000

@@ -8,13 +8,13 @@ from types import MappingProxyType
 
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
-from services.query.filters import parse_filters
-from services.query.listing import page_of
-from services.query.reads import history, point
+from services.query.reads.core.filters import parse_filters
+from services.query.reads.listing import page_of
+from services.query.reads.requests import history, point
+from services.query.reads.statistics import stats
 from services.query.settings import QuerySettings
-from services.query.statements import Statement
-from services.query.statistics import stats
 from services.query.store import ClickHouseStore, Row, Store
+from services.runtime.clickhouse.core.statement import Statement
 from tests.support.volume import RARE_TAG, RARE_WORD
 
 AS_ASKED = {"use_query_condition_cache": 0, "optimize_move_to_prewhere_if_final": 1}

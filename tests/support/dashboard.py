@@ -12,10 +12,10 @@ import httpx
 import pytest
 from playwright.async_api import Page
 
-from services.commands.keys import create_key
+from services.cli.keys import create_key
 from services.local.child import python_module
 from services.local.ports import free_port
-from services.runtime.keys import Scope
+from services.runtime.http.keys import Scope
 from tests.support.programs import Program
 from tests.support.whole import WholeStack
 

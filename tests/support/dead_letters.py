@@ -10,9 +10,9 @@ import orjson
 
 from schemas.deadletters import Reason, Stage
 from schemas.tables import DEAD_LETTERS
-from services.commands.dlq.letters import Id, Letter
-from services.commands.dlq.settings import DlqSettings
-from services.runtime.clickhouse import INSERT_SETTINGS, connect
+from services.operations.dlq.core.letters import Id, Letter
+from services.operations.dlq.settings import DlqSettings
+from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
 from services.runtime.settings import MASK, ClickHouseSettings, describe
 from services.sink.settings import SinkSettings
 from tests.support.afterword import afterword

@@ -11,7 +11,7 @@ from schemas.deadletters import REPLAY_VERSION_HEADER
 from schemas.identity import event_key
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS, FEEDBACK_STATE, SINK_POSITIONS
 from schemas.topics import Topology
-from services.runtime.offsets import offsets
+from services.pipeline.offsets import offsets
 from services.sink.settings import SinkSettings
 from tests.support import tables
 from tests.support.afterword import Ended, afterword

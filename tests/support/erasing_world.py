@@ -8,11 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.erasure import leftovers, statements
-from services.erasure.erasures import By, Erasure, State
-from services.erasure.identity import event_id, user_hash
-from services.erasure.passage import Seen
-from services.erasure.statements import Scope, Statement, of_erasure
+from services.erasure.core import leftovers, statements
+from services.erasure.core.erasures import By, Erasure, State
+from services.erasure.core.identity import event_id, user_hash
+from services.erasure.core.statements import Scope, Statement, of_erasure
+from services.pipeline.core.passage import Seen
 
 AT = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 TENANT, USER = "acme", "u-1"

@@ -27,7 +27,7 @@ NULL = "ᴺᵁᴸᴸ"
 
 PRELUDE = f"""\
 set -euo pipefail
-afterword() {{ {sys.executable} -m services.cli "$@"; }}
+afterword() {{ {sys.executable} -m services.cli.app "$@"; }}
 set -a
 [ ! -e .exported ] || . ./.exported
 trap 'export -p > .exported' EXIT

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from schemas.identity import partition_of
-from services.ingest.log import NO_OFFSET, LogUnavailable, Overloaded, Record, Stretch
+from services.ingest.event_log import NO_OFFSET, LogUnavailable, Overloaded, Record, Stretch
 
 
 class FakeLog:

@@ -7,12 +7,12 @@ from typing import Any
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from services.ingest.accumulator import Lane
 from services.ingest.batch import MAX_BATCH_BYTES
-from services.ingest.connection import Connection
-from services.ingest.lane import Lane
+from services.ingest.core.quota import Shares
+from services.ingest.producer import Connection
 from services.ingest.publisher import Publisher
 from services.ingest.settings import IngestSettings
-from services.ingest.shares import Shares
 
 
 class FakeProducer:

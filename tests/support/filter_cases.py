@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from services.query.filters import SENTIMENTS, VOTES
+from services.query.reads.core.filters import SENTIMENTS, VOTES
 
 WHOLE = (0, 1, 3, 5, -1, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1)
 FRACTIONS = (0.5, 2.5, 4.0, 0.1 + 0.2, 1e-05, 1e300, 5e-324, 9007199254740992.0, -0.0)

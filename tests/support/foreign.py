@@ -6,7 +6,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from services.runtime.kafka import client_options
+from services.runtime.kafka.clients import client_options
 from services.runtime.settings import KafkaSettings
 
 Foreign = tuple[bytes, bytes, bytes | None]

@@ -25,7 +25,7 @@ def start(arguments: Sequence[str], environ: Mapping[str, str], log: Path, *, pr
 
 
 def _run(arguments: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
-    from services.cli import main  # noqa: PLC0415 (in the fork alone)
+    from services.cli.app import main  # noqa: PLC0415 (in the fork alone)
 
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(output, 1)

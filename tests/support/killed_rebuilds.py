@@ -10,14 +10,14 @@ import os
 import signal
 import sys
 
-from services.commands.rebuild import acts
-from services.commands.rebuild.kinds import chosen
-from services.commands.rebuild.scope import Scope
-from services.commands.rebuild.settings import RebuildSettings
+from services.operations.rebuild import run
+from services.operations.rebuild.core.kinds import chosen
+from services.operations.rebuild.core.scope import Scope
+from services.operations.rebuild.settings import RebuildSettings
 from services.runtime.settings import load
 
 
-def run_until(point: str, wanted: acts.Wanted) -> int:
+def run_until(point: str, wanted: run.Wanted) -> int:
     """Return the exit code of one run, negative when it was killed."""
     child = os.fork()
     if child:
@@ -28,7 +28,7 @@ def run_until(point: str, wanted: acts.Wanted) -> int:
         if where == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    os._exit(asyncio.run(acts.tables(load(RebuildSettings), wanted, lambda _: True, passed)))
+    os._exit(asyncio.run(run.tables(load(RebuildSettings), wanted, lambda _: True, passed)))
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     points, options = sys.argv[1:cut], sys.argv[cut + 1 :]
     tables = [one for one in options if "=" not in one]
     tenant = next((one.removeprefix("tenant=") for one in options if one.startswith("tenant=")), None)
-    wanted = acts.Wanted(scope=Scope(tenant), kinds=chosen(tables))
+    wanted = run.Wanted(scope=Scope(tenant), kinds=chosen(tables))
     for point in points:
         print(point, run_until(point, wanted), flush=True)  # noqa: T201
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
 from schemas.identity import event_key, partition_of
-from services.ingest.log import Log
+from services.ingest.event_log import Log
 
 Record = tuple[bytes, bytes]
 Reading = Callable[[], Awaitable[list[list[Record]]]]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.deadletters import DeadLetter, Stage, headers_of
-from services.merger.admission import LIMITS, Limits, Outcome
-from services.merger.batch import Letter, fold
-from services.query.history import generation_of
-from services.sink.rows import dead_letter_line, event_line
+from services.merger.core.admission import LIMITS, Limits, Outcome
+from services.merger.core.fold import Letter, fold
+from services.query.reads.core.history import generation_of
+from services.sink.core.rows import dead_letter_line, event_line
 from tests.support.merging import SOURCE, ARecord
 
 TOPIC, LETTERS_TOPIC = "feedback-events", "feedback-events-dlq"

@@ -14,14 +14,14 @@ from aiokafka.structs import ConsumerRecord
 from schemas.deadletters import DeadLetter, parse_headers
 from schemas.identity import event_key, partition_of
 from schemas.topics import Topic, Topology
+from services.merger.context import Setup
 from services.merger.directory import Directory
 from services.merger.partition import Partition
-from services.merger.preflight import prepare
 from services.merger.settings import MergerSettings
-from services.merger.setup import Setup
-from services.runtime.kafka import client_options, consumer_options
+from services.merger.startup_check import prepare
+from services.pipeline.survey import admin, log_ranges
+from services.runtime.kafka.clients import client_options, consumer_options
 from services.runtime.settings import KafkaSettings
-from services.runtime.survey import admin, log_ranges
 from tests.support.eventually import eventually
 from tests.support.merging import ARecord
 from tests.support.oracle import Oracle

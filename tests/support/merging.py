@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.deadletters import REPLAY_VERSION_HEADER
 from schemas.identity import event_key
-from services.merger.batch import Source
+from services.merger.core.fold import Source
 
 SOURCE = Source(topic="feedback-events", generation=0, partition=0, partitions=1)
 """One partition, so that every key belongs into it."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from services.commands.migrate.reader import LIMITS, Limit, Relation, SqlUser
+from services.operations.migrate.core.sql_user import LIMITS, Limit, Relation, SqlUser
 
 _PROGRAM = """
 import json, sys

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 
 from schemas.identity import DEFAULT_TENANT
-from services.commands.keys import create_key
+from services.cli.keys import create_key
 from services.query.app import QueryApp
 from services.query.service import build, key_file
 from services.query.settings import QuerySettings
-from services.runtime.keys import Scope
+from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 
 

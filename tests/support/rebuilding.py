@@ -12,9 +12,9 @@ from aiokafka.admin import RecordsToDelete
 from schemas.deadletters import headers_of
 from schemas.identity import event_key
 from schemas.topics import Topic, Topology
-from services.commands.rebuild.settings import RebuildSettings
+from services.operations.rebuild.settings import RebuildSettings
+from services.pipeline.survey import admin
 from services.runtime.settings import MASK, describe
-from services.runtime.survey import admin
 from services.sink.settings import SinkSettings
 from tests.support import tables
 from tests.support.afterword import afterword

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
 from tests.support.eventually import eventually
 

@@ -42,7 +42,7 @@ class OwnWarehouse(Program):
 
     def _command(self) -> Command:
         arguments = (str(self.data), "--port", str(self.port))
-        return python_module("services.local.warehouse", *arguments, environment=self.environment)
+        return python_module("chdb_server", *arguments, environment=self.environment)
 
     async def _is_ready(self) -> bool:
         return await asyncio.to_thread(_pings, self.settings.clickhouse_url)

@@ -8,8 +8,8 @@ from typing import Any
 
 import uvicorn
 
-from services.runtime import serving as processes
-from services.runtime.bounded import BoundedProtocol
+from services.runtime.http import server as processes
+from services.runtime.http.bounded import BoundedProtocol
 from tests.support.eventually import eventually
 
 

@@ -11,13 +11,13 @@ from schemas.deadletters import DeadLetter, Reason, Stage, headers_of
 from schemas.identity import event_key
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topic, Topology
-from services.runtime.log_mark import parse
-from services.runtime.records import Headers, PlacedRecord
-from services.sink.batch import Batch, Limits, Partition, Refused
+from services.runtime.clickhouse.insert import RefusedError, Stored, UnavailableError
+from services.runtime.kafka.core.log_mark import parse
+from services.runtime.kafka.core.records import Headers, Partition, PlacedRecord
+from services.sink.core.batch import Batch, Limits, Refused
+from services.sink.core.routes import Route, routes
 from services.sink.outage import Outage
-from services.sink.routes import Route, routes
 from services.sink.store import Store
-from services.sink.writer import RefusedError, Stored, UnavailableError
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 POISON = b"poison"

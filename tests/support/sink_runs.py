@@ -12,10 +12,10 @@ from prometheus_client import REGISTRY
 
 from schemas.tables import FEEDBACK, SINK_POSITIONS
 from schemas.topics import Topology
-from services.commands.migrate.settings import MigrateSettings
-from services.commands.migrate.steps import run as migrate
 from services.local.child import Command, python_module
 from services.local.ports import free_port
+from services.operations.migrate.settings import MigrateSettings
+from services.operations.migrate.steps import run as migrate
 from services.runtime.settings import MASK, ClickHouseSettings, KafkaSettings, describe
 from services.sink.app import run
 from services.sink.settings import SinkSettings

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from schemas.topics import Topology
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings, KafkaSettings, load
 from tests.support import containers
 from tests.support.cluster import Cluster

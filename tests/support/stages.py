@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from schemas.identity import event_key, partition_of, version_of
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS, FEEDBACK_STATE, SINK_POSITIONS
 from schemas.topics import Topic, Topology
-from services.runtime.kafka import client_options
+from services.runtime.kafka.clients import client_options
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.merging import an_event_id
 from tests.support.stack import PARTITIONS

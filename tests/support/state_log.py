@@ -9,7 +9,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas.identity import partition_of
 from schemas.topics import Topic
-from services.runtime.kafka import RECORD_OVERHEAD_BYTES, client_options
+from services.runtime.kafka.clients import RECORD_OVERHEAD_BYTES, client_options
 from services.runtime.settings import KafkaSettings
 
 Entry = tuple[bytes | None, bytes | None] | tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]

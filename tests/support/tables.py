@@ -8,8 +8,8 @@ import orjson
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.tables import MIGRATIONS, migrations
-from services.commands.migrate.tables import RECORD_OF_MIGRATIONS
-from services.runtime.clickhouse import INSERT_SETTINGS, connect
+from services.operations.migrate.tables import RECORD_OF_MIGRATIONS
+from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
 from services.runtime.settings import ClickHouseSettings
 
 _made: dict[str, list[str]] = {}

@@ -3,7 +3,7 @@
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from services.runtime.kafka import client_options
+from services.runtime.kafka.clients import client_options
 from services.runtime.settings import KafkaSettings
 
 FETCH_BYTES = 16 << 20

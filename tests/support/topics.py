@@ -6,7 +6,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from schemas.topics import Topology
-from services.runtime.kafka import client_options
+from services.runtime.kafka.clients import client_options
 from services.runtime.settings import KafkaSettings
 
 

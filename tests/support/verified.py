@@ -10,16 +10,23 @@ from hypothesis import strategies as st
 
 from schemas.identity import version_of
 from schemas.topics import Topology
-from services.commands.verify.cut import Cut, Generation
-from services.commands.verify.evidence import Evidence, LogEvent, StateRecord, TableEvent, TableRow, gathered
-from services.commands.verify.judge import Judged, judge
-from services.commands.verify.known import Known
-from services.commands.verify.rows import row_digest
-from services.commands.verify.selection import Selection
-from services.merger.batch import fold
-from services.reconciliation.events import microseconds, said
-from services.runtime.continuity import LogRange
-from services.sink.rows import event_line
+from services.merger.core.fold import fold
+from services.operations.verify.core.compare import Judged, judge
+from services.operations.verify.core.evidence import (
+    Evidence,
+    LogEvent,
+    StateRecord,
+    TableEvent,
+    TableRow,
+    gathered,
+)
+from services.operations.verify.core.known import Known
+from services.operations.verify.core.rows import row_digest
+from services.operations.verify.core.selection import Selection
+from services.operations.verify.core.snapshot import Cut, Generation
+from services.pipeline.core.continuity import LogRange
+from services.reconciliation.core.events import microseconds, said
+from services.sink.core.rows import event_line
 from tests.support.merging import SOURCE, ARecord, in_pieces, logs
 
 TOPOLOGY = Topology()

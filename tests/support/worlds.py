@@ -11,15 +11,15 @@ from typing import Any
 
 import orjson
 
+from chaos.judge.bodies import microseconds
+from chaos.judge.case import Case
+from chaos.judge.tables import StoredEvent, StoredLetter, StoredRow
+from chaos.judge.verdict import Verdict
 from schemas.deadletters import DeadLetter, Stage, headers_of
 from schemas.topics import Topology
-from services.merger.batch import Letter, fold, keys_of
-from services.merger.state import is_erased
-from services.sink.rows import event_line
-from tests.chaos.judge.bodies import microseconds
-from tests.chaos.judge.case import Case
-from tests.chaos.judge.tables import StoredEvent, StoredLetter, StoredRow
-from tests.chaos.judge.verdict import Verdict
+from services.merger.core.fold import Letter, fold, keys_of
+from services.merger.core.state import is_erased
+from services.sink.core.rows import event_line
 from tests.support.merging import SOURCE, ARecord, a_record, an_event
 from tests.support.sink import FakeRecord
 

@@ -13,7 +13,7 @@ import orjson
 from schemas.events import Op
 from schemas.identity import is_request_id
 from schemas.limits import MAX_REQUEST_ID_LENGTH
-from services.ingest.rejections import Code, Fault, Rejection, invalid
+from services.ingest.core.errors import Code, Fault, Rejection, invalid
 
 REQUEST_ID = "{request_id}"
 """The last segment of a route's path, where the path carries the id."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
+from services.ingest.core.decoders import REFUSED, decode_gptboost
+from services.ingest.core.validation import Faults, kind_of, parse
 from services.ingest.dialects.dialect import Dialect, Receipt, Reply, Route, Standing, Submission, checked_id
-from services.ingest.faults import Faults, kind_of, parse
-from services.ingest.shapes import REFUSED, decode_gptboost
 
 RATINGS = ("positive", "negative", "amazing")
 OPTIONAL = ("comment", "tags")

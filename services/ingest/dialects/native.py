@@ -4,6 +4,8 @@ from typing import Any
 
 from schemas.events import Op
 from schemas.identity import is_request_id
+from services.ingest.core.decoders import REFUSED, NativeBody, decode_facts, decode_native
+from services.ingest.core.validation import Faults, kind_of, parse
 from services.ingest.dialects.dialect import (
     REQUEST_ID,
     Dialect,
@@ -12,8 +14,6 @@ from services.ingest.dialects.dialect import (
     acknowledge,
     checked_id,
 )
-from services.ingest.faults import Faults, kind_of, parse
-from services.ingest.shapes import REFUSED, NativeBody, decode_facts, decode_native
 
 FIELDS = ("request_id", "data", "request", "op")
 

@@ -6,9 +6,9 @@ Fields beside `data` mean nothing in this dialect and are left out.
 from typing import Any
 
 from schemas.events import Op
+from services.ingest.core.decoders import REFUSED, decode_requesty
+from services.ingest.core.validation import Faults, kind_of, parse
 from services.ingest.dialects.dialect import REQUEST_ID, Dialect, Route, Submission, acknowledge, checked_id
-from services.ingest.faults import Faults, kind_of, parse
-from services.ingest.shapes import REFUSED, decode_requesty
 
 
 def read(request_id: str, body: bytes) -> Submission:

@@ -7,11 +7,11 @@ from typing import Any
 import structlog
 from starlette.responses import StreamingResponse
 
-from services.query.exports.assembly import Assembly
-from services.query.exports.formats import Format
+from services.query.core.problems import Code, Problem
+from services.query.exports.core.assembly import Assembly
+from services.query.exports.core.formats import Format
 from services.query.measured import BROKEN
 from services.query.metrics import EXPORT_ROWS
-from services.query.problems import Code, Problem
 
 log = structlog.get_logger()
 

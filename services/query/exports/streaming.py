@@ -6,12 +6,12 @@ from contextlib import aclosing
 
 import structlog
 
-from services.query.exports.assembly import Assembly
-from services.query.exports.lines import BrokenAnswerError
-from services.query.exports.statement import statement
-from services.query.problems import Code, Problem
-from services.query.statements import Pace
+from services.query.core.problems import Code, Problem
+from services.query.exports.core.assembly import Assembly
+from services.query.exports.core.lines import BrokenAnswerError
+from services.query.exports.core.statement import statement
 from services.query.store import Store
+from services.runtime.clickhouse.core.statement import Pace
 
 log = structlog.get_logger()
 

@@ -1,11 +1,11 @@
 """Kafka Streams of the benchmark and the Kafka that it runs against are of one release."""
 
+from bench.merger.java import ROOTS, streams_jars
 from services.local.jars import kafka_jars
-from tests.bench.merger.java import ROOTS, streams_jars
 
 
 def test_the_list_names_its_roots_and_each_jar_once() -> None:
-    """Run `python -m tests.bench.merger.java` after another version of Kafka was chosen."""
+    """Run `python -m bench.merger.java` after another version of Kafka was chosen."""
     jars = streams_jars()
 
     assert set(ROOTS) <= {jar.coordinates for jar in jars}

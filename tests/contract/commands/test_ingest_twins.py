@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.runtime.keys import Scope
+from services.runtime.http.keys import Scope
 from tests.support import fake_ingest
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import ingest_over, new_key

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from services.commands.migrate.settings import MigrateSettings
+from services.operations.migrate.settings import MigrateSettings
 from services.runtime.settings import load
 
 ROOT = Path(__file__).parents[3]

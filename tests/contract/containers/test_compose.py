@@ -18,9 +18,9 @@ import pytest
 import yaml
 
 from schemas.topics import DEAD_LETTERS_RETENTION_MS
-from services.commands.migrate.settings import MigrateSettings
 from services.ingest.settings import IngestSettings
 from services.merger.settings import MergerSettings
+from services.operations.migrate.settings import MigrateSettings
 from services.query.settings import QuerySettings
 from services.runtime.settings import LogSettings, Settings, load
 from services.sink.settings import SinkSettings
@@ -313,6 +313,6 @@ def _wrapped_afterword(tmp_path: Path) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     program = folder / "afterword"
-    program.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m services.cli "$@"\n')
+    program.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m services.cli.app "$@"\n')
     program.chmod(0o755)
     return folder

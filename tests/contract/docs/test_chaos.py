@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.faults import pairs
-from tests.chaos.report import FAILINGS, page
+from chaos.faults import pairs
+from chaos.report import FAILINGS, page
 from tests.support.documents import ROOT
 
 
@@ -18,7 +18,7 @@ def run() -> dict[str, Any]:
 
 
 def test_the_page_is_made_from_the_run(run: dict[str, Any]) -> None:
-    """`python -m tests.chaos.report docs/chaos/run.json docs/chaos.md` makes it anew."""
+    """`python -m chaos.report docs/chaos/run.json docs/chaos.md` makes it anew."""
     assert (ROOT / "docs" / "chaos.md").read_text() == page(run)
 
 

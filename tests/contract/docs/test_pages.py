@@ -9,7 +9,7 @@ import pytest
 
 from schemas.generate import MODELS
 from scripts import reference
-from services.cli import COMMANDS
+from services.cli.app import COMMANDS
 from services.ingest.dialects import DIALECTS
 from tests.support.documents import ROOT, examples_of, pages, tables, tokens
 from tests.support.elsewhere import ELSEWHERE

@@ -1,14 +1,14 @@
 """The page about performance is made from the run that is committed beside it."""
 
-from tests.bench import gallery
-from tests.bench.files import PAGE, RECORD, ROOT, committed
-from tests.bench.page import page
-from tests.bench.stages import compared
-from tests.bench.targets import Target
+from bench import gallery
+from bench.files import PAGE, RECORD, ROOT, committed
+from bench.page import page
+from bench.stages import compared
+from bench.targets import Target
 
 
 def test_the_page_is_made_from_the_run() -> None:
-    """`python -m tests.bench.files` makes it anew."""
+    """`python -m bench.files` makes it anew."""
     run = committed()
 
     assert run is not None

@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from services.ingest.dialects import DIALECTS
-from services.runtime.keys import Scope
+from services.runtime.http.keys import Scope
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import ingest_over, new_key
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from schemas.events import FeedbackEvent
-from services.ingest.accept import event_bytes
+from services.ingest.core.accept import event_bytes
+from services.ingest.core.errors import MEANINGS, Code, Rejection
 from services.ingest.dialects import gptboost, native, requesty
 from services.ingest.documentation import Event, FeedbackBody, Vote
-from services.ingest.rejections import MEANINGS, Code, Rejection
 from tests.support.bodies import Refused, data, read
 
 EXAMPLES = 200

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 import schemas
 from schemas.events import FeedbackEvent
 from schemas.identity import event_key
-from services.merger import state as states
-from services.merger.events import Poison, decode
+from services.merger.core import state as states
+from services.merger.core.events import Poison, decode
 from tests.support.merging import an_event, events
 
 EXAMPLES = sorted((Path(schemas.__file__).parent / "examples").glob("feedback-event.v1.*.json"))

@@ -11,7 +11,7 @@ from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from services.merger.batches import BatchApp, BatchConsumer, BatchSchema, BatchThread, BatchTransport
+from services.merger.faust_transport import BatchApp, BatchConsumer, BatchSchema, BatchThread, BatchTransport
 
 OVERRIDDEN = [
     (BatchThread, driver.AIOKafkaConsumerThread, "_create_worker_consumer", ["self", "transport"]),

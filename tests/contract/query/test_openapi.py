@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from services.query.filters import PARAMETERS
-from services.query.orders import NAMES
-from services.query.problems import MEANINGS, Code
-from services.query.rows import COLUMNS
+from services.query.core.problems import MEANINGS, Code
+from services.query.reads.core.filters import PARAMETERS
+from services.query.reads.core.orders import NAMES
+from services.query.reads.core.rows import COLUMNS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.query import query_over
 

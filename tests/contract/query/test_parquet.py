@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.query.exports.columns import NAMES
-from services.query.exports.encoder import Ending, Options
-from services.query.exports.lines import Lines
-from services.query.exports.parquet_file import ParquetFile, Sizes
+from services.query.exports.core.columns import NAMES
+from services.query.exports.core.encoder import Ending, Options
+from services.query.exports.core.lines import Lines
+from services.query.exports.core.parquet_file import ParquetFile, Sizes
 from tests.support.exports import HOSTILE, export_row, read_parquet, tab_separated
 
 ROWS = [

@@ -7,7 +7,7 @@ from aiokafka.codec import lz4_decode, lz4_encode
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from services.runtime.compression import compress_quickly, lz4
+from services.runtime.kafka.compression import compress_quickly, lz4
 
 LZ4 = 3
 HEAD = 61

@@ -10,10 +10,10 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import CloseReason
 
 import services
-from services.runtime.kafka import repair
+from services.runtime.kafka.clients import repair
 
 CLASSES = {"AIOKafkaClient", "AIOKafkaConsumer", "AIOKafkaProducer", "AIOKafkaAdminClient", "WholeConsumer"}
-MAKERS = {"runtime/kafka.py", "local/broker.py"}
+MAKERS = {"runtime/kafka/clients.py", "local/broker.py"}
 """The factories; and a probe of one broker, which must not look for others."""
 
 

@@ -6,13 +6,13 @@ import yaml
 
 from services.ingest import service as ingest
 from services.ingest.settings import IngestSettings
+from services.local.core.plan import GRACE_SECONDS, INGEST, QUERY
 from services.local.home import Home
-from services.local.plan import GRACE_SECONDS, INGEST, QUERY
 from services.local.runners import crew
 from services.local.settings import LocalSettings
 from services.merger import service as merger
 from services.query.settings import QuerySettings
-from services.runtime.serving import GRACEFUL_SECONDS
+from services.runtime.http.server import GRACEFUL_SECONDS
 from services.sink import app as sink
 
 ROOT = Path(__file__).parents[3]

@@ -1,7 +1,7 @@
 """The short way to tables that tests take leads where the migrations lead."""
 
 from schemas.tables import FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE, migrations
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
 from tests.support.tables import create_tables, definitions
 

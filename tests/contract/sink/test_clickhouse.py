@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
+from services.runtime.clickhouse.insert import ClickHouseWriter, RefusedError, UnavailableError
 from services.runtime.settings import ClickHouseSettings
-from services.sink.rows import DEAD_LETTER_COLUMNS, dead_letter_line, event_line, state_line
-from services.sink.writer import ClickHouseWriter, RefusedError, UnavailableError
+from services.sink.core.rows import DEAD_LETTER_COLUMNS, dead_letter_line, event_line, state_line
 from tests.support import tables
 from tests.support.sink import KEY, FakeRecord, event, letter, state
 

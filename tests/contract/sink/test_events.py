@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.merger.events import Poison, decode
-from services.sink.rows import event_line
+from services.merger.core.events import Poison, decode
+from services.sink.core.rows import event_line
 from tests.support.sink import NOT_EVENTS, event
 
 

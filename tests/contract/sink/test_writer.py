@@ -7,9 +7,15 @@ import orjson
 import pytest
 
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
+from services.runtime.clickhouse.insert import (
+    ClickHouseWriter,
+    RefusedError,
+    Stored,
+    UnavailableError,
+    Writer,
+)
 from services.runtime.settings import ClickHouseSettings
-from services.sink.rows import position_line, state_line
-from services.sink.writer import ClickHouseWriter, RefusedError, Stored, UnavailableError, Writer
+from services.sink.core.rows import position_line, state_line
 from tests.support import tables
 from tests.support.sink import InMemoryWriter, state
 

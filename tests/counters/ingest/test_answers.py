@@ -6,9 +6,9 @@ from typing import Any
 
 from uvicorn.server import ServerState
 
-from services.runtime import serving
-from services.runtime.bounded import bounded
-from services.runtime.bounds import Bounds
+from services.runtime.http import server
+from services.runtime.http.bounded import bounded
+from services.runtime.http.bounds import Bounds
 from tests.support.eventually import eventually
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import ingest_over
@@ -45,7 +45,7 @@ class Transport(asyncio.Transport):
 async def test_an_answer_is_one_write(tmp_path: Path) -> None:
     """Head and body together: each write is a call of the system."""
     protocol = bounded(Bounds())
-    config = serving.config(ingest_over(FakeLog(), tmp_path), protocol)
+    config = server.config(ingest_over(FakeLog(), tmp_path), protocol)
     config.load()
     connection = protocol(config=config, server_state=ServerState(), app_state={})
     transport = Transport()

@@ -6,15 +6,15 @@ from typing import Any
 
 import orjson
 
+from bench.events import lines, partials
 from schemas.identity import event_key
+from services.ingest.core.items import items_of
+from services.ingest.core.media import Kind
+from services.ingest.core.runs import read_run, runs
 from services.ingest.dialects import requesty
-from services.ingest.intake import Intake, Origin
-from services.ingest.items import items_of
-from services.ingest.media import Kind
-from services.ingest.runs import read_run, runs
+from services.ingest.event_builder import Intake, Origin
 from services.ingest.settings import IngestSettings
-from services.runtime.keys import LOCAL_CALLER
-from tests.bench.events import lines, partials
+from services.runtime.http.keys import LOCAL_CALLER
 from tests.support.counting import count
 from tests.support.fake_producer import FakeProducer, publisher_over
 

@@ -1,7 +1,7 @@
 """What a record of a fetch costs before it is merged, counted and not timed."""
 
-from services.runtime.fetching import Fetched
-from services.runtime.tolerant import TolerantRecords
+from services.runtime.kafka.tolerant import TolerantRecords
+from services.runtime.kafka.undecoded import Fetched
 from tests.support.counting import count
 from tests.support.foreign import batch_of
 

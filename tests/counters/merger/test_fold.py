@@ -1,7 +1,7 @@
 """What an event costs the merger between a fetch and a transaction, counted and not timed."""
 
-from services.merger.batch import Source, fold, keys_of
-from tests.bench.events import published
+from bench.events import published
+from services.merger.core.fold import Source, fold, keys_of
 from tests.support.counting import count
 from tests.support.merging import ARecord
 

@@ -6,9 +6,9 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
-from services.runtime.continuity import Facts
-from services.sink.batch import Limits
-from services.sink.reader import Reader
+from services.pipeline.core.continuity import Facts
+from services.sink.consumer import Reader
+from services.sink.core.batch import Limits
 from services.sink.settings import SinkSettings
 from tests.support.backlog import Backlog, unmarked
 from tests.support.eventually import eventually

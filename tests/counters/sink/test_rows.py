@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
+from bench.events import published
+from bench.sink.rows import states
 from schemas.topics import Topology
-from services.sink.batch import Batch, Limits
-from services.sink.routes import Route, routes
-from services.sink.waiting import Waiting
-from tests.bench.events import published
-from tests.bench.sink.rows import states
+from services.sink.core.batch import Batch, Limits
+from services.sink.core.fetch_buffer import Waiting
+from services.sink.core.routes import Route, routes
 from tests.support.counting import count
 from tests.support.sink import FakeFetch, FakeRecord
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from services.query.pages.render import NAVIGATION
+from services.query.dashboard.render import NAVIGATION
 from tests.support.browser import PHONE, overflow, window
 from tests.support.dashboard import Dashboard, Tenant
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.local.settings import LocalSettings
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
 from services.runtime.settings import describe
 from tests.support.documents import ROOT, examples_of, pages
 from tests.support.examples import Place, execute

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
 from tests.support.eventually import eventually
 from tests.support.whole import WholeStack
 

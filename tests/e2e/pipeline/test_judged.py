@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.commands.demo.traffic import traffic
+from services.operations.demo.core.traffic import traffic
 from tests.support.eventually import eventually
 from tests.support.judged import WIN_RATES, judged, write
 from tests.support.rows import ask, found, shows

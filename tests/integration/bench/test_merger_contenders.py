@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from bench.events import published
+from bench.merger.contenders import Afterword
+from bench.merger.task import Task, WrongResult
+from bench.merger.truth import records
+from bench.stages import PARTITIONS
 from schemas.identity import partition_of
-from services.runtime.kafka import client_options
+from services.runtime.kafka.clients import client_options
 from services.runtime.settings import KafkaSettings
-from tests.bench.events import published
-from tests.bench.merger.contenders import Afterword
-from tests.bench.merger.task import Task, WrongResult
-from tests.bench.merger.truth import records
-from tests.bench.stages import PARTITIONS
 from tests.support.state_log import ends
 
 EVENTS = 2_000

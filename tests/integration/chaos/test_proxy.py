@@ -6,9 +6,9 @@ from typing import Self
 
 import pytest
 
-from services.local.kafka_config import LOOPBACK
+from chaos.proxy import Proxy
+from services.local.core.kafka_config import LOOPBACK
 from services.local.ports import free_port
-from tests.chaos.proxy import Proxy
 
 
 @pytest.fixture

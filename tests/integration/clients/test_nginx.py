@@ -12,8 +12,8 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
-from services.query.attempts import TRIES
-from services.runtime.keys import Scope
+from services.runtime.http.core.sign_in_limit import TRIES
+from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.integration.clients.conftest import MANY, Door
 from tests.support.afterword import afterword

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.commands.demo.traffic import GENERATED_BY
+from services.operations.demo.core.traffic import GENERATED_BY
 from tests.support.afterword import afterword, started
 from tests.support.fake_ingest import FakeIngest, serving
 

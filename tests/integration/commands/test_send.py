@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from backports import zstd
 
-from services.commands.send.kinds import not_json
-from services.commands.send.plan import LIMITS
+from services.operations.send.core.kinds import not_json
+from services.operations.send.core.plan import LIMITS
 from tests.support.afterword import Ended, afterword, started
 from tests.support.fake_ingest import FakeIngest, serving
 

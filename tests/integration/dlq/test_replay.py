@@ -13,17 +13,17 @@ from prometheus_client import REGISTRY
 from schemas.identity import event_key
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import Topology
-from services.commands.dlq import replaying, topics
-from services.commands.dlq.decisions import Decided, Ground
-from services.commands.dlq.letters import Id
-from services.commands.dlq.selection import Selection
-from services.commands.dlq.tables import Tables
 from services.local.child import python_module
 from services.merger.partition import Partition
-from services.query.statements import Statement
-from services.runtime.clickhouse import connect
+from services.operations.dlq import replaying, topics
+from services.operations.dlq.core.decisions import Decided, Ground
+from services.operations.dlq.core.letters import Id
+from services.operations.dlq.core.selection import Selection
+from services.operations.dlq.tables import Tables
+from services.runtime.clickhouse.client import connect
+from services.runtime.clickhouse.core.statement import Statement
+from services.runtime.clickhouse.insert import ClickHouseWriter
 from services.sink.settings import SinkSettings
-from services.sink.writer import ClickHouseWriter
 from tests.support import tables as sql
 from tests.support.dead_letters import dlq
 from tests.support.eventually import eventually

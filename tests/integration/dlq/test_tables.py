@@ -6,10 +6,10 @@ from itertools import product
 import pytest
 
 from schemas.tables import DEAD_LETTERS
-from services.commands.dlq.letters import Id, State
-from services.commands.dlq.selection import Selection
-from services.commands.dlq.statements import correct, mark_dropped, mark_open, mark_replayed
-from services.commands.dlq.tables import Tables, tables
+from services.operations.dlq.core.letters import Id, State
+from services.operations.dlq.core.selection import Selection
+from services.operations.dlq.core.statements import correct, mark_dropped, mark_open, mark_replayed
+from services.operations.dlq.tables import Tables, tables
 from services.runtime.settings import ClickHouseSettings
 from tests.support.dead_letters import FAILED_AT, a_letter, a_row, put
 from tests.support.tables import create_tables, rows

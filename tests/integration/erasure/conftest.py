@@ -6,8 +6,8 @@ from itertools import count
 
 import pytest
 
-from services.erasure.leftovers import SWEPT
-from services.runtime.clickhouse import connect
+from services.erasure.core.leftovers import SWEPT
+from services.runtime.clickhouse.client import connect
 from services.runtime.settings import KafkaSettings
 from tests.support.erasing import Pipeline
 from tests.support.merger_process import MergerProcess

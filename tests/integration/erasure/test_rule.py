@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.erasure.coverage import Erased, Letter, takes_event, takes_letter, takes_state
-from services.erasure.identity import user_hash
-from services.erasure.statements import EVERY, Statement
+from services.erasure.core.coverage import Erased, Letter, takes_event, takes_letter, takes_state
+from services.erasure.core.identity import user_hash
+from services.erasure.core.statements import EVERY, Statement
 from services.erasure.tables import Tables
 from services.erasure.tables import tables as connected
 from services.runtime.settings import ClickHouseSettings

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.fuzz.conversations import conversations
-from tests.fuzz.framings import exchanges
-from tests.fuzz.sockets import exchange, talk
+from fuzz.conversations import conversations
+from fuzz.framings import exchanges
+from fuzz.sockets import exchange, talk
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import ingest_over
 from tests.support.serving import serving

@@ -13,7 +13,7 @@ from schemas.topics import Topology
 from services.ingest.app import IngestApp
 from services.ingest.service import Connected, build, key_file
 from services.ingest.settings import IngestSettings
-from services.runtime.keys import Scope
+from services.runtime.http.keys import Scope
 from services.runtime.settings import KafkaSettings
 from tests.support.eventually import eventually
 from tests.support.ingest import new_key

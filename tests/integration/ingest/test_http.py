@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from schemas.limits import MAX_EVENT_BYTES
-from services.ingest.accept import event_bytes
 from services.ingest.app import IngestApp
+from services.ingest.core.accept import event_bytes
 from services.ingest.dialects.dialect import Submission
 from services.ingest.service import build, key_file
 from tests.integration.ingest.conftest import Running, ready

@@ -20,7 +20,7 @@ from services.ingest.metrics import LOOKUPS
 from services.ingest.service import build, key_file
 from services.ingest.settings import IngestSettings
 from services.local.ports import free_port
-from services.runtime.kafka import client_options
+from services.runtime.kafka.clients import client_options
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.integration.ingest.conftest import Running, ready
 from tests.support.eventually import eventually

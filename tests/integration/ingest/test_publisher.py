@@ -12,7 +12,7 @@ from aiokafka.conn import AIOKafkaConnection
 from schemas.identity import event_key, partition_of
 from schemas.limits import MAX_EVENT_BYTES, MIB
 from schemas.topics import Topology
-from services.ingest.log import LogUnavailable, Overloaded
+from services.ingest.event_log import LogUnavailable, Overloaded
 from services.ingest.publisher import Publisher
 from services.runtime.settings import KafkaSettings
 from tests.integration.ingest.conftest import settings_for

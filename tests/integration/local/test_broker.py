@@ -10,7 +10,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from schemas.topics import Topology
 from services.local.broker import prepare
 from services.local.jars import fetch, kafka_jars
-from services.runtime.kafka import client_options, consumer_options
+from services.runtime.kafka.clients import client_options, consumer_options
 from services.runtime.settings import KafkaSettings
 from tests.support.servers import OwnKafka
 from tests.support.topics import create_topics

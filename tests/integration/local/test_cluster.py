@@ -3,7 +3,7 @@
 from aiokafka import AIOKafkaProducer
 
 from schemas.topics import Topology
-from services.runtime.kafka import client_options
+from services.runtime.kafka.clients import client_options
 from tests.support.cluster import Cluster
 from tests.support.topics import create_topics
 

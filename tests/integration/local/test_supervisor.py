@@ -17,13 +17,13 @@ import pytest
 
 from services.local import child as child_module
 from services.local.child import Child, Command
+from services.local.core.plan import Part
+from services.local.core.supervision import Phase, Sight
 from services.local.home import Home
-from services.local.leftovers import end_orphans
-from services.local.plan import Part
+from services.local.orphans import end_orphans
 from services.local.processes import is_running
 from services.local.runners import Runner
 from services.local.running import addresses
-from services.local.supervision import Phase, Sight
 from services.local.supervisor import PartFailedError, Supervisor
 from tests.support.eventually import eventually
 
@@ -271,7 +271,7 @@ def test_a_program_is_quoted_with_its_own_last_words(tmp_path: Path) -> None:
 
 def test_a_program_whose_parent_is_gone_already_does_not_start() -> None:
     """The kernel tells of a parent's end only those who asked before it."""
-    tied = Path(child_module.__file__).with_name("tied.py")
+    tied = Path(child_module.__file__).with_name("die_with_parent.py")
     command = [sys.executable, "-I", "-S", str(tied), str(os.getpid() + 1), sys.executable, "-c", "print(1)"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -12,9 +12,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from services.merger.app import Merger
-from services.merger.worker import Worker
-from services.runtime.fetching import Fetched, in_pieces
-from services.runtime.kafka import client_options
+from services.merger.assignment import Worker
+from services.runtime.kafka.clients import client_options
+from services.runtime.kafka.undecoded import Fetched, in_pieces
 from tests.support.eventually import eventually
 from tests.support.merger import R1, Scene
 from tests.support.merging import a_log, a_record, an_event

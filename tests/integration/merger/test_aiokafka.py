@@ -4,7 +4,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import MessageSizeTooLargeError
 
-from services.runtime.kafka import client_options
+from services.runtime.kafka.clients import client_options
 from tests.integration.merger.test_partition import committed_is
 from tests.support.eventually import eventually
 from tests.support.merger import Scene, configure

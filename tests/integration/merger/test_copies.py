@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from services.merger.setup import Setup
-from services.merger.store import Owner, Store
-from services.runtime import survey
-from services.runtime.continuity import ContinuityError
+from services.merger.context import Setup
+from services.merger.state_store import Owner, Store
+from services.pipeline import survey
+from services.pipeline.core.continuity import ContinuityError
 from tests.support.merger import R1, Scene, commit, create_topic, delete_topic, ids_in, truth_of
 from tests.support.merging import a_log, an_event
 from tests.support.states import shown

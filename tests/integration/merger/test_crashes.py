@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import MsgspecError
 
 from schemas.deadletters import Reason
-from services.merger.setup import Setup
+from services.merger.context import Setup
 from tests.integration.merger.test_partition import committed_is
 from tests.support.eventually import eventually
 from tests.support.merger import R1, R2, R3, Scene

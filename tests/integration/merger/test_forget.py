@@ -2,11 +2,11 @@
 
 from schemas.identity import version_of
 from schemas.topics import DAY_MS
-from services.merger.idle import since
+from services.merger.context import Setup
+from services.merger.core.expiry import since
 from services.merger.partition import Partition
-from services.merger.preflight import retention
-from services.merger.setup import Setup
-from services.runtime.survey import admin
+from services.merger.startup_check import retention
+from services.pipeline.survey import admin
 from tests.support.merger import R1, R2, R3, Scene, configure
 from tests.support.merging import a_log, an_event
 

@@ -3,10 +3,10 @@
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from services.merger.gaps import EventsLost
 from services.merger.metrics import GAPS
-from services.runtime.continuity import ContinuityError
-from services.runtime.kafka import client_options
+from services.merger.offset_gaps import EventsLost
+from services.pipeline.core.continuity import ContinuityError
+from services.runtime.kafka.clients import client_options
 from tests.integration.merger.test_partition import check_truth
 from tests.support.merger import R1, R2, Scene, delete_before
 from tests.support.merging import a_log, a_record, an_event

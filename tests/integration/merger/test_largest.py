@@ -2,8 +2,8 @@
 
 from schemas.deadletters import Reason
 from schemas.limits import MAX_EVENT_BYTES, MAX_ROW_BYTES
-from services.merger.admission import weight
-from services.merger.state import decode
+from services.merger.core.admission import weight
+from services.merger.core.state import decode
 from tests.integration.merger.test_partition import check_truth
 from tests.support.merger import R1, R2, Scene, read_committed
 from tests.support.merging import ARecord, a_log, a_record, an_event

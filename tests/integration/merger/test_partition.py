@@ -11,7 +11,7 @@ from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 from schemas.deadletters import Reason, Stage
 from schemas.topics import DAY_MS
 from services.merger.partition import TooManyBroken
-from services.runtime.kafka import client_options
+from services.runtime.kafka.clients import client_options
 from tests.support.eventually import eventually
 from tests.support.merger import (
     R1,

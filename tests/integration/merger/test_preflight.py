@@ -4,9 +4,9 @@ import pytest
 
 from schemas.tables import DEPLOYMENTS
 from services.merger.directory import Directory
-from services.runtime.continuity import ContinuityError, Recorded
+from services.pipeline.core.continuity import ContinuityError, Recorded
+from services.pipeline.survey import admin, cluster_id
 from services.runtime.settings import ClickHouseSettings
-from services.runtime.survey import admin, cluster_id
 from tests.support.eventually import eventually
 from tests.support.merger import (
     R1,

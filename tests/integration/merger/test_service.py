@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from schemas.deadletters import Reason, parse_headers
 from schemas.identity import partition_of
 from schemas.topics import Topology
-from services.runtime.kafka import client_options
-from services.runtime.offsets import offsets
+from services.pipeline.offsets import offsets
+from services.runtime.kafka.clients import client_options
 from services.runtime.settings import KafkaSettings
 from tests.integration.merger.test_partition import committed_is
 from tests.support.eventually import eventually

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from services.merger.core.state import Stored
 from services.merger.metrics import REBUILT
-from services.merger.state import Stored
-from services.merger.store import Store, StoreDamaged
+from services.merger.state_store import Store, StoreDamaged
 
 ROWS = {b"default/r%d" % number: b'{"n":%d}' % number for number in range(2_000)}
 ERASED = b'{"tenant":"default","request_id":"r","erased":1,"is_deleted":1}'

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.merger.worker import Worker
+from services.merger.assignment import Worker
 from tests.support.eventually import eventually
 from tests.support.merger import R1, Scene
 from tests.support.merging import a_log, an_event

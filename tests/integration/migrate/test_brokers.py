@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from schemas.topics import Topology
-from services.commands.migrate import topics
-from services.commands.migrate.plan import RefusedError
-from services.commands.migrate.settings import MigrateSettings
-from services.commands.migrate.steps import Step, run
-from services.local.inquiry import report
 from services.local.settings import StatusSettings
+from services.local.status import report
+from services.operations.migrate import topics
+from services.operations.migrate.core.plan import RefusedError
+from services.operations.migrate.settings import MigrateSettings
+from services.operations.migrate.steps import Step, run
+from services.pipeline.survey import admin
 from services.runtime.settings import ClickHouseSettings
-from services.runtime.survey import admin
 from tests.support.cluster import Cluster
 
 

@@ -13,14 +13,14 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.tables import FEEDBACK_EVENTS, FEEDBACK_STATE, MIGRATIONS, migrations
 from schemas.topics import Topology
-from services.commands.migrate import topics
-from services.commands.migrate.plan import RefusedError
-from services.commands.migrate.settings import MigrateSettings
-from services.commands.migrate.steps import Step, run
-from services.runtime.clickhouse import connect
-from services.runtime.kafka import client_options
+from services.operations.migrate import topics
+from services.operations.migrate.core.plan import RefusedError
+from services.operations.migrate.settings import MigrateSettings
+from services.operations.migrate.steps import Step, run
+from services.pipeline.survey import admin, partition_counts, recorded
+from services.runtime.clickhouse.client import connect
+from services.runtime.kafka.clients import client_options
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
-from services.runtime.survey import admin, partition_counts, recorded
 from tests.support import tables
 
 DAY = 24 * 60 * 60

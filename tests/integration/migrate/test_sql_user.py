@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from schemas.tables import DEPLOYMENTS, SINK_POSITIONS, migrations
-from services.commands.migrate.plan import RefusedError
-from services.commands.migrate.reader import Relation, SqlUser
-from services.commands.migrate.readers import drop, make
-from services.runtime.clickhouse import connect
+from services.operations.migrate.core.plan import RefusedError
+from services.operations.migrate.core.sql_user import Relation, SqlUser
+from services.operations.migrate.sql_users import drop, make
+from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
 from tests.support.policed import Answer, as_owner, as_sql_user
 

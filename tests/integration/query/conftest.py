@@ -8,7 +8,7 @@ import pytest
 
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
 from tests.support.query import query_settings
 from tests.support.tables import create_tables

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from services.query.exports.reply import ExportReply
-from services.runtime.bounded import bounded
-from services.runtime.bounds import Bounds
+from services.runtime.http.bounded import bounded
+from services.runtime.http.bounds import Bounds
 from tests.support.eventually import eventually
 from tests.support.serving import serving
 

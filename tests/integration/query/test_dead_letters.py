@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from schemas.tables import DEAD_LETTERS
-from services.query.letters import MAX_RAW_BYTES
-from services.runtime.clickhouse import INSERT_SETTINGS, connect
+from services.query.reads.core.letters import MAX_RAW_BYTES
+from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
-from services.sink.rows import DEAD_LETTER_COLUMNS
+from services.sink.core.rows import DEAD_LETTER_COLUMNS
 from tests.support.query import client_of, faults_of, query_over, reading_key
 from tests.support.stages import Stages
 from tests.support.tables import insert

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from backports import zstd
 
-from services.query.exports.formulas import original
-from services.runtime.keys import Scope
+from services.query.exports.core.csv_injection import original
+from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.support.exports import (
     HOSTILE,

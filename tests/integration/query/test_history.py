@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from schemas.tables import FEEDBACK_EVENTS
-from services.query.reads import history
+from services.query.reads.requests import history
 from services.query.store import ClickHouseStore
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.query import client_of, code_of, faults_of, query_over, reading_key

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from services.query.filters import NO_FILTERS, Filters, parse_filters
-from services.query.listing import page_of
-from services.query.orders import COLUMNS
-from services.query.problems import Problem
+from services.query.core.problems import Problem
+from services.query.reads.core.filters import NO_FILTERS, Filters, parse_filters
+from services.query.reads.core.orders import COLUMNS
+from services.query.reads.listing import page_of
 from services.query.settings import QuerySettings
-from services.query.statements import Statement
 from services.query.store import ClickHouseStore, Row
+from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.settings import ClickHouseSettings
 from tests.support.plain_filter import matches
 from tests.support.tables import insert, run, state_row

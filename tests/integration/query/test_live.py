@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from services.commands.keys import revoke_keys
+from services.cli.keys import revoke_keys
 from services.query.app import QueryApp
-from services.runtime.keys import parse
+from services.runtime.http.keys import parse
 from services.runtime.settings import ClickHouseSettings
 from tests.support.eventually import eventually
 from tests.support.query import code_of, query_over, reading_key

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.commands.keys import revoke_keys
-from services.query.pages.assets import address, assets, edition
-from services.query.sessions import COOKIE
-from services.runtime.keys import Scope, parse
+from services.cli.keys import revoke_keys
+from services.query.core.sessions import COOKIE
+from services.query.dashboard.assets import address, assets, edition
+from services.runtime.http.keys import Scope, parse
 from services.runtime.settings import ClickHouseSettings
 from tests.support.eventually import eventually
 from tests.support.query import client_of, query_over, reading_key

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
 from tests.support.costs import QUESTIONS, CountingStore, Example
 from tests.support.query import query_settings

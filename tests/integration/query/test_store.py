@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.query.problems import Code, Problem
+from services.query.core.problems import Code, Problem
 from services.query.settings import QuerySettings
-from services.query.statements import Statement
 from services.query.store import ClickHouseStore
-from services.runtime.clickhouse import connect
+from services.runtime.clickhouse.client import connect
+from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.settings import ClickHouseSettings
 from tests.support.eventually import eventually
 from tests.support.query import client_of, code_of, query_over, query_settings

@@ -13,9 +13,9 @@ import pytest
 from fastapi.routing import APIRoute
 
 from schemas.tables import ERASURES
-from services.erasure.erasures import By, Erasure, State
-from services.query.routes import ROUTERS
-from services.runtime.keys import Scope
+from services.erasure.core.erasures import By, Erasure, State
+from services.query.api import ROUTERS
+from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.support.dead_letters import a_letter, a_row, put
 from tests.support.query import faults_of, query_over, reading_key

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.query.app import QueryApp
+from services.query.core.places import share_of
 from services.query.metrics import POSITION_READS
-from services.query.places import share_of
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.eventually import eventually
 from tests.support.query import client_of, code_of, faults_of, query_over, reading_key

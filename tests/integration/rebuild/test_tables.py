@@ -14,11 +14,11 @@ import pytest
 from schemas.identity import event_key, partition_of
 from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import Topology
-from services.commands.exits import DONE
-from services.commands.rebuild.acts import Wanted, tables
-from services.commands.rebuild.scope import Scope
-from services.commands.rebuild.settings import RebuildSettings
-from services.commands.rebuild.statements import BUILDING, GATE
+from services.operations.exits import DONE
+from services.operations.rebuild.core.scope import Scope
+from services.operations.rebuild.core.statements import BUILDING, GATE
+from services.operations.rebuild.run import Wanted, tables
+from services.operations.rebuild.settings import RebuildSettings
 from services.runtime.settings import load
 from services.sink.settings import SinkSettings
 from tests.support import tables as sql

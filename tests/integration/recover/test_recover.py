@@ -13,13 +13,13 @@ import pytest
 from schemas.identity import event_key, split_version
 from schemas.tables import FEEDBACK, FEEDBACK_EVENTS, SINK_POSITIONS
 from schemas.topics import Topology
-from services.commands.migrate.tables import record
 from services.merger.partition import Partition
-from services.runtime import refusals
-from services.runtime.clickhouse import connect
-from services.runtime.continuity import DIFFERS, ContinuityError, Position, Problem, Recorded
+from services.operations.migrate.tables import record
+from services.pipeline import refusals
+from services.pipeline.core.continuity import DIFFERS, ContinuityError, Position, Problem, Recorded
+from services.pipeline.survey import admin, cluster_id
+from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
-from services.runtime.survey import admin, cluster_id
 from services.sink.settings import SinkSettings
 from tests.support import tables
 from tests.support.afterword import afterword
@@ -263,7 +263,7 @@ class Recovery:
             process.join()
 
     def _start(self) -> BaseProcess:
-        preload = "services.commands.recover.command"
+        preload = "services.cli.recover"
         return start(["recover", "--yes"], self._environ, self._log, preload=preload)
 
 

@@ -178,7 +178,7 @@ class Command:
             ["resize", "--yes", *arguments],
             self._environ,
             self._log,
-            preload="services.commands.resize.command",
+            preload="services.cli.resize",
         )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.runtime.bounded import bounded
-from services.runtime.bounds import Bounds
+from services.runtime.http.bounded import bounded
+from services.runtime.http.bounds import Bounds
 from tests.support.serving import serving
 
 FEW_BYTES = Bounds(head_bytes=4096, head_seconds=600, rest_bytes=100_000, rest_seconds=600)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from services.runtime.bounded import BoundedProtocol, bounded
-from services.runtime.bounds import Bounds, Meter
+from services.runtime.http.bounded import BoundedProtocol, bounded
+from services.runtime.http.bounds import Bounds, Meter
 from tests.support.eventually import eventually
 from tests.support.serving import serving
 

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from services.runtime.bounded import bounded
-from services.runtime.bounds import Bounds
-from services.runtime.health import Health, probe_app
-from services.runtime.serving import Server, config
+from services.runtime.http.bounded import bounded
+from services.runtime.http.bounds import Bounds
+from services.runtime.http.health import Health, probe_app
+from services.runtime.http.server import Server, config
 from tests.support.eventually import eventually
 
 LONG = 60.0

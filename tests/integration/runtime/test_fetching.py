@@ -8,10 +8,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.topics import Topology
-from services.runtime.fetching import Fetched, fetch_whole, in_pieces
-from services.runtime.kafka import client_options
+from services.runtime.kafka.clients import client_options
+from services.runtime.kafka.tolerant import tolerate
+from services.runtime.kafka.undecoded import Fetched, fetch_whole, in_pieces
 from services.runtime.settings import KafkaSettings
-from services.runtime.tolerant import tolerate
 from tests.support.foreign import write_foreign
 
 

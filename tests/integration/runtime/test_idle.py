@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
-from services.runtime.bounded import bounded
-from services.runtime.bounds import Bounds
+from services.runtime.http.bounded import bounded
+from services.runtime.http.bounds import Bounds
 from tests.support.serving import serving
 
 IDLE_SECONDS = 1

@@ -11,12 +11,12 @@ import pytest
 from schemas.topics import Topology
 from services.ingest.app import IngestApp
 from services.ingest.service import build, key_file
-from services.merger.watch import Stalled, Watch
-from services.runtime.fresh import kafka_outage
-from services.runtime.kafka import producer
-from services.runtime.outages import Needs
+from services.merger.watchdog import Stalled, Watch
+from services.pipeline.survey import committed
+from services.runtime.kafka.clients import producer
+from services.runtime.kafka.core.outages import Needs
+from services.runtime.kafka.probe import kafka_outage
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
-from services.runtime.survey import committed
 from services.sink.settings import SinkSettings
 from tests.integration.ingest.conftest import ready, settings_for
 from tests.support.cluster import Cluster

@@ -13,8 +13,8 @@ from schemas.topics import Topology
 from services.ingest.app import IngestApp
 from services.ingest.service import build, key_file
 from services.local.ports import free_port
-from services.runtime.kafka import admin_client, consumer, producer, reader
-from services.runtime.offsets import offsets
+from services.pipeline.offsets import offsets
+from services.runtime.kafka.clients import admin_client, consumer, producer, reader
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.integration.ingest.conftest import Running, ready, settings_for
 from tests.support.eventually import eventually

@@ -3,8 +3,8 @@
 from aiokafka import AIOKafkaProducer
 
 from schemas.topics import Topology
-from services.runtime.kafka import client_options
-from services.runtime.reading import Stretch, read
+from services.runtime.kafka.clients import client_options
+from services.runtime.kafka.log_reader import Stretch, read
 from services.runtime.settings import KafkaSettings
 
 

@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry, Gauge
 from schemas.tables import DEPLOYMENTS
 from services.local.settings import StatusSettings
 from services.local.stored import tables as counted
-from services.runtime.clickhouse import connect
-from services.runtime.continuity import BEYOND, ContinuityError, Position, Problem
-from services.runtime.log_mark import LogMark
-from services.runtime.refusals import Refusals, standing
+from services.pipeline.core.continuity import BEYOND, ContinuityError, Position, Problem
+from services.pipeline.refusals import Refusals, standing
+from services.runtime.clickhouse.client import connect
+from services.runtime.kafka.core.log_mark import LogMark
 from services.runtime.settings import ClickHouseSettings
 from tests.support.query import client_of, query_over, reading_key
 from tests.support.tables import create_tables, insert

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import httpx
 
-from services.commands.keys import read_keys, revoke_keys
-from services.runtime.keys import Scope
+from services.cli.keys import read_keys, revoke_keys
+from services.runtime.http.keys import Scope
 from tests.support.eventually import eventually
 from tests.support.ingest import new_key
 from tests.support.lonely import answers, running

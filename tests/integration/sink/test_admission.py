@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from schemas.topics import Topology
-from services.runtime.continuity import problems
-from services.sink.admission import gather
-from services.sink.batch import Partition
-from services.sink.routes import routes
+from services.pipeline.core.continuity import problems
+from services.runtime.clickhouse.insert import Stored
+from services.runtime.kafka.core.records import Partition
+from services.sink.core.routes import routes
 from services.sink.settings import SinkSettings
-from services.sink.writer import Stored
+from services.sink.startup_check import gather
 from tests.integration.sink.test_flow import states
 from tests.support.sink import InMemoryWriter
 from tests.support.state_log import ends, write

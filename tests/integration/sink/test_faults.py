@@ -18,19 +18,19 @@ from structlog.testing import capture_logs
 
 from schemas.tables import FEEDBACK, REFUSALS, SINK_POSITIONS
 from schemas.topics import EVENTS_ROUTE, STATE_ROUTE, Topology
-from services.commands.migrate.plan import RefusedError
-from services.runtime.continuity import ContinuityError
-from services.runtime.losses import Loss, StillRunningError
-from services.runtime.offsets import offsets
+from services.operations.migrate.core.plan import RefusedError
+from services.pipeline.core.continuity import ContinuityError
+from services.pipeline.offsets import offsets
+from services.pipeline.survey import admin, committed, partition_counts
+from services.runtime.clickhouse.insert import ClickHouseWriter
+from services.runtime.kafka.lost_records import Loss, StillRunningError
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
-from services.runtime.survey import admin, committed, partition_counts
 from services.sink.accept_loss import accept_loss
 from services.sink.app import run
-from services.sink.routes import routes
-from services.sink.rows import position_line
+from services.sink.core.routes import routes
+from services.sink.core.rows import position_line
 from services.sink.settings import SinkSettings
-from services.sink.watch import Watch, Watched
-from services.sink.writer import ClickHouseWriter
+from services.sink.watchdog import Watch, Watched
 from tests.integration.sink.test_flow import states, stored
 from tests.support import tables
 from tests.support.afterword import afterword

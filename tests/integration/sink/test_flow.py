@@ -9,7 +9,7 @@ from schemas.deadletters import REPLAY_VERSION_HEADER, Reason, headers_of
 from schemas.identity import event_key, version_of
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import STATE_ROUTE, Topology
-from services.runtime.survey import committed
+from services.pipeline.survey import committed
 from services.sink.settings import SinkSettings
 from tests.support import tables
 from tests.support.eventually import eventually

@@ -10,7 +10,7 @@ from schemas.identity import event_key
 from schemas.tables import FEEDBACK_EVENTS
 from schemas.topics import Topology
 from services.reconciliation.continuous import Reconciliation
-from services.sink.rows import event_line
+from services.sink.core.rows import event_line
 from services.sink.settings import SinkSettings
 from tests.support import tables as sql
 from tests.support.eventually import eventually

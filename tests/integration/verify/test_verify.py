@@ -12,8 +12,8 @@ from schemas.identity import event_key, version_of
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS, FEEDBACK_STATE, SINK_POSITIONS
 from schemas.topics import EVENTS_ROUTE, Topology
 from services.merger.partition import Partition
-from services.runtime.kafka import client_options
-from services.sink.rows import position_line
+from services.runtime.kafka.clients import client_options
+from services.sink.core.rows import position_line
 from services.sink.settings import SinkSettings
 from tests.support import tables as sql
 from tests.support.afterword import Ended, afterword

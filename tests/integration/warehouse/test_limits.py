@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from services.local.warehouse.errors import Code
+from chdb_server.core.errors import Code
 from tests.integration.warehouse.conftest import MAX_BODY_BYTES, WAITING_BODIES
 from tests.support.faces import Face, code_of
 

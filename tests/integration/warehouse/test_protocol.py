@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from urllib3.filepost import encode_multipart_formdata
 
-from services.local.warehouse import blocks
+from chdb_server.core import blocks
 from tests.support import sql
 from tests.support.faces import Face, code_of
 from tests.support.packing import PACK, UNPACK

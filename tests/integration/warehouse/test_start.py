@@ -14,7 +14,7 @@ from tests.support.eventually import eventually
 from tests.support.faces import Face, face
 from tests.support.servers import OwnWarehouse
 
-MODULE = (sys.executable, "-m", "services.local.warehouse")
+MODULE = (sys.executable, "-m", "chdb_server")
 SLOW = "SELECT count() AS slow FROM numbers(1000000000000) WHERE NOT ignore(sipHash64(number))"
 
 

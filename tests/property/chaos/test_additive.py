@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.additive import LATEST, Additive
+from chaos.additive import LATEST, Additive
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -6,7 +6,7 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.faults import KINDS, LONG, Kind, Phase, Wave, pairs, plan, plans, short_plan
+from chaos.faults import KINDS, LONG, Kind, Phase, Wave, pairs, plan, plans, short_plan
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(0, 300)

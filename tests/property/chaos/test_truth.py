@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import assume, given
 
-from tests.chaos.judge.bodies import text_of
-from tests.chaos.judge.truth import Row, Truth
+from chaos.judge.bodies import text_of
+from chaos.judge.truth import Row, Truth
 from tests.support.merging import ARecord, logs
 from tests.support.oracle import Oracle
 from tests.support.oracle import Truth as Slow

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.commands.send.answers import Again, Refused, Rejection, Settled
-from services.commands.send.lanes import Lanes, Patience
-from services.commands.send.plan import Batch, Chunk, Limits, Plan, chunks, plan
-from services.commands.send.progress import Ledger, Progress
-from services.commands.send.split import Entry, Lines
+from services.operations.send.core.answers import Again, Refused, Rejection, Settled
+from services.operations.send.core.plan import Batch, Chunk, Limits, Plan, chunks, plan
+from services.operations.send.core.progress import Ledger, Progress
+from services.operations.send.core.split import Entry, Lines
+from services.operations.send.lanes import Lanes, Patience
 from tests.support.event_log import EventLog
 
 SMALL = Limits(chunk_entries=9, chunk_bytes=1000, batch_entries=3, batch_bytes=200)

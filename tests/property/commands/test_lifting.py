@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from schemas.identity import split_key
-from services.commands.recover.lifting import StateRow, lifted
-from services.merger import state as states
-from services.merger.batch import fold
-from services.merger.state import NEVER
+from services.merger.core import state as states
+from services.merger.core.fold import fold
+from services.merger.core.state import NEVER
+from services.operations.recover.core.lifting import StateRow, lifted
 from tests.support.merging import SOURCE, ARecord, a_record, an_event, logs
 
 PARTS = ("data", "request")

@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.commands.send.plan import LANES, Chunk, Limits, Plan, chunks, plan
-from services.commands.send.split import Lines, Place
+from services.operations.send.core.plan import LANES, Chunk, Limits, Plan, chunks, plan
+from services.operations.send.core.split import Lines, Place
 
 SMALL = Limits(chunk_entries=7, chunk_bytes=400, batch_entries=3, batch_bytes=120)
 

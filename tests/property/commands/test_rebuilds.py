@@ -8,17 +8,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.identity import version_of
-from services.commands.rebuild.digests import Digest
-from services.commands.rebuild.folding import Bounds, Ground, Row, Verdict, folded, judge
-from services.commands.rebuild.kinds import STATE
-from services.commands.rebuild.mending import is_wrong
-from services.commands.rebuild.scope import Reach
-from services.commands.rebuild.statements import BUILDING, FEEDS, GATE
-from services.commands.rebuild.steps import DONE_BEFORE, Found, Step, next_step
-from services.commands.rebuild.tally import Sum, Tally
-from services.merger.batch import fold
-from services.merger.state import NEVER
-from services.sink.rows import event_line
+from services.merger.core.fold import fold
+from services.merger.core.state import NEVER
+from services.operations.rebuild.core.digests import Digest
+from services.operations.rebuild.core.expected_state import Bounds, Ground, Row, Verdict, folded, judge
+from services.operations.rebuild.core.kinds import STATE
+from services.operations.rebuild.core.scope import Reach
+from services.operations.rebuild.core.statements import BUILDING, FEEDS, GATE
+from services.operations.rebuild.core.steps import DONE_BEFORE, Found, Step, next_step
+from services.operations.rebuild.core.tally import Sum, Tally
+from services.operations.rebuild.mending import is_wrong
+from services.sink.core.rows import event_line
 from tests.support.merging import SOURCE, ARecord, a_record, an_event, logs
 
 GROUND = Ground(partitions={0: 1})

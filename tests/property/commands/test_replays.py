@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from schemas.deadletters import Stage
 from schemas.identity import split_key
-from services.commands.dlq.decisions import Ground, Send, decide
-from services.commands.dlq.letters import Bytes
-from services.merger import state as states
-from services.merger.admission import LIMITS, Limits
-from services.merger.batch import Letter, fold, keys_of
-from services.merger.state import NEVER, request_of
+from services.merger.core import state as states
+from services.merger.core.admission import LIMITS, Limits
+from services.merger.core.fold import Letter, fold, keys_of
+from services.merger.core.state import NEVER, request_of
+from services.operations.dlq.core.decisions import Ground, Send, decide
+from services.operations.dlq.core.letters import Bytes
 from tests.support.dead_letters import a_letter
 from tests.support.merging import SOURCE, ARecord, a_record, events, in_pieces, logs
 from tests.support.oracle import Oracle

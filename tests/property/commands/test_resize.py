@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.commands.resize.decisions import Facts, Step, next_step
-from services.runtime.standings import Generation, Standing, in_use, writable
+from services.operations.resize.core.decisions import Facts, Step, next_step
+from services.pipeline.core.generation_states import Generation, Standing, in_use, writable
 
 WEIGHT = 2_000
 """Each record of the model stands for so many: enough of them are worth a copy ahead of the pause."""

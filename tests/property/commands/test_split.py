@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.commands.send.split import (
+from services.operations.send.core.split import (
     BrokenFileError,
     Entry,
     Layout,

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.identity import is_request_id
-from services.commands.demo.invented import COMPLAINTS, MODELS, PRAISE
-from services.commands.demo.traffic import FACTS, GENERATED_BY, KINDS, LATE_FACTS, Call, traffic
+from services.operations.demo.core.traffic import FACTS, GENERATED_BY, KINDS, LATE_FACTS, Call, traffic
+from services.operations.demo.core.vocabulary import COMPLAINTS, MODELS, PRAISE
 
 NOW = datetime(2026, 2, 3, 4, 5, tzinfo=UTC)
 seeds = st.integers(0, 1 << 40)

@@ -7,9 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from schemas.identity import version_of
-from services.commands.verify.evidence import StateRecord, TableEvent
-from services.reconciliation.mending import Kind
-from services.reconciliation.ranges import Bits, Ranges
+from services.operations.verify.core.evidence import StateRecord, TableEvent
+from services.reconciliation.core.ranges import Bits, Ranges
+from services.reconciliation.core.remedies import Kind
 from tests.support.merging import logs
 from tests.support.verified import World, quiet, row_of, rows_of, states_of, worlds
 

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.erasure.passage import Passage, Seen
+from services.pipeline.core.passage import Passage, Seen
 
 PARTITIONS = 2
 BEFORE = st.lists(st.sampled_from(["log", "log", "merge", "store", "store letters"]), max_size=8)

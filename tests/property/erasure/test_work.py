@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.tables import FEEDBACK_EVENTS
-from services.erasure.erasures import MOST_ROUNDS, Erasure, State
+from services.erasure.core.erasures import MOST_ROUNDS, Erasure, State
 from services.erasure.work import Work
 from tests.support.erasing_world import (
     ID,

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from tests.fuzz.parsers import TARGETS
-from tests.fuzz.seeds import SEEDS, inputs
+from fuzz.parsers import TARGETS
+from fuzz.seeds import SEEDS, inputs
 
 INPUTS = 300
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.identity import is_request_id
+from services.ingest.core.errors import Rejection
+from services.ingest.core.router import Paths, redacted, request_id_of
+from services.ingest.core.stamp import Stamp, idempotent_id
 from services.ingest.dialects import DIALECTS
-from services.ingest.paths import Paths, redacted, request_id_of
-from services.ingest.rejections import Rejection
-from services.ingest.stamp import Stamp, idempotent_id
 
 request_ids = st.text(min_size=1, max_size=40).filter(is_request_id)
 Name = tuple[str, str, str, int]

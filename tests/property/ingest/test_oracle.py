@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.limits import MAX_EVENT_BYTES
-from services.ingest.accept import event_bytes
+from services.ingest.core.accept import event_bytes
+from services.ingest.core.errors import Code, Rejection
 from services.ingest.dialects import gptboost, native, requesty
 from services.ingest.dialects.dialect import Submission
-from services.ingest.rejections import Code, Rejection
 from tests.support.bodies import Refused, bodies, check, data, fields, read, spoiled
 
 EXAMPLES = 400

@@ -9,7 +9,7 @@ import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.runs import RUN_BYTES, RUN_ITEMS
+from services.ingest.core.runs import RUN_BYTES, RUN_ITEMS
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import client_of, ingest_over
 

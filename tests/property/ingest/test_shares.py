@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingest.shares import TIMES_FREE, Shares
+from services.ingest.core.quota import TIMES_FREE, Shares
 
 LIMIT = 10_000
 TENANTS = st.sampled_from("abcdef")

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.local.plan import Part
-from services.local.supervision import FIT, LONGEST_REST_SECONDS, RUNNING, Act, Phase, Sight, State, step
+from services.local.core.plan import Part
+from services.local.core.supervision import FIT, LONGEST_REST_SECONDS, RUNNING, Act, Phase, Sight, State, step
 
 SIGHTS = st.builds(
     Sight,

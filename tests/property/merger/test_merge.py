@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.state import ErasedState, FeedbackState
-from services.merger import events as bodies
-from services.merger import state as states
-from services.merger.admission import LIMITS, REASONS, Limits, weight
-from services.merger.batch import Folded, fold, keys_of
-from services.merger.merge import merge
-from services.merger.state import State, blank
+from services.merger.core import events as bodies
+from services.merger.core import state as states
+from services.merger.core.admission import LIMITS, REASONS, Limits, weight
+from services.merger.core.fold import Folded, fold, keys_of
+from services.merger.core.merge import merge
+from services.merger.core.state import State, blank
 from tests.support.merging import SOURCE, ARecord, a_record, an_event, events, in_pieces, logs
 from tests.support.oracle import Oracle
 from tests.support.states import shown

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.query.barrier import Barrier, Snapshot
-from services.query.marks import Marks
+from services.pipeline.core.barrier import Barrier, Snapshot
+from services.query.core.marks import Marks
 
 KEY = b"default/r1"
 EPOCH = datetime(2026, 11, 22, tzinfo=UTC)

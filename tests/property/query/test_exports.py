@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.query.exports.assembly import Assembly
-from services.query.exports.encoder import Ending, Options
-from services.query.exports.formats import FORMATS
-from services.query.exports.formulas import neutral, original
-from services.query.exports.lines import Lines
-from services.query.exports.parquet_file import ParquetFile, Sizes
-from services.query.exports.statement import Wanted
-from services.query.filters import NO_FILTERS
+from services.query.exports.core.assembly import Assembly
+from services.query.exports.core.csv_injection import neutral, original
+from services.query.exports.core.encoder import Ending, Options
+from services.query.exports.core.formats import FORMATS
+from services.query.exports.core.lines import Lines
+from services.query.exports.core.parquet_file import ParquetFile, Sizes
+from services.query.exports.core.statement import Wanted
+from services.query.reads.core.filters import NO_FILTERS
 from tests.support.export_rows import ROWS, TEXTS
 from tests.support.exports import (
     cells_of,

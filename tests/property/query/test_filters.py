@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from schemas.tables import FEEDBACK_STATE
-from services.query.conditions import where
-from services.query.filters import parse_filters, to_parameters
-from services.query.statements import Places
-from services.runtime.clickhouse import INSERT_SETTINGS
+from services.query.reads.core.filters import parse_filters, to_parameters
+from services.query.reads.core.sql import where
+from services.runtime.clickhouse.client import INSERT_SETTINGS
+from services.runtime.clickhouse.core.statement import Places
 from services.runtime.settings import ClickHouseSettings
 from tests.support.filter_cases import parameters, rows
 from tests.support.plain_filter import matches

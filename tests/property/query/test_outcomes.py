@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.deadletters import REPLAY_VERSION_HEADER
-from services.merger.admission import Limits
-from services.merger.admission import Outcome as Admitted
-from services.query.history import became, changed, letter_of, logged, visible
-from services.query.outcomes import Outcome, outcome_of, outcomes
+from services.merger.core.admission import Limits
+from services.merger.core.admission import Outcome as Admitted
+from services.query.reads.core.history import became, changed, letter_of, logged, visible
+from services.query.reads.core.outcomes import Outcome, outcome_of, outcomes
 from tests.support.merged import Merged
 from tests.support.merging import a_record, an_event, an_event_id, events
 

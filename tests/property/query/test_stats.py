@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from schemas.tables import FEEDBACK_STATE
-from services.query.filters import parse_filters
+from services.query.reads.core.filters import parse_filters
+from services.query.reads.core.statistics.answers import Stats
+from services.query.reads.core.statistics.intervals import student
+from services.query.reads.statistics import Options, stats
 from services.query.settings import QuerySettings
-from services.query.statistics import Options, stats
-from services.query.statistics.answers import Stats
-from services.query.statistics.intervals import student
 from services.query.store import ClickHouseStore
 from services.runtime.settings import ClickHouseSettings
 from tests.support.filter_cases import DATA, MOMENTS, RATINGS, REQUEST, TEXTS

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from schemas.limits import END_OF_TIMES, START_OF_TIMES
 from schemas.tables import FEEDBACK_STATE
-from services.query.filters import NO_FILTERS, Filters
-from services.query.listing import page_of
-from services.query.orders import NAMES
+from services.query.reads.core.filters import NO_FILTERS, Filters
+from services.query.reads.core.orders import NAMES
+from services.query.reads.core.statistics.periods import UNITS, Period, buckets
+from services.query.reads.core.statistics.question import time_zone
+from services.query.reads.listing import page_of
+from services.query.reads.statistics import Options, stats
 from services.query.settings import QuerySettings
-from services.query.statistics import Options, stats
-from services.query.statistics.periods import UNITS, Period, buckets
-from services.query.statistics.question import time_zone
 from services.query.store import ClickHouseStore
 from services.runtime.settings import ClickHouseSettings
 from tests.support import typed_columns

@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.runtime.continuity import BEYOND, DIFFERS, Facts, LogRange, Position, misplaced, to_look_at
-from services.runtime.log_mark import LogMark, mark_at, newer, parse
+from services.pipeline.core.continuity import (
+    BEYOND,
+    DIFFERS,
+    Facts,
+    LogRange,
+    Position,
+    misplaced,
+    to_look_at,
+)
+from services.runtime.kafka.core.log_mark import LogMark, mark_at, newer, parse
 
 TOPIC = "log"
 

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.runtime.proxies import Proxies, inner_path, is_forwarded, limited
+from services.runtime.http.core.proxies import Proxies, inner_path, is_forwarded, limited
 
 TRUSTED = "10.0.0.0/8,fd00::/8"
 NETWORKS = [ip_network(one) for one in TRUSTED.split(",")]

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from schemas.tables import FEEDBACK, FEEDBACK_STATE
-from services.ingest.unread import unread
-from services.runtime.clickhouse import INSERT_SETTINGS
+from services.ingest.core.unread import unread
+from services.runtime.clickhouse.client import INSERT_SETTINGS
 from services.runtime.settings import ClickHouseSettings
 from tests.support import typed_columns as oracle
 from tests.support.tables import create_tables, state_row

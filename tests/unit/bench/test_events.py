@@ -2,9 +2,9 @@
 
 import json
 
+from bench.events import KEYS, folded, lines, partials, published
 from schemas.events import FeedbackEvent
 from schemas.identity import event_key
-from tests.bench.events import KEYS, folded, lines, partials, published
 
 COUNT = 600
 

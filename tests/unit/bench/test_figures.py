@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench import shown
-from tests.bench.stages import POINTS, compared, thinned
-from tests.bench.targets import NONE, Target, at_least, at_most, share, times
+from bench import shown
+from bench.stages import POINTS, compared, thinned
+from bench.targets import NONE, Target, at_least, at_most, share, times
 
 FINITE = st.floats(min_value=1e-6, max_value=1e9)
 

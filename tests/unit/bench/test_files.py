@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from tests.bench import files
-from tests.bench.page import page
-from tests.bench.run import Measured, Run
-from tests.bench.stages import compared
+from bench import files
+from bench.page import page
+from bench.run import Measured, Run
+from bench.stages import compared
 
 MACHINE = {"cores": 2, "processor": "P", "memory_gb": 8, "system": "Linux", "python": "3.11.7"}
-MEASURED = Measured("abc", "2026-11-22T21:00:00+00:00", 61.0, 3, 0.25, "python -m tests.bench")
+MEASURED = Measured("abc", "2026-11-22T21:00:00+00:00", 61.0, 3, 0.25, "python -m bench")
 
 
 def a_run(*, quick: bool) -> Run:

@@ -5,12 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
-from tests.bench import catalogue
-from tests.bench.__main__ import main
-from tests.bench.measuring import Plan, measure_all
-from tests.bench.run import Run
-from tests.bench.stages import QUICK, STAGES, Figure, Measure, Say, Size, Stack, compared
-from tests.bench.terminal import Terminal
+from bench import catalogue
+from bench.__main__ import main
+from bench.measuring import Plan, measure_all
+from bench.run import Run
+from bench.stages import QUICK, STAGES, Figure, Measure, Say, Size, Stack, compared
+from bench.terminal import Terminal
 
 EMPTY = Run(quick=True, machine={}, versions={})
 
@@ -86,4 +86,4 @@ def test_help_is_that_of_a_stage_where_one_is_named(
     said = capsys.readouterr().out
     assert ended.value.code == 0
     assert (catalogue.about("merger") in said) == (words[0] == "merger")
-    assert ("tests.bench.overload" in said) == (words[0] == "--help")
+    assert ("bench.overload" in said) == (words[0] == "--help")

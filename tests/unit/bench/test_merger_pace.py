@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.bench.merger.measured import AFTERWORD, STREAMS, TEXTBOOK, Measured, figures
-from tests.bench.merger.truth import Fault, faults, of_row, of_state
-from tests.bench.merger.watched import Mark, Pace, pace
+from bench.merger.measured import AFTERWORD, STREAMS, TEXTBOOK, Measured, figures
+from bench.merger.truth import Fault, faults, of_row, of_state
+from bench.merger.watched import Mark, Pace, pace
 
 MARKS = [Mark(10, 100.0, 7.0), Mark(50, 101.0, 7.8), Mark(90, 104.0, 8.2), Mark(110, 105.0, 8.7)]
 

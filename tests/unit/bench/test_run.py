@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import catalogue, gallery, plots, projection, report
-from tests.bench.measuring import Plan, begun
-from tests.bench.page import page
-from tests.bench.run import Measured, Run
-from tests.bench.stages import FULL, QUICK, STAGES, Figure, compared
-from tests.bench.targets import at_least, times
+from bench import catalogue, gallery, plots, projection, report
+from bench.measuring import Plan, begun
+from bench.page import page
+from bench.run import Measured, Run
+from bench.stages import FULL, QUICK, STAGES, Figure, compared
+from bench.targets import at_least, times
 
 MACHINE = {"cores": 2, "processor": "P", "memory_gb": 8, "system": "Linux", "python": "3.11.7"}
 INGEST = compared("ingest", "singles", "events/s", [10, 11], [2, 3], target=times(4, "the textbook"))
@@ -23,7 +23,7 @@ COSTS = [
 
 def measured(commit: str = "abc") -> Measured:
     """Return when something was measured."""
-    return Measured(commit, "2026-11-22T21:00:00+00:00", 61.0, 3, 0.25, "python -m tests.bench")
+    return Measured(commit, "2026-11-22T21:00:00+00:00", 61.0, 3, 0.25, "python -m bench")
 
 
 def a_run(*figures: Figure, quick: bool = False) -> Run:
@@ -78,7 +78,7 @@ def test_stages_are_measured_in_the_order_of_the_flow() -> None:
 
     assert plan.stages == ["ingest", "sink"]
     assert plan.budget == STAGES["ingest"].full + STAGES["sink"].full
-    assert plan.command == "python -m tests.bench sink ingest"
+    assert plan.command == "python -m bench sink ingest"
 
 
 def test_all_stages_together_keep_to_an_hour_and_to_five_minutes() -> None:
@@ -96,7 +96,7 @@ def test_every_stage_has_a_module_and_says_what_it_is() -> None:
 
 def test_a_stage_without_a_module_is_refused() -> None:
     """A run without it would look whole."""
-    with pytest.raises(catalogue.MissingStageError, match=r"tests/bench/nobody/stage\.py"):
+    with pytest.raises(catalogue.MissingStageError, match=r"bench/nobody/stage\.py"):
         catalogue.check(["ingest", "nobody"])
 
 
@@ -104,8 +104,8 @@ def test_benchmarks_that_are_no_stages_are_listed() -> None:
     """Each with what it is about; what a stage runs is not among them."""
     names = dict(catalogue.others())
 
-    assert names["tests.bench.overload"].startswith("Ten times what ingest can take")
-    assert not [name for name in names if name.split(".")[2] in STAGES]
+    assert names["bench.overload"].startswith("Ten times what ingest can take")
+    assert not [name for name in names if name.split(".")[1] in STAGES]
 
 
 def test_the_table_says_which_targets_were_missed() -> None:

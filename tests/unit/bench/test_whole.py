@@ -5,12 +5,12 @@ from itertools import islice
 import orjson
 import pytest
 
+from bench.stages import Size
+from bench.whole.bodies import EVENTS, cycle, probe_lines, probes
+from bench.whole.load import Probed, Seen
+from bench.whole.phase import Phase, ends
+from bench.whole.stage import fresh, sustained
 from schemas.identity import event_key, partition_of
-from tests.bench.stages import Size
-from tests.bench.whole.bodies import EVENTS, cycle, probe_lines, probes
-from tests.bench.whole.load import Probed, Seen
-from tests.bench.whole.phase import Phase, ends
-from tests.bench.whole.stage import fresh, sustained
 
 
 def a_phase(*, lag: float = 1.0, every: float = 0.1, bodies: int = 400) -> Phase:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from random import Random
 
-from tests.chaos.copies import fill, keep, replace
+from chaos.copies import fill, keep, replace
 
 
 def a_home(directory: Path, name: str, text: str) -> Path:

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from tests.chaos.damage import WAYS, damage
+from chaos.damage import WAYS, damage
 
 
 @pytest.fixture

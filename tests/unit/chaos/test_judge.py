@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.judge import Kind, Where
+from chaos.judge import Kind, Where
 from tests.support.merging import a_record, an_event
 from tests.support.worlds import World, a_world, the_log
 

@@ -9,8 +9,8 @@ from random import Random
 import httpx
 import pytest
 
-from tests.chaos.invented import Traffic
-from tests.chaos.ledger import (
+from chaos.invented import Traffic
+from chaos.ledger import (
     ACKNOWLEDGED,
     REFUSED,
     UNKNOWN,

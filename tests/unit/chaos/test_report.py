@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.chaos.campaign import Struck
-from tests.chaos.faults import Fault, pairs
-from tests.chaos.judge import Finding, Kind, Where
-from tests.chaos.record import Sent, cleared, faults
-from tests.chaos.report import page, title
+from chaos.campaign import Struck
+from chaos.faults import Fault, pairs
+from chaos.judge import Finding, Kind, Where
+from chaos.record import Sent, cleared, faults
+from chaos.report import page, title
 
 AT = datetime(2026, 11, 22, 8, tzinfo=UTC)
 LOST = Finding(Kind.LOST, Where.ROW, "default/r1", "no row")

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from tests.chaos.judge import Kind, Verdict, Where
-from tests.chaos.judge.survivors import Survival
-from tests.chaos.judge.tables import StoredRow
+from chaos.judge import Kind, Verdict, Where
+from chaos.judge.survivors import Survival
+from chaos.judge.tables import StoredRow
 
 
 def an_id(number: int) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.commands.exits import UnreachableError
-from services.commands.send.answers import (
+from services.operations.exits import UnreachableError
+from services.operations.send.core.answers import (
     LONGEST_PAUSE_SECONDS,
     Again,
     Refused,
@@ -15,9 +15,9 @@ from services.commands.send.answers import (
     meaning_of,
     meaning_of_one,
 )
-from services.commands.send.lanes import FIRST_CONTACT_SECONDS, Patience
-from services.commands.send.progress import Progress
-from services.commands.send.split import Place
+from services.operations.send.core.progress import Progress
+from services.operations.send.core.split import Place
+from services.operations.send.lanes import FIRST_CONTACT_SECONDS, Patience
 
 TAKEN = {"index": 0, "status": "accepted", "request_id": "a", "event_id": "x", "version": "1"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.audit import AuditError, audited, record
+from services.runtime.audit_log import AuditError, audited, record
 from services.runtime.settings import HomeSettings
 from tests.support.afterword import Ended, afterword
 

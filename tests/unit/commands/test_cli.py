@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from services.cli import COMMANDS, Row
-from services.commands.exits import CommandError, UnreachableError, UsageError, exit_code_of, unusable_file
+from services.cli.app import COMMANDS, Row
+from services.operations.exits import CommandError, UnreachableError, UsageError, exit_code_of, unusable_file
 from services.runtime.settings import SettingsError
 from tests.support.afterword import ROOT, afterword, started
 
@@ -65,15 +65,15 @@ def test_help_lists_every_command() -> None:
 def test_listing_the_commands_imports_none_of_them() -> None:
     """`--help` and completion are quick, and work though a part is missing."""
     script = (
-        "import sys; from services.cli import app\n"
+        "import sys; from services.cli.app import app\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
-        "print([name for name in sys.modules if name.startswith('services.commands.')])"
+        "print([name for name in sys.modules if name.startswith('services.operations.')])"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True, text=True
     )
 
-    assert ended.stdout.splitlines() == ["[]", "['services.commands.exits']"]
+    assert ended.stdout.splitlines() == ["[]", "['services.operations.exits']"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def _completed(line: str) -> str:
         [
             sys.executable,
             "-c",
-            "import sys; sys.argv[0] = 'afterword'; from services.cli import main; main()",
+            "import sys; sys.argv[0] = 'afterword'; from services.cli.app import main; main()",
         ],
         cwd=ROOT,
         env={**os.environ, **asking},
@@ -193,7 +193,7 @@ def test_a_command_without_its_packages_names_them(
 
 def _without(package: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command where a package is not installed."""
-    script = f"import sys; sys.modules[{package!r}] = None; from services.cli import main; main()"
+    script = f"import sys; sys.modules[{package!r}] = None; from services.cli.app import main; main()"
     closed = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "CLICKHOUSE_URL": "http://127.0.0.1:2"}
     return subprocess.run(
         [sys.executable, "-c", script, *arguments],
@@ -258,7 +258,7 @@ def test_a_command_tells_all_mistakes_of_its_settings() -> None:
 
 def test_a_missing_extra_is_named() -> None:
     """Who installed only a part is told what to install for the rest."""
-    hidden = "import sys; sys.modules['httpx'] = None; from services.cli import main; main()"
+    hidden = "import sys; sys.modules['httpx'] = None; from services.cli.app import main; main()"
     ended = subprocess.run(
         [sys.executable, "-c", hidden, "send", "x"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -269,7 +269,7 @@ def test_a_missing_extra_is_named() -> None:
 
 def test_what_a_library_logs_stays_out_of_the_output() -> None:
     """A retry in the middle of `status --json` must not spoil the JSON."""
-    load = "from services.cli import _load, _rows; _load(_rows['dlq'])"
+    load = "from services.cli.app import _load, _rows; _load(_rows['dlq'])"
     code = f"{load}; import structlog; structlog.get_logger().warning('again')"
     ended = subprocess.run((sys.executable, "-c", code), cwd=ROOT, capture_output=True, text=True, check=True)
 

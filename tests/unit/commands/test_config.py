@@ -2,7 +2,7 @@
 
 import json
 
-from services.commands.config import PARTS
+from services.cli.config import PARTS
 from services.runtime.settings import MASK
 from tests.support.afterword import afterword
 

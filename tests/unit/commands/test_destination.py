@@ -6,9 +6,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.commands.destination import adopted, shown, target
 from services.local.home import Home
-from services.runtime.keys import Scope
+from services.operations.destination import adopted, shown, target
+from services.runtime.http.keys import Scope
 from tests.support.afterword import afterword
 from tests.support.query import reading_key
 

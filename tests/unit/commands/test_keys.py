@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from services.commands.keys import app, create_key, read_file, read_keys
-from services.runtime.keys import CHECK_SECONDS, Guard, KeyFile, KeyRing, Scope, Unauthenticated, digest
+from services.cli.keys import app, create_key, read_file, read_keys
+from services.runtime.http.keys import CHECK_SECONDS, Guard, KeyFile, KeyRing, Scope, Unauthenticated, digest
 from tests.support.afterword import afterword
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.commands.times import ago, ahead
+from services.operations.core.times import ago, ahead
 
 NOW = datetime(2026, 11, 22, 8, tzinfo=UTC)
 

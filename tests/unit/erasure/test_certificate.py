@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from services.erasure.certificate import certificate, lines
+from services.erasure.core.certificate import certificate, lines
 from tests.support.erasing_world import AT, an_erasure
 
 DAY = 86_400_000

@@ -8,8 +8,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from services.erasure.erasures import MOST_ROUNDS, By, Erasure, Facts, State, Step, next_step
-from services.erasure.identity import event_id, prefix, user_hash
+from services.erasure.core.erasures import MOST_ROUNDS, By, Erasure, Facts, State, Step, next_step
+from services.erasure.core.identity import event_id, prefix, user_hash
 from services.erasure.work import complaint
 from tests.support.erasing_world import AT, ID, an_erasure
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tests.fuzz.answers import Malformed, answers_of
-from tests.fuzz.health import Health, Reading
+from fuzz.answers import Malformed, answers_of
+from fuzz.health import Health, Reading
 
 
 def test_answers_behind_each_other_are_told_apart() -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from services.runtime.keys import Scope
+from services.runtime.http.keys import Scope
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import client_of, code_of, decoded, ingest_over, new_key
 

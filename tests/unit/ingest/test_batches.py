@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.ingest.encodings import ENCODINGS
-from services.ingest.runs import RUN_ITEMS
+from services.ingest.core.encodings import ENCODINGS
+from services.ingest.core.runs import RUN_ITEMS
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import client_of, code_of, decoded, ingest_over
 from tests.support.packing import PACK

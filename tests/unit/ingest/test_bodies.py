@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.ingest.bodies import Bodies, ClientGone, Headers, Receive
-from services.ingest.log import Overloaded
-from services.ingest.rejections import Code, Rejection
+from services.ingest.body import Bodies, ClientGone, Headers, Receive
+from services.ingest.core.errors import Code, Rejection
+from services.ingest.event_log import Overloaded
 
 MIB = 1 << 20
 

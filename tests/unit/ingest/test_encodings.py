@@ -9,8 +9,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from services.ingest.encodings import decompress, encoding_of
-from services.ingest.rejections import Code, Rejection
+from services.ingest.core.encodings import decompress, encoding_of
+from services.ingest.core.errors import Code, Rejection
 from tests.support.fake_log import FakeLog
 from tests.support.ingest import code_of, decoded
 

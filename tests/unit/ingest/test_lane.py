@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import pytest
 from aiokafka.errors import KafkaError
 
-from services.ingest.lane import Lane
-from services.ingest.log import NO_OFFSET, LogUnavailable
-from services.ingest.shares import Shares
+from services.ingest.accumulator import Lane
+from services.ingest.core.quota import Shares
+from services.ingest.event_log import NO_OFFSET, LogUnavailable
 from tests.support.eventually import eventually
 
 FULL = 3

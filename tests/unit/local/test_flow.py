@@ -1,6 +1,6 @@
 """Lag and rates from positions."""
 
-from services.local.flow import Flow, Stage, rates, stage
+from services.local.core.flow import Flow, Stage, rates, stage
 
 
 def test_lag_is_what_lies_between_the_commit_and_the_end() -> None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import pytest
 import stamina
 
-from services.local.jar_list import ROOTS, Jar, parse, render
+from services.local.core.jar_list import ROOTS, Jar, parse, render
 from services.local.jars import JarsError, fetch, kafka_jars, matches
 from tests.support.clients import program
 
@@ -168,7 +168,7 @@ def test_a_jar_that_came_with_another_sum_is_not_used(tmp_path: Path, maven: Pat
 FETCH = """
 import sys
 from pathlib import Path
-from services.local.jar_list import Jar
+from services.local.core.jar_list import Jar
 from services.local.jars import JarsError, fetch
 try:
     fetch((Jar("org.example", "thing", "1.0", int(sys.argv[2]), sys.argv[3]),), Path(sys.argv[1]))

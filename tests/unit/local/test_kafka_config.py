@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from schemas.topics import DAY_MS, Topology
-from services.local.kafka_config import PARTITIONS, java_command, log4j2_properties, server_properties
+from services.local.core.kafka_config import PARTITIONS, java_command, log4j2_properties, server_properties
 
 
 def settings() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Which parts there are, and in which order they start and stop."""
 
-from services.local.plan import GRACE_SECONDS, STOP_SECONDS, grace, parts, stop_order
+from services.local.core.plan import GRACE_SECONDS, STOP_SECONDS, grace, parts, stop_order
 
 PARTS = parts({"ingest": 2, "merger": 3})
 STOP_ORDER = stop_order(reversed([part.name for part in PARTS]))

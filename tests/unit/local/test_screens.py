@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from services.local.picture import PartRow, Picture
+from services.local.core.picture import PartRow, Picture
+from services.local.core.supervision import Phase, State
 from services.local.screens import Journal, LiveScreen, PlainScreen, screen
-from services.local.supervision import Phase, State
 
 LONG = "curl http://127.0.0.1:8080/feedback/chatcmpl-1 " + "x" * 200
 

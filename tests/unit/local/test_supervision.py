@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.local.plan import Part
-from services.local.supervision import (
+from services.local.core.plan import Part
+from services.local.core.supervision import (
     LONGEST_REST_SECONDS,
     NOT_REACHABLE,
     SETTINGS_ARE_WRONG,

@@ -2,13 +2,13 @@
 
 from rich.console import Console, RenderableType
 
-from services.local import report_view, view
-from services.local.flow import Flow, Rates, Stage
+from services.local.core import report_view, view
+from services.local.core.flow import Flow, Rates, Stage
+from services.local.core.picture import PartRow, Picture, duration
+from services.local.core.report import PartReport, Report
+from services.local.core.supervision import Phase, State
 from services.local.greeting import greeting
-from services.local.picture import PartRow, Picture, duration
-from services.local.report import PartReport, Report
 from services.local.settings import LocalSettings
-from services.local.supervision import Phase, State
 
 
 def shown(drawing: RenderableType) -> str:

@@ -1,7 +1,7 @@
 """What the supervisor says."""
 
-from services.local.supervision import Phase, State
-from services.local.words import announce, ending, is_routine, readable
+from services.local.core.supervision import Phase, State
+from services.local.core.words import announce, ending, is_routine, readable
 
 
 def test_nothing_is_said_when_nothing_changed() -> None:

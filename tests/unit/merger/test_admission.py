@@ -7,9 +7,9 @@ import pytest
 
 from schemas.deadletters import REPLAY_VERSION_HEADER, Reason
 from schemas.identity import event_key, partition_of
-from services.merger import state as states
-from services.merger.admission import LIMITS, Limits, Outcome
-from services.merger.batch import Folded, Source, fold, keys_of
+from services.merger.core import state as states
+from services.merger.core.admission import LIMITS, Limits, Outcome
+from services.merger.core.fold import Folded, Source, fold, keys_of
 from tests.support.merging import SOURCE, ARecord, a_log, a_record, an_event, an_event_id
 
 KEY = b"default/r1"

@@ -4,9 +4,9 @@ import orjson
 import pytest
 
 from schemas.deadletters import Reason
-from services.merger.batch import Folded, fold
-from services.merger.share import counting
-from services.merger.state import Damaged, decode_of
+from services.merger.core.fold import Folded, fold
+from services.merger.core.poison_threshold import counting
+from services.merger.core.state import Damaged, decode_of
 from tests.support.merging import SOURCE, a_log, a_record, an_event
 
 LOG = a_log(

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.merger.idle import idle, since
+from services.merger.core.expiry import idle, since
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 DAY_MS = 24 * 60 * 60 * 1000

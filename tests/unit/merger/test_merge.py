@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from schemas.limits import MAX_SOURCES
-from services.merger import state as states
-from services.merger.events import decode
-from services.merger.merge import merge
-from services.merger.state import State, blank
+from services.merger.core import state as states
+from services.merger.core.events import decode
+from services.merger.core.merge import merge
+from services.merger.core.state import State, blank
 from tests.support.merging import a_record, an_event
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from services.merger.attempts import MAX_ENDS, Attempts, Mark
-from services.merger.batch import holes
+from services.merger.core.fold import holes
+from services.merger.core.poison_threshold import WINDOW_EVENTS, is_too_many, latest
+from services.merger.core.progress import Place, Progress
+from services.merger.crash_bisect import MAX_ENDS, Attempts, Mark
 from services.merger.directory import Directory, DirectoryUnusable
-from services.merger.progress import Place, Progress
 from services.merger.settings import MergerSettings
-from services.merger.share import WINDOW_EVENTS, is_too_many, latest
 from services.runtime.settings import SettingsError, load
 
 

@@ -7,14 +7,14 @@ import httpx
 import pytest
 from fastapi import Request
 
-from services.commands.keys import revoke_keys
+from services.cli.keys import revoke_keys
 from services.query.access import Access
+from services.query.api import ROUTERS
 from services.query.app import QueryApp
-from services.query.problems import Code, Problem
-from services.query.routes import ROUTERS
+from services.query.core.problems import Code, Problem
+from services.query.core.sessions import COOKIE
 from services.query.service import key_file
-from services.query.sessions import COOKIE
-from services.runtime.keys import Scope
+from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.support.eventually import eventually
 from tests.support.query import code_of, query_over, reading_key

@@ -3,9 +3,9 @@
 import pytest
 from fastapi import Request
 
-from services.query.asked import Question, question
-from services.query.filters import BLANK, parse_filters
-from services.query.problems import Problem
+from services.query.api.params import Question, question
+from services.query.core.problems import Problem
+from services.query.reads.core.filters import BLANK, parse_filters
 
 
 def asking(query: bytes) -> Request:

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
+from services.query.api import ROUTERS
 from services.query.app import QueryApp
-from services.query.attempts import TRIES
-from services.query.routes import ROUTERS
-from services.query.sessions import COOKIE
+from services.query.core.sessions import COOKIE
 from services.query.settings import PATHS, QuerySettings
+from services.runtime.http.core.sign_in_limit import TRIES
 from services.runtime.settings import ClickHouseSettings
 from tests.support.query import code_of, query_over, reading_key
 

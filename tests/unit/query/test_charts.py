@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query.pages.charts import (
+from services.query.dashboard.core.charts import (
     Column,
     Scale,
     Segment,

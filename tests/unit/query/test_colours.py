@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from services.query.pages.assets import assets
+from services.query.dashboard.assets import assets
 
 SURFACES = ("bg", "surface", "sunken")
 TEXTS = ("text", "muted", "accent", "positive", "negative", "neutral")

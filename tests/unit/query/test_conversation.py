@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.query.pages.changes import entry
-from services.query.pages.conversation import conversation, others
+from services.query.dashboard.core.conversation import conversation, others
+from services.query.dashboard.core.timeline import entry
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query.cursors import FORMAT, _sum, decode, encode
-from services.query.filters import NO_FILTERS, parse_filters
-from services.query.orders import NAMES, Position, parse_order
-from services.query.problems import Problem
+from services.query.core.problems import Problem
+from services.query.reads.core.cursors import FORMAT, _sum, decode, encode
+from services.query.reads.core.filters import NO_FILTERS, parse_filters
+from services.query.reads.core.orders import NAMES, Position, parse_order
 
 IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=256)
 NUMBERS = st.one_of(

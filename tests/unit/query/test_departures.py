@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from services.query.departures import attended
+from services.query.disconnect import attended
 
 
 async def test_a_body_has_so_long_to_arrive_and_what_follows_it_any_time() -> None:

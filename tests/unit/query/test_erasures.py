@@ -8,11 +8,11 @@ from uuid import UUID
 import orjson
 import pytest
 
-from services.erasure.identity import user_hash
+from services.erasure.core.identity import user_hash
 from services.ingest.dialects.native import read_event
-from services.query.erasures import MAX_BODY_BYTES, asked, item
-from services.query.problems import Code, Problem
-from services.runtime.keys import Scope
+from services.query.api.core.erasures import MAX_BODY_BYTES, asked, item
+from services.query.core.problems import Code, Problem
+from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.support.query import client_of, code_of, query_over, reading_key
 

@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from services.query.exports.assembly import Assembly
-from services.query.exports.csv_file import CsvFile
-from services.query.exports.encoder import Encoder, Options
-from services.query.exports.encodings import choose
-from services.query.exports.formats import FORMATS
-from services.query.exports.lines import BrokenAnswerError, Lines
-from services.query.exports.ndjson_file import NdjsonFile
-from services.query.exports.parquet_file import ParquetFile, Sizes
-from services.query.exports.statement import Wanted, statement
+from services.query.core.problems import Code, Problem
+from services.query.exports.core.assembly import Assembly
+from services.query.exports.core.csv_file import CsvFile
+from services.query.exports.core.encoder import Encoder, Options
+from services.query.exports.core.encodings import choose
+from services.query.exports.core.formats import FORMATS
+from services.query.exports.core.lines import BrokenAnswerError, Lines
+from services.query.exports.core.ndjson_file import NdjsonFile
+from services.query.exports.core.parquet_file import ParquetFile, Sizes
+from services.query.exports.core.statement import Wanted, statement
 from services.query.exports.streaming import PACES, pieces
-from services.query.filters import NO_FILTERS, Filters
-from services.query.problems import Code, Problem
-from services.query.statements import Pace, Statement
+from services.query.reads.core.filters import NO_FILTERS, Filters
 from services.query.store import Row
+from services.runtime.clickhouse.core.statement import Pace, Statement
 from tests.support.exports import export_row, read_ndjson, tab_separated
 
 _INTERPRETER_BYTES = 1 << 19

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.query.conditions import where
-from services.query.filters import (
+from services.query.core.problems import Problem
+from services.query.reads.core.filters import (
     Comparison,
     Filters,
     Operator,
@@ -15,7 +15,7 @@ from services.query.filters import (
     to_parameters,
     words,
 )
-from services.query.problems import Problem
+from services.query.reads.core.sql import where
 
 
 def faults(*parameters: tuple[str, str]) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.query.filters import parse_filters
-from services.query.pages.forms import bar, canonical, label
-from services.query.pages.questions import PageAsked
+from services.query.dashboard.core.forms import bar, canonical, label
+from services.query.dashboard.questions import PageAsked
+from services.query.reads.core.filters import parse_filters
 
 Parameters = list[tuple[str, str]]
 

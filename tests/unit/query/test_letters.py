@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query.letters import Position, decode, encode, item
-from services.query.problems import Problem
+from services.query.core.problems import Problem
+from services.query.reads.core.letters import Position, decode, encode, item
 
 positions = st.builds(
     Position,

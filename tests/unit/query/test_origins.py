@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.query.attempts import SECONDS_EACH, TRIES, Attempts
-from services.query.pages.origins import is_same_origin, local
+from services.query.dashboard.core.csrf import is_same_origin, local
+from services.runtime.http.core.sign_in_limit import SECONDS_EACH, TRIES, Attempts
 
 
 @pytest.mark.parametrize(

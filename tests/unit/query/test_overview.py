@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.query.filters import NO_FILTERS, parse_filters
-from services.query.pages.comparison import SHARE, comparing, parse_scale, ranking, reading
-from services.query.pages.overview import cards, sentiments, steps, told, unit_for, volume
-from services.query.pages.wording import DASH
-from services.query.statistics.answers import Compared, Figures, Group, Interval, Span, Stats
-from services.query.statistics.periods import Period
+from services.query.dashboard.core.comparison import SHARE, comparing, parse_scale, ranking, reading
+from services.query.dashboard.core.formatting import DASH
+from services.query.dashboard.core.overview import cards, sentiments, steps, told, unit_for, volume
+from services.query.reads.core.filters import NO_FILTERS, parse_filters
+from services.query.reads.core.statistics.answers import Compared, Figures, Group, Interval, Span, Stats
+from services.query.reads.core.statistics.periods import Period
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
+from services.pipeline.core.generation_states import Generation, Standing
+from services.pipeline.offsets import Place
+from services.query.core.problems import Code, Problem
 from services.query.positions import Positions
-from services.query.problems import Code, Problem
 from services.query.settings import QuerySettings
-from services.query.statements import Statement
-from services.runtime.offsets import Place
-from services.runtime.standings import Generation, Standing
+from services.runtime.clickhouse.core.statement import Statement
 
 
 class Scripted:

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from schemas.deadletters import Reason
 from schemas.identity import is_request_id
-from services.query.advice import ADVICE, UNKNOWN, advice
-from services.query.changes import Event, changes
-from services.query.history import generation_of, letter_of
-from services.query.ids import request_id_of
-from services.query.outcomes import Logged, Outcome, outcome_of, outcomes, surely_given_up
-from services.query.pages.dead_letters import TITLES
-from services.query.problems import Problem
-from services.query.waits import parse_version, parse_wait
+from services.query.core.problems import Problem
+from services.query.core.waits import parse_version, parse_wait
+from services.query.dashboard.dead_letters import TITLES
+from services.query.reads.core.advice import ADVICE, UNKNOWN, advice
+from services.query.reads.core.changes import Event, changes
+from services.query.reads.core.history import generation_of, letter_of
+from services.query.reads.core.ids import request_id_of
+from services.query.reads.core.outcomes import Logged, Outcome, outcome_of, outcomes, surely_given_up
 
 
 @pytest.mark.parametrize(

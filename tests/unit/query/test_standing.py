@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from schemas.topics import Topology
-from services.query.barrier import Snapshot
-from services.query.marks import Marks
-from services.query.standing import Standing, standing, verdict, watermark
+from services.pipeline.core.barrier import Snapshot
+from services.query.core.marks import Marks
+from services.query.core.standing import Standing, standing, verdict, watermark
 
 AT = datetime(2026, 11, 22, 8, tzinfo=UTC)
 TOPOLOGY = Topology(2)

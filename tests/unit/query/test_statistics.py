@@ -6,14 +6,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.query.filters import NO_FILTERS, parse_filters
-from services.query.problems import Problem
-from services.query.statistics.dimensions import parse_dimensions, parse_measure
-from services.query.statistics.figures import Tally, stats_of
-from services.query.statistics.intervals import average, share, student
-from services.query.statistics.periods import Period, buckets, periods
-from services.query.statistics.question import Question, time_zone
-from services.query.statistics.statement import statement
+from services.query.core.problems import Problem
+from services.query.reads.core.filters import NO_FILTERS, parse_filters
+from services.query.reads.core.statistics.dimensions import parse_dimensions, parse_measure
+from services.query.reads.core.statistics.figures import Tally, stats_of
+from services.query.reads.core.statistics.intervals import average, share, student
+from services.query.reads.core.statistics.periods import Period, buckets, periods
+from services.query.reads.core.statistics.question import Question, time_zone
+from services.query.reads.core.statistics.statement import statement
 
 NOW = datetime(2026, 11, 22, 13, 45, 1, 250000, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from services.query.ticks import ANYWAY, OVERLAP, Known, Look, changed
+from services.query.core.ticks import ANYWAY, OVERLAP, Known, Look, changed
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

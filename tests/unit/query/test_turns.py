@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.query.turns import Turns
+from services.query.concurrency import Turns
 
 
 async def test_one_tenant_never_has_every_turn() -> None:

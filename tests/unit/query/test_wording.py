@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.query.pages import wording
+from services.query.dashboard.core import formatting
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -28,12 +28,12 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 )
 def test_a_time_is_told_as_people_do(seconds: float, words: str) -> None:
     """Seconds to days ago; a date when it is long ago, and all of it when it is yet to come."""
-    assert wording.ago(NOW - timedelta(seconds=seconds), NOW) == words
+    assert formatting.ago(NOW - timedelta(seconds=seconds), NOW) == words
 
 
 def test_a_time_in_another_zone_is_written_in_utc() -> None:
     """Milliseconds are cut, not rounded: no time is later than it was."""
-    assert wording.exact("2026-11-22T13:00:00.999999+01:00") == "2026-11-22 12:00:00.999 UTC"
+    assert formatting.exact("2026-11-22T13:00:00.999999+01:00") == "2026-11-22 12:00:00.999 UTC"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_time_in_another_zone_is_written_in_utc() -> None:
 )
 def test_latencies_are_short(value: float | None, words: str) -> None:
     """Milliseconds below a second."""
-    assert wording.milliseconds(value) == words
+    assert formatting.milliseconds(value) == words
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_latencies_are_short(value: float | None, words: str) -> None:
 )
 def test_costs_keep_digits_that_mean_something(value: float, words: str) -> None:
     """Answers cost fractions of a cent."""
-    assert wording.dollars(value) == words
+    assert formatting.dollars(value) == words
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_costs_keep_digits_that_mean_something(value: float, words: str) -> None
 )
 def test_a_vote_is_a_sign_and_a_rating_its_number(row: dict[str, Any], sign: str, name: str) -> None:
     """With words for those who do not see signs."""
-    assert (wording.vote_sign(row), wording.vote_name(row)) == (sign, name)
+    assert (formatting.vote_sign(row), formatting.vote_name(row)) == (sign, name)
 
 
 @pytest.mark.parametrize(("text", "short"), [("a\n b", "a b"), ("abcdef", "abc…"), ("abc", "abc"), ("", "")])
 def test_long_texts_are_cut_and_put_on_one_line(text: str, short: str) -> None:
     """An ellipsis stands for the rest."""
-    assert wording.shortened(text, 3) == short
+    assert formatting.shortened(text, 3) == short
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ def test_long_texts_are_cut_and_put_on_one_line(text: str, short: str) -> None:
 )
 def test_every_request_has_an_address(request_id: str, href: str) -> None:
     """Also those that a browser would take for a step up."""
-    assert wording.request_href(request_id) == href
+    assert formatting.request_href(request_id) == href

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.reconciliation.steps import Behind, events_in, next_stretches
+from services.reconciliation.core.steps import Behind, events_in, next_stretches
 
 
 def test_nothing_is_looked_at_where_nothing_is_stored() -> None:

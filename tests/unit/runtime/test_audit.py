@@ -13,7 +13,7 @@ from threading import Thread
 
 import pytest
 
-from services.runtime.audit import AuditError, record
+from services.runtime.audit_log import AuditError, record
 from services.runtime.settings import HomeSettings
 from tests.support.afterword import afterword
 
@@ -50,7 +50,7 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
 
 RECORDS = """
 from datetime import UTC, datetime
-from services.runtime.audit import record
+from services.runtime.audit_log import record
 from services.runtime.settings import HomeSettings, load
 for number in range(3):
     now = datetime(2030, 1, 2, tzinfo=UTC)

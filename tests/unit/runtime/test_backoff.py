@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from services.runtime.backoff import delays
+from services.runtime.core.backoff import delays
 
 
 def test_delays_double_up_to_the_longest() -> None:

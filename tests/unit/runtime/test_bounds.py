@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.runtime.bounds import crowded
+from services.runtime.http.bounds import crowded
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.runtime.continuity import (
+from services.pipeline.core.continuity import (
     ContinuityError,
     Facts,
     LogRange,
@@ -15,7 +15,7 @@ from services.runtime.continuity import (
     problems,
     refuse,
 )
-from services.runtime.log_mark import LogMark
+from services.runtime.kafka.core.log_mark import LogMark
 
 SOUND = Facts(
     service="sink",

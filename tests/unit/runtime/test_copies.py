@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.commands.migrate.plan import RefusedError, replication
-from services.runtime.copies import Brokers, Copies, told, troubles, wanted
+from services.operations.migrate.core.plan import RefusedError, replication
+from services.runtime.kafka.core.copies import Brokers, Copies, told, troubles, wanted
 
 ALL = Brokers(frozenset({1, 2, 3}), frozenset({1, 2, 3}))
 ONE_AWAY = Brokers(frozenset({1, 2}), frozenset({1, 2, 3}))

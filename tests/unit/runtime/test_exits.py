@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from services.runtime.exits import USAGE, complain, unlistenable
+from services.runtime.exit_codes import USAGE, complain, unlistenable
 
 
 def test_a_port_that_is_taken_is_named_with_what_sets_it() -> None:

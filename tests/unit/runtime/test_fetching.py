@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.fetching import Fetched
-from services.runtime.tolerant import TolerantRecords
+from services.runtime.kafka.tolerant import TolerantRecords
+from services.runtime.kafka.undecoded import Fetched
 from tests.support.foreign import batch_of
 
 _sizes = st.lists(st.integers(1, 6), min_size=1, max_size=5)

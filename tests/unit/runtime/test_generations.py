@@ -3,9 +3,7 @@
 import pytest
 
 from schemas.limits import MIB
-from services.runtime.generations import resolved
-from services.runtime.settings import KafkaSettings, describe, load
-from services.runtime.standings import (
+from services.pipeline.core.generation_states import (
     CLOSED,
     NEVER_OPENED,
     Generation,
@@ -15,6 +13,8 @@ from services.runtime.standings import (
     standing_of,
     writable,
 )
+from services.pipeline.generations import resolved
+from services.runtime.settings import KafkaSettings, describe, load
 
 NOWHERE = "127.0.0.1:1"
 

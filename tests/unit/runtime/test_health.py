@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from services.runtime.health import Health, probe_app, serve
+from services.runtime.http.health import Health, probe_app, serve
 
 
 async def test_probes_answer_over_http() -> None:

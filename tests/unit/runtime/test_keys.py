@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.keys import (
+from services.runtime.http.keys import (
     CHECK_SECONDS,
     LOCAL_CALLER,
     Caller,

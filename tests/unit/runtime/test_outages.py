@@ -2,7 +2,15 @@
 
 import pytest
 
-from services.runtime.outages import POSITIONS, TRANSACTIONS, Cluster, Needs, Replicas, brokers, outage
+from services.runtime.kafka.core.outages import (
+    POSITIONS,
+    TRANSACTIONS,
+    Cluster,
+    Needs,
+    Replicas,
+    brokers,
+    outage,
+)
 
 EVENTS, STATE = ("events", 0), ("state", 0)
 WHOLE = Replicas(1, (1, 2, 3), (1, 2, 3))

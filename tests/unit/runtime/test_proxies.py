@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.runtime.proxies import (
+from services.runtime.http.core.proxies import (
     NONE,
     Proxies,
     Visitor,

@@ -3,9 +3,9 @@
 import pytest
 
 from schemas.topics import Topology
-from services.sink.batch import Batch, Limits
-from services.sink.routes import Route, routes
-from services.sink.rows import state_line
+from services.sink.core.batch import Batch, Limits
+from services.sink.core.routes import Route, routes
+from services.sink.core.rows import state_line
 from tests.support.sink import FakeRecord, event, state
 
 STATE, EVENTS, _ = routes(Topology())

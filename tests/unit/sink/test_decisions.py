@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.continuity import LogRange
+from services.pipeline.core.continuity import LogRange
+from services.runtime.clickhouse.core.bisection import Tolerance, halves, is_refusal
 from services.runtime.settings import SettingsError, load
-from services.sink.halving import Tolerance, halves, is_refusal
-from services.sink.positions import start
-from services.sink.progress import Progress, Seen
+from services.sink.core.positions import start
+from services.sink.core.progress import Progress, Seen
 from services.sink.settings import SinkSettings
 
 PLACE = ("feedback-state", 0)

@@ -10,9 +10,9 @@ import pytest
 from aiokafka import TopicPartition
 
 from schemas.tables import FEEDBACK_STATE
-from services.runtime.continuity import Facts
-from services.sink.batch import Limits
-from services.sink.reader import Reader
+from services.pipeline.core.continuity import Facts
+from services.sink.consumer import Reader
+from services.sink.core.batch import Limits
 from tests.support.backlog import Backlog, unmarked
 from tests.support.eventually import eventually
 from tests.support.sink import Bench, InMemoryWriter, state

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.deadletters import REPLAY_VERSION_HEADER, headers_of
 from schemas.identity import event_key, version_of
-from services.sink.rows import MalformedRowError, dead_letter_line, event_line, state_line
+from services.sink.core.rows import MalformedRowError, dead_letter_line, event_line, state_line
 from tests.support.sink import EVENT, KEY, LETTER, NOT_EVENTS, FakeRecord, event, letter, state
 
 

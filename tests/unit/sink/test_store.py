@@ -9,11 +9,11 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
-from services.runtime.log_mark import mark_of
-from services.sink.batch import Partition
+from services.runtime.clickhouse.insert import Stored, UnavailableError
+from services.runtime.kafka.core.log_mark import mark_of
+from services.runtime.kafka.core.records import Partition
 from services.sink.outage import LONGEST_PAUSE_SECONDS, Outage
 from services.sink.store import StoreWentBack, TooManyRefusedError
-from services.sink.writer import Stored, UnavailableError
 from tests.support.sink import NOW, Bench, FakeRecord, InMemoryDeadLetters, InMemoryWriter, state
 
 POISONED = state("bad", 1, data={"comment": "poison"})

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sink.batch import Partition
-from services.sink.waiting import Waiting
+from services.runtime.kafka.core.records import Partition
+from services.sink.core.fetch_buffer import Waiting
 from tests.support.sink import FakeFetch, FakeRecord
 
 ONE, OTHER = ("feedback-state", 0), ("feedback-state", 1)

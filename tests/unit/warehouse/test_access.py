@@ -4,8 +4,8 @@ from base64 import b64encode
 
 import pytest
 
-from services.local.warehouse.access import Account, authenticate, is_loopback, refuse_foreign
-from services.local.warehouse.errors import RefusedError
+from chdb_server.core.access import Account, authenticate, is_loopback, refuse_foreign
+from chdb_server.core.errors import RefusedError
 
 WRITER = Account("default", "", may_write=True)
 READER = Account("analyst", "pass:word", may_write=False)

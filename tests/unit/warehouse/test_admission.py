@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.local.warehouse import bodies
-from services.local.warehouse.admission import Room, Share, Turns
-from services.local.warehouse.asgi import Receive
-from services.local.warehouse.bodies import ClientLeftError
-from services.local.warehouse.encodings import TooLargeError
-from services.local.warehouse.errors import RefusedError
+from chdb_server import bodies
+from chdb_server.admission import Room, Share, Turns
+from chdb_server.asgi import Receive
+from chdb_server.bodies import ClientLeftError
+from chdb_server.core.encodings import TooLargeError
+from chdb_server.core.errors import RefusedError
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.local.warehouse.blocks import BlockEncoder, decode
-from services.local.warehouse.encodings import TooLargeError
-from services.local.warehouse.errors import RefusedError
+from chdb_server.core.blocks import BlockEncoder, decode
+from chdb_server.core.encodings import TooLargeError
+from chdb_server.core.errors import RefusedError
 
 # What ClickHouse's JDBC driver 0.9.2 accepted as the answer to `SELECT version() AS server_version`.
 ACCEPTED = bytes.fromhex(

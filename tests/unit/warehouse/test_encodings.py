@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.local.warehouse.encodings import TooLargeError, choose, decode, encoder
-from services.local.warehouse.errors import RefusedError
+from chdb_server.core.encodings import TooLargeError, choose, decode, encoder
+from chdb_server.core.errors import RefusedError
 from tests.support.packing import PACK
 
 LIMIT = 2**22

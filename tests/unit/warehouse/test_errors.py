@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.local.warehouse.errors import Code, RefusedError, failure_of
+from chdb_server.core.errors import Code, RefusedError, failure_of
 
 
 def test_a_refusal_reads_as_an_engine_error_does() -> None:

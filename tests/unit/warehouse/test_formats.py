@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.local.warehouse.formats import (
+from chdb_server.core.formats import (
     has_header,
     header_length,
     is_streamable,

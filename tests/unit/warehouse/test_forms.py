@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.filepost import encode_multipart_formdata
 
-from services.local.warehouse.errors import RefusedError
-from services.local.warehouse.forms import fields, is_form
+from chdb_server.core.errors import RefusedError
+from chdb_server.core.forms import fields, is_form
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=50)
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.local.warehouse.access import Account
-from services.local.warehouse.blocks import BlockEncoder
-from services.local.warehouse.errors import RefusedError
-from services.local.warehouse.request import Request, decode_body, read_head, read_request
+from chdb_server.core.access import Account
+from chdb_server.core.blocks import BlockEncoder
+from chdb_server.core.errors import RefusedError
+from chdb_server.core.request import Request, decode_body, read_head, read_request
 
 ACCOUNTS = {
     "default": Account("default", "", may_write=True),

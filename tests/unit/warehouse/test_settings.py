@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.local.warehouse.settings import WarehouseSettings
+from chdb_server.settings import WarehouseSettings
 from services.runtime.settings import SettingsError, load
 
 

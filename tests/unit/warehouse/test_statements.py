@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.local.warehouse.errors import RefusedError
-from services.local.warehouse.statements import Kind, Statement, parse, read, tokens
+from chdb_server.core.errors import RefusedError
+from chdb_server.core.statements import Kind, Statement, parse, read, tokens
 from tests.support import sql
 
 FORMATS = st.sampled_from(["CSV", "JSONEachRow", "TSVWithNames", "Native"])

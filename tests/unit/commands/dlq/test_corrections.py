@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from schemas.deadletters import Reason
-from services.commands.dlq.corrections import UnfitError, corrected
+from services.operations.dlq.core.corrections import UnfitError, corrected
 from tests.support.dead_letters import a_letter
 from tests.support.merging import an_event, an_event_id
 

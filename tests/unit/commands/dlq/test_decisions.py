@@ -10,9 +10,18 @@ import pytest
 from schemas.deadletters import REPLAY_VERSION_HEADER, Reason
 from schemas.identity import partition_of, version_of
 from schemas.tables import FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.commands.dlq.corrections import own_id
-from services.commands.dlq.decisions import Decision, Ground, Insert, Leave, Place, Send, decide, is_taken
-from services.commands.dlq.letters import Bytes, Id, Letter
+from services.operations.dlq.core.corrections import own_id
+from services.operations.dlq.core.decisions import (
+    Decision,
+    Ground,
+    Insert,
+    Leave,
+    Place,
+    Send,
+    decide,
+    is_taken,
+)
+from services.operations.dlq.core.letters import Bytes, Id, Letter
 from tests.support.dead_letters import FAILED_AT, a_letter
 from tests.support.merging import an_event
 from tests.support.sink import EVENT, KEY, state

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from services.commands.dlq.letters import Id, State, parse_id
-from services.commands.dlq.options import Wanted, selection
-from services.commands.dlq.replaying import PART_BYTES, PART_LETTERS, parts
-from services.commands.dlq.selection import moment
-from services.commands.exits import UsageError
+from services.cli.dlq_options import Wanted, selection
+from services.operations.dlq.core.letters import Id, State, parse_id
+from services.operations.dlq.core.selection import moment
+from services.operations.dlq.replaying import PART_BYTES, PART_LETTERS, parts
+from services.operations.exits import UsageError
 from tests.support.afterword import afterword
 from tests.support.dead_letters import a_letter
 

@@ -6,10 +6,18 @@ import json
 from rich.console import Console
 
 from schemas.deadletters import Reason
-from services.commands.dlq.advice import TO_DO, UNKNOWN, advice
-from services.commands.dlq.decisions import Decided, Decision, Insert, Leave, Send
-from services.commands.dlq.letters import Bytes
-from services.commands.dlq.view import MOST_HEX_BYTES, Tally, as_json, dump, listed, whole, whole_as_json
+from services.operations.dlq.core.advice import TO_DO, UNKNOWN, advice
+from services.operations.dlq.core.decisions import Decided, Decision, Insert, Leave, Send
+from services.operations.dlq.core.letters import Bytes
+from services.operations.dlq.core.view import (
+    MOST_HEX_BYTES,
+    Tally,
+    as_json,
+    dump,
+    listed,
+    whole,
+    whole_as_json,
+)
 from tests.support.dead_letters import FAILED_AT, a_letter
 
 LEFT = Leave("because")

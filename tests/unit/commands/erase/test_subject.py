@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.commands.erase.subject import MOST_REQUESTS, Subject, subject
-from services.commands.erase.view import plan
-from services.erasure.identity import user_hash
+from services.erasure.core.identity import user_hash
+from services.operations.erase.core.subject import MOST_REQUESTS, Subject, subject
+from services.operations.erase.core.view import plan
 from tests.support.afterword import afterword
 
 

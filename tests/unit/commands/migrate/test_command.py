@@ -4,8 +4,8 @@ import pytest
 from aiokafka.errors import InvalidReplicationFactorError, KafkaConnectionError, KafkaTimeoutError
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
-from services.commands.exits import FOUND, UNREACHABLE
-from services.commands.migrate.command import _explained
+from services.cli.migrate import _explained
+from services.operations.exits import FOUND, UNREACHABLE
 
 
 @pytest.mark.parametrize(

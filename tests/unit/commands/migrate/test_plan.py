@@ -4,7 +4,7 @@ import pytest
 
 from schemas.tables import Migration
 from schemas.topics import Topology
-from services.commands.migrate.plan import (
+from services.operations.migrate.core.plan import (
     Applied,
     Existing,
     NeedsRecoveryError,
@@ -16,8 +16,8 @@ from services.commands.migrate.plan import (
     findings,
     pending,
 )
-from services.runtime.continuity import Recorded, abandoned
-from services.runtime.standings import Standing
+from services.pipeline.core.continuity import Recorded, abandoned
+from services.pipeline.core.generation_states import Standing
 
 TOPOLOGY = Topology()
 FIRST, SECOND = Migration(1, "create_a", "SELECT 1;"), Migration(2, "create_b", "SELECT 2;")

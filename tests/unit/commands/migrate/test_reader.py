@@ -1,6 +1,6 @@
 """The statements of a tenant's SQL user."""
 
-from services.commands.migrate.reader import LIMITS, Relation, SqlUser
+from services.operations.migrate.core.sql_user import LIMITS, Relation, SqlUser
 
 USER = SqlUser("afterword", "acme")
 RELATIONS = [Relation("feedback_state", has_tenant=True), Relation("sink_positions", has_tenant=False)]

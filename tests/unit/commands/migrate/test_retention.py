@@ -3,9 +3,9 @@
 import pytest
 
 from schemas.topics import DAY_MS, Topology
-from services.commands.migrate.plan import Existing
-from services.commands.migrate.retention import table_changes, topic_changes, topic_settings, ttl
-from services.commands.migrate.settings import MigrateSettings
+from services.operations.migrate.core.plan import Existing
+from services.operations.migrate.core.retention import table_changes, topic_changes, topic_settings, ttl
+from services.operations.migrate.settings import MigrateSettings
 from services.runtime.settings import SettingsError, load
 
 TOPOLOGY = Topology()

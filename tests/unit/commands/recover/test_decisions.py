@@ -2,10 +2,10 @@
 
 import pytest
 
-from services.commands.exits import CommandError
-from services.commands.recover.decisions import plan
-from services.runtime.continuity import Recorded, abandoned
-from services.runtime.standings import Generation, Standing
+from services.operations.exits import CommandError
+from services.operations.recover.core.decisions import plan
+from services.pipeline.core.continuity import Recorded, abandoned
+from services.pipeline.core.generation_states import Generation, Standing
 
 OPEN, NEW, CLOSED = Standing.OPEN, Standing.NEW, Standing.CLOSED
 

@@ -1,6 +1,6 @@
 """Where events of a log count that gave offsets out twice."""
 
-from services.commands.recover.placing import Logged, Request, Told, is_contested, is_stored
+from services.operations.recover.core.placing import Logged, Request, Told, is_contested, is_stored
 
 
 def told(version: int, digest: int) -> Told:

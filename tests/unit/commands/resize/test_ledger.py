@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.commands.resize.ledger import Ledger, Side
-from services.runtime.transfer import Entry
+from services.operations.resize.ledger import Ledger, Side
+from services.operations.transfer import Entry
 
 ENTRIES = st.lists(
     st.tuples(

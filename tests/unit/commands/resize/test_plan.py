@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.commands.resize.decisions import plan
-from services.commands.resize.view import Report, plan_lines, report_lines
-from services.runtime.standings import Generation, Standing
+from services.operations.resize.core.decisions import plan
+from services.operations.resize.core.view import Report, plan_lines, report_lines
+from services.pipeline.core.generation_states import Generation, Standing
 
 OPEN, CLOSED, NEW = Standing.OPEN, Standing.CLOSED, Standing.NEW
 

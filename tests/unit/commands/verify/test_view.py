@@ -1,12 +1,12 @@
 """What people and scripts are told."""
 
-from services.commands.verify.cut import Cut, Generation
-from services.commands.verify.known import Finding
-from services.commands.verify.report import Report
-from services.commands.verify.selection import Selection
-from services.commands.verify.view import TEXTS, as_json, lines
-from services.reconciliation.mending import Kind, command
-from services.runtime.continuity import LogRange
+from services.operations.verify.core.known import Finding
+from services.operations.verify.core.report import Report
+from services.operations.verify.core.selection import Selection
+from services.operations.verify.core.snapshot import Cut, Generation
+from services.operations.verify.core.view import TEXTS, as_json, lines
+from services.pipeline.core.continuity import LogRange
+from services.reconciliation.core.remedies import Kind, command
 
 CUT = Cut(
     generations=(Generation(0, 1, is_here=True),),

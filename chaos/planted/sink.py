@@ -1,0 +1,49 @@
+"""Two worse sinks.
+
+By default, one that commits offsets and positions before it writes: what it was about to write dies with it.
+`PLANTED_SINK=trusting` is one that never looks whether ClickHouse still has what was stored in it.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from chaos.planted import once
+from schemas.tables import SINK_POSITIONS
+from schemas.topics import STATE_ROUTE
+from services.runtime.clickhouse.insert import Stored
+from services.runtime.kafka.core.records import Partition
+from services.sink import app, route_runner
+from services.sink.__main__ import main
+from services.sink.consumer import Reader
+from services.sink.core.batch import Batch
+from services.sink.store import Store
+
+VARIANT, TRUSTING = "PLANTED_SINK", "trusting"
+
+
+class CommitsFirst(Reader):
+    """The order of the guarantee, the wrong way round."""
+
+    async def _flush(self, batch: Batch) -> None:
+        positions = [*self._store._position_lines(batch)]
+        await self._store._insert_all(SINK_POSITIONS, positions, None)
+        await self._commit(batch)
+        if batch.lines and self._route.name == STATE_ROUTE:
+            once.die()
+        await super()._flush(batch)
+
+
+class Trusting(Store):
+    """Takes ClickHouse's word for what it once said."""
+
+    def _compare(self, stored: Mapping[Partition, Stored]) -> None:
+        """Compare nothing."""
+
+
+if __name__ == "__main__":
+    if os.environ.get(VARIANT) == TRUSTING:
+        vars(app)["Store"] = Trusting
+    else:
+        vars(route_runner)["Reader"] = CommitsFirst
+    sys.exit(main())

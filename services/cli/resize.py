@@ -1,0 +1,107 @@
+"""The command line of `afterword resize`: options in, steps told as they happen, an exit code out."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+import orjson
+import typer
+
+from services.cli.examples import epilog
+from services.operations.confirm import agreement
+from services.operations.destination import named
+from services.operations.exits import DONE, FOUND, UsageError
+from services.operations.resize import run
+from services.operations.resize.core import view
+from services.operations.resize.run import Limits
+from services.operations.resize.settings import ResizeSettings
+from services.runtime.settings import load
+
+EXAMPLES = (
+    ("afterword resize --partitions 24", "what would be done; nothing is changed"),
+    ("afterword resize --partitions 24 --yes", "do it; again after an interruption, and it goes on"),
+    ("afterword resize --partitions 24 --yes --max-pause 10", "rather give up than pause for longer"),
+    ("afterword resize --abort --yes", "go back, after an interruption"),
+)
+
+T = TypeVar("T")
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+
+@app.command(epilog=epilog(EXAMPLES))
+def resize(
+    *,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="How many partitions events and states are to have."),
+    ] = None,
+    abort: Annotated[
+        bool, typer.Option("--abort", help="Take events on the old topics again, after an interruption.")
+    ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Begin another generation, whatever was copied before.")
+    ] = False,
+    max_pause: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="Go back if the pause would last longer.")
+    ] = 60.0,
+    arrival: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for the services afterwards.")
+    ] = 60.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it, without a question.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Give events and states another number of partitions.
+
+    Partitions of a live topic never change, since keys would move.  So all
+    states are copied to a new generation of topics (`feedback-state-v2`, and
+    so on), most of them while traffic flows.  Then ingest answers 503
+    overloaded for some seconds: nothing of that is written, and clients send
+    it again.  Every key is compared before the new topics are opened.
+
+    It says first what it would do, and does it with --yes, or once you agree
+    on a terminal.  It may be interrupted at any time: Ctrl-C goes back to the
+    old topics, and after a kill the same call goes on, or --abort goes back.
+
+    Services that have KAFKA_TOPIC_GENERATION in their environment stay on
+    the generation that it names: unset it first.
+    """
+    settings = _settings()
+    if abort == (partitions is not None):
+        raise UsageError("Say --partitions N, or --abort.")
+    if abort:
+        typer.echo(_run(run.abort(settings, agreement(yes=yes))))
+        return
+    limits = Limits(max_pause, arrival)
+    act = run.resize(settings, partitions or 0, agreement(yes=yes), limits, anew=anew, json=as_json)
+    report = _run(act)
+    if report is None:
+        return
+    if as_json:
+        typer.echo(orjson.dumps(report.as_json()).decode())
+    else:
+        for line in view.report_lines(report):
+            typer.echo(line)
+    raise typer.Exit(FOUND if report.absent else DONE)
+
+
+def _settings() -> ResizeSettings:
+    # It logs each failed try; the error says once what did not answer.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    return named(load(ResizeSettings))
+
+
+def _run(act: Coroutine[Any, Any, T]) -> T:
+    async def stoppable() -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine is always run by a task)
+        # As Ctrl-C does: what was closed is opened again.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await act
+
+    try:
+        return asyncio.run(stoppable())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None

@@ -1,0 +1,118 @@
+"""The command line of `afterword verify`: options in, an exit code out."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Annotated
+
+import orjson
+import typer
+from aiokafka.errors import KafkaError
+from rich.console import Console
+
+from services.cli.examples import epilog
+from services.operations.destination import named
+from services.operations.dlq.core.selection import moment
+from services.operations.exits import DONE, FOUND, UnreachableError, UsageError
+from services.operations.progress import Bar
+from services.operations.verify.core.selection import Selection
+from services.operations.verify.core.view import as_json, lines
+from services.operations.verify.run import Verification
+from services.operations.verify.settings import VerifySettings
+from services.operations.verify.tables import tables
+from services.pipeline.generations import resolved
+from services.runtime.settings import load
+
+DEFAULT_SAMPLE = 100_000
+EXAMPLES = (
+    ("afterword verify", "every event, and a sample of the requests"),
+    ("afterword verify --all", "every request, whatever it takes"),
+    ("afterword verify --tenant acme --from 2h", "what one tenant sent in the last two hours"),
+    ("afterword verify --json | jq '.differences[].mend'", "in a script"),
+)
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+_errors = Console(stderr=True)
+
+
+@app.command(epilog=epilog(EXAMPLES))
+def verify(
+    *,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="Only events that were appended since then, and the requests that they touch: 2h, 7d or"
+            " 2026-11-22T08:00:00Z.",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Only events that were appended before then.")
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, help="About how many requests to compare in full.")
+    ] = DEFAULT_SAMPLE,
+    everything: Annotated[bool, typer.Option("--all", help="Compare every request in full.")] = False,
+    seed: Annotated[
+        str, typer.Option(help="Another one makes another sample; the same one the same again.")
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare the log, the states and ClickHouse, and name what mends each difference.
+
+    Every event of the log must be in ClickHouse, and every row of it in the log.
+    Of a sample of the requests, or of all, the events are merged once more and
+    compared with the state, and the state with the row, value for value.
+
+    It can run at any time, beside everything else: what is on its way is told,
+    and not called missing.  It changes nothing.  Memory does not grow with the
+    number of requests; with --all, the temporary directory (TMPDIR) gets about
+    as many bytes as the log has.
+
+    The exit code is 1 if there is a difference.
+    """
+    settings = named(load(VerifySettings), tenant)
+    now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
+    selection = _selection(tenant, since, until, seed, now)
+    # It logs each failed try; the error says once what did not answer.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    raise typer.Exit(asyncio.run(_run(settings, selection, None if everything else sample, now, json=json)))
+
+
+async def _run(
+    settings: VerifySettings, selection: Selection, sample: int | None, now: datetime, *, json: bool
+) -> int:
+    try:
+        settings = await resolved(settings, "afterword-verify")
+        async with tables(settings) as store:
+            with Bar("Verifying", None, _errors) as bar:
+                verification = Verification(
+                    settings, store, settings.clickhouse_database, selection, sample, now, bar
+                )
+                cut = await verification.run()
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise UnreachableError(
+            f"Kafka at {settings.kafka_bootstrap_servers} does not answer: is it running, and is"
+            f" KAFKA_BOOTSTRAP_SERVERS right?  ({error!r})"
+        ) from error
+    report, chosen = verification.report, verification.selection
+    if json:
+        typer.echo(orjson.dumps(as_json(report, cut, chosen), option=orjson.OPT_INDENT_2).decode())
+    else:
+        for line in lines(report, cut, chosen):
+            typer.echo(line)
+    return DONE if report.is_clean else FOUND
+
+
+def _selection(
+    tenant: str | None, since: str | None, until: str | None, seed: str, now: datetime
+) -> Selection:
+    try:
+        first, last = (
+            None if text is None else int(moment(text, now).timestamp() * 1000) for text in (since, until)
+        )
+        return Selection(tenant=tenant, since_ms=first, until_ms=last, seed=seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from error

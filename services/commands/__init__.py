@@ -1,1 +1,0 @@
-"""The commands of `afterword`, a module each.  `services.cli` is their table."""

@@ -1,0 +1,173 @@
+"""Notices a merger that makes no progress: events wait, and the committed offset does not move.
+
+Faust and aiokafka have both been seen to stop consuming, or to stay out of their group, in silence.  So
+the offsets are read by a consumer of its own, which shares nothing with the one that may be stuck.  What
+Kafka itself cannot do at the moment is no stall: `services.runtime.kafka.core.outages` says when that is so.
+"""
+
+import asyncio
+import faulthandler
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.topics import Topology
+from services.merger.core.progress import Place, Progress
+from services.merger.metrics import LAG
+from services.pipeline import survey
+from services.pipeline.core.continuity import Facts, misplaced, problems, refuse
+from services.runtime.kafka.clients import connect, consumer
+from services.runtime.kafka.core.outages import Needs
+from services.runtime.kafka.probe import ANSWER_SECONDS, AWAY, PATIENCE_SECONDS, Kept, kafka_outage
+from services.runtime.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+_CLIENT = "afterword-merger-watch"
+_TURN_SECONDS = 3 * (ANSWER_SECONDS + PATIENCE_SECONDS)
+"""What one look may take while Kafka does not answer."""
+
+
+class Stalled(Exception):  # noqa: N818 (it says what happened)
+    """Events wait, and nothing has moved for too long."""
+
+
+class Watch:
+    """Asks Kafka again and again how far the merger is, and says when it makes no progress."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topology: Topology,
+        *,
+        partitions: int,
+        stall_seconds: float,
+        facts: Facts | None = None,
+    ) -> None:
+        """`facts`: what the start found out, so that a log which ends below a position is refused."""
+        self._settings, self._topology = settings, topology
+        self._partitions, self._stall_seconds, self._facts = partitions, stall_seconds, facts
+        self._progress = Progress()
+        self._trouble: str | None = "Kafka was not asked yet"
+        self._kept = Kept(self._connected)
+
+    def progressed(self) -> None:
+        """Count what no offset shows as progress."""
+        self._progress.touch(time.monotonic())
+
+    def liveness(self) -> str | None:
+        """Return what is wrong if only a restart can help."""
+        age, stalled = self._progress.stalled(time.monotonic())
+        if age < self._stall_seconds:
+            return None
+        return f"no progress in partitions {stalled} for {age:.0f} s, though events wait"
+
+    def readiness(self) -> str | None:
+        """Return what is wrong if Kafka cannot do its part."""
+        return self._trouble
+
+    async def run(self, assigned: Callable[[], set[int]]) -> None:
+        """Watch the partitions that `assigned` returns, or all while there are none, until cancelled.
+
+        Stalled after twice the time that is allowed; ContinuityError when the log was cut short, or Kafka was
+        emptied or replaced.
+
+        Should the event loop hang for so long, a thread of the interpreter's own prints all stacks and ends
+        the process.
+        """
+        limit = 2 * self._stall_seconds
+        try:
+            while self._progress.stalled(time.monotonic())[0] < limit:
+                faulthandler.dump_traceback_later(limit + _TURN_SECONDS, exit=True)
+                await self._look(assigned())
+                await asyncio.sleep(min(5.0, self._stall_seconds / 10))
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            await self._kept.close()
+        raise Stalled(self.liveness())
+
+    async def _look(self, assigned: set[int]) -> None:
+        watched = sorted(assigned or range(self._partitions))
+        self._note(await kafka_outage(self._settings, _CLIENT, self._needs(watched)))
+        if self._trouble is not None:
+            await self._recognise()
+            return
+        try:
+            places = await self._kept.ask(lambda asking: self._places(asking, watched))
+            if self._facts and any(one.end < one.committed for one in places.values()):
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._check(self._facts)
+        except AWAY as error:
+            self._note(f"Kafka does not answer: {error!r}")
+            return
+        self._progress.see(places, time.monotonic())
+        for partition in range(self._partitions):
+            place = places[partition] if partition in assigned else Place(0, 0)
+            LAG.labels(partition).set(place.end - place.committed)
+
+    async def _recognise(self) -> None:
+        """Refuse a Kafka that answers, and is another one or has other topics: waiting would not help."""
+        if self._facts is None:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                found = await survey.as_deployed(self._settings, _CLIENT, self._facts)
+        except AWAY:
+            return
+        refuse(problems(found))
+
+    async def _check(self, facts: Facts) -> None:
+        """Look again at a log that seems to end below a position."""
+        topology = self._topology
+        positions = await survey.committed(
+            self._settings, _CLIENT, topology.merger_group, topology.events.name, self._partitions
+        )
+        refuse([*misplaced(await survey.compared(self._settings, _CLIENT, facts, positions))])
+
+    def _note(self, outage: str | None) -> None:
+        if outage is not None:
+            # Nothing can move meanwhile, and no restart would help.
+            self.progressed()
+            if self._trouble is None:
+                log.warning("server stopped answering", server="Kafka", reason=outage)
+        self._trouble = outage
+
+    def _needs(self, partitions: Iterable[int]) -> Needs:
+        topology, numbers = self._topology, list(partitions)
+        group = topology.merger_group
+        return Needs(
+            reads=frozenset((topology.events.name, number) for number in numbers),
+            writes=frozenset(
+                [(topology.events_dlq.name, 0), *((topology.state.name, number) for number in numbers)]
+            ),
+            groups=(group,),
+            transactions=tuple(topology.transactional_id(group, number) for number in numbers),
+        )
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AIOKafkaConsumer]:
+        asking = consumer(
+            self._settings,
+            _CLIENT,
+            group_id=self._topology.merger_group,
+            isolation_level="read_committed",  # what a foreign transaction holds back is no fault of ours
+        )
+        try:
+            await connect(asking)
+            yield asking
+        finally:
+            await asking.stop()
+
+    async def _places(self, asking: AIOKafkaConsumer, partitions: list[int]) -> dict[int, Place]:
+        topic_partitions = [TopicPartition(self._topology.events.name, number) for number in partitions]
+        # Positions before ends: other mergers go on meanwhile, and must not seem to be beyond an end.
+        committed = {one: await asking.committed(one) for one in topic_partitions}
+        starts = await asking.beginning_offsets(topic_partitions)
+        ends = await asking.end_offsets(topic_partitions)
+        return {
+            one.partition: Place(starts[one] if committed[one] is None else committed[one], ends[one])
+            for one in topic_partitions
+        }

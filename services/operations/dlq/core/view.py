@@ -1,0 +1,244 @@
+"""How dead letters look: a table, one whole, a plan.  Pure: values in, text and tables out."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from rich.markup import escape
+from rich.table import Table
+
+from schemas import deadletters
+from schemas.deadletters import Reason
+from services.operations.dlq.core.advice import advice
+from services.operations.dlq.core.decisions import Decided, Decision, Insert, Leave, Send
+from services.operations.dlq.core.letters import Bytes, Letter
+
+MOST_HEX_BYTES = 4096
+_DETAIL_CHARACTERS = 60
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Return a text that changes nothing on a terminal but shows: others wrote it."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def instant(moment: datetime | None) -> str:
+    """Return a time for people, in UTC."""
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
+
+
+def listed(letters: Sequence[Letter]) -> Table:
+    """Return the table of a list."""
+    table = Table("id", "failed", "stage", "reason", "tenant", "request", "state", "detail", box=None)
+    table.header_style = "bold"
+    for one in letters:
+        cells = (
+            str(one.id), instant(one.failed_at), one.stage, one.reason, one.tenant, one.request_id, one.state,
+            _cut(one.detail),
+        )  # fmt: skip
+        table.add_row(*(escape(plain(cell)) for cell in cells))
+    for column in table.columns:
+        column.no_wrap = True
+    return table
+
+
+def _cut(text: str) -> str:
+    line = text.partition("\n")[0]
+    return line if len(line) <= _DETAIL_CHARACTERS else line[: _DETAIL_CHARACTERS - 1] + "…"
+
+
+def as_json(letter: Letter) -> dict[str, Any]:
+    """Return a letter for scripts; a version is text, since it may pass 2^53."""
+    version = letter.original_version
+    return {
+        "id": str(letter.id),
+        "state": letter.state,
+        **{name: getattr(letter, name) for name in _NAMES},
+        "original_version": None if version is None else str(version),
+        "corrected": letter.corrected,
+    }
+
+
+_NAMES = (
+    "tenant", "request_id", "stage", "reason", "detail", "original_topic", "original_partition",
+    "original_offset", "size", "failed_at", "replayed_at", "dropped_at",
+)  # fmt: skip
+
+
+def whole_as_json(letter: Letter, content: Bytes, decision: Decision) -> dict[str, Any]:
+    """Return everything about a letter for scripts; bytes that are no UTF-8 are in hex."""
+    known = advice(letter.reason)
+    return {
+        **as_json(letter),
+        "meaning": known.meaning,
+        "to_do": known.to_do,
+        "replay": outcome(decision),
+        **_value("key", content.key),
+        **_value("value", content.value),
+        **_value("correction", content.correction),
+    }
+
+
+def _value(name: str, value: bytes | None) -> dict[str, str | None]:
+    try:
+        return {name: None if value is None else value.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_hex": (value or b"").hex()}
+
+
+def whole(letter: Letter, content: Bytes, decision: Decision) -> str:
+    """Return everything about a letter for people."""
+    known = advice(letter.reason)
+    facts = [
+        ("state", _state(letter)),
+        ("failed", f"{instant(letter.failed_at)} in the {letter.stage or 'unknown stage'}"),
+        ("reason", f"{letter.reason or 'unknown'}: {known.meaning}"),
+        ("detail", letter.detail),
+        ("request", f"{letter.request_id} of tenant {letter.tenant}" if letter.tenant else "unknown"),
+        ("stood at", _position(letter)),
+        ("to do", known.to_do),
+        ("replay", outcome(decision)),
+    ]
+    lines = [str(letter.id), *(f"  {name:<9}{plain(text)}" for name, text in facts)]
+    careful = letter.reason == Reason.CRASHED
+    lines += ["headers", *(f"  {name}: {plain(text)}" for name, text in _headers(letter))]
+    lines += [*_body("key", content.key, careful=True), *_body("value", content.value, careful=careful)]
+    if content.correction is not None:
+        lines += _body("correction", content.correction, careful=False)
+    return "\n".join(lines)
+
+
+def _state(letter: Letter) -> str:
+    since = letter.replayed_at or letter.dropped_at
+    return f"{letter.state} since {instant(since)}" if since else letter.state
+
+
+def _position(letter: Letter) -> str:
+    if letter.original_version is None:
+        return "unknown"
+    place = f"{letter.original_topic}/{letter.original_partition}/{letter.original_offset}"
+    return f"{place}, version {letter.original_version}"
+
+
+def _headers(letter: Letter) -> list[tuple[str, str]]:
+    if not letter.stage:
+        return []
+    version = letter.original_version
+    return [
+        (deadletters.STAGE, letter.stage),
+        (deadletters.REASON, letter.reason),
+        (deadletters.DETAIL, letter.detail),
+        (deadletters.ORIGINAL_TOPIC, letter.original_topic),
+        (deadletters.ORIGINAL_PARTITION, str(letter.original_partition)),
+        (deadletters.ORIGINAL_OFFSET, str(letter.original_offset)),
+        (deadletters.ORIGINAL_VERSION, "" if version is None else str(version)),
+        (deadletters.FAILED_AT, letter.failed_at.isoformat()),
+    ]
+
+
+def _body(name: str, value: bytes | None, *, careful: bool) -> list[str]:
+    """Return the lines of a value: as JSON if it is some, else as text or hex.
+
+    What ended a process is not parsed.
+    """
+    if value is None:
+        return [f"{name}: null"]
+    shown = None if careful else _pretty(value)
+    kind, text = ("JSON", shown) if shown is not None else _text_or_hex(value)
+    return [f"{name} ({len(value):,} bytes, {kind})", *(f"  {line}" for line in text.splitlines())]
+
+
+def _pretty(value: bytes) -> str | None:
+    try:
+        return plain(orjson.dumps(orjson.loads(value), option=orjson.OPT_INDENT_2).decode())
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _text_or_hex(value: bytes) -> tuple[str, str]:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return "hex", dump(value)
+    return ("text", text) if not _CONTROL.search(text) else ("hex", dump(value))
+
+
+def dump(value: bytes) -> str:
+    """Return a hex dump, cut after a few KiB; `show --raw` gives all of it."""
+    lines = []
+    for start in range(0, min(len(value), MOST_HEX_BYTES), 16):
+        row = value[start : start + 16]
+        seen = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
+        lines.append(f"{start:06x}  {row.hex(' '):<47}  {seen}")
+    if len(value) > MOST_HEX_BYTES:
+        lines.append(f"… {len(value) - MOST_HEX_BYTES:,} more bytes; --raw writes all of them")
+    return "\n".join(lines)
+
+
+def outcome(decision: Decision) -> str:
+    """Return what a replay does, in a sentence."""
+    match decision:
+        case Send():
+            note = f"; {decision.note}" if decision.note else ""
+            return f"goes back to the events topic, partition {decision.partition}, at its version{note}"
+        case Insert():
+            return f"is inserted into {decision.table} at its revision"
+        case Leave():
+            return f"is left: {decision.why}"
+
+
+class Tally:
+    """What a plan comes to: how many of each kind, and the first few by name."""
+
+    def __init__(self, most_shown: int = 20) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.first: list[str] = []
+        self.left = 0
+        self._most = most_shown
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return self.outcomes.total()
+
+    @property
+    def doable(self) -> int:
+        """How many would be put back."""
+        return self.total - self.left
+
+    def add(self, several: Iterable[Decided]) -> None:
+        """Count a part."""
+        for one in several:
+            text = outcome(one.decision)
+            self.outcomes[_kind(one.decision)] += 1
+            self.left += isinstance(one.decision, Leave)
+            if len(self.first) < self._most:
+                self.first.append(f"{one.letter.id}  {plain(one.letter.reason)}  {plain(text)}")
+
+    def lines(self) -> list[str]:
+        """Return the plan in words."""
+        more = self.total - len(self.first)
+        return [*self.first, *([f"… and {more:,} more"] if more > 0 else []), self.summary()]
+
+    def summary(self) -> str:
+        """Return the counts in a sentence."""
+        kinds = sorted(self.outcomes, key=lambda kind: (kind == _LEFT, kind))
+        counted = [f"{self.outcomes[kind]:,} {kind}" for kind in kinds]
+        return ", ".join(counted) or "nothing is selected"
+
+
+def _kind(decision: Decision) -> str:
+    match decision:
+        case Send():
+            return "to the events topic"
+        case Insert():
+            return f"to {decision.table}"
+        case Leave():
+            return _LEFT
+
+
+_LEFT = "left"

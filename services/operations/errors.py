@@ -1,0 +1,29 @@
+"""What commands say of a server that does not answer, or refuses."""
+
+from clickhouse_connect.driver.exceptions import Error
+
+from services.operations.exits import CommandError, UnreachableError
+from services.runtime.settings import ClickHouseSettings, KafkaSettings
+
+_UNKNOWN = frozenset({47, 60, 81})
+"""ClickHouse's codes for columns, tables and databases that are not there."""
+
+
+def clickhouse_failed(error: Exception, settings: ClickHouseSettings) -> CommandError:
+    """Tell what a user can mend."""
+    place = f"ClickHouse at {settings.clickhouse_url}"
+    code = error.code if isinstance(error, Error) else None
+    first = str(error).partition("\n")[0][:300]
+    if code in _UNKNOWN:
+        return CommandError(f"{place} lacks tables or columns: run `afterword migrate`.  ({first})")
+    if code is not None:
+        return CommandError(f"{place} refuses: {first}")
+    return UnreachableError(f"{place} does not answer: is it running, and is CLICKHOUSE_URL right?")
+
+
+def kafka_away(settings: KafkaSettings) -> UnreachableError:
+    """Return the error of a Kafka that does not answer."""
+    return UnreachableError(
+        f"Kafka at {settings.kafka_bootstrap_servers} does not answer: is it running, and is"
+        " KAFKA_BOOTSTRAP_SERVERS right?"
+    )

@@ -1,0 +1,236 @@
+"""Carries over what the old log has and nothing else does: events and dead letters that were never stored."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from schemas.deadletters import REPLAY_VERSION_HEADER
+from schemas.identity import event_key, split_key, version_of
+from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, FEEDBACK_EVENTS
+from schemas.topics import Topic, Topology
+from services.operations.rebuild.engine import Engine
+from services.operations.recover.core.placing import Logged, Request, Told, is_contested, is_stored
+from services.operations.transfer import Entry
+from services.reconciliation.core.events import DIGEST_SQL, said
+from services.reconciliation.core.lookups import quoted
+from services.runtime.clickhouse.core.statement import Statement
+from services.runtime.kafka.core.records import Placed, placed
+from services.runtime.kafka.log_reader import Stretch, read
+from services.runtime.kafka.undecoded import in_pieces
+from services.runtime.settings import KafkaSettings
+from services.sink.core.rows import event_line
+
+CLIENT = "afterword-recover"
+_AT_ONCE = 500
+"""Records whose requests are asked for in one question."""
+
+Key = tuple[str, str]
+Put = Callable[[list[Entry]], Awaitable[None]]
+
+
+@dataclass
+class Leftovers:
+    """Reads the old log of events.  `carried` counts what was appended."""
+
+    settings: KafkaSettings
+    store: Engine
+    old: Topology
+    put: Put
+    done: Counter[bytes]
+    """Digests of what an earlier call has appended already."""
+    carried: int = 0
+    _contested: dict[bytes, list[Logged]] = field(default_factory=dict)
+
+    async def carry(self, stretches: Sequence[Stretch], moved: Callable[[int], None]) -> int:
+        """Append what is not stored, each in its order; how many records those were in all runs."""
+        starts = {one.partition: one.start for one in stretches}
+        async for part in read(self.settings, CLIENT, [self.old.events], stretches):
+            for records in in_pieces(placed(part.topic, part.partition, part.records), _AT_ONCE):
+                await self._take(records)
+            moved(len(part.records))
+        if self._contested:
+            await self._settle(stretches, starts)
+        return self.carried
+
+    async def _take(self, records: Sequence[Placed]) -> None:
+        logged = {one.offset: self._logged(one) for one in records}
+        keys = {split_key(one.key or b"") for one in records if logged[one.offset] is not None}
+        told, erased = await self._told(keys), await self._erased(keys)
+        poison = await self._given_up([one for one in records if logged[one.offset] is None])
+        entries = []
+        for one in records:
+            event = logged[one.offset]
+            if event is None:
+                if (one.partition, one.offset, one.value) not in poison:
+                    entries.append(_as_it_is(one))
+                continue
+            key = split_key(one.key or b"")
+            rows = told.get(key, [])
+            if is_stored(event, rows) or event.version <= erased.get(key, -1):
+                continue
+            if one.key in self._contested or is_contested(event, rows):
+                self._contested.setdefault(one.key or b"", []).append(event)
+            else:
+                entries.append(_at(one, event.version))
+        await self._append(entries)
+
+    async def _settle(self, stretches: Sequence[Stretch], starts: Mapping[int, int]) -> None:
+        """Place events at offsets that were given out twice, once all of their requests is known."""
+        found: dict[bytes, list[tuple[Placed, Logged]]] = {key: [] for key in self._contested}
+        async for part in read(self.settings, CLIENT, [self.old.events], stretches):
+            for one in placed(part.topic, part.partition, part.records):
+                if one.key in found and (event := self._logged(one)) is not None:
+                    found[one.key].append((one, event))
+        for keys in in_pieces([*found], _AT_ONCE):
+            told = await self._told({split_key(key) for key in keys})
+            for key in keys:
+                await self._append(self._placed(key, found[key], told.get(split_key(key), []), starts))
+
+    def _placed(
+        self,
+        key: bytes,
+        several: Sequence[tuple[Placed, Logged]],
+        told: Sequence[Told],
+        starts: Mapping[int, int],
+    ) -> list[Entry]:
+        generation = self.old.generation
+        first = version_of(generation, starts[several[0][0].partition])
+        request = Request([event for _, event in several], told, first, version_of(generation + 1, 0))
+        versions = request.versions(self._contested[key])
+        return [
+            _at(one, versions[event.own]) if versions[event.own] < request.behind else _as_it_is(one)
+            for one, event in several
+            if event.own in versions
+        ]
+
+    async def _append(self, entries: Iterable[Entry]) -> None:
+        new = []
+        for one in entries:
+            self.carried += 1
+            if self.done[digest(one)]:
+                self.done[digest(one)] -= 1
+            else:
+                new.append(one)
+        if new:
+            await self.put(new)
+
+    def _logged(self, record: Placed) -> Logged | None:
+        line = event_line(record, self.old.generation)
+        if line is None or not _is_ours(record.key):
+            return None
+        event = said(line)
+        return Logged(event.log_offset, event.version, record.partition, event.digest)
+
+    async def _told(self, keys: Iterable[Key]) -> dict[Key, list[Told]]:
+        found: dict[Key, list[Told]] = {}
+        asked = (
+            f"SELECT tenant, request_id, version, log_offset, log_partition, {DIGEST_SQL} AS digest"
+            f" FROM {FEEDBACK_EVENTS} FINAL WHERE"
+        )
+        for row in await self._of(asked, keys):
+            told = Told(row["version"], row["log_offset"], row["log_partition"], row["digest"])
+            found.setdefault((row["tenant"], row["request_id"]), []).append(told)
+        return found
+
+    async def _erased(self, keys: Iterable[Key]) -> dict[Key, int]:
+        upto: dict[Key, int] = {}
+        for table in (f"{ERASED_REQUESTS} WHERE", f"{FEEDBACK_EVENTS} WHERE op = 'erase' AND"):
+            for row in await self._of(f"SELECT tenant, request_id, version FROM {table}", keys):
+                key = row["tenant"], row["request_id"]
+                upto[key] = max(row["version"], upto.get(key, -1))
+        return upto
+
+    async def _of(self, asked: str, keys: Iterable[Key]) -> list[dict[str, Any]]:
+        among = ", ".join(f"({quoted(tenant)},{quoted(request_id)})" for tenant, request_id in sorted(keys))
+        return await self.store.rows(Statement(f"{asked} (tenant, request_id) IN ({among})")) if among else []
+
+    async def _given_up(self, records: Sequence[Placed]) -> set[tuple[int, int, bytes | None]]:
+        """Return which of these records are dead letters already, each with its bytes."""
+        if not records:
+            return set()
+        places = ", ".join(f"({one.partition},{one.offset})" for one in records)
+        rows = await self.store.rows(
+            Statement(
+                "SELECT original_partition, original_offset, isNull(raw) AS is_null,"
+                " hex(ifNull(raw, '')) AS text"
+                f" FROM {DEAD_LETTERS} FINAL WHERE original_topic = {quoted(self.old.events.name)}"
+                f" AND (original_partition, original_offset) IN ({places})"
+            )
+        )
+        return {
+            (
+                row["original_partition"],
+                row["original_offset"],
+                None if row["is_null"] else bytes.fromhex(row["text"]),
+            )
+            for row in rows
+        }
+
+
+def _as_it_is(record: Placed) -> Entry:
+    return Entry(record.key or b"", record.value, record.timestamp, tuple(record.headers))
+
+
+def _at(record: Placed, version: int) -> Entry:
+    """Return a record that counts at a version, as a replayed dead letter does."""
+    kept = [header for header in record.headers if header[0] != REPLAY_VERSION_HEADER]
+    headers = (*kept, (REPLAY_VERSION_HEADER, b"%d" % version))
+    return Entry(record.key or b"", record.value, record.timestamp, headers)
+
+
+def digest(record: Any) -> bytes:
+    """Return what tells a carried record apart from every other."""
+    versions = [value for name, value in record.headers if name == REPLAY_VERSION_HEADER]
+    parts = (record.key or b"", record.value or b"", *(value or b"" for value in versions))
+    return blake2b(b"".join(b"%d:%b" % (len(part), part) for part in parts), digest_size=16).digest()
+
+
+async def carry_letters(
+    settings: KafkaSettings,
+    store: Engine,
+    topic: Topic,
+    stretches: Sequence[Stretch],
+    put: Put,
+    done: Counter[bytes],
+) -> int:
+    """Append the dead letters of a topic that their table lacks; how many.  What was erased is left out."""
+    carried = 0
+    async for part in read(settings, CLIENT, [topic], stretches):
+        for records in in_pieces(placed(part.topic, part.partition, part.records), _AT_ONCE):
+            missing = await _missing(store, records)
+            entries = [_as_it_is(one) for one in missing if not done[digest(one)]]
+            carried += len(missing)
+            if entries:
+                await put(entries)
+    return carried
+
+
+async def _missing(store: Engine, records: Sequence[Placed]) -> list[Placed]:
+    places = ", ".join(str(one.offset) for one in records)
+    rows = await store.rows(
+        Statement(
+            f"SELECT dlq_offset, hex(ifNull(raw, '')) AS text FROM {DEAD_LETTERS} FINAL"
+            f" WHERE dlq_topic = {quoted(records[0].topic)} AND dlq_offset IN ({places})"
+        )
+    )
+    known = {(row["dlq_offset"], bytes.fromhex(row["text"])) for row in rows}
+    left = [one for one in records if (one.offset, one.value or b"") not in known]
+    keys = {split_key(one.key or b"") for one in left if _is_ours(one.key)}
+    among = ", ".join(f"({quoted(tenant)},{quoted(request_id)})" for tenant, request_id in sorted(keys))
+    if not among:
+        return left
+    asked = (
+        f"SELECT DISTINCT tenant, request_id FROM {ERASED_REQUESTS} WHERE (tenant, request_id) IN ({among})"
+    )
+    erased = {event_key(row["tenant"], row["request_id"]) for row in await store.rows(Statement(asked))}
+    return [one for one in left if one.key not in erased]
+
+
+def _is_ours(key: bytes | None) -> bool:
+    try:
+        split_key(key or b"")
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,325 @@
+"""What `afterword recover` does, step by step.  Each looks at what is there, so that any may be repeated.
+
+    tables      the SQL files that this release brings
+    create      the next generation's topics, to which nobody may write events yet
+    record      that ClickHouse's rows belong to it
+    close       Kafka refuses events for the old generation, if it still has that; the pause begins
+    fence       no earlier merger can write states any more
+    carry over  events and dead letters that the old log has and ClickHouse does not
+    fill        each request's state, from events, rows and old states; again until nothing is left to write
+    abandon     the old log is not held against the tables any more: it may lack what they have
+    open        services work on the new generation; the pause ends
+
+What is carried over before the states are filled may be in both, if the old sink still stores it: events that
+count at the version of their place change nothing the second time.
+
+Nothing is deleted: the old topics stay as they are.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import ProducerFenced, TopicAlreadyExistsError, for_code
+
+from schemas.topics import Topic, Topology
+from services.operations.confirm import Agree
+from services.operations.exits import DONE, CommandError
+from services.operations.migrate import tables, topics
+from services.operations.migrate.connect import clickhouse
+from services.operations.progress import Bar
+from services.operations.rebuild.core.expected_state import Verdict
+from services.operations.rebuild.core.scope import EVERYTHING
+from services.operations.rebuild.engine import Engine, engine
+from services.operations.rebuild.log import Log
+from services.operations.rebuild.requests import STATES, Judged, Requests, copy_states
+from services.operations.rebuild.run import INSERT_SECONDS, audited, errors, held, say
+from services.operations.rebuild.shadow_table import Bench
+from services.operations.rebuild.swapping import Passed, nobody
+from services.operations.recover.core import view
+from services.operations.recover.core.decisions import Plan, plan
+from services.operations.recover.heirs import OLDER, Heirs
+from services.operations.recover.leftovers import CLIENT, Leftovers, carry_letters, digest
+from services.operations.recover.settings import RecoverSettings
+from services.operations.resize.fence import fence
+from services.operations.resize.switch import overrides, set_limit, wait_until
+from services.operations.transfer import Entry, Transfer
+from services.pipeline import refusals
+from services.pipeline.core.continuity import Recorded, abandoned, is_abandoned
+from services.pipeline.core.generation_states import CLOSED, FILLING, LIMIT, NEVER_OPENED, Standing
+from services.pipeline.generations import generations
+from services.pipeline.offsets import Offsets, offsets
+from services.pipeline.survey import admin, cluster_id
+from services.runtime.clickhouse.insert import ClickHouseWriter
+from services.runtime.kafka.log_reader import Stretch, read
+
+ACT = "recover"
+ROUNDS = 3
+"""So often the states are written and read back, before something else must be writing them."""
+CHUNK_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the options ask for."""
+
+    partitions: int | None = None
+    adopt: bool = False
+    again: bool = False
+    json: bool = False
+
+
+@dataclass
+class Report:
+    """What was done."""
+
+    to: int
+    states: int = 0
+    carried: int = 0
+    letters: int = 0
+
+
+async def recover(settings: RecoverSettings, wanted: Wanted, agree: Agree, passed: Passed = nobody) -> int:
+    """Show what would be done, and do it if that is agreed to."""
+    given = settings.kafka_topic_generation if settings.is_generation_given else None
+    async with engine(settings) as store, admin(settings, CLIENT) as client:
+        recorded, cluster = await store.deployments(), await cluster_id(client)
+        found = plan(
+            await generations(client), recorded, cluster, wanted.partitions, given=given, adopt=wanted.adopt
+        )
+        counts = await _counts(store)
+        if not wanted.again and await _is_sound(settings, found, recorded):
+            say(wanted.json, [view.SOUND.format(number=found.recorded.generation)], {"plan": None})
+            return DONE
+        say(wanted.json, view.plan_lines(found, counts), {"plan": view.as_json(found, counts)})
+        if not agree(f"Fill generation {found.to}, and move to it?"):
+            return DONE
+        facts = {"generation": found.recorded.generation, "to": found.to, "partitions": found.partitions}
+        with held(settings), audited(settings, ACT, facts) as outcome, Bar("Looking", None, errors) as bar:
+            run = _Run(settings, found, store, client, bar, passed)
+            try:
+                report = await run.go()
+            except ProducerFenced as error:
+                raise CommandError(
+                    "Another recovery or resize has begun; this one leaves it all to it."
+                ) from error
+            outcome |= {"states": report.states, "events": report.carried, "letters": report.letters}
+    done = {"to": report.to, "states": report.states, "events": report.carried, "letters": report.letters}
+    say(wanted.json, view.report_lines(found, report.states, report.carried, report.letters), done)
+    return DONE
+
+
+async def _counts(store: Engine) -> Mapping[str, int]:
+    return {name: rows for name, (_, rows) in (await store.sizes()).items()}
+
+
+async def _is_sound(settings: RecoverSettings, found: Plan, recorded: Sequence[Recorded]) -> bool:
+    """Tell whether the newest generation was filled by this command, and nothing of it is lost since."""
+    last = found.recorded
+    if found.old is None or found.old.standing is not Standing.OPEN or last.cluster_id != found.cluster:
+        return False
+    if not any(is_abandoned(one) for one in recorded):
+        return False
+    if await refusals.lost(settings, last.generation):
+        return False  # new records may have passed every position since
+    topology = Topology(last.generation)
+    names = [topic.name for topic in topology.topics]
+    writer = ClickHouseWriter(settings, INSERT_SECONDS)
+    try:
+        stored = await writer.positions(names)
+    finally:
+        await writer.close()
+    async with offsets(settings, CLIENT) as known:
+        ends = await known.ends(await known.places(names))
+        merged = await known.committed(topology.merger_group)
+    held = [*merged.items(), *((place, one.position) for place, one in stored.items())]
+    return {name for name, _ in ends} == {*names} and all(
+        place in ends and position <= ends[place] for place, position in held
+    )
+
+
+class _Run:
+    """One run.  Whatever it remembers can be found out again by the next."""
+
+    def __init__(
+        self,
+        settings: RecoverSettings,
+        found: Plan,
+        store: Engine,
+        client: AIOKafkaAdminClient,
+        bar: Bar,
+        passed: Passed,
+    ) -> None:
+        self._settings, self._plan, self._store = settings, found, store
+        self._client, self._bar, self._passed = client, bar, passed
+        self._old, self._new = Topology(found.recorded.generation), Topology(found.to)
+        self._report = Report(found.to)
+
+    async def go(self) -> Report:
+        """Take every step."""
+        await self._step("Bringing the tables up to date", self._tables)
+        await self._step("Making the topics", self._create)
+        await self._step("Recording them", self._record)
+        if self._plan.old is not None:
+            await self._step("Pausing: Kafka refuses events from now on", self._close)
+            await self._step("Fencing the old merger", self._fence)
+        async with offsets(self._settings, CLIENT, committed=True) as known:
+            await self._step("Carrying over what was not stored", lambda: self._carry(known))
+            await self._step("Filling the states", lambda: self._fill(known))
+        await self._step("Leaving the old log", self._abandon)
+        await self._step("Opening the new generation", self._open)
+        return self._report
+
+    async def _step(self, doing: str, act: Callable[[], Awaitable[None]]) -> None:
+        self._bar.begin(doing, None)
+        await self._passed(doing)
+        await act()
+
+    async def _tables(self) -> None:
+        deadline = asyncio.get_running_loop().time()
+        async with clickhouse(self._settings, deadline) as client:
+            async for _ in tables.apply(client, self._settings.clickhouse_database):
+                pass
+
+    async def _create(self) -> None:
+        replicas = await topics.replicas(self._client, self._settings.kafka_replication_factor)
+        there = await topics.describe(self._client, [topic.name for topic in self._old.topics])
+        inherited = await overrides(self._client, there)
+        wanted = [
+            NewTopic(
+                new.name,
+                new.partitions(self._plan.partitions),
+                replicas,
+                topic_configs=new.config(replicas) | inherited.get(old.name, {}) | self._limit(new),
+            )
+            for old, new in zip(self._old.topics, self._new.topics, strict=True)
+        ]
+        for name, code, *message in (await self._client.create_topics(wanted)).topic_errors:
+            if code not in (0, TopicAlreadyExistsError.errno):
+                raise for_code(code)(f"{name}: {message[0] if message else ''}")
+
+    def _limit(self, topic: Topic) -> dict[str, str]:
+        return {LIMIT: str(NEVER_OPENED)} if topic == self._new.events else {}
+
+    async def _record(self) -> None:
+        await self._written(Recorded(self._plan.to, self._plan.cluster, self._plan.partitions))
+
+    async def _written(self, record: Recorded) -> None:
+        if record in await self._store.deployments():
+            return
+        deadline = asyncio.get_running_loop().time()
+        async with clickhouse(self._settings, deadline) as client:
+            client.database = self._settings.clickhouse_database
+            await tables.record(client, record)
+
+    async def _close(self) -> None:
+        await set_limit(self._client, self._old.events.name, CLOSED)
+        await wait_until(self._settings, self._old.events.name, refuses=True)
+
+    async def _fence(self) -> None:
+        assert self._plan.old is not None  # noqa: S101 (asked before)
+        await fence(self._settings, self._old, self._plan.old.partitions)
+
+    async def _fill(self, known: Offsets) -> None:
+        log = Log(self._settings, known, [])
+        writer = ClickHouseWriter(self._settings, INSERT_SECONDS)
+        bench = Bench(self._store, log, writer, self._bar)
+        try:
+            await self._clean(OLDER, STATES)
+            await copy_states(bench, self._old, EVERYTHING, OLDER)
+            async with self._transfer(self._new.state) as transfer:
+                for _ in range(ROUNDS):
+                    await self._clean(STATES)
+                    await copy_states(bench, self._new, EVERYTHING)
+                    if not await self._fill_once(transfer):
+                        await self._clean(OLDER, STATES)
+                        return
+        finally:
+            await writer.close()
+        raise CommandError(
+            f"{self._new.state.name} does not hold what was written: is a merger writing to it?"
+        )
+
+    async def _fill_once(self, transfer: Transfer) -> int:
+        recorded = {one.generation: one.partitions for one in await self._store.deployments()}
+        requests = await Heirs.open(self._store, self._new, recorded, [], EVERYTHING)
+        self._bar.begin(f"{self._new.state.name}: writing states", None)
+        waiting: list[Entry] = []
+        written = count = 0
+        async for one in requests.judged():
+            count += one.should is not None
+            if one.verdict is not Verdict.SAME:
+                waiting.append(_entry(one))
+            if len(waiting) >= CHUNK_ROWS:
+                written += await self._put(transfer, waiting)
+                waiting = []
+        written += await self._put(transfer, waiting)
+        self._report.states = count
+        return written
+
+    async def _put(self, transfer: Transfer, entries: Sequence[Entry]) -> int:
+        if entries:
+            await transfer.put(entries)
+            await self._passed("states written")
+            self._bar.moved(len(entries))
+        return len(entries)
+
+    async def _clean(self, *scratch: str) -> None:
+        for table in scratch:
+            await self._store.change(Requests.drop_states(table))
+
+    async def _carry(self, known: Offsets) -> None:
+        await set_limit(self._client, self._new.events.name, FILLING)
+        await wait_until(self._settings, self._new.events.name, refuses=False)
+        async with self._transfer(self._new.events) as transfer:
+            done = await self._done(known, self._new.events)
+            leftovers = Leftovers(self._settings, self._store, self._old, transfer.put, done)
+            stretches = await self._stretches(known, self._old.events)
+            self._report.carried = await leftovers.carry(stretches, self._bar.moved)
+        letters = ((self._old.events_dlq, self._new.events_dlq), (self._old.state_dlq, self._new.state_dlq))
+        for old, new in letters:
+            async with self._transfer(new) as transfer:
+                done, stretches = await self._done(known, new), await self._stretches(known, old)
+                self._report.letters += await carry_letters(
+                    self._settings, self._store, old, stretches, transfer.put, done
+                )
+
+    async def _done(self, known: Offsets, topic: Topic) -> Counter[bytes]:
+        """Return what a run that was cut off has appended: nobody else can write there yet."""
+        done: Counter[bytes] = Counter()
+        async for part in read(self._settings, CLIENT, [topic], await self._stretches(known, topic)):
+            done.update(digest(record) for record in part.records)
+        return done
+
+    async def _stretches(self, known: Offsets, topic: Topic) -> list[Stretch]:
+        places = await known.places([topic.name])
+        starts, ends = await known.starts(places), await known.ends(places)
+        return [Stretch(*place, starts[place], ends[place]) for place in places]
+
+    @asynccontextmanager
+    async def _transfer(self, topic: Topic) -> AsyncIterator[Transfer]:
+        # In a log of events every offset is an event: none may be the end of a transaction.
+        group = None if topic == self._new.events else self._new.filling_group
+        partitions = topic.partitions(self._plan.partitions)
+        transfer = await Transfer.open(self._settings, topic.name, partitions, group)
+        try:
+            yield transfer
+        finally:
+            await transfer.close()
+
+    async def _abandon(self) -> None:
+        for one in await self._store.deployments():
+            if one.generation < self._plan.to:
+                await self._written(abandoned(one))
+
+    async def _open(self) -> None:
+        await set_limit(self._client, self._new.events.name, self._new.events.max_message_bytes)
+        await wait_until(self._settings, self._new.events.name, refuses=False)
+
+
+def _entry(one: Judged) -> Entry:
+    assert one.should is not None  # noqa: S101 (only what is known is written)
+    return Entry(one.key, one.should.value, one.should.timestamp)

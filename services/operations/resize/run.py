@@ -1,0 +1,278 @@
+"""What `afterword resize` does: finds the way, shows it, and goes it step by step."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import typer
+from aiokafka.errors import KafkaError, ProducerFenced
+from clickhouse_connect.driver.asyncclient import AsyncClient
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from rich.console import Console
+
+from schemas.topics import Topology
+from services.operations.confirm import Agree
+from services.operations.exits import CommandError, UnreachableError, UsageError
+from services.operations.progress import Bar
+from services.operations.resize.core import view
+from services.operations.resize.core.decisions import Plan, Step, next_step, plan
+from services.operations.resize.core.view import Report
+from services.operations.resize.ledger import Ledger
+from services.operations.resize.migration import CLIENT, Way, reopen, servers
+from services.operations.resize.settings import ResizeSettings
+from services.operations.transfer import Transfer
+from services.pipeline.core.generation_states import Generation, Standing, in_use
+from services.pipeline.generations import generations
+from services.pipeline.survey import admin, recorded
+from services.runtime import audit_log
+from services.runtime.clickhouse.client import connect
+from services.runtime.clickhouse.insert import UnavailableError
+
+ACT = "resize"
+AGAIN_SECONDS = 0.1
+
+_errors = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long the pause may last at most, and how long to wait for the services after it, in seconds."""
+
+    pause: float
+    arrival: float
+
+
+async def resize(
+    settings: ResizeSettings,
+    partitions: int,
+    agree: Agree,
+    limits: Limits,
+    *,
+    anew: bool = False,
+    json: bool = False,
+) -> Report | None:
+    """Show what would be done, and do it if that is agreed to; None if it is not.
+
+    With `json` the output is left to the report, and the rest goes to the errors.
+
+    CommandError when it cannot be done; the old generation takes events then, or the text says what to do.
+    """
+    async with _reached(settings) as clickhouse:
+        found = await _plan(settings, clickhouse, partitions, anew=anew)
+        for line in view.plan_lines(found):
+            typer.echo(line, err=json)
+        if found.is_needed and not agree(f"Move to {partitions} partitions?"):
+            return None
+        _record(settings, "begun", found)
+        try:
+            report = await _go(settings, found, clickhouse, limits)
+        except BaseException as error:
+            _record(settings, "failed", found, error=type(error).__name__)
+            raise
+        _record(settings, "done", found, pause_seconds=report.pause_seconds)
+    return report
+
+
+async def abort(settings: ResizeSettings, agree: Agree) -> str:
+    """Open the generation in use again, if that is agreed to; what was done, in words."""
+    async with _reached(settings) as clickhouse:
+        found = await _found(settings)
+        current = next((one for one in found if one.number == in_use(found)), None)
+        if current is None or current.standing is Standing.OPEN:
+            return "No resize has paused ingest: events are being taken."
+        if not agree(f"Let generation {current.number} take events again?"):
+            return "Nothing was changed."
+        way_back = Plan(current, current.number, current.partitions)
+        _record(settings, "begun", way_back, abort=True)
+        for one in found:
+            if one.standing is Standing.NEW:
+                await _fenced(settings, Topology(one.number), one.partitions)
+        async with servers(settings, clickhouse) as connected:
+            await reopen(settings, connected, current.number)
+        _record(settings, "done", way_back, abort=True)
+    return f"Generation {current.number} takes events again. What was copied stays, for another try."
+
+
+async def _fenced(settings: ResizeSettings, topology: Topology, partitions: int) -> None:
+    """End another run that may still be under way."""
+    filling = await Transfer.open(settings, topology.state.name, partitions, topology.filling_group)
+    await filling.close()
+
+
+async def _plan(settings: ResizeSettings, clickhouse: AsyncClient, partitions: int, *, anew: bool) -> Plan:
+    found = await _found(settings)
+    taken = [one.generation for one in await recorded(clickhouse, settings.clickhouse_database)]
+    wanted = plan(found, taken, partitions, anew=anew)
+    if wanted is None:
+        raise CommandError(
+            "Kafka has no topics of Afterword's yet: `afterword migrate --partitions N` makes them."
+        )
+    number = wanted.from_.number
+    if settings.is_generation_given and settings.kafka_topic_generation != number:
+        raise UsageError(
+            f"KAFKA_TOPIC_GENERATION is {settings.kafka_topic_generation}, but generation {number} is in use:"
+            " unset it, since only the one in use can be resized."
+        )
+    if wanted.from_.standing is Standing.CLOSED and wanted.from_.partitions == partitions and not anew:
+        raise UsageError(
+            f"Generation {number} has {partitions} partitions already, and is closed: a resize was cut off."
+            " Run it again with the number it was called with, or `afterword resize --abort`."
+        )
+    if number not in taken:
+        raise CommandError(f"ClickHouse has no record of generation {number}: run `afterword migrate` first.")
+    return wanted
+
+
+async def _found(settings: ResizeSettings) -> list[Generation]:
+    async with admin(settings, CLIENT) as client:
+        return await generations(client)
+
+
+@dataclass
+class _Pause:
+    """When events were refused, by a clock that never goes back."""
+
+    began: float | None = None
+    ended: float | None = None
+    is_whole: bool = True
+    """Whether this run has seen its beginning."""
+
+    @property
+    def seconds(self) -> float | None:
+        if self.began is None:
+            return None
+        return round((self.ended or time.monotonic()) - self.began, 3)
+
+
+class _Run:
+    """Takes the steps, and keeps the time."""
+
+    def __init__(self, way: Way, limits: Limits, bar: Bar) -> None:
+        self._way, self._limits, self._bar = way, limits, bar
+        self.pause = _Pause()
+        self.has_tried_to_open = False
+        self.copied = 0
+        self._waiting_since: float | None = None
+        self._absent: Sequence[str] = ()
+        self._steps: dict[Step, Callable[[], Awaitable[None]]] = {
+            Step.CREATE: way.create,
+            Step.RECORD: way.record,
+            Step.COPY: lambda: way.copy(self._copied),
+            Step.CHECK: lambda: way.check(bar.moved),
+            Step.CLOSE: self._close,
+            Step.DRAIN: self._drain,
+            Step.FENCE: way.fence,
+            Step.DIFFERS: self._differs,
+            Step.HAND_OVER: way.hand_over,
+            Step.OPEN: self._open,
+        }
+
+    async def go(self) -> None:
+        """Go on until the new generation is open."""
+        before: Step | None = None
+        while True:
+            facts = await self._way.facts()
+            if facts.is_closed and not facts.is_open and self.pause.began is None:
+                self.pause = _Pause(time.monotonic(), is_whole=False)
+            step = next_step(facts)
+            if step is Step.ARRIVE:
+                return
+            if step is not before:
+                self._bar.begin(view.doing(step, is_paused=facts.is_closed), view.total(step, facts))
+            before = step
+            await self._steps[step]()
+
+    async def arrive(self) -> Sequence[str]:
+        """Wait for every service to work on the new generation; the groups that nobody is in."""
+        self._bar.begin(view.doing(Step.ARRIVE, is_paused=False), None)
+        deadline = time.monotonic() + self._limits.arrival
+        while True:
+            absent = await self._way.absent()
+            if not absent or time.monotonic() >= deadline:
+                return absent
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    def _copied(self, count: int) -> None:
+        self.copied += count
+        self._bar.moved(count)
+
+    async def _close(self) -> None:
+        began = time.monotonic()
+        self.pause = _Pause(began)
+        await self._way.close()
+
+    async def _open(self) -> None:
+        self.has_tried_to_open = True
+        await self._way.open()
+        self.pause.ended = time.monotonic()
+
+    async def _drain(self) -> None:
+        lag = await self._way.lag()
+        paused = self.pause.seconds
+        if paused is not None and paused > self._limits.pause:
+            raise CommandError(view.too_slow(lag, self._limits.pause))
+        await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _differs(self) -> None:
+        raise CommandError(view.differs(self._way.ledger.differing, self._way.plan))
+
+
+async def _go(settings: ResizeSettings, found: Plan, clickhouse: AsyncClient, limits: Limits) -> Report:
+    ledger = Ledger(settings.afterword_home / "resize")
+    with Bar("Looking", None, _errors) as bar:
+        async with servers(settings, clickhouse) as connected:
+            way = Way(settings, found, connected, ledger)
+            run = _Run(way, limits, bar)
+            try:
+                if found.is_needed:
+                    await _there(way, run)
+                absent = await run.arrive()
+            finally:
+                await way.end()
+    return Report(
+        from_=found.from_.number,
+        to=found.to,
+        partitions=found.partitions,
+        keys=ledger.keys,
+        copied=run.copied,
+        pause_seconds=run.pause.seconds,
+        pause_is_whole=run.pause.is_whole,
+        absent=tuple(absent),
+    )
+
+
+async def _there(way: Way, run: _Run) -> None:
+    """Go to the new generation; when that fails, let the old one take events again."""
+    try:
+        await run.go()
+    except ProducerFenced as error:
+        raise CommandError("Another resize has begun; this one leaves everything to it.") from error
+    except BaseException:
+        if run.pause.began is not None and not run.has_tried_to_open:
+            with suppress(KafkaError, OSError, TimeoutError):
+                await asyncio.shield(reopen(way.settings, way.servers, way.plan.from_.number))
+        raise
+
+
+def _record(settings: ResizeSettings, outcome: str, found: Plan, **facts: object) -> None:
+    now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
+    names = {"generation": found.from_.number, "to": found.to, "partitions": found.partitions}
+    audit_log.record(settings, ACT, outcome, now, **names, **facts)
+
+
+@asynccontextmanager
+async def _reached(settings: ResizeSettings) -> AsyncIterator[AsyncClient]:
+    """Yield a client of ClickHouse, and say of errors of servers what an operator can do about them."""
+    try:
+        client = await connect(settings)
+        try:
+            yield client
+        finally:
+            await client.close()
+    except (ClickHouseError, UnavailableError) as error:
+        raise UnreachableError(view.away(f"ClickHouse at {settings.clickhouse_url}", error)) from error
+    except KafkaError as error:
+        raise UnreachableError(view.away(f"Kafka at {settings.kafka_bootstrap_servers}", error)) from error

@@ -1,0 +1,134 @@
+"""Fills a topic of keyed records from any source: each record in the partition of its key, byte for byte.
+
+Everything goes in transactions, with the positions of the source where it has any.  So what is read of the
+topic was committed whole, a call that was cut off goes on where it ended, and of two that fill the same topic
+Kafka lets only the younger one write.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from schemas.identity import partition_of
+from schemas.limits import MIB
+from services.pipeline.offsets import Place
+from services.runtime.kafka.clients import RECORD_OVERHEAD_BYTES, connect, producer
+from services.runtime.settings import KafkaSettings
+
+AT_ONCE_RECORDS, AT_ONCE_BYTES = 10_000, 8 * MIB
+"""The most in one transaction, of what `fill` writes: the memory that it needs."""
+_BATCH_BYTES = 512 << 10
+_TRANSACTION_MS = 60_000
+
+
+class Entry(NamedTuple):
+    """A record: a value of None is a tombstone, the timestamp is in milliseconds."""
+
+    key: bytes
+    value: bytes | None
+    timestamp: int
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+class Transfer:
+    """The only producer that Kafka lets write under its transactional id: opening it fenced the others.
+
+    After any error it is of no more use; what its open transaction holds is never seen.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int, group: str | None) -> None:
+        self._producer, self._topic, self._partitions, self._group = producer, topic, partitions, group
+
+    @classmethod
+    async def open(cls, settings: KafkaSettings, topic: str, partitions: int, group: str | None) -> Self:
+        """Start the producer.  `group` is its transactional id, and keeps the positions of the source.
+
+        None writes without transactions, whose ends would be offsets without a record: then a call that is
+        cut off may have appended a part, and nothing fences another.
+
+        When this returns, the transaction that an earlier one left open is at its end.  KafkaError when Kafka
+        does not answer.
+        """
+        kind: dict[str, Any] = {"transactional_id": group, "transaction_timeout_ms": _TRANSACTION_MS}
+        if group is None:
+            kind = {"enable_idempotence": True}
+        sending = producer(
+            settings,
+            "afterword-transfer",
+            **kind,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=AT_ONCE_BYTES + RECORD_OVERHEAD_BYTES,
+            compression_type="lz4",
+        )
+        try:
+            await connect(sending)
+        except BaseException:
+            await sending.stop()
+            raise
+        return cls(sending, topic, partitions, group)
+
+    async def put(self, entries: Iterable[Entry], positions: Mapping[Place, int] | None = None) -> None:
+        """Append records, and commit the positions of the source with them, all or nothing.
+
+        Records of a key keep their order.  ProducerFenced once a younger one was opened.
+        """
+        if self._group is not None:
+            await self._producer.begin_transaction()
+        sent = [
+            await self._producer.send_batch(batch, self._topic, partition=partition)
+            for partition, batch in self._packed(entries)
+        ]
+        # Awaited here: aiokafka would commit a transaction although one of its sends failed.
+        await asyncio.gather(*sent)
+        if self._group is None:
+            return
+        if positions:
+            offsets = {TopicPartition(*place): position for place, position in positions.items()}
+            await self._producer.send_offsets_to_transaction(offsets, self._group)
+        await self._producer.commit_transaction()
+
+    async def close(self) -> None:
+        """End the producer; a transaction that is open stays so until the next one is opened."""
+        await self._producer.stop()
+
+    def _packed(self, entries: Iterable[Entry]) -> Iterable[tuple[int, Any]]:
+        """Return record batches, each with its partition; those of a partition in their order."""
+        full: list[tuple[int, Any]] = []
+        being_filled: dict[int, Any] = {}
+        for key, value, timestamp, headers in entries:
+            partition = partition_of(key, self._partitions)
+            batch = being_filled.get(partition) or self._producer.create_batch()
+            if batch.append(key=key, value=value, timestamp=timestamp, headers=[*headers]) is None:
+                full.append((partition, batch))
+                batch = self._producer.create_batch()
+                batch.append(key=key, value=value, timestamp=timestamp, headers=[*headers])
+            being_filled[partition] = batch
+        packed = [*full, *being_filled.items()]
+        for _, batch in packed:
+            batch.close()
+        return packed
+
+
+async def fill(
+    transfer: Transfer, source: AsyncIterable[Entry], moved: Callable[[int], None] = lambda _count: None
+) -> int:
+    """Append everything that a source without positions has, in bounded memory; how many records.
+
+    `moved` hears how many more are committed.
+    """
+    waiting: list[Entry] = []
+    size = total = 0
+    async for entry in source:
+        waiting.append(entry)
+        size += len(entry.key) + len(entry.value or b"")
+        if len(waiting) >= AT_ONCE_RECORDS or size >= AT_ONCE_BYTES:
+            await transfer.put(waiting)
+            moved(len(waiting))
+            total += len(waiting)
+            waiting, size = [], 0
+    if waiting:
+        await transfer.put(waiting)
+        moved(len(waiting))
+    return total + len(waiting)

@@ -1,0 +1,99 @@
+"""What is asked of ClickHouse, each a line of JSON with an array for each row.  Pure.
+
+Numbers of 64 bits come as numbers, and are exact.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from schemas.identity import OFFSET_BITS, version_of
+from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS, FEEDBACK_STATE, SINK_POSITIONS
+from services.operations.verify.core.selection import Selection
+from services.reconciliation.core.events import DIGEST_SQL
+from services.reconciliation.core.lookups import quoted
+from services.reconciliation.core.ranges import WORD, Place
+
+_GENERATION = f"bitShiftRight(log_offset, {OFFSET_BITS})"
+_OFFSET = f"bitAnd(log_offset, {version_of(1, 0) - 1})"
+
+
+def positions(topics: Iterable[str]) -> str:
+    """Ask how far each partition is stored."""
+    names = ", ".join(map(quoted, topics))
+    return f"SELECT topic, partition, position FROM {SINK_POSITIONS} FINAL WHERE topic IN ({names})"  # noqa: S608
+
+
+def keys(selection: Selection) -> str:
+    """Ask how many requests there are, about."""
+    return f"SELECT count() FROM {FEEDBACK_STATE} WHERE {selection.sql()}"  # noqa: S608
+
+
+def stored_offsets(selection: Selection) -> str:
+    """Ask which offsets of each partition have a row: 64 of them in a number."""
+    return (
+        f"SELECT {_GENERATION} AS generation, log_partition, intDiv({_OFFSET}, {WORD}) AS word,"  # noqa: S608
+        f" groupBitOr(bitShiftLeft(toUInt64(1), toUInt8(log_offset % {WORD}))) FROM {FEEDBACK_EVENTS}"
+        f" WHERE {selection.times_sql()} GROUP BY generation, log_partition, word"
+    )
+
+
+def events(selection: Selection) -> str:
+    """Ask what the table says of each event."""
+    return (
+        "SELECT tenant, request_id, version, log_partition, log_offset,"  # noqa: S608
+        f" toUnixTimestamp64Micro(received_at), {DIGEST_SQL} FROM {FEEDBACK_EVENTS} FINAL"
+        f" WHERE {selection.sql()}"
+    )
+
+
+ROW_DIGEST_SQL = "halfMD5(concat(arrayStringConcat(sources, '\\x1f'), '\\x1e', data, '\\x1e', request))"
+
+
+def rows(selection: Selection) -> str:
+    """Ask for each row that people see."""
+    return (
+        "SELECT tenant, request_id, revision, version, toUnixTimestamp64Micro(first_received_at),"  # noqa: S608
+        f" toUnixTimestamp64Micro(last_received_at), {ROW_DIGEST_SQL} FROM {FEEDBACK_STATE} FINAL"
+        f" WHERE {selection.sql()}"
+    )
+
+
+def history(selection: Selection, before: Mapping[Place, int | None]) -> str:
+    """Ask for whole events that logs no longer have: those below an offset, or all of a partition."""
+    parts = [
+        f"({_GENERATION} = {place.generation} AND log_partition = {place.partition}"
+        + ("" if offset is None else f" AND {_OFFSET} < {offset}")
+        + ")"
+        for place, offset in before.items()
+    ]
+    return (
+        "SELECT tenant, request_id, version, log_partition, log_offset,"  # noqa: S608
+        " toUnixTimestamp64Milli(appended_at), toString(event_id), op, source,"
+        " toUnixTimestamp64Micro(received_at), idempotent ? 1 : 0, data, request"
+        f" FROM {FEEDBACK_EVENTS} FINAL WHERE {selection.sql()} AND ({' OR '.join(parts)})"
+    )
+
+
+def events_at(place: Place, offsets: Iterable[int], selection: Selection) -> str:
+    """Ask which rows stand at these offsets."""
+    own = ", ".join(str(version_of(place.generation, offset)) for offset in offsets)
+    tenant = "" if selection.tenant is None else f" AND tenant = {quoted(selection.tenant)}"
+    return (
+        f"SELECT tenant, request_id, log_offset FROM {FEEDBACK_EVENTS}"  # noqa: S608
+        f" WHERE log_partition = {place.partition} AND log_offset IN ({own}){tenant}"
+    )
+
+
+LETTER_DIGEST_SQL = (
+    "halfMD5(concat(base64Encode(key), '\\x1f', if(isNull(raw), 'null', base64Encode(assumeNotNull(raw))),"
+    " '\\x1f', stage, '\\x1f', reason, '\\x1f', toString(original_partition), '\\x1f',"
+    " toString(original_offset)))"
+)
+
+
+def letters(topic: str, start: int, end: int) -> str:
+    """Ask what the table says of the dead letters of a stretch."""
+    return (
+        f"SELECT dlq_offset, tenant, request_id, {LETTER_DIGEST_SQL} FROM {DEAD_LETTERS} FINAL"  # noqa: S608
+        f" WHERE dlq_topic = {quoted(topic)} AND dlq_partition = 0"
+        f" AND dlq_offset >= {start} AND dlq_offset < {end}"
+    )

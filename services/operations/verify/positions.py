@@ -1,0 +1,171 @@
+"""What is promised: asked of both servers before anything else."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from schemas.topics import Topology
+from services.operations.exits import UnreachableError
+from services.operations.migrate import topics
+from services.operations.migrate.core.plan import Finding, Weight, findings
+from services.operations.migrate.core.retention import RETENTION
+from services.operations.migrate.core.retention import topic_settings as wishes
+from services.operations.verify.core import statements
+from services.operations.verify.core.snapshot import Cut, Generation, Log
+from services.operations.verify.settings import VerifySettings
+from services.operations.verify.tables import Tables
+from services.pipeline.core.continuity import Facts, LogRange, Position, Problem, Recorded, problems
+from services.pipeline.offsets import Offsets, offsets
+from services.pipeline.survey import admin, cluster_id, partition_counts, recorded
+from services.runtime.core.backoff import delays
+from services.runtime.settings import KafkaSettings
+
+CLIENT = "afterword-verify"
+SETTLE_SECONDS = 75.0
+"""Longer than a transaction may last."""
+
+
+async def promised(kafka: KafkaSettings, tables: Tables, database: str) -> Cut:
+    """Return the positions as they are now, and what does not fit among them."""
+    records = await recorded(tables.client, database)
+    async with admin(kafka, CLIENT) as client:
+        cluster = await cluster_id(client)
+        known = _generations(records, cluster, kafka.kafka_topic_generation)
+        counts = await partition_counts(
+            client, [topic.name for one in known for topic in one.topology.topics]
+        )
+    found = tuple(_present(one, counts) for one in known)
+    names = [topic.name for one in found if one.is_here for topic in one.topology.topics]
+    stored = {(topic, partition): position for topic, partition, position in await _stored(tables, names)}
+    merged: dict[Log, int] = {}
+    async with offsets(kafka, CLIENT) as asked:
+        for one in found:
+            if one.is_here:
+                merged |= await asked.committed(one.topology.merger_group)
+        logs = await _logs(asked, names)
+        members = await asked.members(stage.group for stage in Topology(kafka.kafka_topic_generation).stages)
+    cut = Cut(
+        generations=found,
+        in_use=kafka.kafka_topic_generation,
+        merged=merged,
+        stored=stored,
+        logs=logs,
+        members=members,
+    )
+    return replace(cut, problems=tuple(_problems(cut, cluster, records)))
+
+
+def _generations(records: Sequence[Recorded], cluster: str, in_use: int) -> list[Generation]:
+    """Return the generations that were recorded; those of another cluster are in ClickHouse alone."""
+    known = [
+        Generation(one.generation, one.partitions, is_here=one.cluster_id == cluster)
+        for one in records
+        if one.generation <= in_use
+    ]
+    if any(one.number == in_use for one in known):
+        return known
+    return [*known, Generation(in_use, 0, is_here=True)]
+
+
+def _present(one: Generation, counts: Mapping[str, int]) -> Generation:
+    partitions = counts.get(one.topology.events.name)
+    return replace(
+        one, is_here=one.is_here and partitions is not None, partitions=partitions or one.partitions
+    )
+
+
+async def _stored(tables: Tables, names: Sequence[str]) -> list[list[Any]]:
+    return await tables.ask(statements.positions(names)) if names else []
+
+
+async def _logs(asked: Offsets, names: Iterable[str]) -> dict[Log, LogRange]:
+    places = await asked.places(names)
+    if not places:
+        return {}
+    starts, ends = await asked.starts(places), await asked.ends(places)
+    return {place: LogRange(starts[place], ends[place]) for place in places}
+
+
+def _problems(cut: Cut, cluster: str, records: Sequence[Recorded]) -> Iterable[Problem]:
+    """Return why merger or sink would not start."""
+    topology = cut.current
+    facts = Facts(
+        service="merger",
+        generation=cut.in_use,
+        cluster_id=cluster,
+        recorded=next((one for one in records if one.generation == cut.in_use), None),
+        paired=(topology.events.name, topology.state.name),
+        log=cut.logs,
+        positions=_held(cut.merged, "committed by the merger", topology.events.name),
+    )
+    found = problems(facts)
+    names = [topic.name for topic in topology.topics]
+    sink = replace(facts, service="sink", positions=_held(cut.stored, "stored in ClickHouse", *names))
+    return found + [one for one in problems(sink) if one not in found]
+
+
+def _held(positions: Mapping[Log, int], holder: str, *names: str) -> list[Position]:
+    return [
+        Position(holder, *place, offset) for place, offset in sorted(positions.items()) if place[0] in names
+    ]
+
+
+async def settled(kafka: KafkaSettings, cut: Cut) -> None:
+    """Return once the transactions that were open are over: what is promised can be read from then on."""
+    ends = {
+        place: log.end
+        for place, log in cut.logs.items()
+        if place[0] not in {one.topology.events.name for one in cut.generations}
+    }
+    if not ends:
+        return
+    async with offsets(kafka, CLIENT, committed=True) as asked:
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                for pause in delays(first=0.02, longest=1.0):
+                    if _has_reached(await asked.ends(ends), ends):
+                        return
+                    await asyncio.sleep(pause)
+        except TimeoutError as error:
+            raise UnreachableError(
+                "a transaction of the merger stays open, so that nobody can read on: is a merger running?"
+            ) from error
+
+
+def _has_reached(now: Mapping[Log, int], ends: Mapping[Log, int]) -> bool:
+    return all(now[place] >= end for place, end in ends.items())
+
+
+async def bounded(kafka: KafkaSettings, cut: Cut) -> Cut:
+    """Return the cut with where the logs end now, states first: their events are older."""
+    names = [topic.name for one in cut.here for topic in one.topology.topics]
+    events = {one.topology.events.name for one in cut.here}
+    async with offsets(kafka, CLIENT, committed=True) as asked:
+        others = await _logs(asked, [name for name in names if name not in events])
+        return cut.with_logs(others | await _logs(asked, events))
+
+
+async def starts(kafka: KafkaSettings, cut: Cut) -> dict[Log, int]:
+    """Return where the logs of events begin now; retention may have cut them since."""
+    async with offsets(kafka, CLIENT) as asked:
+        names = [one.topology.events.name for one in cut.here]
+        return await asked.starts(place for place in cut.logs if place[0] in names)
+
+
+async def kept_since(kafka: KafkaSettings, topic: str, now_ms: int) -> int:
+    """Return since when a topic, and the table of it, keep everything, in milliseconds."""
+    async with admin(kafka, CLIENT) as client:
+        found = await topics.describe(client, [topic])
+    kept = int(found[topic].config.get(RETENTION, -1)) if topic in found else -1
+    return 0 if kept < 0 else now_ms - kept
+
+
+async def topic_settings(kafka: VerifySettings, topology: Topology) -> list[Finding]:
+    """Return how the topics in use break a promise."""
+    wished = wishes(kafka.wished(), topology)
+    async with admin(kafka, CLIENT) as client:
+        existing = await topics.describe(client, [topic.name for topic in topology.topics])
+    if len(existing) < len(topology.topics):
+        return []
+    return [one for one in findings(topology, existing, None, wished) if one.weight is Weight.WRONG]

@@ -1,0 +1,209 @@
+"""How models, datasets or tags compare: values with their intervals, side by side on one axis.  Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from services.query.dashboard.core import charts, formatting
+from services.query.reads.core.filters import Comparison, Filters, Operator
+from services.query.reads.core.statistics.answers import Figures, Group, Interval, Stats
+
+SHARE = "share"
+"""The measure of a comparison that is no number of a request: the share of positive votes."""
+
+MEASURES = {
+    SHARE: "Share of positive votes",
+    "rating": "Average rating",
+    "latency_ms": "Average latency",
+    "cost_usd": "Average cost",
+}
+
+DIMENSIONS = {
+    "model": "Model",
+    "provider": "Provider",
+    "dataset": "Prompt dataset",
+    "tag": "Tag",
+    "source": "Source",
+    "user_id": "User",
+}
+
+FEW = 30
+"""An average or a share of fewer requests is marked: one more vote could still move it much."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a comparison."""
+
+    name: str
+    href: str
+    picture: Markup
+    value: str
+    interval: str
+    n: int
+    is_few: bool
+    requests: int
+    before: str
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """A comparison: its lines, the best first, and the axis that they share."""
+
+    lines: tuple[Line, ...]
+    axis: Markup
+    nameless: int
+    """Requests that have nothing to be compared by."""
+    left_out: int
+    """Names that have no line: they have too few requests."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How values of a measure are shown: an interval of what, in which words, and whether more is better."""
+
+    interval: Callable[[Figures], Interval | None]
+    words: Callable[[float | None], str]
+    axis: Callable[[float], str]
+    more_is_better: bool = True
+
+
+def reading(measure: str, scale: tuple[float, float] | None) -> Reading:
+    """Return how a measure is read; with a scale as the way from its one end to the other, in percent."""
+    if measure == SHARE:
+        return Reading(lambda figures: figures.share, formatting.percent, _percent)
+    if scale is not None:
+        return Reading(
+            lambda figures: _scaled(figures.average, scale),
+            formatting.percent,
+            lambda part: f"{100 * part:.6g}%",
+        )
+    words, less = {
+        "latency_ms": (formatting.milliseconds, True),
+        "request.latency_ms": (formatting.milliseconds, True),
+        "cost_usd": (formatting.dollars, True),
+        "request.cost_usd": (formatting.dollars, True),
+    }.get(measure, (formatting.number, False))
+    return Reading(lambda figures: figures.average, words, charts.short, more_is_better=not less)
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.6g}%"
+
+
+def parse_scale(text: str) -> tuple[float, float] | None:
+    """Return the two ends that `1..2` names, or None if it names none."""
+    low, dots, high = text.partition("..")
+    try:
+        ends = float(low), float(high)
+    except ValueError:
+        return None
+    return ends if dots and ends[0] != ends[1] and all(abs(end) < 1e300 for end in ends) else None
+
+
+def comparing(stats: Stats, read: Reading, filters: Filters) -> Comparing:
+    """Return the comparison of what the statistics are grouped by."""
+    name = stats.by[0]
+    measured = [(group, read.interval(group)) for group in stats.groups if group.key[name] is not None]
+    known = [(group, found) for group, found in measured if found is not None]
+    known.sort(key=lambda one: one[1].value, reverse=read.more_is_better)
+    ends = [end for _, one in known for end in (one.low, one.high, one.value) if end is not None]
+    scale = charts.scale_around(ends)
+    return Comparing(
+        tuple(_line(group, found, name, read, scale, filters) for group, found in known),
+        charts.axis(scale, [read.axis(tick) for tick in scale.ticks]),
+        sum(group.requests for group in stats.groups if group.key[name] is None),
+        stats.groups_left_out + len(measured) - len(known),
+    )
+
+
+def ranking(stats: Stats, filters: Filters) -> list[Line]:
+    """Return the most frequent names of what the statistics are grouped by, the most frequent first."""
+    name = stats.by[0]
+    groups = [group for group in stats.groups if group.key[name] is not None and group.requests]
+    highest = max((group.requests for group in groups), default=0)
+    return [
+        Line(
+            str(group.key[name]),
+            _named(filters, name, str(group.key[name])),
+            charts.bar(counts(group), highest),
+            formatting.percent(group.share.value) if group.share else formatting.DASH,
+            between(group.share, formatting.percent),
+            group.share.n if group.share else 0,
+            _is_few(group.share),
+            group.requests,
+            formatting.count(group.previous.requests) if group.previous else formatting.DASH,
+        )
+        for group in groups
+    ]
+
+
+def _line(
+    group: Group, found: Interval, name: str, read: Reading, scale: charts.Scale, filters: Filters
+) -> Line:
+    before = read.interval(group.previous) if group.previous else None
+    picture = charts.whisker(
+        found.value, found.low, found.high, scale, before=before.value if before else None, style="is-accent"
+    )
+    return Line(
+        str(group.key[name]),
+        _named(filters, name, str(group.key[name])),
+        picture,
+        read.words(found.value),
+        between(found, read.words),
+        found.n,
+        _is_few(found),
+        group.requests,
+        read.words(before.value) if before else formatting.DASH,
+    )
+
+
+def between(found: Interval | None, words: Callable[[float | None], str]) -> str:
+    """Return an interval in words."""
+    if found is None or found.low is None or found.high is None:
+        return formatting.DASH
+    return f"{words(found.low)} to {words(found.high)}"
+
+
+def _is_few(found: Interval | None) -> bool:
+    return found is None or found.n < FEW
+
+
+def _scaled(found: Interval | None, scale: tuple[float, float]) -> Interval | None:
+    if found is None:
+        return None
+    low, high = scale
+    ends = [None if one is None else (one - low) / (high - low) for one in (found.low, found.high)]
+    if high < low:
+        ends.reverse()
+    return Interval(value=(found.value - low) / (high - low), low=ends[0], high=ends[1], n=found.n)
+
+
+def counts(figures: Figures) -> tuple[charts.Segment, ...]:
+    """Return the requests by sentiment, those without a vote last."""
+    voted = figures.positive + figures.neutral + figures.negative
+    return (
+        charts.Segment(figures.positive, "is-positive"),
+        charts.Segment(figures.neutral, "is-neutral"),
+        charts.Segment(figures.negative, "is-negative"),
+        charts.Segment(figures.requests - voted, "is-muted"),
+    )
+
+
+FIELDS = ("model", "provider", "tag", "source", "vote", "sentiment", "rating")
+"""Names that have a filter of several values."""
+
+
+def _named(filters: Filters, name: str, value: str) -> str:
+    """Return the log of one name's requests."""
+    if name in FIELDS:
+        chosen = getattr(filters, name)
+        if value not in chosen:
+            chosen = (*chosen, value) if name == "tag" else (value,)
+        return formatting.with_filters("/", replace(filters, **{name: chosen}))
+    if name == "user_id":
+        return formatting.with_filters("/", replace(filters, user_id=value))
+    part, _, key = ("request.dataset" if name == "dataset" else name).partition(".")
+    wanted = Comparison(part, key, Operator.EQ, value)
+    return formatting.with_filters("/", replace(filters, comparisons=(*filters.comparisons, wanted)))

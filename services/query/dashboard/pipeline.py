@@ -1,0 +1,50 @@
+"""`/pipeline`: how fresh the rows are, how far each stage is, and whether the servers answer."""
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fastapi import Request, Response
+
+from services.query.api.params import question
+from services.query.core.standing import instant, verdict
+from services.query.dashboard.readers import PageReader, page_router
+from services.query.dashboard.render import page
+from services.query.pipeline import pipeline
+
+if TYPE_CHECKING:
+    from services.query.service import Service
+
+router = page_router()
+
+
+@router.get("/pipeline")
+async def show(request: Request, _reader: PageReader) -> Response:
+    """Show how the pipeline is now."""
+    service: Service = request.app.state.service
+    with question(request, filters=False):
+        pass
+    found = await pipeline(service.positions, service.store)
+    now = datetime.fromtimestamp(time.time(), UTC)
+    standing = found.standing
+    before = standing.queryable_before if standing else None
+    return page(
+        request,
+        "pipeline.html",
+        standing=standing,
+        problems=found.problems,
+        refusals=found.refusals,
+        verdict=verdict(standing, now),
+        behind=standing.behind_seconds(now) if standing else None,
+        before=None if before is None else instant(before),
+        stages=STAGES,
+    )
+
+
+STAGES = {
+    "merger": ("Merger", "folds events into the latest state of each request"),
+    "sink-state": ("Sink: rows", "stores these states, which is what everybody reads"),
+    "sink-events": ("Sink: history", "stores each event, for the history of a request"),
+    "sink-dlq": ("Sink: dead letters", "stores what was given up, with its reason"),
+}
+"""What people call each stage, and what it does."""

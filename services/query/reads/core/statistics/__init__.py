@@ -1,0 +1,1 @@
+"""Statistics over the latest states, and those of the period before.  Pure; `reads/statistics.py` asks."""

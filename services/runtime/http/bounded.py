@@ -1,0 +1,271 @@
+"""HTTP/1.1 with the limits that uvicorn does not have: nobody fills the memory, or stays for ever.
+
+- The head of a request, its line and headers, has so many bytes, and so long to arrive.  The same holds for
+  what is neither head nor body: chunk extensions, trailers, empty lines between requests.
+- What is left of a body once its request was answered, refused say, is read and thrown away, so that the
+  connection can go on; past so many bytes, or so long, the connection ends instead.
+- Answers that a client does not take are held for so long, and of all clients so many bytes.
+- So many connections are served; a few more are told that there are too many, or answered for a probe.
+- Requests are answered in their order, and nothing after one that could be read in two ways is read at all.
+
+Whoever reads a body bounds that itself: here nobody does any more.
+"""
+
+from asyncio import Transport
+from http import HTTPStatus
+from typing import ClassVar
+
+import httptools
+
+from services.runtime.http.bounds import Bounds, Meter, crowded, too_many
+from services.runtime.http.framing import FramedProtocol, RefusedError
+
+EXTRA_SECONDS = 2.0
+"""How long a connection beyond the bound may take to say what it wants."""
+
+LOOKS = 4
+"""How often in `send_seconds` it is looked whether a client takes anything of its answer."""
+
+
+CHUNK_BYTES = 16
+"""What a chunk may take beside its data: its size and two line ends."""
+
+SINGLE = {
+    b"authorization": "Authorization",
+    b"content-encoding": "Content-Encoding",
+    b"content-length": "Content-Length",
+    b"content-type": "Content-Type",
+    b"host": "Host",
+    b"idempotency-key": "Idempotency-Key",
+    b"origin": "Origin",
+    b"transfer-encoding": "Transfer-Encoding",
+    b"x-api-key": "x-api-key",
+}
+"""Headers that a request has once: of two, one could count here and the other in front of us."""
+
+
+class BoundedProtocol(FramedProtocol):
+    """A connection.  Timers are for those who take their time: a request in one piece sets none."""
+
+    bounds: ClassVar[Bounds] = Bounds()
+    meter: ClassVar[Meter | None] = None
+    is_draining: ClassVar[bool] = False
+    """The server stops before long: each connection ends with its next answer."""
+    unread: ClassVar[set["BoundedProtocol"]] = set()
+    """Connections whose clients have not taken all of an answer."""
+
+    _is_extra = False
+    _body_bytes = 0
+    """Bytes of bodies in what is being parsed, and what each piece of them may take beside."""
+    _late_bytes = 0
+    """Bytes that were neither a head's first piece nor a body's, since the last border."""
+    _thrown_away = 0
+    _timer = None
+    _reader_timer = None
+    _unread_bytes = 0
+    _refusal = HTTPStatus.BAD_REQUEST, "malformed", ""
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Expect a request."""
+        super().connection_made(transport)
+        if self.meter is not None:
+            self.meter.open.inc()
+        beyond = len(self.connections) - self.bounds.connections
+        self._is_extra = beyond > 0
+        if beyond > self.bounds.spare:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "crowded")
+        else:
+            self._limit(EXTRA_SECONDS if self._is_extra else self.bounds.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        self._lift()
+        self._forget_reader()
+        if self.meter is not None:
+            self.meter.open.dec()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, and count what is neither head nor body, and what a head has taken since it began."""
+        if self._is_deaf:
+            return
+        borders, self._body_bytes = self._borders, 0
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self._refuse(*self._refusal)
+            return
+        if self.transport.is_closing():
+            return
+        if borders != self._borders:
+            self._late_bytes = 0
+        elif len(data) > self._body_bytes:
+            self._late_bytes += len(data) - self._body_bytes
+        if self._in_head or self._late_bytes:
+            self._check_late()
+
+    def _check_late(self) -> None:
+        too_many_fields = self._in_head and len(self.headers) > self.bounds.head_fields
+        if self._late_bytes > self.bounds.head_bytes or too_many_fields:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
+        elif self._in_head or (self._in_body and not self._body_bytes):
+            self._limit(self.bounds.head_seconds)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the application, unless its head is too large, or has two meanings."""
+        if self._in_head:
+            self._check_head()
+            self._lift()
+            if self._is_extra and crowded(self.url):
+                self.app = too_many
+                self._count("crowded")
+        super().on_headers_complete()
+        if self._is_extra or self.is_draining:
+            self.cycle.keep_alive = False
+
+    def _check_head(self) -> None:
+        size, names = len(self.url), set[bytes]()
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            names.add(name)
+        if size > self.bounds.head_bytes or len(self.headers) > self.bounds.head_fields:
+            self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", ""
+            raise RefusedError
+        if len(self._unanswered) > self.bounds.pipelined:
+            self._refusal = HTTPStatus.SERVICE_UNAVAILABLE, "pipelined", ""
+            raise RefusedError
+        if detail := self._ambiguity(names):
+            self._refusal = HTTPStatus.BAD_REQUEST, "malformed", detail
+            raise RefusedError
+
+    def _ambiguity(self, names: set[bytes]) -> str:
+        """Return why a request could be read in two ways; empty when it could not."""
+        if len(names) < len(self.headers):
+            found = [name for name, _ in self.headers]
+            for name, shown in SINGLE.items():
+                if found.count(name) > 1:
+                    return f"the header {shown} was sent more than once: send it once"
+        version = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            return "only versions 1.1 and 1.0 of HTTP are understood"
+        if b"transfer-encoding" in names:
+            if version == "1.0":
+                # Whoever stands in front may take the body for another request.
+                return "version 1.0 of HTTP has no Transfer-Encoding: send a Content-Length"
+            if dict(self.headers)[b"transfer-encoding"].strip().lower() != b"chunked":
+                return "the only Transfer-Encoding that is supported is `chunked`"
+        if self.parser.should_upgrade() and self.parser.get_method() == b"CONNECT":
+            return "this is no proxy: CONNECT is not supported"
+        return ""
+
+    def on_body(self, body: bytes) -> None:
+        """Hand on a piece of a body, or throw it away when nobody reads it any more."""
+        self._body_bytes += len(body) + CHUNK_BYTES
+        if not self.cycle.response_complete:
+            self._lift()
+            super().on_body(body)
+            return
+        self._thrown_away += len(body)
+        if self._thrown_away > self.bounds.rest_bytes:
+            self._count("rest")
+            self.transport.close()
+
+    def on_message_complete(self) -> None:
+        """Note that a request has arrived whole."""
+        super().on_message_complete()
+        if not self._in_body:
+            self._thrown_away = 0
+            self._lift()
+
+    def on_response_complete(self) -> None:
+        """Go on with the request that stands behind; what is left of this one has so long to arrive."""
+        super().on_response_complete()
+        if self._in_body and self.cycle.response_complete:
+            self._limit(self.bounds.rest_seconds)
+
+    def pause_writing(self) -> None:
+        """Let the application wait: its client takes nothing at the moment, and has so long to do so."""
+        super().pause_writing()
+        self.unread.add(self)
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        if self._reader_timer is None:
+            self._look_later()
+        while sum(one.transport.get_write_buffer_size() for one in self.unread) > self.bounds.unread_bytes:
+            most = max(self.unread, key=lambda one: one.transport.get_write_buffer_size())
+            most._cut_reader("unread")  # noqa: SLF001 (one of us)
+
+    def resume_writing(self) -> None:
+        """Let the application go on."""
+        self._forget_reader()
+        super().resume_writing()
+
+    def _look_later(self) -> None:
+        self._reader_timer = self.loop.call_later(self.bounds.send_seconds / LOOKS, self._look, 1)
+
+    def _look(self, times: int) -> None:
+        """Cut a client off that has taken nothing for long enough."""
+        left = self.transport.get_write_buffer_size()
+        if left < self._unread_bytes:
+            times, self._unread_bytes = 0, left
+        if times >= LOOKS:
+            self._cut_reader("slow_reader")
+        else:
+            self._reader_timer = self.loop.call_later(self.bounds.send_seconds / LOOKS, self._look, times + 1)
+
+    def _cut_reader(self, reason: str) -> None:
+        self._forget_reader()
+        self._count(reason)
+        self.transport.abort()
+
+    def _forget_reader(self) -> None:
+        self.unread.discard(self)
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def _limit(self, seconds: float) -> None:
+        """End the connection in so many seconds unless this is lifted; a limit that stands is left alone."""
+        if self._timer is None:
+            self._timer = self.loop.call_later(seconds, self._end)
+
+    def _lift(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end(self) -> None:
+        self._timer = None
+        if self._in_head or (self._in_body and not self.cycle.response_complete):
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "head_too_slow")
+        else:
+            self._count("rest" if self._in_body else "head_too_slow")
+            self.transport.close()
+
+    def _refuse(self, status: HTTPStatus, reason: str, detail: str = "") -> None:
+        """Answer what cannot be a request and end the connection, once what came before is answered."""
+        self._count(reason)
+        self._lift()
+        if self._in_body:
+            self._drop_broken()
+        if self._unanswered:
+            self._last_answer()
+            return
+        self._is_deaf = True
+        if self._in_head or not getattr(self.cycle, "response_started", False):
+            self._say(status, detail)
+        self.transport.close()
+
+    def _say(self, status: HTTPStatus, detail: str) -> None:
+        text, phrase = (detail or status.phrase).encode(), status.phrase.encode()
+        head = b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-type: text/plain" % (status, phrase)
+        again = b"\r\nretry-after: 1" if status is HTTPStatus.SERVICE_UNAVAILABLE else b""
+        self.transport.write(b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (head, again, len(text), text))
+
+    def _count(self, reason: str) -> None:
+        if self.meter is not None:
+            self.meter.cut.labels(reason).inc()
+
+
+def bounded(bounds: Bounds, meter: Meter | None = None) -> type[BoundedProtocol]:
+    """Return the protocol of one server: with its bounds, and what is counted."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds, "meter": meter, "unread": set()})

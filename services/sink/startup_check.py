@@ -1,0 +1,97 @@
+"""Asks whether the sink may start: gathers what Kafka and ClickHouse say, and refuses what does not fit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from aiokafka.errors import KafkaError
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from schemas.topics import Topology
+from services.pipeline.core.continuity import Facts, Position, Problem, Recorded, problems, refuse
+from services.pipeline.refusals import standing
+from services.pipeline.survey import (
+    admin,
+    cluster_id,
+    committed,
+    log_ranges,
+    partition_counts,
+    recorded,
+    with_marks,
+)
+from services.runtime.clickhouse.client import connect
+from services.runtime.clickhouse.insert import Stored, UnavailableError, Writer
+from services.sink.core.routes import Route
+from services.sink.outage import Outage
+from services.sink.settings import SinkSettings
+
+CLIENT = "afterword-sink"
+
+
+async def admit(settings: SinkSettings, routes: Sequence[Route], writer: Writer, outage: Outage) -> Facts:
+    """Return the facts once both servers answer; ContinuityError when the sink must not start."""
+    facts = await outage.outlast(
+        lambda: gather(settings, routes, writer),
+        KafkaError,
+        ClickHouseError,
+        UnavailableError,
+        OSError,
+        TimeoutError,
+    )
+    refuse(problems(facts))
+    return replace(facts, refused=())
+
+
+async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer) -> Facts:
+    """Return what Kafka and ClickHouse say about every topic that the sink reads."""
+    topology = Topology(settings.kafka_topic_generation)
+    record, refused = await _record(settings)
+    async with admin(settings, CLIENT) as client:
+        cluster = await cluster_id(client)
+        counts = await partition_counts(client, [topic.name for topic in topology.topics])
+    # Positions first: other sinks go on meanwhile, and must not seem to be beyond an end from before.
+    positions = await _positions(settings, routes, counts, writer) if record else []
+    facts = Facts(
+        service="sink",
+        generation=topology.generation,
+        cluster_id=cluster,
+        recorded=record,
+        paired=(topology.events.name, topology.state.name),
+        log=await log_ranges(settings, CLIENT, counts),
+        positions=positions,
+        compacted=frozenset({topology.state.name}),
+        refused=refused,
+    )
+    return await with_marks(settings, CLIENT, facts)
+
+
+async def _record(settings: SinkSettings) -> tuple[Recorded | None, Sequence[Problem]]:
+    """Return what was recorded of the generation, and what was refused in it."""
+    # The default database: before `afterword migrate` there is no other.
+    client = await connect(settings, database="default")
+    try:
+        generation = settings.kafka_topic_generation
+        records = await recorded(client, settings.clickhouse_database)
+        refused = await standing(client, settings.clickhouse_database, generation)
+    finally:
+        await client.close()
+    return next((one for one in records if one.generation == generation), None), refused
+
+
+async def _positions(
+    settings: SinkSettings, routes: Sequence[Route], counts: Mapping[str, int], writer: Writer
+) -> list[Position]:
+    found: list[Position] = []
+    for route in routes:
+        topics = [topic.name for topic in route.topics if topic.name in counts]
+        for topic in topics:
+            found += await committed(settings, CLIENT, route.group, topic, counts[topic])
+        found += stored_positions(await writer.positions(topics))
+    return found
+
+
+def stored_positions(stored: Mapping[tuple[str, int], Stored]) -> list[Position]:
+    """Return ClickHouse's positions as what continuity compares with the log."""
+    return [
+        Position("stored in ClickHouse", topic, partition, one.position, one.mark)
+        for (topic, partition), one in stored.items()
+    ]

@@ -1,0 +1,165 @@
+"""Looks at Kafka from outside of the readers: lag for metrics, and progress for liveness.
+
+It has clients of its own, since a consumer that hangs cannot tell that it does.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from services.pipeline.core.continuity import Facts, problems, refuse
+from services.pipeline.survey import admin, as_deployed, brokers_and_copies, partition_counts
+from services.runtime.kafka.clients import connect, consumer
+from services.runtime.kafka.core.outages import Needs
+from services.runtime.kafka.core.records import Partition
+from services.runtime.kafka.probe import AWAY, PATIENCE_SECONDS, Kept, kafka_outage
+from services.runtime.settings import KafkaSettings
+from services.sink import metrics
+from services.sink.core.progress import Progress, Seen
+from services.sink.core.routes import Route
+
+log = structlog.get_logger()
+
+_CLIENT = "afterword-sink-watch"
+_NOT_YET = "Kafka was not looked at yet"
+_Clients = tuple[AIOKafkaAdminClient, AIOKafkaConsumer]
+
+
+@dataclass
+class Watched:
+    """What is known of one route.  `mine` returns the partitions that this process owns."""
+
+    route: Route
+    mine: Callable[[], frozenset[Partition]]
+    excused: Callable[[], bool]
+    """Whether the route waits for ClickHouse, so that standing still is right."""
+    progress: Progress = field(default_factory=Progress)
+
+
+class Watch:
+    """Looks again and again until it is cancelled."""
+
+    def __init__(
+        self, settings: KafkaSettings, seconds: float, stall_seconds: float, watched: Sequence[Watched]
+    ) -> None:
+        self._settings, self._seconds, self._stall_seconds = settings, seconds, stall_seconds
+        self._watched = watched
+        self._clock = asyncio.get_running_loop().time
+        self._complaint: str | None = _NOT_YET
+        self._kept = Kept(self._connected)
+
+    def rest(self) -> None:
+        """Look no more, and blame nobody: the routes are stopped."""
+        self._complaint = _NOT_YET
+
+    def complaint(self) -> str | None:
+        """Return what Kafka cannot do, or None."""
+        return self._complaint
+
+    def stalled(self, watched: Watched) -> str | None:
+        """Return for how long a route has not moved for no good reason, or None."""
+        still = watched.progress.still_for(self._clock())
+        if self._complaint is not None or still < self._stall_seconds:
+            return None
+        return f"nothing was stored for {still:.0f} s, though there is something to read"
+
+    async def run(self, facts: Facts | None = None) -> None:
+        """Look for ever; while Kafka cannot do its part for anybody, no route is blamed.
+
+        ContinuityError when Kafka answers, and is not the one of `facts` any more.
+        """
+        for one in self._watched:
+            one.progress = Progress(moved_at=self._clock())
+        try:
+            while True:
+                await self._look()
+                if self._complaint is not None and facts is not None:
+                    await self._recognise(facts)
+                await asyncio.sleep(self._seconds)
+        finally:
+            await self._kept.close()
+
+    async def _look(self) -> None:
+        outage = await kafka_outage(self._settings, _CLIENT, self._needs())
+        if outage is None:
+            try:
+                seen = await self._kept.ask(self._all_seen)
+            except AWAY as error:
+                outage = f"Kafka does not answer: {error!r}"
+        if outage is None:
+            self._judge(seen)
+        else:
+            for one in self._watched:
+                one.progress = replace(one.progress, moved_at=self._clock())
+            if self._complaint is None:
+                log.warning("server stopped answering", server="Kafka", reason=outage)
+        self._complaint = outage
+        # Also in an outage, which may be of just this; what cannot be asked stays as it was measured last.
+        with suppress(*AWAY):
+            await self._kept.ask(self._measured)
+
+    async def _measured(self, clients: _Clients) -> None:
+        names = {topic.name for one in self._watched for topic in one.route.topics}
+        for copies in (await brokers_and_copies(clients[0], sorted(names))).copies:
+            metrics.COPIES_MISSING.labels(copies.topic).set(copies.lagging)
+            metrics.COPIES_TOO_FEW.labels(copies.topic).set(copies.refusing)
+
+    async def _recognise(self, facts: Facts) -> None:
+        """Refuse a Kafka that is another one or has other topics: waiting would not help."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                found = await as_deployed(self._settings, _CLIENT, facts)
+        except AWAY:
+            return
+        refuse(problems(found))
+
+    def _needs(self) -> Needs:
+        reads = {place for one in self._watched for place in one.mine() or one.progress.seen.ends}
+        return Needs(reads=frozenset(reads), groups=tuple(one.route.group for one in self._watched))
+
+    async def _all_seen(self, clients: _Clients) -> list[Seen]:
+        return [await _seen(*clients, one.route) for one in self._watched]
+
+    def _judge(self, seen: Sequence[Seen]) -> None:
+        for one, now in zip(self._watched, seen, strict=True):
+            for partition in now.ends:
+                metrics.LAG.labels(one.route.name, *partition).set(now.lag(partition))
+            own = _of(now, one.mine())
+            one.progress = one.progress.after(own, self._clock(), excused=one.excused())
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[_Clients]:
+        async with admin(self._settings, _CLIENT) as client:
+            asking = consumer(self._settings, _CLIENT, isolation_level="read_committed")
+            try:
+                await connect(asking)
+                yield client, asking
+            finally:
+                await asking.stop()
+
+
+async def _seen(client: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, route: Route) -> Seen:
+    counts = await partition_counts(client, [topic.name for topic in route.topics])
+    partitions = [TopicPartition(name, number) for name, count in counts.items() for number in range(count)]
+    ends = await consumer.end_offsets(partitions)
+    offsets = await client.list_consumer_group_offsets(route.group, partitions=partitions)
+    committed = {one: offset.offset for one, offset in offsets.items() if offset.offset >= 0}
+    return Seen(_plain(committed), _plain(ends))
+
+
+def _plain(offsets: dict[TopicPartition, int]) -> dict[Partition, int]:
+    return {(one.topic, one.partition): offset for one, offset in offsets.items()}
+
+
+def _of(seen: Seen, mine: Iterable[Partition]) -> Seen:
+    """Return what concerns this process; all of it if it owns nothing, since it may have lost its group."""
+    own = set(mine) or set(seen.ends)
+    return Seen(
+        {one: offset for one, offset in seen.committed.items() if one in own},
+        {one: offset for one, offset in seen.ends.items() if one in own},
+    )

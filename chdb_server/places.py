@@ -10,10 +10,17 @@ from chdb_server.settings import WarehouseSettings
 from services.runtime.file_lock import AlreadyLockedError, locked
 
 LOCK = "warehouse.lock"
+_SHORT = 600
 
 
 class CannotStartError(Exception):
     """One line that says what is wrong, and what to change."""
+
+
+def shortened(text: str) -> str:
+    """Return an error, which may quote a whole table's definition, in one line of 600 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHORT else f"{line[: _SHORT // 2]} … {line[-_SHORT // 2 :]}"
 
 
 @contextmanager
@@ -43,6 +50,20 @@ def own_port(settings: WarehouseSettings) -> Iterator[socket.socket]:
                 "stop what uses the port, or set CLICKHOUSE_URL to another one."
             ) from None
         yield listener
+
+
+def set_aside_cut_mutations(directory: Path) -> list[Path]:
+    """Rename the files of mutations that were not written whole, and return their new paths.
+
+    The engine renames the file of a mutation into place even where a full disk took none of it, or only a
+    part; one such file keeps its table, and so the whole engine, from starting.  Whoever asked for that
+    mutation asks again: erasures are repeated until nothing is left to delete.
+    """
+    return [
+        path.rename(path.with_name(f"cut_{path.name}"))
+        for path in directory.glob("store/*/*/mutation_*.txt")
+        if not path.read_bytes().endswith(b"\n")
+    ]
 
 
 def _writable(directory: Path) -> Path:

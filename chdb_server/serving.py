@@ -16,7 +16,7 @@ import uvloop
 
 from chdb_server.app import Warehouse
 from chdb_server.connections import Connections
-from chdb_server.places import CannotStartError
+from chdb_server.places import CannotStartError, set_aside_cut_mutations, shortened
 from chdb_server.settings import WarehouseSettings
 from services.runtime.http.bounded import bounded
 from services.runtime.http.bounds import Bounds
@@ -34,10 +34,13 @@ def run(settings: WarehouseSettings, directory: Path, listener: socket.socket) -
     """Serve a directory on a bound socket until SIGTERM or SIGINT.  CannotStartError if the engine cannot."""
     # uvicorn reports each answer that is broken off on purpose as an error of the application.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    for path in set_aside_cut_mutations(directory):
+        log.warning("set aside a mutation that was not written whole", path=str(path))
     try:
         connections = Connections(directory, settings.warehouse_memory_bytes)
     except RuntimeError as error:
-        raise CannotStartError(f"The engine cannot open {directory}: {error}") from None
+        log.exception("the engine cannot open its directory", directory=str(directory))
+        raise CannotStartError(f"The engine cannot open {directory}: {shortened(str(error))}") from None
     warehouse = Warehouse(connections, settings)
     host, port = listener.getsockname()[:2]
     log.info("warehouse started", host=host, port=port, directory=str(directory), version=connections.version)

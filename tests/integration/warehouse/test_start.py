@@ -151,3 +151,35 @@ async def test_a_client_that_reads_nothing_does_not_keep_it_from_stopping(tmp_pa
 async def _sends(warehouse: Face) -> bool:
     found = await warehouse.value("SELECT count() FROM system.processes WHERE query LIKE '%randomPrintable%'")
     return int(found) >= 2
+
+
+@pytest.mark.parametrize("left", [b"", b"format version: 1\ncreate time: 2026-01-01 00:00:00\ncomm"])
+async def test_a_mutation_that_a_full_disk_cut_off_keeps_nothing_from_starting(
+    tmp_path: Path, left: bytes
+) -> None:
+    """Its file is set aside; rows and whole mutations are as they were."""
+    server = OwnWarehouse(tmp_path)
+    await server.start()
+    try:
+        await _ask(server, "CREATE TABLE t (a UInt32) ENGINE = MergeTree ORDER BY a")
+        await _ask(server, "INSERT INTO t VALUES (1), (2), (3)")
+        await _ask(server, "ALTER TABLE t DELETE WHERE a = 2 SETTINGS mutations_sync = 1")
+        await server.kill()
+        (written,) = (tmp_path / "data").glob("store/*/*/mutation_*.txt")
+        written.with_name("mutation_99.txt").write_bytes(left)
+        await server.start()
+
+        assert await _ask(server, "SELECT a FROM t ORDER BY a") == "1\n3\n"
+        assert written.exists()
+        assert written.with_name("cut_mutation_99.txt").read_bytes() == left
+        await _ask(server, "ALTER TABLE t DELETE WHERE a = 3 SETTINGS mutations_sync = 1")
+        assert await _ask(server, "SELECT a FROM t ORDER BY a") == "1\n"
+    finally:
+        await server.stop()
+
+
+async def _ask(server: OwnWarehouse, sql: str) -> str:
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(server.settings.clickhouse_url, content=sql, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.text

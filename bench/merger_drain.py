@@ -31,7 +31,7 @@ from services.merger.service import run
 from services.merger.settings import MergerSettings
 from services.runtime.kafka.clients import client_options
 from services.runtime.settings import load
-from tests.support.topics import create_topics
+from tests.support.kafka.topics import create_topics
 
 PARTITIONS = 4
 FIELDS = {

@@ -31,8 +31,8 @@ from services.local.ports import free_port
 from services.merger.core import state as states
 from services.merger.core.state import Merge, State, Versions
 from services.runtime.settings import KafkaSettings, load
-from tests.support.servers import OwnKafka
-from tests.support.topics import create_topics
+from tests.support.kafka.topics import create_topics
+from tests.support.stack.local_servers import OwnKafka
 
 PARTITIONS = 4
 MIB = 1 << 20

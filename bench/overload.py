@@ -27,12 +27,12 @@ from services.local import broker
 from services.local.child import Command
 from services.local.jars import fetch, kafka_jars
 from services.local.ports import free_port
-from tests.support import flood
 from tests.support.eventually import eventually
-from tests.support.ingest import new_key
-from tests.support.servers import OwnKafka
-from tests.support.topic_reader import read_topic
-from tests.support.topics import create_topics
+from tests.support.http import flood
+from tests.support.ingest.app import new_key
+from tests.support.kafka.topic_reader import read_topic
+from tests.support.kafka.topics import create_topics
+from tests.support.stack.local_servers import OwnKafka
 
 FEW, TIMES, PROCESSES, SIZE = 8, 10, 4, 10_000
 PIECE_SECONDS = 0.15

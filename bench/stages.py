@@ -23,9 +23,9 @@ from bench.targets import NONE, Target
 from schemas.topics import Topology
 from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
-from tests.support.servers import OwnKafka, OwnWarehouse
-from tests.support.tables import create_tables
-from tests.support.topics import create_topics, delete_topics
+from tests.support.clickhouse.tables import create_tables
+from tests.support.kafka.topics import create_topics, delete_topics
+from tests.support.stack.local_servers import OwnKafka, OwnWarehouse
 
 PARTITIONS = 4
 POINTS = 240

@@ -26,12 +26,12 @@ from services.runtime.clickhouse.insert import ClickHouseWriter
 from services.runtime.kafka.clients import client_options
 from services.sink.core.rows import event_line, position_line, state_line
 from services.sink.settings import SinkSettings
-from tests.support.dead_letters import environ
-from tests.support.merging import ARecord, an_event
-from tests.support.servers import OwnKafka, OwnWarehouse
-from tests.support.sink import FakeRecord
-from tests.support.sink_runs import migrated
-from tests.support.state_log import write
+from tests.support.merger.records import ARecord, an_event
+from tests.support.merger.state_log import write
+from tests.support.operations.dead_letters import environ
+from tests.support.sink.doubles import FakeRecord
+from tests.support.sink.runs import migrated
+from tests.support.stack.local_servers import OwnKafka, OwnWarehouse
 
 _MEASURED = """
 import resource, subprocess, sys

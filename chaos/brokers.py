@@ -11,7 +11,7 @@ from chaos.faults import Fault
 from chaos.limits import in_sync
 from schemas.topics import Topology
 from services.pipeline.survey import admin
-from tests.support.cluster import Node
+from tests.support.kafka.brokers import Node
 
 COPIES = 3
 _LOCK = asyncio.Lock()

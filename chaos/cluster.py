@@ -24,9 +24,9 @@ from services.local.ports import free_port
 from services.local.settings import StatusSettings
 from services.pipeline.survey import admin
 from services.runtime.settings import load
-from tests.support.cluster import Cluster
 from tests.support.eventually import eventually
-from tests.support.whole import environment
+from tests.support.kafka.brokers import Cluster
+from tests.support.stack.whole_stack import environment
 
 COMPILER = shutil.which("cc")
 """What it takes to move the clocks of brokers and of ClickHouse's engine; None where there is none."""

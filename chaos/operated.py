@@ -36,7 +36,7 @@ from services.local.core.kafka_config import PARTITIONS
 from services.local.processes import is_running
 from services.pipeline.survey import admin
 from tests.support.eventually import eventually
-from tests.support.topics import delete_topics
+from tests.support.kafka.topics import delete_topics
 
 _REFUSED_WITHIN = 120.0
 _UNDERWAY = timedelta(seconds=15)

@@ -17,7 +17,7 @@ from services.local.core.kafka_config import PARTITIONS
 from services.runtime.kafka.clients import client_options
 from services.runtime.settings import KafkaSettings
 from tests.support.eventually import eventually
-from tests.support.foreign import write_foreign
+from tests.support.kafka.foreign_headers import write_foreign
 
 _WRITTEN_WITHIN = 60.0
 _ANSWERS_WITHIN = 400.0

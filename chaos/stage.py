@@ -27,8 +27,8 @@ from services.local.processes import Identity, is_running
 from services.local.settings import StatusSettings
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.eventually import eventually
-from tests.support.programs import Program
-from tests.support.whole import WholeStack
+from tests.support.stack.restartable import Program
+from tests.support.stack.whole_stack import WholeStack
 
 SERVICES = ("ingest", "merger", "merger-2", "sink", "sink-2")
 """In the order in which they stop."""

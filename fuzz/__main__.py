@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fuzz.rounds import SERVICES, fuzz
 from tests.support.eventually import eventually
-from tests.support.whole import WholeStack
+from tests.support.stack.whole_stack import WholeStack
 
 PARSERS = ("bodies", "batches", "encodings", "paths", "filters", "cursors", "records", "sql")
 NAMES = (

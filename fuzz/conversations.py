@@ -11,8 +11,8 @@ from random import Random
 from hypothesis import strategies as st
 
 from fuzz.seeds import SEEDS, WORDS, changed
-from tests.support import bodies
-from tests.support.packing import PACK
+from tests.support.clickhouse.content_encodings import PACK
+from tests.support.ingest import bodies
 
 
 @dataclass(frozen=True)

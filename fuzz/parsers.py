@@ -30,8 +30,8 @@ from services.query.reads.core import cursors, ids, orders
 from services.query.reads.core.filters import Filters, parse_filters, to_parameters
 from services.query.reads.core.sql import where
 from services.sink.core.rows import MalformedRowError, dead_letter_line, event_line, state_line
-from tests.support.merging import ARecord
-from tests.support.sink import FakeRecord
+from tests.support.merger.records import ARecord
+from tests.support.sink.doubles import FakeRecord
 
 Target = Callable[[bytes], bool]
 

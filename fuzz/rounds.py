@@ -14,7 +14,7 @@ from fuzz.conversations import conversations
 from fuzz.framings import exchanges
 from fuzz.health import Health
 from fuzz.sockets import exchange, talk
-from tests.support.whole import WholeStack
+from tests.support.stack.whole_stack import WholeStack
 
 SERVICES = ("ingest", "query")
 _EXAMPLES = {"calls": 10, "socket": 20, "between": 20}

@@ -8,8 +8,8 @@ from random import Random
 from services.query.reads.core import cursors, orders
 from services.query.reads.core.filters import Filters
 from services.query.reads.core.orders import Position
-from tests.support.merging import an_event
-from tests.support.packing import PACK
+from tests.support.clickhouse.content_encodings import PACK
+from tests.support.merger.records import an_event
 
 _DATA = {
     "rating": 5,

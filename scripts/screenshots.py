@@ -21,11 +21,11 @@ from playwright.async_api import Browser, async_playwright
 
 from services.operations.demo.core.traffic import Call, traffic
 from services.runtime.settings import ClickHouseSettings
-from tests.support.browser import ARGUMENTS, PHONE, executable
-from tests.support.query import query_over
-from tests.support.servers import OwnWarehouse
-from tests.support.serving import serving
-from tests.support.tables import create_tables, insert, run
+from tests.support.clickhouse.tables import create_tables, insert, run
+from tests.support.http.browser import ARGUMENTS, PHONE, executable
+from tests.support.http.server import serving
+from tests.support.query.app import query_over
+from tests.support.stack.local_servers import OwnWarehouse
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SEED, DAYS, CALLS = 7, 60, 6600

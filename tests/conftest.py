@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.workers import TIERS, Together, turn_of
 
 HERE = Path(__file__).parent
-pytest_plugins = ["tests.support.stack"]
+pytest_plugins = ["tests.support.stack.fixtures"]
 
 settings.register_profile(
     "afterword", deadline=None, derandomize=False, suppress_health_check=[HealthCheck.too_slow]

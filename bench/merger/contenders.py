@@ -19,7 +19,7 @@ from bench.merger.watched import Mark, Pace, Watched, pace, watched
 from bench.stages import PARTITIONS
 from services.local.child import Command, python_module
 from services.pipeline.survey import admin
-from tests.support.merger import NOWHERE
+from tests.support.merger.partitions import NOWHERE
 
 
 class Contender(ABC):

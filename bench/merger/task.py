@@ -21,7 +21,7 @@ from bench.stages import PARTITIONS, Stack
 from schemas.topics import Topology
 from services.pipeline.survey import admin
 from services.runtime.settings import KafkaSettings
-from tests.support.topics import delete_topics
+from tests.support.kafka.topics import delete_topics
 
 CLIENT = "bench"
 CONTENDERS = "bench-"

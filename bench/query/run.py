@@ -20,11 +20,11 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
-from tests.support import tables
-from tests.support.costs import QUESTIONS, CountingStore, Example
-from tests.support.query import query_settings
-from tests.support.servers import OwnWarehouse
-from tests.support.volume import BATCH, LARGEST, SMALL, fill
+from tests.support.clickhouse import tables
+from tests.support.clickhouse.volume import BATCH, LARGEST, SMALL, fill
+from tests.support.query.app import query_settings
+from tests.support.query.read_costs import QUESTIONS, CountingStore, Example
+from tests.support.stack.local_servers import OwnWarehouse
 
 PATIENCE = 3600
 

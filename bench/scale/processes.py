@@ -15,10 +15,10 @@ from services.local.child import Command, python_module
 from services.local.ports import free_port
 from services.runtime.settings import KafkaSettings
 from services.sink.settings import SinkSettings
-from tests.support.merger import NOWHERE
-from tests.support.merger_process import MergerProcess
-from tests.support.programs import Program
-from tests.support.sink_runs import SinkProgram
+from tests.support.merger.partitions import NOWHERE
+from tests.support.merger.process import MergerProcess
+from tests.support.sink.runs import SinkProgram
+from tests.support.stack.restartable import Program
 
 
 class IngestProcess(Program):

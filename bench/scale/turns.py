@@ -21,7 +21,7 @@ from bench.whole.bodies import EVENTS
 from schemas.topics import STATE_ROUTE, Topology
 from services.runtime.clickhouse.client import connect
 from services.sink.settings import SinkSettings
-from tests.support.sink_runs import migrated
+from tests.support.sink.runs import migrated
 
 _AS_DEPLOYED = {name: SinkSettings.model_fields[name].default for name in ("sink_flush_seconds",)}
 _names = count(1)

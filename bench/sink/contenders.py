@@ -21,9 +21,9 @@ from services.local.child import Child, python_module
 from services.runtime.clickhouse.client import connect
 from services.runtime.clickhouse.insert import ClickHouseWriter
 from services.sink.settings import SinkSettings
-from tests.support import tables
+from tests.support.clickhouse import tables
 from tests.support.eventually import eventually
-from tests.support.sink_runs import SinkProgram
+from tests.support.sink.runs import SinkProgram
 
 _WITHIN = 300.0
 _LOOK_SECONDS = 0.05

@@ -15,8 +15,8 @@ from bench.targets import times
 from schemas.topics import Topology
 from services.sink.core.rows import state_line
 from services.sink.settings import SinkSettings
-from tests.support.sink import FakeRecord
-from tests.support.sink_runs import migrated
+from tests.support.sink.doubles import FakeRecord
+from tests.support.sink.runs import migrated
 
 STAGE = "sink"
 BATCHES = {True: 3, False: 8}

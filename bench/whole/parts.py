@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from tests.support.whole import WholeStack
+from tests.support.stack.whole_stack import WholeStack
 
 PARTS = ("ingest", "kafka", "merger", "sink", "warehouse", "query")
 MIB_A_PART = "MiB"

@@ -13,7 +13,7 @@ from bench.whole import parts
 from bench.whole.load import Plan
 from bench.whole.parts import MIB_A_PART, Parts
 from bench.whole.phase import Line, Phase, ends, load, percentile
-from tests.support.whole import WholeStack
+from tests.support.stack.whole_stack import WholeStack
 
 STAGE = "whole"
 QUICK_SECONDS, FULL_SECONDS = 15.0, 600.0

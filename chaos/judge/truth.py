@@ -1,7 +1,7 @@
 """The judge's own fold: what the log of events must come to, in memory that grows with rows, not with events.
 
 Pure.  Written from the rules and not from the merger's code; a property test holds it to
-`tests.support.oracle`, which works every row out of all its events, the slow way.
+`tests.support.oracles.merge`, which works every row out of all its events, the slow way.
 
     truth = Truth(partitions=4)
     for record in records_of_each_partition_in_order:

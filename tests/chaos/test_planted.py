@@ -32,15 +32,15 @@ from services.local.ports import free_port
 from services.pipeline.offsets import offsets
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.sink.settings import SinkSettings
-from tests.support.dead_letters import environ
+from tests.support.chaos.obligations import promise
 from tests.support.eventually import eventually
-from tests.support.merger import NOWHERE
-from tests.support.merger_process import MergerProcess
-from tests.support.obligations import promise
-from tests.support.programs import Program
-from tests.support.servers import OwnKafka, OwnWarehouse
-from tests.support.sink_runs import SinkProgram, is_stored, migrated
-from tests.support.state_log import ends
+from tests.support.merger.partitions import NOWHERE
+from tests.support.merger.process import MergerProcess
+from tests.support.merger.state_log import ends
+from tests.support.operations.dead_letters import environ
+from tests.support.sink.runs import SinkProgram, is_stored, migrated
+from tests.support.stack.local_servers import OwnKafka, OwnWarehouse
+from tests.support.stack.restartable import Program
 
 PLANTED = "PLANTED"
 takes_long = pytest.mark.skipif(not os.environ.get(PLANTED), reason=f"takes long; set {PLANTED}=1")

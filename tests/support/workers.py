@@ -41,8 +41,8 @@ def group_of(path: str) -> str:
     """Return what keeps a file of tests, a path below `tests`, on one worker with others."""
     if path.startswith(_WITH_THE_STACK):
         return "whole_stack"
-    if path.startswith("integration/warehouse/"):
-        return "warehouse"
+    if path.startswith("integration/chdb_server/"):
+        return "chdb_server"
     return path
 
 

@@ -24,7 +24,7 @@ from services.operations.migrate.settings import MigrateSettings
 from services.query.settings import QuerySettings
 from services.runtime.settings import LogSettings, Settings, load
 from services.sink.settings import SinkSettings
-from tests.support import containers
+from tests.support.stack import containers
 
 ROOT = Path(__file__).parents[3]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

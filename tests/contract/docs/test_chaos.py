@@ -7,7 +7,7 @@ import pytest
 
 from chaos.faults import pairs
 from chaos.report import FAILINGS, page
-from tests.support.documents import ROOT
+from tests.support.docs.pages import ROOT
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from schemas.generate import MODELS
 from scripts import reference
 from services.cli.app import COMMANDS
 from services.ingest.dialects import DIALECTS
-from tests.support.documents import ROOT, examples_of, pages, tables, tokens
-from tests.support.elsewhere import ELSEWHERE
-from tests.support.examples import Place, execute
+from tests.support.docs.elsewhere import ELSEWHERE
+from tests.support.docs.examples import Place, execute
+from tests.support.docs.pages import ROOT, examples_of, pages, tables, tokens
 
 DECISION_PARTS = ["Status", "Context", "Decision", "Consequences", "Revisit when"]
 PAGE_OF_WORDS = 400

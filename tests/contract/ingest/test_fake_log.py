@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.fake_log import FakeLog
-from tests.support.log_contract import LogContract, Reading
+from tests.support.ingest.fake_log import FakeLog
+from tests.support.ingest.log_contract import LogContract, Reading
 
 
 class TestFakeLog(LogContract):

@@ -16,8 +16,8 @@ from schemathesis.specs.openapi.checks import (
 
 from services.ingest.dialects import DIALECTS
 from services.runtime.http.keys import Scope
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import ingest_over, new_key
+from tests.support.ingest.app import ingest_over, new_key
+from tests.support.ingest.fake_log import FakeLog
 
 CHECKS = [
     not_a_server_error,

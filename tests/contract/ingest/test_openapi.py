@@ -12,8 +12,8 @@ import pytest
 
 from services.ingest.app import IngestApp
 from services.ingest.dialects import DIALECTS
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import client_of, ingest_over
+from tests.support.ingest.app import client_of, ingest_over
+from tests.support.ingest.fake_log import FakeLog
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from services.ingest.core.accept import event_bytes
 from services.ingest.core.errors import MEANINGS, Code, Rejection
 from services.ingest.dialects import gptboost, native, requesty
 from services.ingest.documentation import Event, FeedbackBody, Vote
-from tests.support.bodies import Refused, data, read
+from tests.support.ingest.bodies import Refused, data, read
 
 EXAMPLES = 200
 

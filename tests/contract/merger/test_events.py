@@ -14,7 +14,7 @@ from schemas.events import FeedbackEvent
 from schemas.identity import event_key
 from services.merger.core import state as states
 from services.merger.core.events import Poison, decode
-from tests.support.merging import an_event, events
+from tests.support.merger.records import an_event, events
 
 EXAMPLES = sorted((Path(schemas.__file__).parent / "examples").glob("feedback-event.v1.*.json"))
 STATES = sorted(Path(__file__).parent.glob("states/*.json"))

@@ -10,7 +10,7 @@ from services.query.reads.core.filters import PARAMETERS
 from services.query.reads.core.orders import NAMES
 from services.query.reads.core.rows import COLUMNS
 from services.runtime.settings import ClickHouseSettings
-from tests.support.query import query_over
+from tests.support.query.app import query_over
 
 
 @pytest.fixture(scope="module")

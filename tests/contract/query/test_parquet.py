@@ -12,7 +12,7 @@ from services.query.exports.core.columns import NAMES
 from services.query.exports.core.encoder import Ending, Options
 from services.query.exports.core.lines import Lines
 from services.query.exports.core.parquet_file import ParquetFile, Sizes
-from tests.support.exports import HOSTILE, export_row, read_parquet, tab_separated
+from tests.support.query.exports import HOSTILE, export_row, read_parquet, tab_separated
 
 ROWS = [
     export_row(

@@ -10,7 +10,7 @@ from aiokafka.record import default_records, memory_records
 
 from services.runtime.kafka.core.records import is_text
 from services.runtime.kafka.tolerant import TolerantBatch, TolerantRecords, tolerate
-from tests.support.foreign import LZ4, Foreign, batch_of
+from tests.support.kafka.foreign_headers import LZ4, Foreign, batch_of
 
 BROKEN = b"na\xffme"
 RECORDS: list[Foreign] = [

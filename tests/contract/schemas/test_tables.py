@@ -3,7 +3,7 @@
 from schemas.tables import FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE, migrations
 from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
-from tests.support.tables import create_tables, definitions
+from tests.support.clickhouse.tables import create_tables, definitions
 
 
 async def test_tables_for_tests_are_as_the_migrations_leave_them(

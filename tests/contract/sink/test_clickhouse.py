@@ -9,8 +9,8 @@ from services.runtime.clickhouse.client import connect
 from services.runtime.clickhouse.insert import ClickHouseWriter, RefusedError, UnavailableError
 from services.runtime.settings import ClickHouseSettings
 from services.sink.core.rows import DEAD_LETTER_COLUMNS, dead_letter_line, event_line, state_line
-from tests.support import tables
-from tests.support.sink import KEY, FakeRecord, event, letter, state
+from tests.support.clickhouse import tables
+from tests.support.sink.doubles import KEY, FakeRecord, event, letter, state
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from services.merger.core.events import Poison, decode
 from services.sink.core.rows import event_line
-from tests.support.sink import NOT_EVENTS, event
+from tests.support.sink.doubles import NOT_EVENTS, event
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from services.runtime.clickhouse.insert import (
 )
 from services.runtime.settings import ClickHouseSettings
 from services.sink.core.rows import position_line, state_line
-from tests.support import tables
-from tests.support.sink import InMemoryWriter, state
+from tests.support.clickhouse import tables
+from tests.support.sink.doubles import InMemoryWriter, state
 
 POISON = state_line(state("bad", 3, version="poison"), 0)
 

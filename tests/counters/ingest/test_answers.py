@@ -10,8 +10,8 @@ from services.runtime.http import server
 from services.runtime.http.bounded import bounded
 from services.runtime.http.bounds import Bounds
 from tests.support.eventually import eventually
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import ingest_over
+from tests.support.ingest.app import ingest_over
+from tests.support.ingest.fake_log import FakeLog
 
 REQUEST = b'POST /feedback/r HTTP/1.1\r\nhost: localhost\r\ncontent-length: 23\r\n\r\n{"data": {"rating": 5}}'
 

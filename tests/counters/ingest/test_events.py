@@ -16,7 +16,7 @@ from services.ingest.event_builder import Intake, Origin
 from services.ingest.settings import IngestSettings
 from services.runtime.http.keys import LOCAL_CALLER
 from tests.support.counting import count
-from tests.support.fake_producer import FakeProducer, publisher_over
+from tests.support.kafka.fake_producer import FakeProducer, publisher_over
 
 EVENTS = 500
 NATIVE = Origin(LOCAL_CALLER, "native")

@@ -3,7 +3,7 @@
 from services.runtime.kafka.tolerant import TolerantRecords
 from services.runtime.kafka.undecoded import Fetched
 from tests.support.counting import count
-from tests.support.foreign import batch_of
+from tests.support.kafka.foreign_headers import batch_of
 
 BATCHES, RECORDS = 5, 1_000
 

@@ -3,7 +3,7 @@
 from bench.events import published
 from services.merger.core.fold import Source, fold, keys_of
 from tests.support.counting import count
-from tests.support.merging import ARecord
+from tests.support.merger.records import ARecord
 
 EVENTS = 3_000
 SOURCE = Source(topic="feedback-events", generation=0, partition=0, partitions=1)

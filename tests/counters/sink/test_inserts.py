@@ -10,9 +10,9 @@ from services.pipeline.core.continuity import Facts
 from services.sink.consumer import Reader
 from services.sink.core.batch import Limits
 from services.sink.settings import SinkSettings
-from tests.support.backlog import Backlog, unmarked
 from tests.support.eventually import eventually
-from tests.support.sink import Bench, FakeRecord
+from tests.support.kafka.backlog import Backlog, unmarked
+from tests.support.sink.doubles import Bench, FakeRecord
 
 ROWS = 100_000
 PLACE = TopicPartition("feedback-state", 0)

@@ -9,7 +9,7 @@ from services.sink.core.batch import Batch, Limits
 from services.sink.core.fetch_buffer import Waiting
 from services.sink.core.routes import Route, routes
 from tests.support.counting import count
-from tests.support.sink import FakeFetch, FakeRecord
+from tests.support.sink.doubles import FakeFetch, FakeRecord
 
 ROWS = 3_000
 STATE, EVENTS, _ = routes(Topology())

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.support.composed import CLUSTER, WITHIN, Composed, Engine, composed
-from tests.support.documents import ROOT, examples_of
+from tests.support.docs.examples import Place, execute_composed
+from tests.support.docs.pages import ROOT, examples_of
 from tests.support.eventually import eventually
-from tests.support.examples import Place, execute_composed
+from tests.support.stack.compose_project import CLUSTER, WITHIN, Composed, Engine, composed
 
 COMPOSE_TEST = "COMPOSE_TEST"
 pytestmark = [

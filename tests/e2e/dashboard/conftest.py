@@ -1,6 +1,6 @@
 """One browser, one dashboard with keys."""
 
-from tests.support.browser import browser
-from tests.support.dashboard import dashboard
+from tests.support.http.browser import browser
+from tests.support.query.dashboard import dashboard
 
 __all__ = ["browser", "dashboard"]

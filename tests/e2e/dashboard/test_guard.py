@@ -8,8 +8,8 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from services.query.dashboard.render import NAVIGATION
-from tests.support.browser import PHONE, overflow, window
-from tests.support.dashboard import Dashboard, Tenant
+from tests.support.http.browser import PHONE, overflow, window
+from tests.support.query.dashboard import Dashboard, Tenant
 
 ATTACK = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>"
 TEXTS = (

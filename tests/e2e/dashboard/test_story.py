@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.support.browser import window
-from tests.support.dashboard import Dashboard, Tenant
-from tests.support.tables import rows
+from tests.support.clickhouse.tables import rows
+from tests.support.http.browser import window
+from tests.support.query.dashboard import Dashboard, Tenant
 
 
 async def fill(tenant: Tenant) -> None:

@@ -14,9 +14,9 @@ import pytest
 from services.local.settings import LocalSettings
 from services.runtime.clickhouse.client import connect
 from services.runtime.settings import describe
-from tests.support.documents import ROOT, examples_of, pages
-from tests.support.examples import Place, execute
-from tests.support.whole import WholeStack
+from tests.support.docs.examples import Place, execute
+from tests.support.docs.pages import ROOT, examples_of, pages
+from tests.support.stack.whole_stack import WholeStack
 
 FIRST, LAST = "docs/sql.md", "docs/http.md"
 LOOPBACK = "127.0.0.1"

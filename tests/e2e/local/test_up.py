@@ -13,7 +13,7 @@ import pytest
 
 from services.runtime.clickhouse.client import connect
 from tests.support.eventually import eventually
-from tests.support.whole import WholeStack
+from tests.support.stack.whole_stack import WholeStack
 
 PARTS = ("kafka", "warehouse", "ingest", "merger", "sink", "query")
 STOPPING = ["ingest", "merger", "sink", "query", "warehouse", "kafka"]

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from schemas.limits import MAX_EVENT_BYTES
-from tests.support import bodies
-from tests.support.rows import shows
-from tests.support.whole import WholeStack
+from tests.support.ingest import bodies
+from tests.support.stack.rows import shows
+from tests.support.stack.whole_stack import WholeStack
 
 LINES = {"Content-Type": "application/x-ndjson"}
 

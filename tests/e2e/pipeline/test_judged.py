@@ -8,9 +8,9 @@ import pytest
 
 from services.operations.demo.core.traffic import traffic
 from tests.support.eventually import eventually
-from tests.support.judged import WIN_RATES, judged, write
-from tests.support.rows import ask, found, shows
-from tests.support.whole import WholeStack
+from tests.support.oracles.judged_answers import WIN_RATES, judged, write
+from tests.support.stack.rows import ask, found, shows
+from tests.support.stack.whole_stack import WholeStack
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

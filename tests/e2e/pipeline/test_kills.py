@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.judged import WIN_RATES, judged, write
-from tests.support.rows import ask, shows
-from tests.support.whole import WholeStack
+from tests.support.oracles.judged_answers import WIN_RATES, judged, write
+from tests.support.stack.rows import ask, shows
+from tests.support.stack.whole_stack import WholeStack
 
 KILLED = {"merger": 0.1, "ingest": 0.25, "sink": 0.4, "send": 0.55}
 """What is killed, and when: the part of the file that was accepted by then."""

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.judged import judged, write
-from tests.support.rows import shows
-from tests.support.whole import WholeStack
+from tests.support.oracles.judged_answers import judged, write
+from tests.support.stack.rows import shows
+from tests.support.stack.whole_stack import WholeStack
 
 PREFIX = "compared-"
 QUESTION = {"by": "model", "measure": "data.preference", "order": "-average", "data.contest": PREFIX}

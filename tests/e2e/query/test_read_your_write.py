@@ -11,7 +11,7 @@ import pytest
 
 from schemas.limits import MAX_ROW_KEYS
 from tests.support.eventually import eventually
-from tests.support.whole import WholeStack
+from tests.support.stack.whole_stack import WholeStack
 
 WAIT = "20s"
 

@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from tests.support.eventually import eventually
-from tests.support.rows import ask, shows
-from tests.support.whole import WholeStack
+from tests.support.stack.rows import ask, shows
+from tests.support.stack.whole_stack import WholeStack
 
 NODE = """
 const [url, completionId] = process.argv.slice(2);

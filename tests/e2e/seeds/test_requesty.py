@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.rows import found, shows
-from tests.support.whole import WholeStack
+from tests.support.stack.rows import found, shows
+from tests.support.stack.whole_stack import WholeStack
 
 NODE = """
 const [base, requestId, key] = process.argv.slice(2);

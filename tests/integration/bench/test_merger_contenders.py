@@ -13,7 +13,7 @@ from bench.stages import PARTITIONS
 from schemas.identity import partition_of
 from services.runtime.kafka.clients import client_options
 from services.runtime.settings import KafkaSettings
-from tests.support.state_log import ends
+from tests.support.merger.state_log import ends
 
 EVENTS = 2_000
 

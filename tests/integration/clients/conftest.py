@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import browser
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import decoded, ingest_over, new_key
-from tests.support.serving import serving
+from tests.support.http.browser import browser
+from tests.support.http.server import serving
+from tests.support.ingest.app import decoded, ingest_over, new_key
+from tests.support.ingest.fake_log import FakeLog
 
 __all__ = ["browser"]
 

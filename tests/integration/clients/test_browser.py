@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from playwright.async_api import Browser
 
 from tests.integration.clients.conftest import Door
-from tests.support.browser import window
 from tests.support.eventually import eventually
+from tests.support.http.browser import window
 
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<p>hi"
 

@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from tests.integration.clients.conftest import MANY, Door, expected
-from tests.support.clients import CLIENTS, connected, output, program
-from tests.support.documents import ROOT, tables
-from tests.support.ingest import code_of
+from tests.support.docs.pages import ROOT, tables
+from tests.support.http.clients import CLIENTS, connected, output, program
+from tests.support.ingest.app import code_of
 
 HERE = Path(__file__).parent
 ACCEPTED = ["202 accepted"] * MANY

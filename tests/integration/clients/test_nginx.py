@@ -16,14 +16,14 @@ from services.runtime.http.core.sign_in_limit import TRIES
 from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.integration.clients.conftest import MANY, Door
-from tests.support.afterword import afterword
-from tests.support.browser import window
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import ingest_over, new_key
-from tests.support.nginx import documented, proxied
-from tests.support.query import query_over
-from tests.support.serving import serving
-from tests.support.tables import create_tables, insert, state_row
+from tests.support.clickhouse.tables import create_tables, insert, state_row
+from tests.support.http.browser import window
+from tests.support.http.nginx import documented, proxied
+from tests.support.http.server import serving
+from tests.support.ingest.app import ingest_over, new_key
+from tests.support.ingest.fake_log import FakeLog
+from tests.support.operations.command import afterword
+from tests.support.query.app import query_over
 
 API, UI = "/feedback-api", "/feedback-ui"
 STRIPPING = re.sub(

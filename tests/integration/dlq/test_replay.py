@@ -24,16 +24,16 @@ from services.runtime.clickhouse.client import connect
 from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.clickhouse.insert import ClickHouseWriter
 from services.sink.settings import SinkSettings
-from tests.support import tables as sql
-from tests.support.dead_letters import dlq
+from tests.support.clickhouse import tables as sql
 from tests.support.eventually import eventually
-from tests.support.merger import R1, R2, R3, Scene, truth_of
-from tests.support.merging import ARecord, a_log, a_record, an_event
-from tests.support.programs import Program
-from tests.support.sink import EVENT, state
-from tests.support.sink_runs import is_stored, running
-from tests.support.state_log import write
-from tests.support.states import shown
+from tests.support.merger.partitions import R1, R2, R3, Scene, truth_of
+from tests.support.merger.records import ARecord, a_log, a_record, an_event
+from tests.support.merger.state_log import write
+from tests.support.merger.states import shown
+from tests.support.operations.dead_letters import dlq
+from tests.support.sink.doubles import EVENT, state
+from tests.support.sink.runs import is_stored, running
+from tests.support.stack.restartable import Program
 
 HALF = "x" * 500_000
 

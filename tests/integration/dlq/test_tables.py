@@ -11,8 +11,8 @@ from services.operations.dlq.core.selection import Selection
 from services.operations.dlq.core.statements import correct, mark_dropped, mark_open, mark_replayed
 from services.operations.dlq.tables import Tables, tables
 from services.runtime.settings import ClickHouseSettings
-from tests.support.dead_letters import FAILED_AT, a_letter, a_row, put
-from tests.support.tables import create_tables, rows
+from tests.support.clickhouse.tables import create_tables, rows
+from tests.support.operations.dead_letters import FAILED_AT, a_letter, a_row, put
 
 ODD = "r'1\\ü/{x:String}"
 LETTERS = [

@@ -9,11 +9,11 @@ import pytest
 from services.erasure.core.leftovers import SWEPT
 from services.runtime.clickhouse.client import connect
 from services.runtime.settings import KafkaSettings
-from tests.support.erasing import Pipeline
-from tests.support.merger_process import MergerProcess
-from tests.support.servers import OwnWarehouse
-from tests.support.sink_runs import SinkProgram, migrated
-from tests.support.tables import run
+from tests.support.clickhouse.tables import run
+from tests.support.merger.process import MergerProcess
+from tests.support.operations.erasure import Pipeline
+from tests.support.sink.runs import SinkProgram, migrated
+from tests.support.stack.local_servers import OwnWarehouse
 
 NUMBERS = count(1)
 AT_ONCE = "cleanup_delay_period = 1, max_cleanup_delay_period = 1, cleanup_delay_period_random_add = 0"

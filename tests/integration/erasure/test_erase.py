@@ -10,12 +10,12 @@ from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STA
 from schemas.topics import DEAD_LETTERS_ROUTE, EVENTS_ROUTE, STATE_ROUTE
 from services.erasure.core.identity import user_hash
 from services.runtime.http.keys import Scope
-from tests.support import tables
-from tests.support.erasing import PARTITIONS, Pipeline
+from tests.support.clickhouse import tables
 from tests.support.eventually import eventually
-from tests.support.merging import an_event_id
-from tests.support.query import client_of, query_over, reading_key
-from tests.support.state_log import reset_group
+from tests.support.merger.records import an_event_id
+from tests.support.merger.state_log import reset_group
+from tests.support.operations.erasure import PARTITIONS, Pipeline
+from tests.support.query.app import client_of, query_over, reading_key
 
 
 async def is_gone(pipeline: Pipeline, secret: str) -> None:

@@ -16,9 +16,9 @@ from services.erasure.core.statements import EVERY, Statement
 from services.erasure.tables import Tables
 from services.erasure.tables import tables as connected
 from services.runtime.settings import ClickHouseSettings
-from tests.support.dead_letters import a_letter, a_row, put
-from tests.support.merging import an_event_id
-from tests.support.tables import create_tables, insert, run, state_row
+from tests.support.clickhouse.tables import create_tables, insert, run, state_row
+from tests.support.merger.records import an_event_id
+from tests.support.operations.dead_letters import a_letter, a_row, put
 
 AT = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 VERSIONS = st.integers(0, 9)

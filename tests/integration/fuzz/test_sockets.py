@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from fuzz.conversations import conversations
 from fuzz.framings import exchanges
 from fuzz.sockets import exchange, talk
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import ingest_over
-from tests.support.serving import serving
+from tests.support.http.server import serving
+from tests.support.ingest.app import ingest_over
+from tests.support.ingest.fake_log import FakeLog
 
 CONVERSATIONS = 40
 

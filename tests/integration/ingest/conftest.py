@@ -16,10 +16,10 @@ from services.ingest.settings import IngestSettings
 from services.runtime.http.keys import Scope
 from services.runtime.settings import KafkaSettings
 from tests.support.eventually import eventually
-from tests.support.ingest import new_key
-from tests.support.serving import serving
-from tests.support.topic_reader import read_topic
-from tests.support.topics import create_topics
+from tests.support.http.server import serving
+from tests.support.ingest.app import new_key
+from tests.support.kafka.topic_reader import read_topic
+from tests.support.kafka.topics import create_topics
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from backports import zstd
 
-from tests.support.lonely import answers, process
+from tests.support.stack.offline_services import answers, process
 
 MIB = 1 << 20
 AT_ONCE, GROWTH = 4, 400 * MIB

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import decoded, ingest_over
-from tests.support.serving import serving
+from tests.support.http.server import serving
+from tests.support.ingest.app import decoded, ingest_over
+from tests.support.ingest.fake_log import FakeLog
 
 HEAD = b"POST /feedback/x HTTP/1.1\r\nhost: localhost\r\n"
 BODY = b'{"data":{"rating":5}}'

@@ -13,8 +13,8 @@ from services.ingest.core.accept import event_bytes
 from services.ingest.dialects.dialect import Submission
 from services.ingest.service import build, key_file
 from tests.integration.ingest.conftest import Running, ready
-from tests.support.ingest import code_of
-from tests.support.serving import serving
+from tests.support.http.server import serving
+from tests.support.ingest.app import code_of
 
 NOW = "2026-01-02T03:04:05.000006Z"
 

@@ -23,9 +23,9 @@ from services.local.ports import free_port
 from services.runtime.kafka.clients import client_options
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.integration.ingest.conftest import Running, ready
+from tests.support.clickhouse.tables import create_tables, insert, state_row
 from tests.support.eventually import eventually
-from tests.support.serving import serving
-from tests.support.tables import create_tables, insert, state_row
+from tests.support.http.server import serving
 
 VOTE = {"message_id": "m", "rating": "positive", "comment": "x"}
 SAME = {"rating": "positive", "comment": "x"}

@@ -19,10 +19,10 @@ from services.ingest.service import build, key_file
 from services.runtime.settings import KafkaSettings
 from tests.integration.ingest.conftest import Running, ready, settings_for
 from tests.support.eventually import eventually
-from tests.support.ingest import code_of
-from tests.support.servers import OwnKafka
-from tests.support.serving import serving
-from tests.support.topics import create_topics
+from tests.support.http.server import serving
+from tests.support.ingest.app import code_of
+from tests.support.kafka.topics import create_topics
+from tests.support.stack.local_servers import OwnKafka
 
 
 class Outage:

@@ -15,10 +15,10 @@ import pytest
 from schemas.topics import Topology
 from services.local.ports import free_port
 from services.runtime.settings import KafkaSettings
-from tests.support import flood
 from tests.support.eventually import eventually
-from tests.support.ingest import new_key
-from tests.support.topic_reader import read_topic
+from tests.support.http import flood
+from tests.support.ingest.app import new_key
+from tests.support.kafka.topic_reader import read_topic
 
 PROCESSES, CONNECTIONS, SECONDS, SIZE = 2, 60, 2.0, 20_000
 ROOM = {"INGEST_MAX_INFLIGHT_BYTES": str(1 << 20), "INGEST_MAX_CONNECTIONS": "110"}

@@ -15,8 +15,8 @@ from schemas.topics import Topology
 from services.local.ports import free_port
 from services.runtime.settings import KafkaSettings
 from tests.support.eventually import eventually
-from tests.support.ingest import new_key
-from tests.support.topic_reader import read_topic
+from tests.support.ingest.app import new_key
+from tests.support.kafka.topic_reader import read_topic
 
 
 @asynccontextmanager

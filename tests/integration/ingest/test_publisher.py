@@ -17,8 +17,8 @@ from services.ingest.publisher import Publisher
 from services.runtime.settings import KafkaSettings
 from tests.integration.ingest.conftest import settings_for
 from tests.support.eventually import eventually
-from tests.support.log_contract import LogContract, Reading
-from tests.support.topic_reader import read_topic
+from tests.support.ingest.log_contract import LogContract, Reading
+from tests.support.kafka.topic_reader import read_topic
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from services.local.ports import free_port
 from services.runtime.settings import KafkaSettings
 from tests.integration.ingest.test_process import _answers, process
 from tests.support.eventually import eventually
-from tests.support.topic_reader import read_topic
+from tests.support.kafka.topic_reader import read_topic
 
 LOOK_SECONDS = 1.0
 """How often clients look which ingests are ready."""

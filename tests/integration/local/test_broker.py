@@ -12,8 +12,8 @@ from services.local.broker import prepare
 from services.local.jars import fetch, kafka_jars
 from services.runtime.kafka.clients import client_options, consumer_options
 from services.runtime.settings import KafkaSettings
-from tests.support.servers import OwnKafka
-from tests.support.topics import create_topics
+from tests.support.kafka.topics import create_topics
+from tests.support.stack.local_servers import OwnKafka
 
 
 async def _produce(settings: KafkaSettings, topic: str, value: bytes) -> int:

@@ -4,8 +4,8 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.topics import Topology
 from services.runtime.kafka.clients import client_options
-from tests.support.cluster import Cluster
-from tests.support.topics import create_topics
+from tests.support.kafka.brokers import Cluster
+from tests.support.kafka.topics import create_topics
 
 
 async def test_one_of_three_brokers_may_die_and_come_back(own_cluster: Cluster) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.local.home import Home
-from tests.support.whole import WholeStack
+from tests.support.stack.whole_stack import WholeStack
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.runtime.settings import KafkaSettings
-from tests.support.merger import Scene
+from tests.support.merger.partitions import Scene
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from services.merger.accept_loss import MergerLoss, accept_loss
 from services.merger.directory import DirectoryUnusable
 from tests.integration.merger.test_partition import committed_is
-from tests.support.merger import R1, Scene, configure, delete_before, merger_settings
-from tests.support.merging import a_log, an_event
+from tests.support.merger.partitions import R1, Scene, configure, delete_before, merger_settings
+from tests.support.merger.records import a_log, an_event
 
 
 async def merged(scene: Scene, count: int) -> None:

@@ -16,8 +16,8 @@ from services.merger.assignment import Worker
 from services.runtime.kafka.clients import client_options
 from services.runtime.kafka.undecoded import Fetched, in_pieces
 from tests.support.eventually import eventually
-from tests.support.merger import R1, Scene
-from tests.support.merging import a_log, a_record, an_event
+from tests.support.merger.partitions import R1, Scene
+from tests.support.merger.records import a_log, a_record, an_event
 
 WITHIN = 30.0
 

@@ -7,7 +7,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from services.runtime.kafka.clients import client_options
 from tests.integration.merger.test_partition import committed_is
 from tests.support.eventually import eventually
-from tests.support.merger import Scene, configure
+from tests.support.merger.partitions import Scene, configure
 
 
 async def test_aiokafka_commits_a_transaction_although_a_send_failed(scene: Scene) -> None:

@@ -12,9 +12,9 @@ from services.merger.context import Setup
 from services.merger.state_store import Owner, Store
 from services.pipeline import survey
 from services.pipeline.core.continuity import ContinuityError
-from tests.support.merger import R1, Scene, commit, create_topic, delete_topic, ids_in, truth_of
-from tests.support.merging import a_log, an_event
-from tests.support.states import shown
+from tests.support.merger.partitions import R1, Scene, commit, create_topic, delete_topic, ids_in, truth_of
+from tests.support.merger.records import a_log, an_event
+from tests.support.merger.states import shown
 
 IDS = {number: [*islice(ids_in(number), 5)] for number in (0, 1)}
 

@@ -10,8 +10,8 @@ from schemas.deadletters import Reason
 from services.merger.context import Setup
 from tests.integration.merger.test_partition import committed_is
 from tests.support.eventually import eventually
-from tests.support.merger import R1, R2, R3, Scene
-from tests.support.merging import a_log, an_event
+from tests.support.merger.partitions import R1, R2, R3, Scene
+from tests.support.merger.records import a_log, an_event
 
 
 async def ends(scene: Scene, setup: Setup, records: list[object]) -> bool:

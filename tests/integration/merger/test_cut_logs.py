@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.kafka_copies import KafkaCopy
-from tests.support.merger import R1, Scene, create_topic
-from tests.support.merger_process import MergerProcess
-from tests.support.merging import a_log, an_event
-from tests.support.servers import OwnKafka
+from tests.support.kafka.node_copies import KafkaCopy
+from tests.support.merger.partitions import R1, Scene, create_topic
+from tests.support.merger.process import MergerProcess
+from tests.support.merger.records import a_log, an_event
+from tests.support.stack.local_servers import OwnKafka
 
 
 async def publish(scene: Scene, first: int, count: int) -> None:

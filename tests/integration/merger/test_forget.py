@@ -7,8 +7,8 @@ from services.merger.core.expiry import since
 from services.merger.partition import Partition
 from services.merger.startup_check import retention
 from services.pipeline.survey import admin
-from tests.support.merger import R1, R2, R3, Scene, configure
-from tests.support.merging import a_log, an_event
+from tests.support.merger.partitions import R1, R2, R3, Scene, configure
+from tests.support.merger.records import a_log, an_event
 
 KEYS = [b"default/" + name.encode() for name in (R1, R2, R3)]
 

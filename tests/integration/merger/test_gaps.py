@@ -8,8 +8,8 @@ from services.merger.offset_gaps import EventsLost
 from services.pipeline.core.continuity import ContinuityError
 from services.runtime.kafka.clients import client_options
 from tests.integration.merger.test_partition import check_truth
-from tests.support.merger import R1, R2, Scene, delete_before
-from tests.support.merging import a_log, a_record, an_event
+from tests.support.merger.partitions import R1, R2, Scene, delete_before
+from tests.support.merger.records import a_log, a_record, an_event
 
 
 def counted(found: str) -> float:

@@ -5,8 +5,8 @@ from schemas.limits import MAX_EVENT_BYTES, MAX_ROW_BYTES
 from services.merger.core.admission import weight
 from services.merger.core.state import decode
 from tests.integration.merger.test_partition import check_truth
-from tests.support.merger import R1, R2, Scene, read_committed
-from tests.support.merging import ARecord, a_log, a_record, an_event
+from tests.support.merger.partitions import R1, R2, Scene, read_committed
+from tests.support.merger.records import ARecord, a_log, a_record, an_event
 
 KEY = b"default/" + R1.encode()
 

@@ -13,7 +13,7 @@ from schemas.topics import DAY_MS
 from services.merger.partition import TooManyBroken
 from services.runtime.kafka.clients import client_options
 from tests.support.eventually import eventually
-from tests.support.merger import (
+from tests.support.merger.partitions import (
     R1,
     R2,
     R3,
@@ -23,8 +23,8 @@ from tests.support.merger import (
     read_committed,
     truth_of,
 )
-from tests.support.merging import ARecord, a_log, a_record, an_event
-from tests.support.states import shown
+from tests.support.merger.records import ARecord, a_log, a_record, an_event
+from tests.support.merger.states import shown
 
 BROKEN = ARecord(0, b"default/" + R1.encode(), b"{")
 

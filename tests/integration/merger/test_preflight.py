@@ -7,8 +7,9 @@ from services.merger.directory import Directory
 from services.pipeline.core.continuity import ContinuityError, Recorded
 from services.pipeline.survey import admin, cluster_id
 from services.runtime.settings import ClickHouseSettings
+from tests.support.clickhouse.tables import create_tables, insert
 from tests.support.eventually import eventually
-from tests.support.merger import (
+from tests.support.merger.partitions import (
     R1,
     Scene,
     commit,
@@ -16,8 +17,7 @@ from tests.support.merger import (
     delete_before,
     delete_topic,
 )
-from tests.support.merging import a_log, an_event
-from tests.support.tables import create_tables, insert
+from tests.support.merger.records import a_log, an_event
 
 
 async def kinds(scene: Scene, **changes: object) -> list[str]:

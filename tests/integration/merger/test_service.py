@@ -18,11 +18,11 @@ from services.runtime.kafka.clients import client_options
 from services.runtime.settings import KafkaSettings
 from tests.integration.merger.test_partition import committed_is
 from tests.support.eventually import eventually
-from tests.support.foreign import write_foreign
-from tests.support.merger import R1, Scene, commit, committed, read_committed, truth_of
-from tests.support.merger_process import MergerProcess
-from tests.support.merging import a_record, an_event
-from tests.support.states import shown
+from tests.support.kafka.foreign_headers import write_foreign
+from tests.support.merger.partitions import R1, Scene, commit, committed, read_committed, truth_of
+from tests.support.merger.process import MergerProcess
+from tests.support.merger.records import a_record, an_event
+from tests.support.merger.states import shown
 
 PARTITIONS = 4
 Start = Callable[..., MergerProcess]

@@ -7,8 +7,8 @@ import pytest
 
 from services.merger.assignment import Worker
 from tests.support.eventually import eventually
-from tests.support.merger import R1, Scene
-from tests.support.merging import a_log, an_event
+from tests.support.merger.partitions import R1, Scene
+from tests.support.merger.records import a_log, an_event
 
 
 class Assignment(set[int]):

@@ -13,7 +13,7 @@ from services.operations.migrate.settings import MigrateSettings
 from services.operations.migrate.steps import Step, run
 from services.pipeline.survey import admin
 from services.runtime.settings import ClickHouseSettings
-from tests.support.cluster import Cluster
+from tests.support.kafka.brokers import Cluster
 
 
 async def steps(settings: MigrateSettings, *, sure: bool = False) -> list[Step]:

@@ -21,7 +21,7 @@ from services.pipeline.survey import admin, partition_counts, recorded
 from services.runtime.clickhouse.client import connect
 from services.runtime.kafka.clients import client_options
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
-from tests.support import tables
+from tests.support.clickhouse import tables
 
 DAY = 24 * 60 * 60
 

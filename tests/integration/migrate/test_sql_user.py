@@ -17,7 +17,7 @@ from services.operations.migrate.core.sql_user import Relation, SqlUser
 from services.operations.migrate.sql_users import drop, make
 from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
-from tests.support.policed import Answer, as_owner, as_sql_user
+from tests.support.clickhouse.row_policies import Answer, as_owner, as_sql_user
 
 USER = SqlUser("afterword", "acme")
 

@@ -8,8 +8,8 @@ import pytest
 
 from schemas.tables import migrations
 from services.runtime.settings import ClickHouseSettings
+from tests.support.clickhouse.tables import create_tables, insert, rows, run, state_row
 from tests.support.eventually import eventually
-from tests.support.tables import create_tables, insert, rows, run, state_row
 
 BEFORE_THE_VIEWS = 6
 

@@ -10,8 +10,8 @@ from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
 from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
-from tests.support.query import query_settings
-from tests.support.tables import create_tables
+from tests.support.clickhouse.tables import create_tables
+from tests.support.query.app import query_settings
 
 NUMBERS = count(1)
 

@@ -11,7 +11,7 @@ from services.query.exports.reply import ExportReply
 from services.runtime.http.bounded import bounded
 from services.runtime.http.bounds import Bounds
 from tests.support.eventually import eventually
-from tests.support.serving import serving
+from tests.support.http.server import serving
 
 PIECE, PIECES = b"x" * (1 << 20), 200
 

@@ -13,9 +13,9 @@ from services.query.reads.core.letters import MAX_RAW_BYTES
 from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.sink.core.rows import DEAD_LETTER_COLUMNS
-from tests.support.query import client_of, faults_of, query_over, reading_key
-from tests.support.stages import Stages
-from tests.support.tables import insert
+from tests.support.clickhouse.tables import insert
+from tests.support.merger.manual_stages import Stages
+from tests.support.query.app import client_of, faults_of, query_over, reading_key
 
 
 @pytest.fixture

@@ -13,7 +13,10 @@ from backports import zstd
 from services.query.exports.core.csv_injection import original
 from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
-from tests.support.exports import (
+from tests.support.clickhouse.tables import create_tables, insert, rows, run, state_row
+from tests.support.http.server import serving
+from tests.support.query.app import client_of, code_of, faults_of, query_over, reading_key
+from tests.support.query.exports import (
     HOSTILE,
     fill,
     hostile_rows,
@@ -22,10 +25,7 @@ from tests.support.exports import (
     read_ndjson,
     read_parquet,
 )
-from tests.support.query import client_of, code_of, faults_of, query_over, reading_key
-from tests.support.servers import OwnWarehouse
-from tests.support.serving import serving
-from tests.support.tables import create_tables, insert, rows, run, state_row
+from tests.support.stack.local_servers import OwnWarehouse
 
 EXPORT = "/v1/feedback/export"
 FORMATS = ("csv", "ndjson", "parquet")

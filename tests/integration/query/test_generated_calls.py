@@ -21,9 +21,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from services.runtime.settings import ClickHouseSettings
-from tests.support.query import query_over
-from tests.support.serving import serving
-from tests.support.tables import insert, state_row
+from tests.support.clickhouse.tables import insert, state_row
+from tests.support.http.server import serving
+from tests.support.query.app import query_over
 
 CHECKS = [
     not_a_server_error,

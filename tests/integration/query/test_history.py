@@ -10,9 +10,9 @@ from schemas.tables import FEEDBACK_EVENTS
 from services.query.reads.requests import history
 from services.query.store import ClickHouseStore
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
-from tests.support.query import client_of, code_of, faults_of, query_over, reading_key
-from tests.support.stages import Stages
-from tests.support.tables import insert
+from tests.support.clickhouse.tables import insert
+from tests.support.merger.manual_stages import Stages
+from tests.support.query.app import client_of, code_of, faults_of, query_over, reading_key
 
 NOTHING: dict[str, list[str]] = {"set": [], "replaced": [], "cleared": [], "kept": []}
 

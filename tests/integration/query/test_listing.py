@@ -15,8 +15,8 @@ from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore, Row
 from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.settings import ClickHouseSettings
-from tests.support.plain_filter import matches
-from tests.support.tables import insert, run, state_row
+from tests.support.clickhouse.tables import insert, run, state_row
+from tests.support.oracles.filters import matches
 
 MOMENTS = [f"2026-11-22T09:00:0{second}.00000{micro}Z" for second in range(3) for micro in range(2)]
 MODELS = ("gpt-x", "gpt-y", "é" * 300 + "1", "é" * 300 + "2", "")

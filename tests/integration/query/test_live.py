@@ -13,10 +13,10 @@ from services.cli.keys import revoke_keys
 from services.query.app import QueryApp
 from services.runtime.http.keys import parse
 from services.runtime.settings import ClickHouseSettings
+from tests.support.clickhouse.tables import create_tables, insert, state_row
 from tests.support.eventually import eventually
-from tests.support.query import code_of, query_over, reading_key
-from tests.support.serving import serving
-from tests.support.tables import create_tables, insert, state_row
+from tests.support.http.server import serving
+from tests.support.query.app import code_of, query_over, reading_key
 
 
 @pytest.fixture

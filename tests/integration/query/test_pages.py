@@ -14,9 +14,9 @@ from services.query.core.sessions import COOKIE
 from services.query.dashboard.assets import address, assets, edition
 from services.runtime.http.keys import Scope, parse
 from services.runtime.settings import ClickHouseSettings
+from tests.support.clickhouse.tables import create_tables, insert, run, state_row
 from tests.support.eventually import eventually
-from tests.support.query import client_of, query_over, reading_key
-from tests.support.tables import create_tables, insert, run, state_row
+from tests.support.query.app import client_of, query_over, reading_key
 
 PAGES = ("/", "/requests/a", "/dead-letters", "/pipeline")
 

@@ -11,10 +11,10 @@ import pytest
 
 from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
-from tests.support.costs import QUESTIONS, CountingStore, Example
-from tests.support.query import query_settings
-from tests.support.tables import create_tables
-from tests.support.volume import LARGEST, SMALL, fill
+from tests.support.clickhouse.tables import create_tables
+from tests.support.clickhouse.volume import LARGEST, SMALL, fill
+from tests.support.query.app import query_settings
+from tests.support.query.read_costs import QUESTIONS, CountingStore, Example
 
 ROWS = 200_000
 BATCH = 50_000

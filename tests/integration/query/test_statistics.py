@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from services.runtime.settings import ClickHouseSettings
-from tests.support.query import client_of, faults_of, query_over, reading_key
-from tests.support.tables import create_tables, insert, run, state_row
+from tests.support.clickhouse.tables import create_tables, insert, run, state_row
+from tests.support.query.app import client_of, faults_of, query_over, reading_key
 
 HOSTILE = "\"><script>alert(1)</script>'{{7*7}}"
 TODAY = datetime.fromtimestamp(int(time.time()), UTC)

@@ -14,11 +14,11 @@ from services.query.store import ClickHouseStore
 from services.runtime.clickhouse.client import connect
 from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.settings import ClickHouseSettings
+from tests.support.clickhouse.tables import create_tables, insert, state_row
 from tests.support.eventually import eventually
-from tests.support.query import client_of, code_of, query_over, query_settings
-from tests.support.servers import OwnWarehouse
-from tests.support.serving import serving
-from tests.support.tables import create_tables, insert, state_row
+from tests.support.http.server import serving
+from tests.support.query.app import client_of, code_of, query_over, query_settings
+from tests.support.stack.local_servers import OwnWarehouse
 
 SLEEP = f"SELECT sleepEachRow(1) AS slept FROM ({' UNION ALL '.join(['SELECT 1 AS one'] * 60)})"
 """Takes half a minute, a second a block."""

@@ -17,10 +17,10 @@ from services.erasure.core.erasures import By, Erasure, State
 from services.query.api import ROUTERS
 from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
-from tests.support.dead_letters import a_letter, a_row, put
-from tests.support.query import faults_of, query_over, reading_key
-from tests.support.serving import serving
-from tests.support.tables import insert, state_row
+from tests.support.clickhouse.tables import insert, state_row
+from tests.support.http.server import serving
+from tests.support.operations.dead_letters import a_letter, a_row, put
+from tests.support.query.app import faults_of, query_over, reading_key
 
 MINE, OTHER = "tenants-mine", "tenants-other"
 TIMES = {"received_at": "2026-11-22T08:00:00Z", "appended_at": "2026-11-22T08:00:00Z"}

@@ -13,8 +13,8 @@ from services.query.core.places import share_of
 from services.query.metrics import POSITION_READS
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.eventually import eventually
-from tests.support.query import client_of, code_of, faults_of, query_over, reading_key
-from tests.support.stages import Stages
+from tests.support.merger.manual_stages import Stages
+from tests.support.query.app import client_of, code_of, faults_of, query_over, reading_key
 
 NOWHERE = "127.0.0.1:1"
 MOST = 32

@@ -5,9 +5,9 @@ from pathlib import Path
 from services.query.service import build, key_file
 from services.query.settings import QuerySettings
 from services.runtime.settings import ClickHouseSettings
+from tests.support.clickhouse.tables import create_tables
 from tests.support.eventually import eventually
-from tests.support.servers import OwnWarehouse
-from tests.support.tables import create_tables
+from tests.support.stack.local_servers import OwnWarehouse
 
 
 async def test_query_is_ready_for_as_long_as_clickhouse_answers(

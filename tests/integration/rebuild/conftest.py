@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from services.sink.settings import SinkSettings
-from tests.support.operated import settings
-from tests.support.rebuilding import environ
+from tests.support.operations.fixtures import settings
+from tests.support.operations.rebuild import environ
 
 __all__ = ["settings"]
 

@@ -12,14 +12,14 @@ from schemas.tables import FEEDBACK_EVENTS
 from schemas.topics import Topology
 from services.runtime.settings import KafkaSettings
 from services.sink.settings import SinkSettings
-from tests.support import tables as sql
-from tests.support.afterword import afterword
+from tests.support.clickhouse import tables as sql
 from tests.support.eventually import eventually
-from tests.support.merger import R1, R2, R3, Scene
-from tests.support.merging import a_log, an_event
-from tests.support.rebuilding import delete_records, rebuild
-from tests.support.sink_runs import running
-from tests.support.state_log import write
+from tests.support.merger.partitions import R1, R2, R3, Scene
+from tests.support.merger.records import a_log, an_event
+from tests.support.merger.state_log import write
+from tests.support.operations.command import afterword
+from tests.support.operations.rebuild import delete_records, rebuild
+from tests.support.sink.runs import running
 
 
 @pytest.fixture

@@ -21,10 +21,11 @@ from services.operations.rebuild.run import Wanted, tables
 from services.operations.rebuild.settings import RebuildSettings
 from services.runtime.settings import load
 from services.sink.settings import SinkSettings
-from tests.support import tables as sql
-from tests.support.afterword import ROOT
+from tests.support.clickhouse import tables as sql
 from tests.support.eventually import eventually
-from tests.support.rebuilding import (
+from tests.support.merger.state_log import ends, write
+from tests.support.operations.command import ROOT
+from tests.support.operations.rebuild import (
     TABLES,
     a_state,
     an_event,
@@ -34,8 +35,7 @@ from tests.support.rebuilding import (
     raw,
     rebuild,
 )
-from tests.support.sink_runs import is_stored, running
-from tests.support.state_log import ends, write
+from tests.support.sink.runs import is_stored, running
 
 
 async def marking(settings: SinkSettings) -> str:
@@ -213,7 +213,7 @@ async def killed(variables: dict[str, str], *arguments: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.support.killed_rebuilds",
+        "tests.support.operations.killed_rebuilds",
         *arguments,
         cwd=ROOT,
         env={**os.environ, **variables},

@@ -21,17 +21,17 @@ from services.pipeline.survey import admin, cluster_id
 from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
 from services.sink.settings import SinkSettings
-from tests.support import tables
-from tests.support.afterword import afterword
+from tests.support.clickhouse import tables
 from tests.support.eventually import eventually
-from tests.support.forked import start
-from tests.support.merger import R1, R2, R3, Scene, delete_topic
-from tests.support.merging import ARecord, a_log, an_event
-from tests.support.rebuilding import environ
-from tests.support.servers import OwnKafka
-from tests.support.sink_runs import migrated, running
-from tests.support.state_log import ends
-from tests.support.topics import create_topics
+from tests.support.kafka.topics import create_topics
+from tests.support.merger.partitions import R1, R2, R3, Scene, delete_topic
+from tests.support.merger.records import ARecord, a_log, an_event
+from tests.support.merger.state_log import ends
+from tests.support.operations.command import afterword
+from tests.support.operations.forked_command import start
+from tests.support.operations.rebuild import environ
+from tests.support.sink.runs import migrated, running
+from tests.support.stack.local_servers import OwnKafka
 
 STEPS = (
     "Bringing the tables up to date",

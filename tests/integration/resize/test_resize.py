@@ -20,13 +20,13 @@ from schemas.topics import Topology
 from services.local.child import python_module
 from services.local.ports import free_port
 from services.runtime.settings import ClickHouseSettings
-from tests.support import tables
+from tests.support.clickhouse import tables
 from tests.support.eventually import eventually
-from tests.support.forked import start
-from tests.support.programs import Program
-from tests.support.servers import OwnKafka
-from tests.support.sink_runs import migrated
-from tests.support.state_log import ends
+from tests.support.merger.state_log import ends
+from tests.support.operations.forked_command import start
+from tests.support.sink.runs import migrated
+from tests.support.stack.local_servers import OwnKafka
+from tests.support.stack.restartable import Program
 
 KEYS = 20
 STEPS = (

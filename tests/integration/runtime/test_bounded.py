@@ -9,7 +9,7 @@ import pytest
 
 from services.runtime.http.bounded import bounded
 from services.runtime.http.bounds import Bounds
-from tests.support.serving import serving
+from tests.support.http.server import serving
 
 FEW_BYTES = Bounds(head_bytes=4096, head_seconds=600, rest_bytes=100_000, rest_seconds=600)
 LITTLE_TIME = Bounds(head_seconds=0.3, rest_seconds=0.3)

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from services.runtime.http.bounded import BoundedProtocol, bounded
 from services.runtime.http.bounds import Bounds, Meter
 from tests.support.eventually import eventually
-from tests.support.serving import serving
+from tests.support.http.server import serving
 
 LARGE, HUGE = 400_000, 30_000_000
 SIZES = {"/large": LARGE, "/huge": HUGE}

@@ -12,7 +12,7 @@ from services.runtime.kafka.clients import client_options
 from services.runtime.kafka.tolerant import tolerate
 from services.runtime.kafka.undecoded import Fetched, fetch_whole, in_pieces
 from services.runtime.settings import KafkaSettings
-from tests.support.foreign import write_foreign
+from tests.support.kafka.foreign_headers import write_foreign
 
 
 @pytest.mark.parametrize("isolation", ["read_committed", "read_uncommitted"])

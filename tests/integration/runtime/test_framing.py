@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from services.runtime.http.bounded import bounded
 from services.runtime.http.bounds import Bounds, Meter
 from tests.support.eventually import eventually
-from tests.support.serving import serving
+from tests.support.http.server import serving
 
 BOUNDS = Bounds(head_bytes=4096, head_seconds=600, rest_bytes=100_000, rest_seconds=600, idle_seconds=75)
 HASTY = Bounds(head_bytes=1 << 40, head_seconds=0.3, rest_seconds=0.3)

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from services.runtime.http.bounded import bounded
 from services.runtime.http.bounds import Bounds
-from tests.support.serving import serving
+from tests.support.http.server import serving
 
 IDLE_SECONDS = 1
 REQUEST = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"

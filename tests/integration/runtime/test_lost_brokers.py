@@ -19,13 +19,13 @@ from services.runtime.kafka.probe import kafka_outage
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.sink.settings import SinkSettings
 from tests.integration.ingest.conftest import ready, settings_for
-from tests.support.cluster import Cluster
 from tests.support.eventually import eventually
-from tests.support.merger import configure
-from tests.support.merger_process import MergerProcess
-from tests.support.serving import serving
-from tests.support.sink_runs import SinkProgram, count, is_ready, migrated, probe
-from tests.support.topics import create_topics
+from tests.support.http.server import serving
+from tests.support.kafka.brokers import Cluster
+from tests.support.kafka.topics import create_topics
+from tests.support.merger.partitions import configure
+from tests.support.merger.process import MergerProcess
+from tests.support.sink.runs import SinkProgram, count, is_ready, migrated, probe
 
 WITHIN = 90.0
 LOOKS = 8

@@ -18,11 +18,11 @@ from services.runtime.kafka.clients import admin_client, consumer, producer, rea
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.integration.ingest.conftest import Running, ready, settings_for
 from tests.support.eventually import eventually
-from tests.support.merger_process import MergerProcess
-from tests.support.servers import OwnKafka
-from tests.support.serving import serving
-from tests.support.sink_runs import SinkProgram, count, is_ready, migrated
-from tests.support.topics import create_topics
+from tests.support.http.server import serving
+from tests.support.kafka.topics import create_topics
+from tests.support.merger.process import MergerProcess
+from tests.support.sink.runs import SinkProgram, count, is_ready, migrated
+from tests.support.stack.local_servers import OwnKafka
 
 WITHIN = 40.0
 

@@ -13,8 +13,8 @@ from services.pipeline.refusals import Refusals, standing
 from services.runtime.clickhouse.client import connect
 from services.runtime.kafka.core.log_mark import LogMark
 from services.runtime.settings import ClickHouseSettings
-from tests.support.query import client_of, query_over, reading_key
-from tests.support.tables import create_tables, insert
+from tests.support.clickhouse.tables import create_tables, insert
+from tests.support.query.app import client_of, query_over, reading_key
 
 CUT = Problem(
     BEYOND,

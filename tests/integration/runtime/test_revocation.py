@@ -8,8 +8,8 @@ import httpx
 from services.cli.keys import read_keys, revoke_keys
 from services.runtime.http.keys import Scope
 from tests.support.eventually import eventually
-from tests.support.ingest import new_key
-from tests.support.lonely import answers, running
+from tests.support.ingest.app import new_key
+from tests.support.stack.offline_services import answers, running
 
 
 async def test_keys_are_rotated_and_revoked_without_a_restart(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from services.sink.core.routes import routes
 from services.sink.settings import SinkSettings
 from services.sink.startup_check import gather
 from tests.integration.sink.test_flow import states
-from tests.support.sink import InMemoryWriter
-from tests.support.state_log import ends, write
+from tests.support.merger.state_log import ends, write
+from tests.support.sink.doubles import InMemoryWriter
 
 
 @dataclass

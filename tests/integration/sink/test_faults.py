@@ -32,15 +32,15 @@ from services.sink.core.rows import position_line
 from services.sink.settings import SinkSettings
 from services.sink.watchdog import Watch, Watched
 from tests.integration.sink.test_flow import states, stored
-from tests.support import tables
-from tests.support.afterword import afterword
+from tests.support.clickhouse import tables
 from tests.support.eventually import eventually
-from tests.support.kafka_copies import KafkaCopy
-from tests.support.rebuilding import environ
-from tests.support.servers import OwnKafka, OwnWarehouse
-from tests.support.sink import InMemoryWriter
-from tests.support.sink_runs import SinkProgram, count, counted, failing, is_ready, migrated, probe, running
-from tests.support.state_log import write
+from tests.support.kafka.node_copies import KafkaCopy
+from tests.support.merger.state_log import write
+from tests.support.operations.command import afterword
+from tests.support.operations.rebuild import environ
+from tests.support.sink.doubles import InMemoryWriter
+from tests.support.sink.runs import SinkProgram, count, counted, failing, is_ready, migrated, probe, running
+from tests.support.stack.local_servers import OwnKafka, OwnWarehouse
 
 
 async def test_clickhouse_may_die_in_the_middle_of_the_load(

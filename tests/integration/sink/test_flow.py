@@ -11,12 +11,12 @@ from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STA
 from schemas.topics import STATE_ROUTE, Topology
 from services.pipeline.survey import committed
 from services.sink.settings import SinkSettings
-from tests.support import tables
+from tests.support.clickhouse import tables
 from tests.support.eventually import eventually
-from tests.support.foreign import write_foreign
-from tests.support.sink import EVENT, LETTER, state
-from tests.support.sink_runs import count, counted, is_stored, running
-from tests.support.state_log import ends, reset_group, values, write
+from tests.support.kafka.foreign_headers import write_foreign
+from tests.support.merger.state_log import ends, reset_group, values, write
+from tests.support.sink.doubles import EVENT, LETTER, state
+from tests.support.sink.runs import count, counted, is_stored, running
 
 
 def states(first: int, number: int, **fields: object) -> list[tuple[bytes | None, bytes | None]]:

@@ -1,5 +1,5 @@
 """A deployment for each test: topics, tables, and a merger of partition 0."""
 
-from tests.support.operated import scene, settings, variables
+from tests.support.operations.fixtures import scene, settings, variables
 
 __all__ = ["scene", "settings", "variables"]

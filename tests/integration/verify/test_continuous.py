@@ -12,11 +12,11 @@ from schemas.topics import Topology
 from services.reconciliation.continuous import Reconciliation
 from services.sink.core.rows import event_line
 from services.sink.settings import SinkSettings
-from tests.support import tables as sql
+from tests.support.clickhouse import tables as sql
 from tests.support.eventually import eventually
-from tests.support.merging import an_event
-from tests.support.sink_runs import counted, running
-from tests.support.state_log import write
+from tests.support.merger.records import an_event
+from tests.support.merger.state_log import write
+from tests.support.sink.runs import counted, running
 
 NAMES = ("acknowledged", "stored", "missing")
 

@@ -15,13 +15,13 @@ from services.merger.partition import Partition
 from services.runtime.kafka.clients import client_options
 from services.sink.core.rows import position_line
 from services.sink.settings import SinkSettings
-from tests.support import tables as sql
-from tests.support.afterword import Ended, afterword
+from tests.support.clickhouse import tables as sql
 from tests.support.eventually import eventually
-from tests.support.merger import Scene, commit, delete_before, ids_in
-from tests.support.merging import ARecord, a_log, an_event
-from tests.support.sink_runs import is_stored, running
-from tests.support.state_log import write
+from tests.support.merger.partitions import Scene, commit, delete_before, ids_in
+from tests.support.merger.records import ARecord, a_log, an_event
+from tests.support.merger.state_log import write
+from tests.support.operations.command import Ended, afterword
+from tests.support.sink.runs import is_stored, running
 
 IDS = list(islice(ids_in(0), 8))
 

@@ -9,9 +9,9 @@ from hypothesis import assume, given
 
 from chaos.judge.bodies import text_of
 from chaos.judge.truth import Row, Truth
-from tests.support.merging import ARecord, logs
-from tests.support.oracle import Oracle
-from tests.support.oracle import Truth as Slow
+from tests.support.merger.records import ARecord, logs
+from tests.support.oracles.merge import Oracle
+from tests.support.oracles.merge import Truth as Slow
 
 _EXPONENT = re.compile(rb"\de[-+]")
 SMALL: Any = {"max_keys": 5, "max_bytes": 40}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemas.tables import FEEDBACK_EVENTS
 from services.erasure.core.erasures import MOST_ROUNDS, Erasure, State
 from services.erasure.work import Work
-from tests.support.erasing_world import (
+from tests.support.operations.erasure_in_memory import (
     ID,
     TENANT,
     USER,

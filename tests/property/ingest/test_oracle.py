@@ -12,7 +12,7 @@ from services.ingest.core.accept import event_bytes
 from services.ingest.core.errors import Code, Rejection
 from services.ingest.dialects import gptboost, native, requesty
 from services.ingest.dialects.dialect import Submission
-from tests.support.bodies import Refused, bodies, check, data, fields, read, spoiled
+from tests.support.ingest.bodies import Refused, bodies, check, data, fields, read, spoiled
 
 EXAMPLES = 400
 

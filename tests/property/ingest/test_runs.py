@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.ingest.core.runs import RUN_BYTES, RUN_ITEMS
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import client_of, ingest_over
+from tests.support.ingest.app import client_of, ingest_over
+from tests.support.ingest.fake_log import FakeLog
 
 IDS = st.sampled_from(["a", "b", "ünïcode", "x" * 256, "x" * 257, "\x00", "\u00a0", ""])
 VALUES = st.sampled_from([1, 2**64, "text", None, ["a"], {"deep": {"er": [1.5]}}, "x" * (RUN_BYTES // 3)])

@@ -12,9 +12,9 @@ from services.merger.core.admission import LIMITS, REASONS, Limits, weight
 from services.merger.core.fold import Folded, fold, keys_of
 from services.merger.core.merge import merge
 from services.merger.core.state import State, blank
-from tests.support.merging import SOURCE, ARecord, a_record, an_event, events, in_pieces, logs
-from tests.support.oracle import Oracle
-from tests.support.states import shown
+from tests.support.merger.records import SOURCE, ARecord, a_record, an_event, events, in_pieces, logs
+from tests.support.merger.states import shown
+from tests.support.oracles.merge import Oracle
 
 Versioned = tuple[int, dict[str, Any]]
 

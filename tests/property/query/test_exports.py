@@ -18,8 +18,8 @@ from services.query.exports.core.lines import Lines
 from services.query.exports.core.parquet_file import ParquetFile, Sizes
 from services.query.exports.core.statement import Wanted
 from services.query.reads.core.filters import NO_FILTERS
-from tests.support.export_rows import ROWS, TEXTS
-from tests.support.exports import (
+from tests.support.query.export_rows import ROWS, TEXTS
+from tests.support.query.exports import (
     cells_of,
     parquet_ending,
     pieces_of,

@@ -17,9 +17,9 @@ from services.query.reads.core.sql import where
 from services.runtime.clickhouse.client import INSERT_SETTINGS
 from services.runtime.clickhouse.core.statement import Places
 from services.runtime.settings import ClickHouseSettings
-from tests.support.filter_cases import parameters, rows
-from tests.support.plain_filter import matches
-from tests.support.tables import create_tables, state_row
+from tests.support.clickhouse.tables import create_tables, state_row
+from tests.support.oracles.filter_cases import parameters, rows
+from tests.support.oracles.filters import matches
 
 Parameters = list[tuple[str, str]]
 

@@ -11,8 +11,8 @@ from services.merger.core.admission import Limits
 from services.merger.core.admission import Outcome as Admitted
 from services.query.reads.core.history import became, changed, letter_of, logged, visible
 from services.query.reads.core.outcomes import Outcome, outcome_of, outcomes
-from tests.support.merged import Merged
-from tests.support.merging import a_record, an_event, an_event_id, events
+from tests.support.merger.records import a_record, an_event, an_event_id, events
+from tests.support.oracles.outcomes import Merged
 
 EXPECTED = {
     Admitted.MERGED: (Outcome.MERGED, ""),

@@ -18,10 +18,10 @@ from services.query.reads.statistics import Options, stats
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
 from services.runtime.settings import ClickHouseSettings
-from tests.support.filter_cases import DATA, MOMENTS, RATINGS, REQUEST, TEXTS
-from tests.support.plain_filter import matches
-from tests.support.plain_stats import Plain, plain_stats
-from tests.support.tables import create_tables, insert, run, state_row
+from tests.support.clickhouse.tables import create_tables, insert, run, state_row
+from tests.support.oracles.filter_cases import DATA, MOMENTS, RATINGS, REQUEST, TEXTS
+from tests.support.oracles.filters import matches
+from tests.support.oracles.statistics import Plain, plain_stats
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -21,8 +21,8 @@ from services.query.reads.statistics import Options, stats
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
 from services.runtime.settings import ClickHouseSettings
-from tests.support import typed_columns
-from tests.support.tables import create_tables, insert, run, state_row
+from tests.support.clickhouse.tables import create_tables, insert, run, state_row
+from tests.support.oracles import typed_columns
 
 MICROSECOND = timedelta(microseconds=1)
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

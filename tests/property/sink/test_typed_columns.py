@@ -16,8 +16,8 @@ from schemas.tables import FEEDBACK, FEEDBACK_STATE
 from services.ingest.core.unread import unread
 from services.runtime.clickhouse.client import INSERT_SETTINGS
 from services.runtime.settings import ClickHouseSettings
-from tests.support import typed_columns as oracle
-from tests.support.tables import create_tables, state_row
+from tests.support.clickhouse.tables import create_tables, state_row
+from tests.support.oracles import typed_columns as oracle
 
 UTF8 = st.characters(codec="utf-8")
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from chaos.judge import Kind, Where
-from tests.support.merging import a_record, an_event
-from tests.support.worlds import World, a_world, the_log
+from tests.support.chaos.small_world import World, a_world, the_log
+from tests.support.merger.records import a_record, an_event
 
 R1, R2, R4 = b"default/r1", b"default/r2", b"default/r4"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.documents import Block, DocumentError, Rows, examples
+from tests.support.docs.pages import Block, DocumentError, Rows, examples
 
 
 def page(*blocks: str) -> str:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.documents import Example, examples
-from tests.support.examples import Place, execute
+from tests.support.docs.examples import Place, execute
+from tests.support.docs.pages import Example, examples
 
 
 def example(text: str) -> Example:

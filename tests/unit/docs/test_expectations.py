@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.documents import Block, Rows
-from tests.support.expectations import complaint_about_output, complaint_about_rows, fits, fits_json
+from tests.support.docs.expectations import complaint_about_output, complaint_about_rows, fits, fits_json
+from tests.support.docs.pages import Block, Rows
 
 
 @pytest.mark.parametrize(

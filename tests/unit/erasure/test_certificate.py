@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from services.erasure.core.certificate import certificate, lines
-from tests.support.erasing_world import AT, an_erasure
+from tests.support.operations.erasure_in_memory import AT, an_erasure
 
 DAY = 86_400_000
 EVENTS = {"cleanup.policy": "delete", "retention.ms": str(30 * DAY), "segment.ms": str(7 * DAY)}

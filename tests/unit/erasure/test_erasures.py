@@ -11,7 +11,7 @@ import pytest
 from services.erasure.core.erasures import MOST_ROUNDS, By, Erasure, Facts, State, Step, next_step
 from services.erasure.core.identity import event_id, prefix, user_hash
 from services.erasure.work import complaint
-from tests.support.erasing_world import AT, ID, an_erasure
+from tests.support.operations.erasure_in_memory import AT, ID, an_erasure
 
 DONE: dict[str, Any] = {
     "by_user": True,

@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import client_of, ingest_over
+from tests.support.ingest.app import client_of, ingest_over
+from tests.support.ingest.fake_log import FakeLog
 
 
 @pytest.fixture

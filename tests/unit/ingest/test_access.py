@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.runtime.http.keys import Scope
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import client_of, code_of, decoded, ingest_over, new_key
+from tests.support.ingest.app import client_of, code_of, decoded, ingest_over, new_key
+from tests.support.ingest.fake_log import FakeLog
 
 
 async def test_erasing_needs_an_admin_key(log: FakeLog, tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from services.ingest.core.encodings import ENCODINGS
 from services.ingest.core.runs import RUN_ITEMS
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import client_of, code_of, decoded, ingest_over
-from tests.support.packing import PACK
+from tests.support.clickhouse.content_encodings import PACK
+from tests.support.ingest.app import client_of, code_of, decoded, ingest_over
+from tests.support.ingest.fake_log import FakeLog
 
 
 @pytest.mark.parametrize(

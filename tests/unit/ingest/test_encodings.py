@@ -11,8 +11,8 @@ import pytest
 
 from services.ingest.core.encodings import decompress, encoding_of
 from services.ingest.core.errors import Code, Rejection
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import code_of, decoded
+from tests.support.ingest.app import code_of, decoded
+from tests.support.ingest.fake_log import FakeLog
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from services.ingest.dialects import gptboost
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import code_of, decoded, paths_of
+from tests.support.ingest.app import code_of, decoded, paths_of
+from tests.support.ingest.fake_log import FakeLog
 
 
 @pytest.mark.parametrize("key", ["", "x" * 257, "a\tb", "ü"])

@@ -9,8 +9,8 @@ import pytest
 
 from services.ingest.dialects.dialect import Repeats
 from tests.support.eventually import eventually
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import client_of, code_of, ingest_over, new_key
+from tests.support.ingest.app import client_of, code_of, ingest_over, new_key
+from tests.support.ingest.fake_log import FakeLog
 
 VOTE = {"message_id": "m", "rating": "positive", "comment": "x"}
 

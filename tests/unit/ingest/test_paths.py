@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import client_of, code_of, decoded, ingest_over, paths_of
+from tests.support.ingest.app import client_of, code_of, decoded, ingest_over, paths_of
+from tests.support.ingest.fake_log import FakeLog
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.fake_log import FakeLog
-from tests.support.ingest import client_of, code_of, decoded, ingest_over
+from tests.support.ingest.app import client_of, code_of, decoded, ingest_over
+from tests.support.ingest.fake_log import FakeLog
 
 
 async def test_requesty_feedback_is_answered_with_its_place_in_the_log(

@@ -19,7 +19,7 @@ import stamina
 
 from services.local.core.jar_list import ROOTS, Jar, parse, render
 from services.local.jars import JarsError, fetch, kafka_jars, matches
-from tests.support.clients import program
+from tests.support.http.clients import program
 
 CONTENT = b"a jar, for all that anybody checks"
 JAR = Jar("org.example", "thing", "1.0", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())

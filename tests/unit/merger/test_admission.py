@@ -10,7 +10,7 @@ from schemas.identity import event_key, partition_of
 from services.merger.core import state as states
 from services.merger.core.admission import LIMITS, Limits, Outcome
 from services.merger.core.fold import Folded, Source, fold, keys_of
-from tests.support.merging import SOURCE, ARecord, a_log, a_record, an_event, an_event_id
+from tests.support.merger.records import SOURCE, ARecord, a_log, a_record, an_event, an_event_id
 
 KEY = b"default/r1"
 

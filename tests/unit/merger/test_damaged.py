@@ -7,7 +7,7 @@ from schemas.deadletters import Reason
 from services.merger.core.fold import Folded, fold
 from services.merger.core.poison_threshold import counting
 from services.merger.core.state import Damaged, decode_of
-from tests.support.merging import SOURCE, a_log, a_record, an_event
+from tests.support.merger.records import SOURCE, a_log, a_record, an_event
 
 LOG = a_log(
     an_event(0, data={"a": 1}), an_event(1, request_id="r2", data={"a": 1}), an_event(2, request_id='é"')

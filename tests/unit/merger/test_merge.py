@@ -8,7 +8,7 @@ from services.merger.core import state as states
 from services.merger.core.events import decode
 from services.merger.core.merge import merge
 from services.merger.core.state import State, blank
-from tests.support.merging import a_record, an_event
+from tests.support.merger.records import a_record, an_event
 
 
 def a_state(*said: tuple[int, dict[str, Any]]) -> State:

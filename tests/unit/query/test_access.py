@@ -17,7 +17,7 @@ from services.query.service import key_file
 from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.support.eventually import eventually
-from tests.support.query import code_of, query_over, reading_key
+from tests.support.query.app import code_of, query_over, reading_key
 
 NOWHERE = ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")
 HOUR = 3600.0

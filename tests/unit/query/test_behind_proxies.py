@@ -13,7 +13,7 @@ from services.query.core.sessions import COOKIE
 from services.query.settings import PATHS, QuerySettings
 from services.runtime.http.core.sign_in_limit import TRIES
 from services.runtime.settings import ClickHouseSettings
-from tests.support.query import code_of, query_over, reading_key
+from tests.support.query.app import code_of, query_over, reading_key
 
 NOWHERE = ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")
 PROXY = "10.0.0.1"

@@ -14,7 +14,7 @@ from services.query.api.core.erasures import MAX_BODY_BYTES, asked, item
 from services.query.core.problems import Code, Problem
 from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
-from tests.support.query import client_of, code_of, query_over, reading_key
+from tests.support.query.app import client_of, code_of, query_over, reading_key
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 ID = UUID(int=3)

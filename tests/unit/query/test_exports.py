@@ -22,7 +22,7 @@ from services.query.exports.streaming import PACES, pieces
 from services.query.reads.core.filters import NO_FILTERS, Filters
 from services.query.store import Row
 from services.runtime.clickhouse.core.statement import Pace, Statement
-from tests.support.exports import export_row, read_ndjson, tab_separated
+from tests.support.query.exports import export_row, read_ndjson, tab_separated
 
 _INTERPRETER_BYTES = 1 << 19
 """Python keeps that much of what was freed, as lists of tuples for the next ones."""

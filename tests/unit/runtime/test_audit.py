@@ -15,7 +15,7 @@ import pytest
 
 from services.runtime.audit_log import AuditError, record
 from services.runtime.settings import HomeSettings
-from tests.support.afterword import afterword
+from tests.support.operations.command import afterword
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from services.runtime.kafka.tolerant import TolerantRecords
 from services.runtime.kafka.undecoded import Fetched
-from tests.support.foreign import batch_of
+from tests.support.kafka.foreign_headers import batch_of
 
 _sizes = st.lists(st.integers(1, 6), min_size=1, max_size=5)
 

@@ -6,7 +6,7 @@ from schemas.topics import Topology
 from services.sink.core.batch import Batch, Limits
 from services.sink.core.routes import Route, routes
 from services.sink.core.rows import state_line
-from tests.support.sink import FakeRecord, event, state
+from tests.support.sink.doubles import FakeRecord, event, state
 
 STATE, EVENTS, _ = routes(Topology())
 PLACE = ("feedback-state", 0)

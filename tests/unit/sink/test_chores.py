@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from services.sink.leader_tasks import LONGEST_PAUSE_SECONDS, LOOK_SECONDS, Chore, Chores
-from tests.support.sink_runs import counted
+from tests.support.sink.runs import counted
 
 NUMBERS = count()
 

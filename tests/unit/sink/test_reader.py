@@ -13,9 +13,9 @@ from schemas.tables import FEEDBACK_STATE
 from services.pipeline.core.continuity import Facts
 from services.sink.consumer import Reader
 from services.sink.core.batch import Limits
-from tests.support.backlog import Backlog, unmarked
 from tests.support.eventually import eventually
-from tests.support.sink import Bench, InMemoryWriter, state
+from tests.support.kafka.backlog import Backlog, unmarked
+from tests.support.sink.doubles import Bench, InMemoryWriter, state
 
 PLACE = TopicPartition("feedback-state", 0)
 

@@ -10,7 +10,7 @@ import pytest
 from schemas.deadletters import REPLAY_VERSION_HEADER, headers_of
 from schemas.identity import event_key, version_of
 from services.sink.core.rows import MalformedRowError, dead_letter_line, event_line, state_line
-from tests.support.sink import EVENT, KEY, LETTER, NOT_EVENTS, FakeRecord, event, letter, state
+from tests.support.sink.doubles import EVENT, KEY, LETTER, NOT_EVENTS, FakeRecord, event, letter, state
 
 
 def row(line: bytes | None) -> dict[str, Any]:

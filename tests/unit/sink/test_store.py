@@ -14,7 +14,7 @@ from services.runtime.kafka.core.log_mark import mark_of
 from services.runtime.kafka.core.records import Partition
 from services.sink.outage import LONGEST_PAUSE_SECONDS, Outage
 from services.sink.store import StoreWentBack, TooManyRefusedError
-from tests.support.sink import NOW, Bench, FakeRecord, InMemoryDeadLetters, InMemoryWriter, state
+from tests.support.sink.doubles import NOW, Bench, FakeRecord, InMemoryDeadLetters, InMemoryWriter, state
 
 POISONED = state("bad", 1, data={"comment": "poison"})
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.runtime.kafka.core.records import Partition
 from services.sink.core.fetch_buffer import Waiting
-from tests.support.sink import FakeFetch, FakeRecord
+from tests.support.sink.doubles import FakeFetch, FakeRecord
 
 ONE, OTHER = ("feedback-state", 0), ("feedback-state", 1)
 

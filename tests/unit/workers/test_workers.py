@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.documents import ROOT
+from tests.support.docs.pages import ROOT
 from tests.support.workers import _LONGEST, _WITH_THE_STACK, group_of, turn_of
 
 

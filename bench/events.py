@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from schemas.identity import DEFAULT_TENANT, event_key
-from services.ingest.core.stamp import Stamp
+from services.ingest.core.event import Stamp
 
 Item: TypeAlias = dict[str, Any]
 """An item of `POST /v1/events`: request_id and data."""

@@ -14,11 +14,19 @@ from chaos.judge.states import state_of
 from chdb_server.core import statements
 from chdb_server.core.errors import RefusedError
 from schemas.identity import event_key
-from services.ingest.core.accept import event_bytes, idempotency_key
-from services.ingest.core.encodings import decompress, encoding_of
+from services.ingest.core.content import (
+    BrokenArray,
+    Kind,
+    body_kind,
+    check_size,
+    decompress,
+    encoding_of,
+    is_array,
+    items_of,
+    taken_apart,
+)
 from services.ingest.core.errors import Rejection
-from services.ingest.core.items import BrokenArray, check_size, is_array, items_of, taken_apart
-from services.ingest.core.media import Kind, body_kind
+from services.ingest.core.event import event_bytes, idempotency_key
 from services.ingest.core.router import Paths, redacted, request_id_of
 from services.ingest.dialects import DIALECTS, gptboost, native, requesty
 from services.ingest.dialects.dialect import Submission

@@ -3,8 +3,7 @@
 import sys
 
 from services.ingest import metrics
-from services.ingest.app import IngestApp
-from services.ingest.service import build, key_file
+from services.ingest.app import IngestApp, build, key_file
 from services.ingest.settings import IngestSettings
 from services.runtime import logs
 from services.runtime.exit_codes import USAGE, complain

@@ -1,16 +1,63 @@
 """Reading a request's body, within limits of size and time."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from services.ingest.core.encodings import decompress, encoding_of, too_large
+from services.ingest.core.content import decompress, encoding_of, too_large
 from services.ingest.core.errors import Code, Rejection
 from services.ingest.core.quota import Shares
 from services.ingest.core.validation import BYTE_ORDER_MARK
 from services.ingest.event_log import Overloaded
 from services.ingest.metrics import BODY_BYTES, UPLOAD_BYTES
-from services.ingest.patience import Patience
+
+T = TypeVar("T")
+
+ROUNDS = 8
+"""A wait that is too long ends within an eighth of the limit after it."""
+
+
+class Patience:
+    """Ends waits that take longer than so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._waiting: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, awaitable: Awaitable[T]) -> T:
+        """Return the result, or raise TimeoutError.  A task waits for one thing at a time."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine is always run by a task)
+        self._waiting[task] = time.monotonic()
+        if self._timer is None:
+            self._look_later()
+        try:
+            return await awaitable
+        except asyncio.CancelledError:
+            if task not in self._late:
+                raise
+            task.uncancel()
+            raise TimeoutError from None
+        finally:
+            del self._waiting[task]
+            self._late.discard(task)
+
+    def _look_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self.seconds / ROUNDS, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        for task, since in self._waiting.items():
+            if now - since > self.seconds and task not in self._late:
+                self._late.add(task)
+                task.cancel()
+        if self._waiting:
+            self._look_later()
+
 
 Receive = Callable[[], Awaitable[Any]]
 Headers = Mapping[bytes, bytes]

@@ -7,19 +7,17 @@ from typing import Any, NamedTuple
 import orjson
 
 from schemas.events import Op
-from services.ingest.batch import NOT_WRITTEN
+from services.ingest.accumulator import NOT_WRITTEN
+from services.ingest.core.content import Item, check_size, read_run, runs
 from services.ingest.core.errors import Rejection, error_of
-from services.ingest.core.items import Item, check_size
-from services.ingest.core.runs import read_run, runs
-from services.ingest.core.unread import unread
+from services.ingest.core.event import unread
 from services.ingest.dialects.dialect import Reply, Submission
 from services.ingest.dialects.native import read_event
 from services.ingest.erase_log import EraseLog
 from services.ingest.event_builder import Flight, Intake, Origin, Submitted
-from services.ingest.event_log import LogUnavailable, Overloaded, Stretch
+from services.ingest.event_log import LogUnavailable, Overloaded, Stretch, rejection_of
 from services.ingest.fair_queue import Desk, Turns
 from services.ingest.metrics import REJECTED
-from services.ingest.refusals import rejection_of
 from services.runtime.http.keys import Scope
 
 

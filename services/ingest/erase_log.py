@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from services.ingest.core.errors import Code, Rejection
-from services.ingest.core.rate_limit import Rates
+from services.ingest.core.quota import Rates
 from services.runtime import audit_log
 from services.runtime.http.keys import Caller
 from services.runtime.settings import HomeSettings

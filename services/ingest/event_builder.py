@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from schemas.events import Op
 from schemas.identity import event_key, version_of
-from services.ingest.core.accept import event_bytes
 from services.ingest.core.errors import Code, Rejection
-from services.ingest.core.stamp import Stamp, idempotent_id
+from services.ingest.core.event import Stamp, event_bytes, idempotent_id
 from services.ingest.dialects.dialect import Submission
 from services.ingest.event_log import NO_OFFSET, Log, Stretch
 from services.ingest.metrics import event_count

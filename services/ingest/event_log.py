@@ -4,12 +4,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
+from services.ingest.core.errors import Code, Rejection
+
 NO_OFFSET = -1
 """In place of an offset: the event is in the log, but Kafka did not say where."""
 
 
 Record: TypeAlias = tuple[bytes, bytes]
 """Key and value."""
+
+OVERLOADED = (
+    "more waits for Kafka at the moment than may, of all tenants or of this one; the event was not queued"
+)
 
 
 class Stretch(NamedTuple):
@@ -31,6 +37,13 @@ class LogUnavailable(Exception):  # noqa: N818 (named as callers are told)
 
 class Overloaded(Exception):  # noqa: N818
     """Too much waits for Kafka, or its text says what else: the event was certainly not written."""
+
+
+def rejection_of(refusal: LogUnavailable | Overloaded) -> Rejection:
+    """Return the response to a request whose event the log did not take."""
+    if isinstance(refusal, Overloaded):
+        return Rejection(Code.OVERLOADED, str(refusal) or OVERLOADED)
+    return Rejection(Code.LOG_UNAVAILABLE, str(refusal))
 
 
 class Log(Protocol):

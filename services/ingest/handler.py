@@ -12,23 +12,30 @@ import structlog
 from schemas.limits import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES
 from services.ingest.body import Bodies, ClientGone, Headers, Hold, Receive
 from services.ingest.bulk import Batches
-from services.ingest.core.accept import idempotency_key
-from services.ingest.core.encodings import too_large
+from services.ingest.core.content import (
+    ITEM_BYTES,
+    BrokenArray,
+    Item,
+    Kind,
+    body_kind,
+    is_array,
+    items_of,
+    taken_apart,
+    too_large,
+)
 from services.ingest.core.errors import Code, Rejection, problem_of
-from services.ingest.core.items import ITEM_BYTES, BrokenArray, Item, is_array, items_of, taken_apart
-from services.ingest.core.media import Kind, body_kind
-from services.ingest.core.rate_limit import Rates
+from services.ingest.core.event import idempotency_key
+from services.ingest.core.quota import Rates
 from services.ingest.core.router import Found, Place, redacted, request_id_of
 from services.ingest.dialects.dialect import Reply
 from services.ingest.dialects.native import read_event
 from services.ingest.event_builder import Origin
-from services.ingest.event_log import LogUnavailable
+from services.ingest.event_log import LogUnavailable, Overloaded, rejection_of
 from services.ingest.metrics import REJECTED, request_count, request_seconds
-from services.ingest.refusals import REFUSALS, rejection_of
 from services.ingest.single import Singles
 from services.runtime.http.core.proxies import Proxies
 from services.runtime.http.exchange import exchange_of
-from services.runtime.http.keys import Caller, Guard, Scope
+from services.runtime.http.keys import Caller, Forbidden, Guard, Scope, Unauthenticated
 
 log = structlog.get_logger()
 
@@ -156,8 +163,13 @@ class Door:
         return caller
 
     def _rejection(self, error: BaseException, scope: Any) -> Rejection:
-        if isinstance(error, REFUSALS):
+        if isinstance(error, LogUnavailable | Overloaded):
             rejection = rejection_of(error)
+        elif isinstance(error, Unauthenticated):
+            challenge = ((b"www-authenticate", b"Bearer"),)
+            rejection = Rejection(Code.UNAUTHENTICATED, str(error), headers=challenge)
+        elif isinstance(error, Forbidden):
+            rejection = Rejection(Code.FORBIDDEN, str(error))
         elif isinstance(error, Rejection):
             rejection = error
         elif isinstance(error, asyncio.CancelledError):

@@ -1,16 +1,225 @@
 """What is known of a request when feedback on it comes in; in doubt, nothing."""
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any, Protocol, TypeVar
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+import aiohttp
+import orjson
+import structlog
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+from clickhouse_connect.driver.asyncclient import AsyncClient
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from schemas.identity import event_key
+from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
+from schemas.topics import Topology
 from services.ingest.dialects.dialect import Repeats
-from services.ingest.freshness import Freshness
-from services.ingest.lookups import ClickHouseLookups, LookupSkipped
 from services.ingest.metrics import LOOKUPS
 from services.ingest.settings import IngestSettings
+from services.runtime.clickhouse import client as clickhouse
+from services.runtime.core.backoff import delays
+from services.runtime.kafka import clients as kafka
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
+
+DOWN_SECONDS = 5.0
+"""How long ClickHouse is left alone after an error."""
+
+SLOW_SECONDS = 1.0
+"""How long it is left alone after it did not answer in time."""
+
+FAILURES = (ClickHouseError, aiohttp.ClientError, OSError)
+
+ROW = (
+    f"SELECT toString(version) AS version, data, request FROM {FEEDBACK_STATE} FINAL"  # noqa: S608 (our name)
+    " WHERE tenant = {tenant:String} AND request_id = {request_id:String}"
+)
+POSITION = (
+    f"SELECT toString(max(position)) AS position FROM {SINK_POSITIONS}"  # noqa: S608 (our name)
+    " WHERE topic = {topic:String} AND partition = {partition:UInt32}"
+)
+
+
+class Stored(NamedTuple):
+    """The row of a request, as far as ingest cares."""
+
+    version: int
+    data: dict[str, Any]
+    has_facts: bool
+
+
+class LookupSkipped(Exception):  # noqa: N818
+    """Nothing is known, for a `reason`: down, paused, busy with other lookups, or stale."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ClickHouseLookups:
+    """Asks ClickHouse, a few questions at a time.  How long to wait is for the caller to say."""
+
+    def __init__(self, settings: IngestSettings) -> None:
+        self._settings = settings
+        self._free = settings.ingest_max_lookups
+        self._client: AsyncClient | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._resume_at = float("-inf")
+
+    def connect_soon(self) -> None:
+        """Begin to connect, unless that was done already."""
+        if self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="lookups")
+
+    @property
+    def connected(self) -> bool:
+        """ClickHouse was reached."""
+        return self._client is not None
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._client is not None:
+            await self._client.close()
+
+    async def stored(self, tenant: str, request_id: str) -> Stored | None:
+        """Return the row of a request, or None if there is none; raise LookupSkipped."""
+        row = await self._first(ROW, {"tenant": tenant, "request_id": request_id})
+        if row is None:
+            return None
+        return Stored(int(row["version"]), orjson.loads(row["data"]), row["request"] not in ("", "{}"))
+
+    async def position(self, topic: str, partition: int) -> int:
+        """Return the offset below which everything of a partition is stored; raise LookupSkipped."""
+        row = await self._first(POSITION, {"topic": topic, "partition": partition})
+        return int(row["position"]) if row else 0
+
+    async def _first(self, query: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
+        answer = await self._asked(lambda client: client.raw_query(query, parameters, fmt="JSONEachRow"))
+        line = answer.partition(b"\n")[0]
+        return orjson.loads(line) if line else None
+
+    async def _asked(self, ask: Callable[[AsyncClient], Awaitable[bytes]]) -> bytes:
+        client = self._ready_client()
+        self._free -= 1
+        try:
+            return await ask(client)
+        except FAILURES as error:
+            self._resume_at = time.monotonic() + DOWN_SECONDS
+            log.warning("lookups paused", seconds=DOWN_SECONDS, error=str(error).partition("\n")[0])
+            raise LookupSkipped("down") from None
+        finally:
+            self._free += 1
+
+    def was_slow(self) -> None:
+        """Leave ClickHouse alone for a moment, so that not every request waits for it in vain."""
+        self._resume_at = time.monotonic() + SLOW_SECONDS
+
+    def _ready_client(self) -> AsyncClient:
+        if self._client is None:
+            self.connect_soon()
+            raise LookupSkipped("down")
+        if time.monotonic() < self._resume_at:
+            raise LookupSkipped("paused")
+        if self._free <= 0:
+            raise LookupSkipped("busy")
+        return self._client
+
+    async def _connect(self) -> None:
+        """Make the client, which asks the server for its version first, so it may take a while."""
+        while self._client is None:
+            try:
+                self._client = await clickhouse.connect(self._settings, timeout_seconds=DOWN_SECONDS)
+            except FAILURES:
+                await asyncio.sleep(DOWN_SECONDS)
+
+
+class Freshness:
+    """Reads the positions of the merger and of the sink.  It joins no group and commits nothing."""
+
+    def __init__(
+        self,
+        settings: IngestSettings,
+        lookups: ClickHouseLookups,
+        partition_of: Callable[[bytes], int | None],
+        generation: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._lookups = lookups
+        self._partition_of = partition_of
+        self._generation = generation
+        self._topology = Topology(generation())
+        self._consumer: AIOKafkaConsumer | None = None
+        self._connecting: asyncio.Task[None] | None = None
+
+    async def up_to_date(self, tenant: str, request_id: str) -> bool:
+        """Tell whether everything logged about a request before this call can be read in ClickHouse.
+
+        In this order: the end of the events, the merger's position past it, then the end of the state,
+        the sink's position past that.  Raises LookupSkipped when it cannot be told.
+        """
+        await self._turn()
+        partition = self._partition_of(event_key(tenant, request_id))
+        if self._consumer is None or partition is None:
+            self._connect_soon()
+            raise LookupSkipped("down")
+        events = TopicPartition(self._topology.events.name, partition)
+        state = TopicPartition(self._topology.state.name, partition)
+        try:
+            logged = (await self._consumer.end_offsets([events]))[events]
+            if (await self._consumer.committed(events) or 0) < logged:
+                return False
+            merged = (await self._consumer.end_offsets([state]))[state]
+        except (KafkaError, OSError) as error:
+            raise LookupSkipped("down") from error
+        return await self._lookups.position(state.topic, partition) >= int(merged)
+
+    async def _turn(self) -> None:
+        """Ask the group of the generation that events go to."""
+        if self._topology.generation != self._generation():
+            await self.stop()
+            self._topology, self._consumer, self._connecting = Topology(self._generation()), None, None
+
+    @property
+    def connected(self) -> bool:
+        """Kafka was reached."""
+        return self._consumer is not None
+
+    def _connect_soon(self) -> None:
+        """Find Kafka in the background: only deployments that ask for known requests need the connection."""
+        if self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="freshness")
+
+    async def _connect(self) -> None:
+        for delay in delays():
+            asking = kafka.consumer(self._settings, "ingest-freshness", group_id=self._topology.merger_group)
+            try:
+                await kafka.connect(asking)
+            except (KafkaError, OSError, TimeoutError) as error:
+                await asking.stop()
+                log.warning("freshness not connected", error=repr(error))
+                await asyncio.sleep(delay)
+            else:
+                self._consumer = asking
+                return
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._consumer is not None:
+            await self._consumer.stop()
 
 
 class Knowledge(Protocol):

@@ -9,8 +9,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.structs import TopicPartition
 
 from schemas.identity import partition_of
-from services.ingest.accumulator import Lane, Owner
-from services.ingest.batch import MAX_BATCH_BYTES, NOT_WRITTEN
+from services.ingest.accumulator import MAX_BATCH_BYTES, NOT_WRITTEN, Lane, Owner
 from services.ingest.core.quota import Shares
 from services.ingest.event_log import LogUnavailable, Record, Stretch
 from services.ingest.settings import IngestSettings

@@ -11,14 +11,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from schemas.topics import Topology
-from services.ingest.batch import MOVING, NOT_WRITTEN, RECORD_OVERHEAD_BYTES
+from services.ingest.accumulator import MOVING, NOT_WRITTEN, RECORD_OVERHEAD_BYTES
 from services.ingest.core.quota import Shares
 from services.ingest.event_log import LogUnavailable, Overloaded, Record, Stretch
 from services.ingest.metrics import INFLIGHT_BYTES, INFLIGHT_TENANTS, LOG_READY, PRODUCERS_REPLACED
-from services.ingest.moving import Moving, destination
 from services.ingest.producer import Connection, open_connection
 from services.ingest.settings import IngestSettings
-from services.pipeline.core.generation_states import writable
+from services.pipeline.core.generation_states import Generation, Standing, writable
 from services.pipeline.generations import LOOK_SECONDS, generations
 from services.pipeline.survey import admin
 from services.runtime.core.backoff import delays
@@ -41,6 +40,37 @@ OUTAGE_SECONDS = 5.0
 """How often that is asked for no reason."""
 WATCH_HANGS_SECONDS = 60.0
 """Within which the watch has looked again, whatever Kafka does."""
+
+CLIENT = "ingest-generation"
+
+
+class Moving(Exception):  # noqa: N818 (it says what happens)
+    """No generation takes events at the moment; the text says what to do if that lasts."""
+
+
+async def destination(settings: IngestSettings) -> int:
+    """Return the generation to write to; Moving when there is none, KafkaError when Kafka does not answer."""
+    given = settings.kafka_topic_generation if settings.is_generation_given else None
+    async with admin(settings, CLIENT) as client:
+        found = await generations(client, given)
+    if given is not None:
+        return _checked(given, found)
+    number = writable(found)
+    if number is None:
+        raise Moving(
+            "the topics are moving to a new generation, and none takes events for a while; if that lasts,"
+            " `afterword resize` was cut off: run it again, or `afterword resize --abort`"
+        )
+    return number
+
+
+def _checked(given: int, found: list[Generation]) -> int:
+    if any(one.standing is not Standing.OPEN for one in found):
+        raise Moving(
+            f"generation {given} of the topics takes no events; KAFKA_TOPIC_GENERATION names it: unset it,"
+            " and start ingest again, to use the one that does"
+        )
+    return given
 
 
 class Publisher:

@@ -3,7 +3,7 @@
 import asyncio
 
 from schemas.events import Op
-from services.ingest.core.unread import unread
+from services.ingest.core.event import unread
 from services.ingest.dialects.dialect import Receipt, Reply, Route, Standing, Submission
 from services.ingest.erase_log import EraseLog
 from services.ingest.event_builder import Intake, Origin

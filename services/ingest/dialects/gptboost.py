@@ -7,8 +7,7 @@ from typing import Any
 
 import orjson
 
-from services.ingest.core.decoders import REFUSED, decode_gptboost
-from services.ingest.core.validation import Faults, kind_of, parse
+from services.ingest.core.validation import REFUSED, Faults, decode_gptboost, kind_of, parse
 from services.ingest.dialects.dialect import Dialect, Receipt, Reply, Route, Standing, Submission, checked_id
 
 RATINGS = ("positive", "negative", "amazing")

@@ -4,8 +4,15 @@ from typing import Any
 
 from schemas.events import Op
 from schemas.identity import is_request_id
-from services.ingest.core.decoders import REFUSED, NativeBody, decode_facts, decode_native
-from services.ingest.core.validation import Faults, kind_of, parse
+from services.ingest.core.validation import (
+    REFUSED,
+    Faults,
+    NativeBody,
+    decode_facts,
+    decode_native,
+    kind_of,
+    parse,
+)
 from services.ingest.dialects.dialect import (
     REQUEST_ID,
     Dialect,

@@ -6,8 +6,7 @@ Fields beside `data` mean nothing in this dialect and are left out.
 from typing import Any
 
 from schemas.events import Op
-from services.ingest.core.decoders import REFUSED, decode_requesty
-from services.ingest.core.validation import Faults, kind_of, parse
+from services.ingest.core.validation import REFUSED, Faults, decode_requesty, kind_of, parse
 from services.ingest.dialects.dialect import REQUEST_ID, Dialect, Route, Submission, acknowledge, checked_id
 
 

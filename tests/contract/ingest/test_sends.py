@@ -4,7 +4,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.structs import TopicPartition
 
-from services.ingest.sends import UNKNOWN, sends
+from services.ingest.accumulator import UNKNOWN, sends
 
 PLACE = TopicPartition("feedback-events", 0)
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from schemas.events import FeedbackEvent
-from services.ingest.core.accept import event_bytes
 from services.ingest.core.errors import MEANINGS, Code, Rejection
+from services.ingest.core.event import event_bytes
 from services.ingest.dialects import gptboost, native, requesty
 from services.ingest.documentation import Event, FeedbackBody, Vote
 from tests.support.ingest.bodies import Refused, data, read

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from services.ingest import service as ingest
+from services.ingest import app as ingest
 from services.ingest.settings import IngestSettings
 from services.local.core.plan import GRACE_SECONDS, INGEST, QUERY
 from services.local.home import Home

@@ -8,9 +8,7 @@ import orjson
 
 from bench.events import lines, partials
 from schemas.identity import event_key
-from services.ingest.core.items import items_of
-from services.ingest.core.media import Kind
-from services.ingest.core.runs import read_run, runs
+from services.ingest.core.content import Kind, items_of, read_run, runs
 from services.ingest.dialects import requesty
 from services.ingest.event_builder import Intake, Origin
 from services.ingest.settings import IngestSettings

@@ -10,8 +10,7 @@ import orjson
 import pytest
 
 from schemas.topics import Topology
-from services.ingest.app import IngestApp
-from services.ingest.service import Connected, build, key_file
+from services.ingest.app import Connected, IngestApp, build, key_file
 from services.ingest.settings import IngestSettings
 from services.runtime.http.keys import Scope
 from services.runtime.settings import KafkaSettings

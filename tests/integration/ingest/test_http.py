@@ -8,10 +8,9 @@ import httpx
 import pytest
 
 from schemas.limits import MAX_EVENT_BYTES
-from services.ingest.app import IngestApp
-from services.ingest.core.accept import event_bytes
+from services.ingest.app import IngestApp, build, key_file
+from services.ingest.core.event import event_bytes
 from services.ingest.dialects.dialect import Submission
-from services.ingest.service import build, key_file
 from tests.integration.ingest.conftest import Running, ready
 from tests.support.http.server import serving
 from tests.support.ingest.app import code_of

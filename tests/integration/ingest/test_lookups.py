@@ -14,10 +14,9 @@ from aiokafka.structs import TopicPartition
 from schemas.identity import event_key, partition_of
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
 from schemas.topics import Topology
-from services.ingest.app import IngestApp
-from services.ingest.lookups import ClickHouseLookups, LookupSkipped, Stored
+from services.ingest.app import IngestApp, build, key_file
+from services.ingest.known_requests import ClickHouseLookups, LookupSkipped, Stored
 from services.ingest.metrics import LOOKUPS
-from services.ingest.service import build, key_file
 from services.ingest.settings import IngestSettings
 from services.local.ports import free_port
 from services.runtime.kafka.clients import client_options

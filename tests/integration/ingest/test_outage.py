@@ -14,8 +14,7 @@ import pytest
 from schemas.identity import version_of
 from schemas.limits import MIB
 from schemas.topics import Topology
-from services.ingest.app import IngestApp
-from services.ingest.service import build, key_file
+from services.ingest.app import IngestApp, build, key_file
 from services.runtime.settings import KafkaSettings
 from tests.integration.ingest.conftest import Running, ready, settings_for
 from tests.support.eventually import eventually

@@ -9,8 +9,7 @@ import httpx
 import pytest
 
 from schemas.topics import Topology
-from services.ingest.app import IngestApp
-from services.ingest.service import build, key_file
+from services.ingest.app import IngestApp, build, key_file
 from services.merger.watchdog import Stalled, Watch
 from services.pipeline.survey import committed
 from services.runtime.kafka.clients import producer

@@ -10,8 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.topics import Topology
-from services.ingest.app import IngestApp
-from services.ingest.service import build, key_file
+from services.ingest.app import IngestApp, build, key_file
 from services.local.ports import free_port
 from services.pipeline.offsets import offsets
 from services.runtime.kafka.clients import admin_client, consumer, producer, reader

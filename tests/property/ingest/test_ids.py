@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from schemas.identity import is_request_id
 from services.ingest.core.errors import Rejection
+from services.ingest.core.event import Stamp, idempotent_id
 from services.ingest.core.router import Paths, redacted, request_id_of
-from services.ingest.core.stamp import Stamp, idempotent_id
 from services.ingest.dialects import DIALECTS
 
 request_ids = st.text(min_size=1, max_size=40).filter(is_request_id)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.limits import MAX_EVENT_BYTES
-from services.ingest.core.accept import event_bytes
 from services.ingest.core.errors import Code, Rejection
+from services.ingest.core.event import event_bytes
 from services.ingest.dialects import gptboost, native, requesty
 from services.ingest.dialects.dialect import Submission
 from tests.support.ingest.bodies import Refused, bodies, check, data, fields, read, spoiled

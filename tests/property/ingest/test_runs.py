@@ -9,7 +9,7 @@ import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.ingest.core.runs import RUN_BYTES, RUN_ITEMS
+from services.ingest.core.content import RUN_BYTES, RUN_ITEMS
 from tests.support.ingest.app import client_of, ingest_over
 from tests.support.ingest.fake_log import FakeLog
 

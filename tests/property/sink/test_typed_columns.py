@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from schemas.tables import FEEDBACK, FEEDBACK_STATE
-from services.ingest.core.unread import unread
+from services.ingest.core.event import unread
 from services.runtime.clickhouse.client import INSERT_SETTINGS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.clickhouse.tables import create_tables, state_row

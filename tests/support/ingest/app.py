@@ -8,11 +8,10 @@ import orjson
 
 from schemas.identity import DEFAULT_TENANT
 from services.cli.keys import create_key
-from services.ingest.app import IngestApp
+from services.ingest.app import IngestApp, assemble, key_file
 from services.ingest.dialects.dialect import Repeats
 from services.ingest.event_log import Log
 from services.ingest.known_requests import Knowledge
-from services.ingest.service import assemble, key_file
 from services.ingest.settings import IngestSettings
 from services.runtime.http.keys import Scope
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from services.ingest.accumulator import Lane
-from services.ingest.batch import MAX_BATCH_BYTES
+from services.ingest.accumulator import MAX_BATCH_BYTES, Lane
 from services.ingest.core.quota import Shares
 from services.ingest.producer import Connection
 from services.ingest.publisher import Publisher

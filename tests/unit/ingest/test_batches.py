@@ -6,8 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.ingest.core.encodings import ENCODINGS
-from services.ingest.core.runs import RUN_ITEMS
+from services.ingest.core.content import ENCODINGS, RUN_ITEMS
 from tests.support.clickhouse.content_encodings import PACK
 from tests.support.ingest.app import client_of, code_of, decoded, ingest_over
 from tests.support.ingest.fake_log import FakeLog

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from services.ingest.core.encodings import decompress, encoding_of
+from services.ingest.core.content import decompress, encoding_of
 from services.ingest.core.errors import Code, Rejection
 from tests.support.ingest.app import code_of, decoded
 from tests.support.ingest.fake_log import FakeLog

@@ -1,6 +1,6 @@
 """Token buckets."""
 
-from services.ingest.core.rate_limit import Rates
+from services.ingest.core.quota import Rates
 
 
 def test_no_rate_is_no_limit() -> None:

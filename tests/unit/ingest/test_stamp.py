@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from uuid import RFC_4122, UUID
 
-from services.ingest.core.stamp import Stamp, idempotent_id
+from services.ingest.core.event import Stamp, idempotent_id
 
 NODE = bytes(range(9))
 NOON = 1_789_000_000_123_456_789

@@ -5,8 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.core.rotation import Rotation
-from services.ingest.fair_queue import Desk, Turns
+from services.ingest.fair_queue import Desk, Rotation, Turns
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers()), max_size=50))

@@ -26,8 +26,8 @@ from bench.filling import fill
 from bench.merger_drain import events
 from schemas.topics import Topology
 from services.local import probes
-from services.local.child import Child, python_module
 from services.local.ports import free_port
+from services.local.processes import Child, python_module
 from services.merger.core import state as states
 from services.merger.core.state import Merge, State, Versions
 from services.runtime.settings import KafkaSettings, load

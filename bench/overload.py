@@ -24,9 +24,9 @@ import psutil
 from chaos.proxy import Proxy
 from schemas.topics import Topology
 from services.local import broker
-from services.local.child import Command
 from services.local.jars import fetch, kafka_jars
 from services.local.ports import free_port
+from services.local.processes import Command
 from tests.support.eventually import eventually
 from tests.support.http import flood
 from tests.support.ingest.app import new_key

@@ -19,7 +19,7 @@ from chaos.probe import Probe, now
 from chaos.quiet import RunFailed, quiet
 from chaos.stage import SECOND, Stage, servers
 from chaos.strikes import strike
-from services.local.child import Child, python_module
+from services.local.processes import Child, python_module
 
 WRITERS, REQUESTS_PER_SECOND = 4, 40.0
 

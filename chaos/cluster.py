@@ -18,9 +18,9 @@ from chaos.stage import (
     warehouse_command,
     warehouse_program,
 )
-from services.local.child import python_module
 from services.local.core.kafka_config import PARTITIONS
 from services.local.ports import free_port
+from services.local.processes import python_module
 from services.local.settings import StatusSettings
 from services.pipeline.survey import admin
 from services.runtime.settings import load

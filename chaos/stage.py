@@ -18,12 +18,11 @@ from pathlib import Path
 from chaos.judge import Verdict, judge
 from chaos.proxy import Proxy
 from services.local import broker, probes
-from services.local.child import Child, Command, python_module
 from services.local.core.kafka_config import LOOPBACK
 from services.local.home import Home
 from services.local.jars import fetch, kafka_jars
 from services.local.ports import free_port
-from services.local.processes import Identity, is_running
+from services.local.processes import Child, Command, Identity, is_running, python_module
 from services.local.settings import StatusSettings
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.eventually import eventually

@@ -17,7 +17,7 @@ from bench.merger.task import CLIENT, CONTENDERS, Task
 from bench.merger.truth import Fields, of_row, of_state
 from bench.merger.watched import Mark, Pace, Watched, pace, watched
 from bench.stages import PARTITIONS
-from services.local.child import Command, python_module
+from services.local.processes import Command, python_module
 from services.pipeline.survey import admin
 from tests.support.merger.partitions import NOWHERE
 

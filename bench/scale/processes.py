@@ -11,8 +11,8 @@ from typing import NamedTuple
 import psutil
 
 from services.local import probes
-from services.local.child import Command, python_module
 from services.local.ports import free_port
+from services.local.processes import Command, python_module
 from services.runtime.settings import KafkaSettings
 from services.sink.settings import SinkSettings
 from tests.support.merger.partitions import NOWHERE

@@ -17,7 +17,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
 from schemas.topics import Topology
-from services.local.child import Child, python_module
+from services.local.processes import Child, python_module
 from services.runtime.clickhouse.client import connect
 from services.runtime.clickhouse.insert import ClickHouseWriter
 from services.sink.settings import SinkSettings

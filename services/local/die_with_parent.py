@@ -1,8 +1,8 @@
 """Runs a program in this process after asking the kernel to kill it when its parent ends.
 
 `python -I -S die_with_parent.py PARENT_PID PROGRAM [ARGUMENT ...]`.  A file of its own, without imports from
-this repository, so that it costs some 20 ms; a function run between fork and exec could deadlock in a process
-with threads.  Where the kernel cannot do it (it is Linux's own), the next `afterword up` ends what is left.
+this repository, so that it costs some 20 ms; a function that runs between fork and exec could deadlock in a
+process with threads.  On other systems than Linux the next `afterword up` kills orphaned parts.
 """
 
 import ctypes
@@ -17,5 +17,5 @@ if __name__ == "__main__":
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(parent):
-        sys.exit("the process that started this one is gone")
+        sys.exit("the parent process has ended")
     os.execve(program, [program, *arguments], os.environ)  # noqa: S606 (arguments from our own supervisor)

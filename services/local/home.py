@@ -1,4 +1,4 @@
-"""The directory of one local stack: `$AFTERWORD_HOME/{kafka,warehouse,merger,jars,run,logs}`."""
+"""The directory of one local stack, `$AFTERWORD_HOME/{kafka,warehouse,merger,jars,run,logs}`: its records."""
 
 import errno
 import json
@@ -10,21 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from services.local.core.plan import INGEST, KAFKA, QUERY, WAREHOUSE
 from services.runtime.file_lock import AlreadyLockedError, locked
 
 MAX_LOG_BYTES = 16 << 20
-
-
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What writing fails with while the disk is full, or the user's share of it."""
+"""The error numbers of writes to a full disk, or past the user's quota."""
 
 
 class HomeError(Exception):
-    """Raised when the directory cannot be used, in words that say what to change."""
+    """Raised when the directory cannot be used; the text names what to change."""
 
 
 class Home:
-    """Paths and small files of one stack's directory, which is made absolute once."""
+    """Paths and records in one stack's directory; `path` is absolute."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
@@ -34,7 +33,7 @@ class Home:
         self._lock = self.run / "up.lock"
 
     def make(self) -> None:
-        """Make the directories; HomeError when they cannot be written."""
+        """Create the directories.  HomeError if they cannot be written."""
         try:
             for directory in (self.run, self.logs):
                 directory.mkdir(parents=True, exist_ok=True)
@@ -47,7 +46,7 @@ class Home:
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Hold the directory for the block; HomeError when another `afterword up` holds it."""
+        """Lock the directory for the block.  HomeError if another `afterword up` has it."""
         try:
             with locked(self._lock, wait=False):
                 yield
@@ -75,7 +74,7 @@ class Home:
         self.pid_file(name).unlink(missing_ok=True)
 
     def state(self) -> dict[str, Any]:
-        """Return what the supervisor last recorded about itself and its parts; empty if there is nothing."""
+        """Return the supervisor's last record of itself and its parts; empty if there is none."""
         try:
             content: dict[str, Any] = json.loads(self._state.read_text())
         except (FileNotFoundError, ValueError):
@@ -91,10 +90,10 @@ class Home:
         self._state.unlink(missing_ok=True)
 
     def bound_log(self, name: str) -> None:
-        """Move a log that has grown too long to `<part>.log.1`, replacing that.
+        """Move a log that exceeds MAX_LOG_BYTES to `<part>.log.1`, replacing that.
 
-        The part goes on writing to the file it has open, so the content is copied and the file cut; what is
-        written between the two, microseconds, is lost from the log.
+        The part keeps writing to the file that it has open, so the content is copied and the file truncated;
+        what it writes between the two, within microseconds, is lost from the log.
         """
         log = self.log(name)
         if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
@@ -103,7 +102,34 @@ class Home:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a small file such that readers see the old or the new content, whole."""
+    """Replace a small file atomically."""
     incoming = path.with_name(f".{path.name}.incoming")
     incoming.write_text(text)
     incoming.replace(path)
+
+
+_VARIABLES = {
+    KAFKA: "KAFKA_BOOTSTRAP_SERVERS",
+    WAREHOUSE: "CLICKHOUSE_URL",
+    INGEST: "AFTERWORD_URL",
+    QUERY: "AFTERWORD_QUERY_URL",
+}
+
+
+def addresses(directory: Path) -> dict[str, str]:
+    """Return the addresses of the stack that runs in a directory, by variable; empty if none runs."""
+    state = Home(directory).state()
+    if not state or not runs(state["pid"], state["created"]):
+        return {}
+    parts = state["parts"]
+    found = {variable: parts.get(name, {}).get("address") for name, variable in _VARIABLES.items()}
+    return {variable: address for variable, address in found.items() if address}
+
+
+def runs(pid: int, created: float) -> bool:
+    """Return whether a recorded process still runs; False where psutil is missing, as in an image."""
+    try:
+        from services.local.processes import Identity, is_running  # noqa: PLC0415 (without it, no stack runs)
+    except ModuleNotFoundError:
+        return False
+    return is_running(Identity(pid, created))

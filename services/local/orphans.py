@@ -1,4 +1,4 @@
-"""What must hold before a stack starts: nothing of an earlier one runs, and every port is free."""
+"""Checks before a stack starts: kills orphaned parts of an earlier one, and refuses taken ports."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -8,17 +8,17 @@ import psutil
 from services.local.home import Home
 from services.local.ports import is_free
 from services.local.processes import Identity, end
-from services.local.runners import Runner
+from services.local.runners import PartRunner
 
 
 class PortTakenError(Exception):
-    """Raised when ports that the stack needs are taken; a line for each says which variable to change."""
+    """Raised when ports that the stack needs are taken; the text names the variable to change for each."""
 
 
 def end_orphans(home: Home) -> list[int]:
-    """Kill the parts that a supervisor which died left running, and return their process ids.
+    """Kill parts whose supervisor died, and return their process ids.
 
-    Call it only while the home is owned: then whatever the last supervisor recorded has nobody to stop it.
+    Call it only while the home is owned: then no supervisor of the recorded parts runs any more.
     """
     parts = home.state().get("parts", {})
     recorded = [Identity(part["pid"], part["created"]) for part in parts.values() if part["pid"]]
@@ -29,8 +29,8 @@ def end_orphans(home: Home) -> list[int]:
     return ended
 
 
-def check_ports(runners: Iterable[Runner]) -> None:
-    """Raise PortTakenError naming every port that is taken, who has it, and what to set."""
+def check_ports(runners: Iterable[PartRunner]) -> None:
+    """Raise PortTakenError if ports are taken, naming the process that has each and the variable to set."""
     taken = [
         f"port {runner.port} for {runner.part.name} is taken{_by(runner.port)}: "
         f"set {runner.variable} to another"
@@ -42,7 +42,7 @@ def check_ports(runners: Iterable[Runner]) -> None:
 
 
 def _by(port: int) -> str:
-    """Return who listens on a port, where the system tells."""
+    """Return the process that listens on a port, where the system reveals it."""
     with suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:

@@ -1,4 +1,4 @@
-"""How each part of the stack is started and asked how it is."""
+"""How each part of the stack is started and probed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -7,41 +7,41 @@ from functools import partial
 from importlib.util import find_spec
 
 from services.local import broker, probes
-from services.local.child import Command, python_module
 from services.local.core import plan
 from services.local.core.kafka_config import LOOPBACK, PARTITIONS
 from services.local.core.plan import Part
-from services.local.core.supervision import Sight
+from services.local.core.supervision import Observation
 from services.local.home import Home
 from services.local.jars import Progress, fetch, kafka_jars
+from services.local.processes import Command, python_module
 from services.local.settings import SERVICE_PORTS, LocalSettings
 
 
 @dataclass(frozen=True)
-class Runner:
-    """A part with what starts it and what asks it; `variable` sets its port, people go to its `url`."""
+class PartRunner:
+    """A part, how to start and to probe it, the `variable` that sets its port, and its `url` for users."""
 
     part: Part
     prepare: Callable[[], Awaitable[Command]]
-    probe: Callable[[], Awaitable[Sight]] | None = None
+    probe: Callable[[], Awaitable[Observation]] | None = None
     port: int = 0
     variable: str = ""
     url: str = ""
     address: str = ""
-    """Where commands reach it, as their settings write it."""
+    """Its address in the format of the settings of commands."""
 
 
-def crew(
+def part_runners(
     settings: LocalSettings,
     home: Home,
     environ: Mapping[str, str],
     progress: Progress,
     *,
     recover: bool = False,
-) -> tuple[Runner, ...]:
-    """Return the runners of the parts that are installed, in the order in which they are shown.
+) -> tuple[PartRunner, ...]:
+    """Return the runners of the installed parts, in the order in which they are shown.
 
-    `recover`: where Kafka lost something, the migration goes on with a generation that it fills.
+    `recover`: if Kafka lost records, the migration moves to a generation that it fills from ClickHouse.
     """
     environment = {**_QUICK, **environ, **_shared(settings, home)}
     return (
@@ -53,28 +53,28 @@ def crew(
 
 
 _QUICK = {"INGEST_DRAIN_SECONDS": "0", "QUERY_DRAIN_SECONDS": "0"}
-"""Nothing stands in front of these parts that would need time to notice that one stops."""
+"""No load balancer in front of these parts needs time to notice that one stops."""
 
 
 def _shared(settings: LocalSettings, home: Home) -> dict[str, str]:
-    """Return the variables that every part gets, defaults spelt out."""
+    """Return the environment variables of every part, with their defaults."""
     return {
         "AFTERWORD_HOME": str(home.path),
         "KAFKA_BOOTSTRAP_SERVERS": f"{LOOPBACK}:{settings.kafka_port}",
         "CLICKHOUSE_URL": f"http://{LOOPBACK}:{settings.clickhouse_port}",
-        # The dashboard shows lines to copy, and they lead to this stack's ingest.
+        # The dashboard shows commands to copy, which must use this stack's ingest.
         "QUERY_INGEST_URL": f"http://{LOOPBACK}:{settings.ingest_port}",
     }
 
 
-def _kafka(settings: LocalSettings, home: Home, progress: Progress) -> Runner:
+def _kafka(settings: LocalSettings, home: Home, progress: Progress) -> PartRunner:
     port, advertised = settings.kafka_own_port, settings.kafka_port
 
     def prepare() -> Command:
         jars = fetch(kafka_jars(), home.path / "jars", progress)
         return broker.prepare(home.path / "kafka", jars, port, advertised)
 
-    return Runner(
+    return PartRunner(
         _part(plan.KAFKA),
         partial(asyncio.to_thread, prepare),
         partial(probes.kafka, port),
@@ -84,7 +84,7 @@ def _kafka(settings: LocalSettings, home: Home, progress: Progress) -> Runner:
     )
 
 
-def _warehouse(settings: LocalSettings, home: Home, environment: Mapping[str, str]) -> Runner:
+def _warehouse(settings: LocalSettings, home: Home, environment: Mapping[str, str]) -> PartRunner:
     port = settings.clickhouse_port
     command = python_module(
         "chdb_server",
@@ -93,7 +93,7 @@ def _warehouse(settings: LocalSettings, home: Home, environment: Mapping[str, st
         str(port),
         environment=environment,
     )
-    return Runner(
+    return PartRunner(
         _part(plan.WAREHOUSE),
         _prepared(command),
         partial(probes.warehouse, port),
@@ -103,35 +103,37 @@ def _warehouse(settings: LocalSettings, home: Home, environment: Mapping[str, st
     )
 
 
-def _migrate(environment: Mapping[str, str], *, recover: bool) -> tuple[Runner, ...]:
+def _migrate(environment: Mapping[str, str], *, recover: bool) -> tuple[PartRunner, ...]:
     if not _is_installed("services.operations.migrate"):
         return ()
     arguments = ("migrate", *(("--recover",) if recover else ("--partitions", str(PARTITIONS))))
     command = python_module("services.cli", *arguments, environment=environment)
-    return (Runner(_part(plan.MIGRATE), _prepared(command)),)
+    return (PartRunner(_part(plan.MIGRATE), _prepared(command)),)
 
 
-def _service(service: str, settings: LocalSettings, environment: Mapping[str, str]) -> Iterator[Runner]:
+def _service(service: str, settings: LocalSettings, environment: Mapping[str, str]) -> Iterator[PartRunner]:
     """Yield the runners of a service's instances, if it is installed."""
     if _is_installed(f"services.{service}.__main__"):
         for number in range(1, settings.instances[service] + 1):
             yield _instance(service, number, settings, environment)
 
 
-def _instance(service: str, number: int, settings: LocalSettings, environment: Mapping[str, str]) -> Runner:
-    """Return the runner of one instance, which has a port and, if it is a merger, a directory of its own."""
+def _instance(
+    service: str, number: int, settings: LocalSettings, environment: Mapping[str, str]
+) -> PartRunner:
+    """Return the runner of one instance, which has its own port and, if it is a merger, its own directory."""
     variable, port = SERVICE_PORTS[service], settings.port(service, number)
     own = {variable: str(port)}
     url = f"http://{LOOPBACK}:{port}"
     if service == plan.MERGER:
         own["MERGER_INSTANCE"] = str(number)
-    return Runner(
+    return PartRunner(
         replace(_part(service), name=plan.instance_name(service, number)),
         _prepared(python_module(f"services.{service}", environment={**environment, **own})),
         partial(probes.service, port),
         port,
         variable,
-        url if service in plan.FOR_PEOPLE else "",
+        url if service in plan.USER_FACING else "",
         url,
     )
 

@@ -1,4 +1,4 @@
-"""Settings of the local stack: the variables that its services read, so that two stacks can run at once."""
+"""Settings of the local stack: the variables that its services read, so that several stacks can run."""
 
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -22,16 +22,16 @@ SERVICE_PORTS = {
 
 
 class StatusSettings(KafkaSettings, ClickHouseSettings, HomeSettings):
-    """Where `afterword status` looks."""
+    """What `afterword status` reads."""
 
 
 class LocalSettings(StatusSettings, LogSettings):
-    """Where `afterword up` puts its data and what it listens on.  Everything is on loopback."""
+    """The directory and the ports of `afterword up`.  All ports are on loopback."""
 
     kafka_listen_port: Port = Field(
         default=0,
-        description="Port on which the stack's Kafka listens, for a proxy of yours at"
-        " KAFKA_BOOTSTRAP_SERVERS, where Kafka tells everybody that it is; 0: that same port.",
+        description="Port on which the stack's Kafka listens, if a proxy of yours listens at"
+        " KAFKA_BOOTSTRAP_SERVERS, the address that Kafka advertises; 0: that same port.",
     )
     ingest_port: FixedPort = Field(default=8080, description="Ingest's HTTP port.")
     query_port: FixedPort = Field(default=8081, description="The query API's HTTP port.")
@@ -47,7 +47,7 @@ class LocalSettings(StatusSettings, LogSettings):
 
     @property
     def instances(self) -> dict[str, int]:
-        """How many of each service run."""
+        """The number of instances of each service."""
         return {
             INGEST: self.afterword_ingests,
             QUERY: self.afterword_queries,
@@ -62,12 +62,12 @@ class LocalSettings(StatusSettings, LogSettings):
 
     @property
     def kafka_port(self) -> int:
-        """The port at which clients find the stack's Kafka."""
+        """The port at which clients connect to the stack's Kafka."""
         return int(self.kafka_bootstrap_servers.rpartition(":")[2])
 
     @property
     def kafka_own_port(self) -> int:
-        """The port on which Kafka itself listens: another one where a proxy stands before it."""
+        """The port on which Kafka itself listens: another one if a proxy is in front of it."""
         return self.kafka_listen_port or self.kafka_port
 
     @property
@@ -94,9 +94,9 @@ class LocalSettings(StatusSettings, LogSettings):
 
     @model_validator(mode="after")
     def _is_local(self) -> Self:
-        faults = [*self._foreign_addresses(), *self._shared_ports(), *self._high_ports()]
-        if faults:
-            raise ValueError("; ".join(faults))
+        mistakes = [*self._foreign_addresses(), *self._shared_ports(), *self._high_ports()]
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
         return self
 
     def _foreign_addresses(self) -> list[str]:
@@ -106,8 +106,8 @@ class LocalSettings(StatusSettings, LogSettings):
             "CLICKHOUSE_URL": url.scheme == "http" and url.hostname in _LOOPBACK,
         }
         return [
-            f"{variable} names another machine's server, and `afterword up` runs its own on 127.0.0.1: "
-            "unset it, or start the services one by one"
+            f"{variable} names a server on another machine, but `afterword up` runs its own on 127.0.0.1: "
+            "unset it, or start the services individually"
             for variable, fits in checks.items()
             if not fits
         ]

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from schemas import topics
 from schemas.topics import Topology
-from services.local.core.flow import Flow, Offsets, Stage, stage
+from services.local.core.flow import Flow, Offsets, StageProgress, stage
 from services.local.settings import StatusSettings
 from services.pipeline import offsets
 from services.pipeline.core.generation_states import in_use
@@ -36,7 +36,7 @@ class Log:
             return Topology(self._settings.kafka_topic_generation)
         return Topology(in_use(await self._kafka.generations()))
 
-    async def _stage(self, reader: topics.Stage, begins: Offsets, ends: Offsets) -> Stage:
+    async def _stage(self, reader: topics.Stage, begins: Offsets, ends: Offsets) -> StageProgress:
         names = {topic.name for topic in reader.topics}
         committed = await self._kafka.committed(reader.group)
         own = {place: end for place, end in ends.items() if place[0] in names}

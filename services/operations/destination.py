@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from schemas.identity import DEFAULT_TENANT
-from services.local.running import addresses
+from services.local.home import addresses
 from services.runtime.http.keys import KeyFileError, KeyRing, parse_file
 from services.runtime.settings import HomeSettings, load
 

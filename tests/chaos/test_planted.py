@@ -27,8 +27,8 @@ from chaos.planted.merger import EARLY, VARIANT
 from chaos.planted.once import ONCE
 from schemas.topics import Topology
 from services.local import probes
-from services.local.child import Child, Command, python_module
 from services.local.ports import free_port
+from services.local.processes import Child, Command, python_module
 from services.pipeline.offsets import offsets
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.sink.settings import SinkSettings

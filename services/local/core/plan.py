@@ -1,4 +1,4 @@
-"""Which parts the local stack has, what each needs before it starts, and in which order they stop.  Pure."""
+"""The parts of the local stack, what each needs before it starts, and the order in which they stop."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ INGEST, MERGER, SINK, QUERY = "ingest", "merger", "sink", "query"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the stack.  `needs` must be ready (or done) before it starts; `once`: it ends by itself."""
+    """A part of the stack.  `needs`: parts that must be ready or done before; `once`: it ends by itself."""
 
     name: str
     needs: tuple[str, ...] = ()
@@ -17,7 +17,7 @@ class Part:
 
     @property
     def kind(self) -> str:
-        """What it is one of: `merger` for `merger-2`."""
+        """The service of an instance: `merger` for `merger-2`."""
         return self.name.partition("-")[0]
 
 
@@ -32,28 +32,28 @@ _SERVICES = (
 
 SERVICES = tuple(part.name for part in _SERVICES)
 MOST_INSTANCES = 4
-"""As many as the local topics have partitions: a fifth merger or sink would have nothing to do."""
+"""The number of partitions of local topics: a fifth merger or sink would have none."""
 
 _STOP_ORDER = (MIGRATE, INGEST, MERGER, SINK, QUERY, WAREHOUSE, KAFKA)
-"""The order of the flow, so that each part can still hand on what it holds; the servers come last."""
+"""The order of the data flow, so that each part can flush what it holds; the servers are last."""
 
-FOR_PEOPLE = frozenset({INGEST, QUERY})
-"""Parts whose address people use: the others' ports are for health and metrics."""
+USER_FACING = frozenset({INGEST, QUERY})
+"""Parts with an address for users; the ports of the others are for health and metrics."""
 
 PORT_STEP = 10
-"""How far the port of each further instance lies above that of the one before."""
+"""The distance between the ports of two instances of a service."""
 
 GRACE_SECONDS = 10.0
-"""What a part has between being asked to stop and being killed.  Everything here survives a kill."""
+"""The time between SIGTERM and SIGKILL of a part.  No part loses data by SIGKILL."""
 
 STOP_SECONDS = 18.0
-"""What all parts together have."""
+"""The time in which all parts together stop."""
 
 _RESERVED_SECONDS = 1.0
 
 
 def parts(instances: Mapping[str, int]) -> tuple[Part, ...]:
-    """Return all parts in the order in which they are shown; `instances`: how many of a service, else one."""
+    """Return all parts in the order of display; `instances`: the number of a service, default 1."""
     services = (
         replace(part, name=instance_name(part.name, number))
         for part in _SERVICES
@@ -63,18 +63,18 @@ def parts(instances: Mapping[str, int]) -> tuple[Part, ...]:
 
 
 def instance_name(service: str, number: int) -> str:
-    """Return the name of one of several: `merger`, then `merger-2`."""
+    """Return the name of an instance: `merger`, then `merger-2`."""
     return service if number == 1 else f"{service}-{number}"
 
 
 def stop_order(names: Iterable[str]) -> list[str]:
-    """Return the parts in the order in which they stop: those of one kind after each other."""
+    """Return the parts in the order in which they stop, instances of a service one after another."""
     return sorted(names, key=lambda name: _STOP_ORDER.index(Part(name).kind))
 
 
 def grace(left: float, after: int) -> float:
-    """Return how many seconds a part may take to stop when `left` remain and `after` parts come after it.
+    """Return the seconds that a part may take to stop, with `left` remaining and `after` parts to follow.
 
-    A part that takes its whole time leaves each of the others enough for an orderly stop.
+    A part that takes all of its time leaves enough for an orderly stop of each of the others.
     """
     return max(_RESERVED_SECONDS, min(GRACE_SECONDS, left - after * _RESERVED_SECONDS))

@@ -8,7 +8,7 @@ from services.ingest import app as ingest
 from services.ingest.settings import IngestSettings
 from services.local.core.plan import GRACE_SECONDS, INGEST, QUERY
 from services.local.home import Home
-from services.local.runners import crew
+from services.local.runners import part_runners
 from services.local.settings import LocalSettings
 from services.merger import service as merger
 from services.query.settings import QuerySettings
@@ -39,7 +39,7 @@ async def test_the_local_stack_stops_without_a_drain_unless_one_is_set(tmp_path:
     """Ctrl-C of `afterword up` is quick: nothing stands in front of its parts."""
 
     async def drain(**environ: str) -> dict[str, str | None]:
-        runners = crew(LocalSettings(), Home(tmp_path), environ, lambda _done, _total: None)
+        runners = part_runners(LocalSettings(), Home(tmp_path), environ, lambda _done, _total: None)
         return {
             part: (await runner.prepare()).environment.get(f"{part.upper()}_DRAIN_SECONDS")
             for runner in runners

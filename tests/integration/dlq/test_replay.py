@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from schemas.identity import event_key
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import Topology
-from services.local.child import python_module
+from services.local.processes import python_module
 from services.merger.partition import Partition
 from services.operations.dlq import replaying, topics
 from services.operations.dlq.core.decisions import Decided, Ground

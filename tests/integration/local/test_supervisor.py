@@ -15,15 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.local import child as child_module
-from services.local.child import Child, Command
+from services.local import processes
 from services.local.core.plan import Part
-from services.local.core.supervision import Phase, Sight
-from services.local.home import Home
+from services.local.core.supervision import Observation, Phase
+from services.local.home import Home, addresses
 from services.local.orphans import end_orphans
-from services.local.processes import is_running
-from services.local.runners import Runner
-from services.local.running import addresses
+from services.local.processes import Child, Command, is_running
+from services.local.runners import PartRunner
 from services.local.supervisor import PartFailedError, Supervisor
 from tests.support.eventually import eventually
 
@@ -61,7 +59,7 @@ class Bench:
         self.has_ended = False
         self.now: float | None = None
 
-    def runner(self, name: str, *needs: str, manner: str = "orderly") -> Runner:
+    def runner(self, name: str, *needs: str, manner: str = "orderly") -> PartRunner:
         """Return a part that runs the program."""
         command = Command((sys.executable, "-I", "-S", "-c", PROGRAM, name, str(self.journal), manner))
 
@@ -69,23 +67,23 @@ class Bench:
             return command
 
         once = manner == "task"
-        return Runner(Part(name, needs, once), prepare, None if once else partial(self._probe, name))
+        return PartRunner(Part(name, needs, once), prepare, None if once else partial(self._probe, name))
 
-    def say(self, line: str) -> None:
-        """Note what the supervisor says."""
+    def report(self, line: str) -> None:
+        """Keep what the supervisor reports."""
         self.said.append(line)
 
-    note = say
+    record = report
 
-    async def _probe(self, name: str) -> Sight:
-        return Sight(ready=f"{name} ready" in self.lines(), alive=True)
+    async def _probe(self, name: str) -> Observation:
+        return Observation(ready=f"{name} ready" in self.lines(), alive=True)
 
     def lines(self) -> list[str]:
         """Return what programs did, in order."""
         return self.journal.read_text().splitlines() if self.journal.exists() else []
 
     @asynccontextmanager
-    async def running(self, *runners: Runner) -> AsyncIterator[tuple[Supervisor, asyncio.Event]]:
+    async def running(self, *runners: PartRunner) -> AsyncIterator[tuple[Supervisor, asyncio.Event]]:
         """Run a supervisor for the block, then stop it in order; `hurry` makes that sudden."""
         supervisor = Supervisor(runners, self.home, self, clock=lambda: self.now or time.monotonic())
         stopping, hurry = asyncio.Event(), asyncio.Event()
@@ -205,7 +203,7 @@ async def test_what_cannot_be_prepared_ends_the_run(bench: Bench) -> None:
         raise LookupError("no jar")
 
     with pytest.raises(LookupError, match="no jar"):
-        async with bench.running(Runner(Part("kafka"), prepare)):
+        async with bench.running(PartRunner(Part("kafka"), prepare)):
             await eventually(lambda: bench.has_ended)
 
 
@@ -238,8 +236,8 @@ async def test_no_part_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> N
     script = f"""
 import sys, time
 from pathlib import Path
-from services.local import child as child_module
-from services.local.child import Child, Command
+from services.local import processes
+from services.local.processes import Child, Command
 child = Child(Command((sys.executable, "-c", "import time; time.sleep(60)")), Path({str(tmp_path / "log")!r}))
 Path({str(tmp_path / "pid")!r}).write_text(str(child.pid))
 time.sleep(60)
@@ -271,8 +269,17 @@ def test_a_program_is_quoted_with_its_own_last_words(tmp_path: Path) -> None:
 
 def test_a_program_whose_parent_is_gone_already_does_not_start() -> None:
     """The kernel tells of a parent's end only those who asked before it."""
-    tied = Path(child_module.__file__).with_name("die_with_parent.py")
-    command = [sys.executable, "-I", "-S", str(tied), str(os.getpid() + 1), sys.executable, "-c", "print(1)"]
+    script = Path(processes.__file__).with_name("die_with_parent.py")
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(script),
+        str(os.getpid() + 1),
+        sys.executable,
+        "-c",
+        "print(1)",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (result.returncode, result.stdout) == (1, "")

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.topics import Topology
 from services.local.settings import StatusSettings
-from services.local.status import report
+from services.local.status import read_status
 from services.operations.migrate import topics
 from services.operations.migrate.core.plan import RefusedError
 from services.operations.migrate.settings import MigrateSettings
@@ -66,7 +66,7 @@ async def test_topics_are_made_with_all_copies_or_with_fewer_only_if_asked(
     await others[0].kill()
     await own_cluster.knows(first.number, others[1].number)
     status = StatusSettings(**{name: both[name] for name in StatusSettings.model_fields if name in both})
-    said = (await report(status)).kafka
+    said = (await read_status(status)).kafka
     assert f"broker {others[0].number} is away" in said
     assert any(
         text.startswith("feedback-events-v3: 2 partitions have a copy that is not in sync") for text in said

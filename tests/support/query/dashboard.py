@@ -13,8 +13,8 @@ import pytest
 from playwright.async_api import Page
 
 from services.cli.keys import create_key
-from services.local.child import python_module
 from services.local.ports import free_port
+from services.local.processes import python_module
 from services.runtime.http.keys import Scope
 from tests.support.stack.restartable import Program
 from tests.support.stack.whole_stack import WholeStack

@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 
 from schemas.tables import FEEDBACK, SINK_POSITIONS
 from schemas.topics import Topology
-from services.local.child import Command, python_module
 from services.local.ports import free_port
+from services.local.processes import Command, python_module
 from services.operations.migrate.settings import MigrateSettings
 from services.operations.migrate.steps import run as migrate
 from services.runtime.settings import MASK, ClickHouseSettings, KafkaSettings, describe

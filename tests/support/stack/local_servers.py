@@ -6,9 +6,9 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from services.local import broker
-from services.local.child import Command, python_module
 from services.local.jars import fetch, kafka_jars
 from services.local.ports import free_port
+from services.local.processes import Command, python_module
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.stack.restartable import Program
 

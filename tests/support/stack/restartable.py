@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from services.local.child import Child, Command
+from services.local.processes import Child, Command
 from tests.support.eventually import eventually
 
 _READY_WITHIN = 90.0

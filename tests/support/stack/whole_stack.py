@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.request import urlopen
 
-from services.local.child import Child, Command, python_module
 from services.local.ports import free_port
+from services.local.processes import Child, Command, python_module
 from services.local.settings import LocalSettings
 from services.runtime.settings import ClickHouseSettings, KafkaSettings, load
 from tests.support.eventually import eventually

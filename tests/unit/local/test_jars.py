@@ -17,8 +17,7 @@ from typing import Any, ClassVar
 import pytest
 import stamina
 
-from services.local.core.jar_list import ROOTS, Jar, parse, render
-from services.local.jars import JarsError, fetch, kafka_jars, matches
+from services.local.jars import ROOTS, Jar, JarsError, fetch, kafka_jars, matches, parse, render
 from tests.support.http.clients import program
 
 CONTENT = b"a jar, for all that anybody checks"
@@ -158,7 +157,7 @@ def test_a_download_that_breaks_off_begins_anew(tmp_path: Path, maven: Path, cen
 def test_a_jar_that_came_with_another_sum_is_not_used(tmp_path: Path, maven: Path, central: Path) -> None:
     """Whoever changed it."""
     put(central, CONTENT[:-1] + b"X")
-    with pytest.raises(JarsError, match=r"org\.example:thing:1\.0 came with another SHA-256"):
+    with pytest.raises(JarsError, match=r"org\.example:thing:1\.0 has another SHA-256"):
         fetch((JAR,), tmp_path / "jars")
 
     assert not (tmp_path / "jars" / JAR.name).exists()
@@ -168,7 +167,7 @@ def test_a_jar_that_came_with_another_sum_is_not_used(tmp_path: Path, maven: Pat
 FETCH = """
 import sys
 from pathlib import Path
-from services.local.core.jar_list import Jar
+from services.local.jars import Jar
 from services.local.jars import JarsError, fetch
 try:
     fetch((Jar("org.example", "thing", "1.0", int(sys.argv[2]), sys.argv[3]),), Path(sys.argv[1]))

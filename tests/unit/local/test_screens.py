@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from services.local.core.picture import PartRow, Picture
-from services.local.core.supervision import Phase, State
+from services.local.core.supervision import PartState, Phase
+from services.local.core.views import PartRow, StackView
 from services.local.screens import Journal, LiveScreen, PlainScreen, screen
 
 LONG = "curl http://127.0.0.1:8080/feedback/chatcmpl-1 " + "x" * 200
@@ -18,16 +18,16 @@ def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
     return Console(file=file, width=80, force_terminal=terminal, legacy_windows=False), file
 
 
-def fetching(done: int) -> Picture:
-    """Return a picture of a download."""
-    return Picture((PartRow("kafka", State(Phase.STARTING), None, 1.0),), download=(done, 40_000_000))
+def fetching(done: int) -> StackView:
+    """Return the view of a download."""
+    return StackView((PartRow("kafka", PartState(Phase.STARTING), None, 1.0),), download=(done, 40_000_000))
 
 
 def test_a_script_sees_ready_once_as_a_line_of_its_own() -> None:
     """And everything else that can be known, line by line."""
     target, file = console(terminal=False)
     with screen(target) as plain:
-        plain.note("kafka: starting")
+        plain.record("kafka: starting")
         plain.show(fetching(19_000_000))
         plain.show(fetching(19_100_000))
         plain.ready(3.2, (LONG,))
@@ -43,8 +43,8 @@ def test_a_terminal_shows_a_view_and_lines_that_can_be_copied() -> None:
     """What goes as expected is in the view alone; a long line is not broken into two."""
     target, file = console(terminal=True)
     with screen(target) as live:
-        live.note("kafka: starting")
-        live.say("merger: killed by SIGKILL")
+        live.record("kafka: starting")
+        live.report("merger: killed by SIGKILL")
         live.show(fetching(10_000_000))
         live.ready(3.2, (LONG,))
 
@@ -61,8 +61,8 @@ def test_the_journal_keeps_what_the_terminal_does_not(tmp_path: Path) -> None:
     """Whoever comes later reads why a part was started again."""
     target, file = console(terminal=False)
     journal = Journal(PlainScreen(target), tmp_path / "up.log")
-    journal.note("kafka: starting")
-    journal.say("kafka: killed by SIGKILL")
+    journal.record("kafka: starting")
+    journal.report("kafka: killed by SIGKILL")
 
     kept = [line.partition("  ")[2] for line in (tmp_path / "up.log").read_text().splitlines()]
     assert kept == ["kafka: starting", "kafka: killed by SIGKILL"]
@@ -72,6 +72,6 @@ def test_the_journal_keeps_what_the_terminal_does_not(tmp_path: Path) -> None:
 def test_a_journal_on_a_full_disk_still_passes_lines_on() -> None:
     """Whoever stops parts in order says so, and must not be stopped by that."""
     target, file = console(terminal=False)
-    Journal(PlainScreen(target), Path("/dev/full")).say("kafka: stopping")
+    Journal(PlainScreen(target), Path("/dev/full")).report("kafka: stopping")
 
     assert "kafka: stopping" in file.getvalue()

@@ -1,23 +1,24 @@
 """What the supervisor says."""
 
-from services.local.core.supervision import Phase, State
-from services.local.core.words import announce, ending, is_routine, readable
+from services.local.core.supervision import PartState, Phase, announce, ending, is_routine, readable
 
 
 def test_nothing_is_said_when_nothing_changed() -> None:
     """Two ticks in the same phase are no news."""
-    assert announce("sink", State(Phase.READY, since=1), State(Phase.READY, since=1, detail="x")) is None
+    assert (
+        announce("sink", PartState(Phase.READY, since=1), PartState(Phase.READY, since=1, detail="x")) is None
+    )
 
 
 def test_each_turn_has_its_line() -> None:
     """A reader of the lines knows what happened and what comes next."""
-    starting = State(Phase.STARTING, since=10, started=10, starts=1)
-    ready = State(Phase.READY, since=13.14, started=10, starts=1)
-    ailing = State(Phase.AILING, since=20, started=10, starts=1, detail="kafka: away")
-    resting = State(Phase.RESTING, since=30, due=30.5, starts=1, detail="killed by SIGKILL")
-    again = State(Phase.STARTING, since=31, started=31, starts=2)
+    starting = PartState(Phase.STARTING, since=10, started=10, starts=1)
+    ready = PartState(Phase.READY, since=13.14, started=10, starts=1)
+    ailing = PartState(Phase.AILING, since=20, started=10, starts=1, detail="kafka: away")
+    resting = PartState(Phase.RESTING, since=30, due=30.5, starts=1, detail="killed by SIGKILL")
+    again = PartState(Phase.STARTING, since=31, started=31, starts=2)
 
-    assert announce("sink", State(), starting) == "sink: starting"
+    assert announce("sink", PartState(), starting) == "sink: starting"
     assert announce("sink", starting, ready) == "sink: ready after 3.1 s"
     assert announce("sink", ready, ailing) == "sink: not ready: kafka: away"
     assert announce("sink", ailing, ready) == "sink: ready again"
@@ -27,8 +28,8 @@ def test_each_turn_has_its_line() -> None:
 
 def test_a_part_that_refuses_to_work_says_so_once_though_its_phase_stays() -> None:
     """It starts for ever, and somebody has to act."""
-    starting = State(Phase.STARTING, starts=1, detail="start: starting")
-    refusing = State(Phase.STARTING, starts=1, detail="start: starting; refused: the log was cut")
+    starting = PartState(Phase.STARTING, starts=1, detail="start: starting")
+    refusing = PartState(Phase.STARTING, starts=1, detail="start: starting; refused: the log was cut")
 
     assert announce("sink", starting, refusing) == f"sink: not ready: {refusing.detail}"
     assert not is_routine(starting, refusing)
@@ -37,15 +38,15 @@ def test_a_part_that_refuses_to_work_says_so_once_though_its_phase_stays() -> No
 
 def test_a_start_that_goes_well_is_routine_and_whatever_follows_an_end_is_not() -> None:
     """A terminal shows the one in its view, and says the other."""
-    first = State(Phase.STARTING, starts=1)
-    again = State(Phase.STARTING, starts=2)
+    first = PartState(Phase.STARTING, starts=1)
+    again = PartState(Phase.STARTING, starts=2)
 
-    assert is_routine(State(), first)
-    assert is_routine(first, State(Phase.READY, starts=1))
-    assert not is_routine(State(Phase.AILING, starts=1), State(Phase.READY, starts=1))
-    assert not is_routine(first, State(Phase.RESTING, starts=1))
-    assert not is_routine(State(Phase.RESTING, starts=1), again)
-    assert not is_routine(again, State(Phase.READY, starts=2))
+    assert is_routine(PartState(), first)
+    assert is_routine(first, PartState(Phase.READY, starts=1))
+    assert not is_routine(PartState(Phase.AILING, starts=1), PartState(Phase.READY, starts=1))
+    assert not is_routine(first, PartState(Phase.RESTING, starts=1))
+    assert not is_routine(PartState(Phase.RESTING, starts=1), again)
+    assert not is_routine(again, PartState(Phase.READY, starts=2))
 
 
 def test_an_end_names_the_signal_or_the_code_and_the_last_words() -> None:

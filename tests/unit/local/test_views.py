@@ -2,12 +2,18 @@
 
 from rich.console import Console, RenderableType
 
-from services.local.core import report_view, view
-from services.local.core.flow import Flow, Rates, Stage
-from services.local.core.picture import PartRow, Picture, duration
-from services.local.core.report import PartReport, Report
-from services.local.core.supervision import Phase, State
-from services.local.greeting import greeting
+from services.local.core.flow import Flow, FlowRates, StageProgress
+from services.local.core.supervision import PartState, Phase
+from services.local.core.views import (
+    PartRow,
+    PartStatus,
+    StackStatus,
+    StackView,
+    draw_stack,
+    draw_status,
+    duration,
+)
+from services.local.screens import greeting
 from services.local.settings import LocalSettings
 
 
@@ -21,16 +27,18 @@ def shown(drawing: RenderableType) -> str:
 
 def test_the_view_shows_parts_rates_and_lag() -> None:
     """What runs, since when, how often it ended, and where records pile up."""
-    stages = (Stage("merger", 0, 9), Stage("sink-state", 1234, 8))
-    picture = Picture(
+    stages = (StageProgress("merger", 0, 9), StageProgress("sink-state", 1234, 8))
+    view = StackView(
         parts=(
-            PartRow("merger", State(Phase.READY, starts=3), 4711, 130.0),
-            PartRow("sink", State(Phase.AILING, starts=1, detail="clickhouse: does not answer"), 4712, 3.0),
+            PartRow("merger", PartState(Phase.READY, starts=3), 4711, 130.0),
+            PartRow(
+                "sink", PartState(Phase.AILING, starts=1, detail="clickhouse: does not answer"), 4712, 3.0
+            ),
         ),
         flow=Flow(1.0, 10_000, stages, rows=56_789, dead_letters=2),
-        rates=Rates(1500.4, {"merger": 1499.6}),
+        rates=FlowRates(1500.4, {"merger": 1499.6}),
     )
-    text = shown(view.draw(picture))
+    text = shown(draw_stack(view))
 
     assert "● ready   4711  2 min         2" in text
     assert "● ailing  4712    3 s            clickhouse: does not answer" in text
@@ -41,11 +49,11 @@ def test_the_view_shows_parts_rates_and_lag() -> None:
 
 def test_the_view_shows_where_people_find_what_runs() -> None:
     """The dashboard's address stays in sight; what is wrong comes before it."""
-    ready = PartRow("query", State(Phase.READY, starts=1), 1, 9.0, "http://127.0.0.1:8081")
+    ready = PartRow("query", PartState(Phase.READY, starts=1), 1, 9.0, "http://127.0.0.1:8081")
     ailing = PartRow(
-        "ingest", State(Phase.AILING, starts=1, detail="log: away"), 2, 9.0, "http://127.0.0.1:8080"
+        "ingest", PartState(Phase.AILING, starts=1, detail="log: away"), 2, 9.0, "http://127.0.0.1:8080"
     )
-    text = shown(view.draw(Picture(parts=(ready, ailing))))
+    text = shown(draw_stack(StackView(parts=(ready, ailing))))
 
     assert "● ready     1  9 s            http://127.0.0.1:8081" in text
     assert "log: away" in text
@@ -54,10 +62,10 @@ def test_the_view_shows_where_people_find_what_runs() -> None:
 
 def test_the_view_shows_a_download() -> None:
     """Beside the part that waits for it."""
-    kafka = PartRow("kafka", State(Phase.STARTING), None, 1.0)
-    picture = Picture(parts=(kafka,), download=(11_000_000, 44_000_000))
+    kafka = PartRow("kafka", PartState(Phase.STARTING), None, 1.0)
+    view = StackView(parts=(kafka,), download=(11_000_000, 44_000_000))
 
-    assert "fetching 11 of 44 MB" in shown(view.draw(picture))
+    assert "fetching 11 of 44 MB" in shown(draw_stack(view))
 
 
 def test_the_greeting_has_lines_that_can_be_copied() -> None:
@@ -76,8 +84,8 @@ def test_the_greeting_has_lines_that_can_be_copied() -> None:
 
 def test_the_report_shows_what_does_not_answer() -> None:
     """A figure that is not known is left out, not shown as zero."""
-    report = Report("/h", None, (), unreachable=("Kafka at 127.0.0.1:9092",), rows=12)
-    text = shown(report_view.draw(report))
+    report = StackStatus("/h", None, (), unreachable=("Kafka at 127.0.0.1:9092",), rows=12)
+    text = shown(draw_status(report))
 
     assert "No local stack runs on /h" in text
     assert "Kafka at 127.0.0.1:9092 does not answer" in text
@@ -87,10 +95,10 @@ def test_the_report_shows_what_does_not_answer() -> None:
 
 def test_the_report_shows_parts_and_lag() -> None:
     """One line each."""
-    part = PartReport("sink", "ready", 4711, 7300.0, 1, "")
-    query = PartReport("query", "ready", 4712, 3.0, 0, "", "http://127.0.0.1:8081")
-    report = Report("/h", 1, (part, query), events=5, lag={"merger": 1000})
-    text = shown(report_view.draw(report))
+    part = PartStatus("sink", "ready", 4711, 7300.0, 1, "")
+    query = PartStatus("query", "ready", 4712, 3.0, 0, "", "http://127.0.0.1:8081")
+    report = StackStatus("/h", 1, (part, query), events=5, lag={"merger": 1000})
+    text = shown(draw_status(report))
 
     assert "sink   ready  4711  2 h         1" in text
     assert "query  ready  4712  3 s         0  http://127.0.0.1:8081" in text

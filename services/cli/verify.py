@@ -15,8 +15,8 @@ from services.operations.destination import named
 from services.operations.dlq.core.selection import moment
 from services.operations.exits import DONE, FOUND, UnreachableError, UsageError
 from services.operations.progress import Bar
+from services.operations.verify.core.report import as_json, lines
 from services.operations.verify.core.selection import Selection
-from services.operations.verify.core.view import as_json, lines
 from services.operations.verify.run import Verification
 from services.operations.verify.settings import VerifySettings
 from services.operations.verify.tables import tables

@@ -12,26 +12,22 @@ from schemas.identity import event_key, partition_of, split_key, split_version
 from schemas.tables import ERASED_REQUESTS
 from schemas.topics import Topology
 from services.merger.core.state import NEVER
+from services.operations.audit.core.expected_state import (
+    ExpectedState,
+    FoldContext,
+    erased_state,
+    folded_rows,
+)
+from services.operations.audit.core.row_to_event import COLUMNS_SQL, EventRow
 from services.operations.errors import kafka_away
 from services.operations.exits import UnreachableError
 from services.operations.rebuild.core import statements
-from services.operations.rebuild.core.expected_state import (
-    Bounds,
-    Ground,
-    Row,
-    Should,
-    Verdict,
-    erased_row,
-    folded,
-    judge,
-    judge_alone,
-)
+from services.operations.rebuild.core.compare import Bounds, Verdict, judge, judge_alone
 from services.operations.rebuild.core.kinds import EVENTS, STATE
 from services.operations.rebuild.core.scope import Scope
 from services.operations.rebuild.engine import Engine
 from services.operations.rebuild.log import CLIENT
 from services.operations.rebuild.shadow_table import Bench
-from services.pipeline.core.generation_states import number_of
 from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.clickhouse.insert import UnavailableError
 from services.runtime.kafka.log_reader import Stretch, read
@@ -49,7 +45,7 @@ class Judged(NamedTuple):
 
     key: bytes
     verdict: Verdict
-    should: Should | None
+    should: ExpectedState | None
 
 
 async def copy_states(bench: Bench, topology: Topology, scope: Scope, table: str = STATES) -> None:
@@ -104,9 +100,9 @@ class Requests:
     """The table that has the events."""
 
     def __init__(
-        self, store: Engine, topology: Topology, ground: Ground, bounds: Sequence[Bounds], scope: Scope
+        self, store: Engine, topology: Topology, context: FoldContext, bounds: Sequence[Bounds], scope: Scope
     ) -> None:
-        self._store, self._topology, self._ground = store, topology, ground
+        self._store, self._topology, self._context = store, topology, context
         self.bounds, self._scope = bounds, scope
 
     @classmethod
@@ -121,11 +117,9 @@ class Requests:
         """Return them, with what their fold needs to know."""
         rows = await store.rows(statements.crashed())
         crashed = frozenset(
-            (number, row["original_partition"], row["original_offset"])
-            for row in rows
-            if (number := number_of(row["original_topic"])) is not None
+            (row["original_topic"], row["original_partition"], row["original_offset"]) for row in rows
         )
-        return cls(store, topology, Ground(partitions, crashed), bounds, scope)
+        return cls(store, topology, FoldContext(partitions, crashed), bounds, scope)
 
     @staticmethod
     def drop_states(table: str = STATES) -> str:
@@ -145,23 +139,23 @@ class Requests:
         async for one in self._states_alone():
             yield one
 
-    def _judge(self, key: Key, rows: Sequence[Row], found: bytes | None, erased: int) -> Judged:
+    def _judge(self, key: Key, rows: Sequence[EventRow], found: bytes | None, erased: int) -> Judged:
         name = event_key(*key)
         bounds = self.bounds[partition_of(name, len(self.bounds))]
         merged = [row for row in rows if self._is_merged(row, bounds)]
-        should = folded(merged, self._ground, erased) if merged else None
+        should = folded_rows(merged, self._context, erased) if merged else None
         known = [row.version for row in merged]
         return Judged(name, judge(found, should, known, erased, bounds), should)
 
-    def _is_merged(self, row: Row, bounds: Bounds) -> bool:
+    def _is_merged(self, row: EventRow, bounds: Bounds) -> bool:
         """Tell whether the merger's position is past an event; of an older generation, all are."""
-        generation, _ = split_version(row.place)
-        return generation != self._topology.generation or row.place < bounds.end
+        generation, _ = split_version(row.log_offset)
+        return generation != self._topology.generation or row.log_offset < bounds.end
 
-    async def _pages(self) -> AsyncIterator[list[Row]]:
+    async def _pages(self) -> AsyncIterator[list[EventRow]]:
         """Yield events in the order of their requests, all of a request together."""
         after, limit = ("", ""), PAGE_EVENTS
-        while rows := [Row(**row) for row in await self._store.rows(_events(self.events, after, limit))]:
+        while rows := [EventRow(**row) for row in await self._store.rows(_events(self.events, after, limit))]:
             if len(rows) == limit:
                 last = key_of(rows[-1])
                 whole = [row for row in rows if key_of(row) != last]
@@ -196,7 +190,7 @@ class Requests:
             for row in rows:
                 after = row["tenant"], row["request_id"]
                 key = event_key(*after)
-                should = Should(erased_row(*after, row["upto"]), 0)
+                should = ExpectedState(erased_state(*after, row["upto"]), 0)
                 bounds = self.bounds[partition_of(key, len(self.bounds))]
                 yield Judged(key, judge(None, should, (), row["upto"], bounds), should)
 
@@ -223,16 +217,14 @@ def _states_only(after: Key, limit: int) -> Statement:
     )
 
 
-def key_of(row: Row) -> Key:
+def key_of(row: EventRow) -> Key:
     """Return the request of an event."""
     return row.tenant, row.request_id
 
 
 def _events(table: str, after: Key, limit: int) -> Statement:
     return Statement(
-        "SELECT tenant, request_id, version, log_offset AS place, log_partition AS partition,"
-        " toString(event_id) AS event_id, op, source, received_at,"
-        " toUnixTimestamp64Milli(appended_at) AS appended_ms, idempotent, data, request"
+        f"SELECT {COLUMNS_SQL}"
         f" FROM {table} FINAL WHERE (tenant, request_id) > ({{tenant:String}}, {{request:String}})"
         f" ORDER BY tenant, request_id, version LIMIT {limit}",
         {"tenant": after[0], "request": after[1]},

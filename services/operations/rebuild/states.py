@@ -17,10 +17,11 @@ from schemas.topics import Topology
 from services.merger.core.state import Stored
 from services.merger.settings import MergerSettings
 from services.merger.transaction import Writer
+from services.operations.audit.core.expected_state import ExpectedState
 from services.operations.confirm import Agree
 from services.operations.exits import DONE, FOUND, CommandError
 from services.operations.progress import Bar
-from services.operations.rebuild.core.expected_state import WRITTEN, Bounds, Should, Verdict
+from services.operations.rebuild.core.compare import WRITTEN, Bounds, Verdict
 from services.operations.rebuild.core.kinds import EVENTS
 from services.operations.rebuild.engine import Engine, engine
 from services.operations.rebuild.log import Log, log
@@ -217,7 +218,7 @@ async def _write(
     return written
 
 
-def _stored(should: Should | None, now: int) -> Stored:
+def _stored(should: ExpectedState | None, now: int) -> Stored:
     """Return what is to be written: null for what nobody has ever said, and times for what has none."""
     return Stored(None, now) if should is None else Stored(should.value, should.timestamp or now)
 

@@ -8,7 +8,9 @@ from typing import NamedTuple
 from schemas.identity import event_key
 from schemas.tables import ERASED_REQUESTS, FEEDBACK_EVENTS, FEEDBACK_STATE
 from services.merger.core.state import NEVER
-from services.operations.rebuild.core.expected_state import Row, Should, Verdict, erased_row, folded, is_like
+from services.operations.audit.core.expected_state import ExpectedState, erased_state, folded_rows
+from services.operations.audit.core.row_to_event import EventRow
+from services.operations.rebuild.core.compare import Verdict, is_like
 from services.operations.rebuild.requests import PAGE_EVENTS, Judged, Key, Requests, between, key_of
 from services.operations.recover.core.lifting import StateRow, lifted
 from services.runtime.clickhouse.core.statement import Statement
@@ -43,7 +45,7 @@ class Heirs(Requests):
             for one in await self._all({key: [] for key in keys}):
                 yield one
 
-    async def _all(self, several: dict[Key, list[Row]]) -> list[Judged]:
+    async def _all(self, several: dict[Key, list[EventRow]]) -> list[Judged]:
         first, last = next(iter(several)), next(reversed(several))
         found, erased = await self._found(first, last), await self._erased(first, last)
         older, rows = await self._older(first, last), await self._rows(first, last)
@@ -55,21 +57,21 @@ class Heirs(Requests):
     def _heir(
         self,
         key: Key,
-        events: Sequence[Row],
+        events: Sequence[EventRow],
         found: bytes | None,
         erased: int,
         older: _Older | None,
         row: tuple[StateRow, int] | None,
     ) -> Judged:
-        own = folded(events, self._ground, erased) if events else None
+        own = folded_rows(events, self._context, erased) if events else None
         if own is None and erased != NEVER:
-            own = Should(erased_row(*key, erased), 0)
+            own = ExpectedState(erased_state(*key, erased), 0)
         value = lifted(*key, [older and older.value, own and own.value], row and row[0], erased)
         name = event_key(*key)
         if value is None:
             return Judged(name, Verdict.SAME, None)
         stamps = (own and own.timestamp, older and older.timestamp, row and row[1])
-        should = Should(value, max(stamp or 0 for stamp in stamps))
+        should = ExpectedState(value, max(stamp or 0 for stamp in stamps))
         if found is None:
             return Judged(name, Verdict.MISSING, should)
         return Judged(name, Verdict.SAME if is_like(found, value) else Verdict.DIFFERS, should)

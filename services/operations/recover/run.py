@@ -31,7 +31,7 @@ from services.operations.exits import DONE, CommandError
 from services.operations.migrate import tables, topics
 from services.operations.migrate.connect import clickhouse
 from services.operations.progress import Bar
-from services.operations.rebuild.core.expected_state import Verdict
+from services.operations.rebuild.core.compare import Verdict
 from services.operations.rebuild.core.scope import EVERYTHING
 from services.operations.rebuild.engine import Engine, engine
 from services.operations.rebuild.log import Log

@@ -9,7 +9,7 @@ import orjson
 from schemas.deadletters import DeadLetter, Reason, Stage, parse_headers
 from schemas.topics import Topic
 from services.operations.verify.core import statements
-from services.operations.verify.core.known import Finding
+from services.operations.verify.core.report import Finding
 from services.operations.verify.core.selection import Selection
 from services.operations.verify.core.snapshot import Cut
 from services.operations.verify.tables import Tables

@@ -7,14 +7,13 @@ from datetime import datetime
 
 from schemas.identity import event_key, split_version
 from schemas.topics import DAY_MS, DEAD_LETTERS_RETENTION_MS, Topic, Topology
+from services.operations.audit.core.row_to_event import EventRow, event_of
 from services.operations.progress import Bar
 from services.operations.verify import positions
 from services.operations.verify.core import statements
 from services.operations.verify.core.compare import is_touched, judge
-from services.operations.verify.core.evidence import StateRecord, TableEvent, TableRow
-from services.operations.verify.core.known import Finding, Known
-from services.operations.verify.core.report import Report
-from services.operations.verify.core.row_to_event import event_of
+from services.operations.verify.core.evidence import Known, StateRecord, TableEvent, TableRow
+from services.operations.verify.core.report import Finding, Report
 from services.operations.verify.core.selection import Selection, buckets_for
 from services.operations.verify.core.snapshot import Cut
 from services.operations.verify.dead_letters import LetterCheck, Letters
@@ -217,7 +216,7 @@ class Verification:
             return
         self.bar.begin("Reading older events", None)
         async for row in self.tables.stream(statements.history(self.selection, before)):
-            spill.put(event_of(row))
+            spill.put(event_of(EventRow(*row)))
             self.bar.moved(1)
 
     async def _judge(self, known: Known, spill: Spill) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.topics import Topology
-from services.operations.verify.core.evidence import LogEvent
+from services.operations.audit.core.row_to_event import LogEvent
 from services.operations.verify.core.selection import Selection
 from services.operations.verify.core.snapshot import Cut
 from services.reconciliation.core.events import Render, Suspect, said, suspect

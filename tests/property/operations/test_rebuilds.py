@@ -1,5 +1,6 @@
 """The pure parts of `afterword rebuild`: what is left to do, what rows sum up to, what events come to."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -10,18 +11,21 @@ from hypothesis import strategies as st
 from schemas.identity import version_of
 from services.merger.core.fold import fold
 from services.merger.core.state import NEVER
+from services.operations.audit.core.expected_state import FoldContext, folded_rows
+from services.operations.audit.core.row_to_event import EventRow
+from services.operations.rebuild.core.compare import Bounds, Verdict, judge
 from services.operations.rebuild.core.digests import Digest
-from services.operations.rebuild.core.expected_state import Bounds, Ground, Row, Verdict, folded, judge
 from services.operations.rebuild.core.kinds import STATE
 from services.operations.rebuild.core.scope import Reach
 from services.operations.rebuild.core.statements import BUILDING, FEEDS, GATE
 from services.operations.rebuild.core.steps import DONE_BEFORE, Found, Step, next_step
 from services.operations.rebuild.core.tally import Sum, Tally
 from services.operations.rebuild.mending import is_wrong
+from services.reconciliation.core.events import microseconds
 from services.sink.core.rows import event_line
 from tests.support.merger.records import SOURCE, ARecord, a_record, an_event, logs
 
-GROUND = Ground(partitions={0: 1})
+CONTEXT = FoldContext(partitions={0: 1})
 
 
 class Tables:
@@ -115,9 +119,9 @@ def test_a_tally_counts_the_latest_of_each_key(entries: list[Digest], without: s
         assert tally.total(without) == Sum(len(shown), sum(shown) % 2**64)
 
 
-def rows_of(records: list[ARecord]) -> dict[bytes, list[Row]]:
+def rows_of(records: list[ARecord]) -> dict[bytes, list[EventRow]]:
     """Return the events of each request as ClickHouse has them: the highest place at each version counts."""
-    found: dict[tuple[bytes, int], Row] = {}
+    found: dict[tuple[bytes, int], EventRow] = {}
     for record in records:
         line = event_line(_placed(record), 0)
         if line is None:
@@ -125,19 +129,19 @@ def rows_of(records: list[ARecord]) -> dict[bytes, list[Row]]:
         # As ClickHouse keeps them: both parts are columns of text, which hold the bytes of the line.
         row: dict[str, Any] = orjson.loads(line)
         text = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-        own = {name: row[name] for name in Row._fields if name in row}
-        made = Row(
+        own = {name: row[name] for name in EventRow._fields if name in row}
+        made = EventRow(
             **{
                 **own,
-                "place": row["log_offset"],
                 "partition": 0,
+                "received_us": microseconds(datetime.fromisoformat(row["received_at"])),
                 "appended_ms": record.timestamp,
                 "data": bytes(text["data"]).decode(),
                 "request": bytes(text["request"]).decode(),
             }
         )
         found[record.key or b"", made.version] = made
-    by_key: dict[bytes, list[Row]] = {}
+    by_key: dict[bytes, list[EventRow]] = {}
     for (key, _), one in found.items():
         by_key.setdefault(key, []).append(one)
     return by_key
@@ -159,7 +163,7 @@ def test_events_in_clickhouse_come_to_the_merger_s_own_states(records: list[ARec
     records = [record for record in records if not record.headers]
     states = fold(records, {}, SOURCE).rows
     for key, rows in rows_of(records).items():
-        should = folded(rows, GROUND)
+        should = folded_rows(rows, CONTEXT)
         found = states[key].value if key in states else None
         verdict = judge(found, should, [row.version for row in rows], NEVER, Bounds(0, version_of(0, 99)))
         assert verdict is Verdict.SAME
@@ -170,10 +174,10 @@ def test_events_in_clickhouse_come_to_the_merger_s_own_states(records: list[ARec
 def test_what_is_erased_stays_erased(records: list[ARecord], upto: int) -> None:
     """Events up to the erasure add nothing, whether they are known or not."""
     for rows in rows_of(records).values():
-        whole = folded(rows, GROUND, upto)
+        whole = folded_rows(rows, CONTEXT, upto)
         later = [row for row in rows if row.version > upto]
-        if later and whole is not None and not any(row.place != row.version for row in rows):
-            rest = folded(later, GROUND, upto)
+        if later and whole is not None and not any(row.log_offset != row.version for row in rows):
+            rest = folded_rows(later, CONTEXT, upto)
             assert rest is not None
             assert judge(rest.value, whole, range(31), upto, Bounds(0, 99)) is Verdict.SAME
 
@@ -197,13 +201,13 @@ def test_only_rows_that_the_log_cannot_have_are_wrong(
 
 def test_a_record_is_missing_damaged_or_rests_on_events_that_are_gone() -> None:
     """Each is told apart, and only what the events explain is written anew."""
-    row = Row(
-        tenant="acme", request_id="r1", version=5, place=5, partition=0, op="merge", source="native",
-        event_id="019a9f6e-0000-7000-8000-000000000001", received_at="2026-11-22T08:00:00.000001Z",
+    row = EventRow(
+        tenant="acme", request_id="r1", version=5, log_offset=5, partition=0, op="merge", source="native",
+        event_id="019a9f6e-0000-7000-8000-000000000001", received_us=1_795_334_400_000_001,
         appended_ms=1, idempotent=False, data='{"rating":5}', request="{}",
     )  # fmt: skip
-    should, other = folded([row], GROUND), folded([row._replace(data='{"rating":1}')], GROUND)
-    beyond = folded([row, row._replace(version=50, place=50)], GROUND)
+    should, other = folded_rows([row], CONTEXT), folded_rows([row._replace(data='{"rating":1}')], CONTEXT)
+    beyond = folded_rows([row, row._replace(version=50, log_offset=50)], CONTEXT)
     bounds = Bounds(0, 10)
     assert should is not None
     assert other is not None
@@ -212,10 +216,10 @@ def test_a_record_is_missing_damaged_or_rests_on_events_that_are_gone() -> None:
     assert judge(b'{"tenant":1}', should, [5], NEVER, bounds) is Verdict.DAMAGED
     assert judge(other.value, should, [5], NEVER, bounds) is Verdict.DIFFERS
     assert judge(beyond.value, should, [5], NEVER, bounds) is Verdict.DIFFERS
-    gone = folded([row._replace(version=2, place=2, data='{"comment":"x"}'), row], GROUND)
+    gone = folded_rows([row._replace(version=2, log_offset=2, data='{"comment":"x"}'), row], CONTEXT)
     assert gone is not None
     assert judge(gone.value, should, [5], NEVER, bounds) is Verdict.INCOMPLETE
-    erased = folded([row], GROUND, erased=7)
+    erased = folded_rows([row], CONTEXT, erased=7)
     assert erased is not None
     assert judge(None, erased, [5], 7, Bounds(8, 10)) is Verdict.SAME
     assert judge(None, erased, [5], 7, Bounds(0, 10)) is Verdict.MISSING

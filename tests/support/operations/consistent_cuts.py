@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from schemas.identity import version_of
 from schemas.topics import Topology
 from services.merger.core.fold import fold
+from services.operations.audit.core.row_to_event import LogEvent
 from services.operations.verify.core.compare import Judged, judge
 from services.operations.verify.core.evidence import (
     Evidence,
-    LogEvent,
+    Known,
     StateRecord,
     TableEvent,
     TableRow,
     gathered,
 )
-from services.operations.verify.core.known import Known
-from services.operations.verify.core.rows import row_digest
+from services.operations.verify.core.row_compare import row_digest
 from services.operations.verify.core.selection import Selection
 from services.operations.verify.core.snapshot import Cut, Generation
 from services.pipeline.core.continuity import LogRange

@@ -1,47 +1,22 @@
-"""What is known of one key, from each side.  Pure; the shapes are also those of the spill files."""
+"""What is known of one request, from log and tables, and what all requests are judged by.
 
-from collections.abc import Iterable, Iterator
-from functools import cache
+The shapes are also those of the spill files.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 
 import msgspec
 
-from schemas.identity import version_of
-from schemas.topics import Topology
-
-
-@cache
-def events_topic(generation: int) -> str:
-    """Return the name of a generation's events topic; making one up for each event would take its time."""
-    return Topology(generation).events.name
-
-
-class LogEvent(msgspec.Struct, array_like=True, tag="e", gc=False):
-    """A record of an events topic, or one that was made again from its row in `feedback_events`."""
-
-    key: bytes
-    generation: int
-    partition: int
-    offset: int
-    timestamp: int
-    value: bytes | None
-    raw_headers: list[tuple[bytes, bytes | None]]
-    is_rebuilt: bool = False
-
-    @property
-    def topic(self) -> str:
-        """Its topic."""
-        return events_topic(self.generation)
-
-    @property
-    def headers(self) -> list[tuple[str, bytes | None]]:
-        """Its headers; bytes of a name that are no text as lone surrogates."""
-        return [(name.decode(errors="surrogateescape"), value) for name, value in self.raw_headers]
-
-    @property
-    def own(self) -> int:
-        """The version of its place."""
-        return version_of(self.generation, self.offset)
+from schemas.identity import partition_of
+from services.operations.audit.core.expected_state import Crashed, FoldContext
+from services.operations.audit.core.row_to_event import LogEvent
+from services.operations.verify.core.selection import Selection
+from services.operations.verify.core.snapshot import Cut
+from services.reconciliation.core.events import Render
+from services.reconciliation.core.ranges import Place
 
 
 class TableEvent(msgspec.Struct, array_like=True, tag="t", gc=False):
@@ -122,3 +97,35 @@ def _once(events: list[LogEvent]) -> list[LogEvent]:
         if not (kept and one.is_rebuilt and (kept[-1].own, kept[-1].partition) == (one.own, one.partition)):
             kept.append(one)
     return kept
+
+
+@dataclass(frozen=True)
+class Known:
+    """What all keys are judged by."""
+
+    cut: Cut
+    selection: Selection
+    render: Render
+    given_up: Collection[tuple[str, int, int]] = ()
+    """Events that the merger gave up, for whatever reason."""
+    crashed: Crashed = ()
+    """Those of them that it did not even look at."""
+    refused: Mapping[tuple[str, int, int], str] = field(default_factory=dict)
+    """Records that ClickHouse refused, and the ids of their dead letters."""
+    gaps: Collection[Place] = ()
+    """Partitions of which some event is neither in the log nor in the table any more."""
+    forgets_before: int = 0
+    """Erased rows may have left the state topic if they were erased before then, in milliseconds."""
+    removes_before: int = 0
+    """So may rows whose newest event was appended before then, where states are not kept for ever."""
+
+    def is_whole(self, key: bytes) -> bool:
+        """Tell whether every event that there ever was of a key is at hand."""
+        return not any(
+            Place(one.number, partition_of(key, one.partitions)) in self.gaps for one in self.cut.generations
+        )
+
+    @cached_property
+    def fold_context(self) -> FoldContext:
+        """What the fold of events needs besides."""
+        return FoldContext({one.number: one.partitions for one in self.cut.generations}, self.crashed)

@@ -1,15 +1,34 @@
-"""What was found, as it comes, in little room: counts, a few examples, and stretches of offsets.  Pure."""
+"""What a verification found, in bounded memory: counts, examples and stretches of offsets; and its output."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from services.operations.verify.core.known import Finding
+from services.operations.dlq.core.view import plain
+from services.operations.verify.core.selection import Selection
+from services.operations.verify.core.snapshot import Cut
 from services.reconciliation.core.ranges import Bits, Ranges
 from services.reconciliation.core.remedies import RECOVERY, Kind, command
 
 MOST_EXAMPLES = 5
 _MOST_TENANTS = 2
+
+
+class Finding(NamedTuple):
+    """One difference.  `offset` is one of the log `topic`/`partition`, where it is about one."""
+
+    kind: Kind
+    key: bytes
+    detail: str = ""
+    topic: str = ""
+    partition: int = 0
+    offset: int | None = None
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is, as far as one can tell."""
+        return self.key.partition(b"/")[0].decode(errors="replace")
 
 
 @dataclass
@@ -91,3 +110,131 @@ class Report:
     def _of(self, kind: Kind, topic: str, partition: int) -> Difference:
         place = (kind, topic, partition, "")
         return self.differences.setdefault(place, Difference(kind, topic, partition))
+
+
+TEXTS = {
+    Kind.EVENT_MISSING: "events of the log are not in feedback_events",
+    Kind.EVENT_CHANGED: "events say something else in feedback_events than in the log",
+    Kind.EVENT_INVENTED: "rows of feedback_events are not in the log: if Kafka lost them, these are the only"
+    " copy, which a rebuild of the table would leave out",
+    Kind.HOLE: "offsets of the log hold no record",
+    Kind.NEVER_MERGED: "events lie before the merger's position and were never merged",
+    Kind.KEYS_VANISHED: "events of earlier generations are not in their states: older keys vanished",
+    Kind.STATE_MISSING: "requests have no state, though the log has events of them",
+    Kind.STATE_DIFFERS: "states differ from what the log comes to",
+    Kind.STATE_INVENTED: "states are of requests without events",
+    Kind.ROW_MISSING: "states have no row in feedback_state",
+    Kind.ROW_STALE: "rows of feedback_state are older than their state",
+    Kind.ROW_CHANGED: "rows of feedback_state differ from their state",
+    Kind.ROW_INVENTED: "rows of feedback_state have no state",
+    Kind.ROW_DUPLICATED: "requests have several rows in feedback_state",
+    Kind.ROW_REFUSED: "states were refused by ClickHouse and wait in the dead letters",
+    Kind.LETTER_MISSING: "dead letters are not in their table",
+    Kind.LETTER_CHANGED: "dead letters say something else in their table",
+    Kind.LETTER_INVENTED: "rows of dead_letters are not in their topic",
+    Kind.POSITION: "",
+    Kind.TOPIC_SETTING: "",
+}
+
+
+def lines(report: Report, cut: Cut, selection: Selection) -> Iterator[str]:
+    """Yield the report for people."""
+    yield _compared(report, selection)
+    yield from _waiting(cut)
+    if report.counts["unproven"]:
+        yield (
+            f"{report.counts['unproven']:,} requests have events that neither the log nor feedback_events"
+            " keeps; what is kept of them is in their states."
+        )
+    for difference, mend in report.told():
+        yield ""
+        yield from _told(difference, mend)
+    if report.is_clean:
+        yield "No differences."
+
+
+def _compared(report: Report, selection: Selection) -> str:
+    counts = report.counts
+    share = "" if selection.share >= 1 else f" (a sample, {selection.share:.2%}, seed {selection.seed!r})"
+    return (
+        f"{counts['events_checked']:,} events and {counts['dead_letters']:,} dead letters checked;"
+        f" {counts['keys']:,} requests compared{share}"
+    )
+
+
+_WAITING = {
+    "merger": "events wait for the merger",
+    "sink-state": "states wait for the sink",
+    "sink-events": "events wait for the sink",
+    "sink-dlq": "dead letters wait for the sink",
+}
+
+
+def _waiting(cut: Cut) -> Iterator[str]:
+    groups = {stage.name: stage.group for stage in cut.current.stages}
+    for stage, count in cut.on_its_way().items():
+        if count:
+            nobody = "" if cut.members.get(groups[stage]) else "; nobody reads them now: is it running?"
+            yield f"On their way, and not compared: up to {count:,} {_WAITING[stage]}{nobody}"
+
+
+def _told(difference: Difference, mend: str) -> Iterator[str]:
+    text = TEXTS[difference.kind]
+    if not text:
+        yield f"{difference.kind}: {difference.examples[0].detail}"
+    else:
+        place = f" {difference.topic}/{difference.partition}:" if difference.topic else ""
+        yield f"{difference.kind}:{place} {difference.count:,} {text}"
+        if offsets := difference.offsets:
+            yield f"  offsets {offsets.told()}"
+        for one in difference.examples:
+            if one.key:
+                detail = f"  {one.detail}" if one.detail else ""
+                yield f"  {plain(one.key.decode(errors='replace'))}{detail}"
+    yield f"  To mend it: {mend}"
+
+
+def as_json(report: Report, cut: Cut, selection: Selection) -> dict[str, Any]:
+    """Return the report for scripts."""
+    return {
+        "same": report.is_clean,
+        "sample": {"share": selection.share, "seed": selection.seed},
+        "compared": {
+            name: report.counts[name]
+            for name in ("events", "events_checked", "dead_letters", "keys", "unproven")
+        },
+        "on_its_way": cut.on_its_way(),
+        "positions": [*_positions(cut)],
+        "differences": [
+            {
+                "kind": one.kind.value,
+                "topic": one.topic,
+                "partition": one.partition if one.topic else None,
+                "count": one.count,
+                "offsets": [list(stretch) for stretch in one.offsets][:100],
+                "examples": [
+                    {
+                        "key": found.key.decode(errors="replace"),
+                        "offset": found.offset,
+                        "detail": found.detail,
+                    }
+                    for found in one.examples
+                ],
+                "mend": mend,
+            }
+            for one, mend in report.told()
+        ],
+    }
+
+
+def _positions(cut: Cut) -> Iterator[dict[str, Any]]:
+    for (topic, partition), log in sorted(cut.logs.items()):
+        place = (topic, partition)
+        yield {
+            "topic": topic,
+            "partition": partition,
+            "start": log.start,
+            "end": log.end,
+            "merged": cut.merged.get(place),
+            "stored": cut.stored.get(place),
+        }

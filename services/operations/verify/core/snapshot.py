@@ -6,7 +6,7 @@ from functools import cached_property
 
 from schemas.identity import OFFSET_BITS
 from schemas.topics import Topology
-from services.operations.verify.core.evidence import events_topic
+from services.operations.audit.core.row_to_event import events_topic
 from services.pipeline.core.continuity import LogRange, Problem
 from services.reconciliation.core.ranges import Place
 

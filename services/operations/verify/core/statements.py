@@ -1,4 +1,4 @@
-"""What is asked of ClickHouse, each a line of JSON with an array for each row.  Pure.
+"""What is asked of ClickHouse, each a line of JSON with an array for each row.
 
 Numbers of 64 bits come as numbers, and are exact.
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from schemas.identity import OFFSET_BITS, version_of
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS, FEEDBACK_STATE, SINK_POSITIONS
+from services.operations.audit.core.row_to_event import COLUMNS_SQL
 from services.operations.verify.core.selection import Selection
 from services.reconciliation.core.events import DIGEST_SQL
 from services.reconciliation.core.lookups import quoted
@@ -66,9 +67,7 @@ def history(selection: Selection, before: Mapping[Place, int | None]) -> str:
         for place, offset in before.items()
     ]
     return (
-        "SELECT tenant, request_id, version, log_partition, log_offset,"  # noqa: S608
-        " toUnixTimestamp64Milli(appended_at), toString(event_id), op, source,"
-        " toUnixTimestamp64Micro(received_at), idempotent ? 1 : 0, data, request"
+        f"SELECT {COLUMNS_SQL}"  # noqa: S608
         f" FROM {FEEDBACK_EVENTS} FINAL WHERE {selection.sql()} AND ({' OR '.join(parts)})"
     )
 

@@ -1,10 +1,8 @@
 """What people and scripts are told."""
 
-from services.operations.verify.core.known import Finding
-from services.operations.verify.core.report import Report
+from services.operations.verify.core.report import TEXTS, Finding, Report, as_json, lines
 from services.operations.verify.core.selection import Selection
 from services.operations.verify.core.snapshot import Cut, Generation
-from services.operations.verify.core.view import TEXTS, as_json, lines
 from services.pipeline.core.continuity import LogRange
 from services.reconciliation.core.remedies import Kind, command
 

@@ -7,8 +7,8 @@ import msgspec
 
 from schemas.identity import partition_of, split_version
 from services.merger.core import state as states
-from services.operations.verify.core.evidence import Evidence, StateRecord, TableRow
-from services.operations.verify.core.known import Finding, Known
+from services.operations.verify.core.evidence import Evidence, Known, StateRecord, TableRow
+from services.operations.verify.core.report import Finding
 from services.operations.verify.core.snapshot import Cut
 from services.reconciliation.core.events import half_md5, microseconds
 from services.reconciliation.core.remedies import Kind

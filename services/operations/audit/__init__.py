@@ -1,0 +1,5 @@
+"""What `afterword verify`, `rebuild` and `recover` share: what the log says the servers should have.
+
+Read `core/row_to_event.py` (an event again, from its row), then `core/expected_state.py` (the state that a
+request's events come to).
+"""

@@ -1,0 +1,99 @@
+"""How a record of the state topic compares with the events of its request: is it to be written again?
+
+`verify` has a comparison of its own: it runs beside live traffic, reports, and writes nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import NamedTuple
+
+import orjson
+from msgspec import MsgspecError
+
+from services.merger.core import state as states
+from services.merger.core.state import NEVER, State
+from services.operations.audit.core.expected_state import ExpectedState, essence
+
+
+class Verdict(Enum):
+    """How a record of the state topic compares with the events."""
+
+    SAME = "same"
+    MISSING = "missing"
+    """The topic has no record of the request, or a null one, which the events do not explain."""
+    DAMAGED = "damaged"
+    """The record is no state."""
+    DIFFERS = "differs"
+    INVENTED = "invented"
+    """No event of the request is known, though the log would have those that it rests on."""
+    INCOMPLETE = "incomplete"
+    """It differs, but rests on events that are not known any more: it is left as it is."""
+
+
+WRITTEN = frozenset({Verdict.MISSING, Verdict.DAMAGED, Verdict.DIFFERS})
+
+
+class Bounds(NamedTuple):
+    """Versions: what was erased before `start` is forgotten; from `end` on nothing can have been merged."""
+
+    start: int
+    end: int
+
+
+def judge(
+    found: bytes | None, should: ExpectedState | None, known: Iterable[int], erased: int, bounds: Bounds
+) -> Verdict:
+    """Compare a record with what the events come to; `known` are the versions of the request's events."""
+    if found is None:
+        return Verdict.SAME if should is None or _forgotten(should.value, bounds) else Verdict.MISSING
+    try:
+        has = states.decode(found)
+    except MsgspecError:
+        return Verdict.DAMAGED if should is not None else Verdict.INCOMPLETE
+    if should is not None and not _are_of_one(has, states.decode(should.value)):
+        return Verdict.DAMAGED
+    if should is not None and essence(has) == essence(states.decode(should.value)):
+        return Verdict.SAME
+    versions = set(known)
+    rests_on = set(_versions(has))
+    explained = all(one in versions or one <= erased or one >= bounds.end for one in rests_on)
+    return Verdict.DIFFERS if explained and should is not None else Verdict.INCOMPLETE
+
+
+def is_like(found: bytes, should: bytes) -> bool:
+    """Tell whether bytes are a state that says what another one does."""
+    try:
+        return essence(states.decode(found)) == essence(states.decode(should))
+    except MsgspecError:
+        return False
+
+
+def judge_alone(found: bytes, erased: int, bounds: Bounds) -> Verdict:
+    """Judge a record of a request of which no event is known."""
+    try:
+        rests_on = list(_versions(states.decode(found)))
+    except MsgspecError:
+        return Verdict.INCOMPLETE
+    if any(version <= erased or version < bounds.start for version in rests_on):
+        return Verdict.SAME if max(rests_on) <= erased else Verdict.INCOMPLETE
+    return Verdict.INVENTED
+
+
+def _forgotten(value: bytes, bounds: Bounds) -> bool:
+    return states.is_erased(value) and states.decode(value).version < bounds.start
+
+
+def _are_of_one(one: State, other: State) -> bool:
+    """Tell whether two states are of one request; of another's nothing counts."""
+    return all(
+        orjson.loads(bytes(getattr(one, name))) == orjson.loads(bytes(getattr(other, name)))
+        for name in ("tenant", "request_id")
+    )
+
+
+def _versions(state: State) -> Iterator[int]:
+    own = state.merge
+    named = [state.version, own.erased, own.retracted, *(known[1] for known in own.recent)]
+    for part in (own.data, own.request):
+        named += [part.newest, *part.older.values(), *part.cleared.values()]
+    return (version for version in named if version != NEVER)

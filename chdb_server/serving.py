@@ -19,7 +19,7 @@ from chdb_server.connections import Connections
 from chdb_server.places import CannotStartError, set_aside_cut_mutations, shortened
 from chdb_server.settings import WarehouseSettings
 from services.runtime.http.bounded import bounded
-from services.runtime.http.bounds import Bounds
+from services.runtime.http.limits import ConnectionLimits
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class _Server(uvicorn.Server):
 
 async def _serve(warehouse: Warehouse, listener: socket.socket, settings: WarehouseSettings) -> None:
     """Serve until a signal comes, then stop: no new queries, running ones end or are killed."""
-    bounds = Bounds(
+    bounds = ConnectionLimits(
         head_bytes=_HEAD_BYTES,
         idle_seconds=_KEEP_ALIVE_SECONDS,
         rest_bytes=1

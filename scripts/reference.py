@@ -20,7 +20,7 @@ from schemas.topics import DAY_MS, Topic, Topology
 from services.cli.app import COMMANDS
 from services.ingest.core.errors import MEANINGS
 from services.operations.dlq.core.advice import advice
-from services.runtime.settings import Described, Settings, describe
+from services.runtime.settings import DescribedSetting, Settings, describe
 
 ROOT = Path(__file__).parent.parent
 FLOW = "ingest merger sink query"
@@ -90,7 +90,7 @@ def _settings_of(owner: str, owners: dict[str, str], rows: dict[str, list[str]])
     return f"## {title}\n\n{table(['Variable', 'Default', 'Allowed', 'Meaning'], lines)}"
 
 
-def _setting(row: Described, schema: dict[str, Any]) -> list[str]:
+def _setting(row: DescribedSetting, schema: dict[str, Any]) -> list[str]:
     size = (
         f" ({_number(int(row.default), row.variable)})"
         if row.variable.endswith("_BYTES") and row.default

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from services.runtime.kafka.tolerant import tolerate
+from services.runtime.kafka.lenient_decoding import tolerate
 from services.runtime.settings import KafkaSettings
 
 _FETCH_BYTES = 16 << 20

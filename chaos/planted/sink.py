@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from chaos.planted import once
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import STATE_ROUTE
-from services.runtime.clickhouse.insert import Stored
+from services.runtime.clickhouse.insert import StoredPosition
 from services.runtime.kafka.core.records import Partition
 from services.sink import app, route_runner
 from services.sink.__main__ import main
@@ -37,7 +37,7 @@ class CommitsFirst(Reader):
 class Trusting(Store):
     """Takes ClickHouse's word for what it once said."""
 
-    def _compare(self, stored: Mapping[Partition, Stored]) -> None:
+    def _compare(self, stored: Mapping[Partition, StoredPosition]) -> None:
         """Compare nothing."""
 
 

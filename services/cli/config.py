@@ -14,7 +14,7 @@ from rich.table import Table
 
 from services.cli.examples import epilog
 from services.operations.exits import USAGE, UsageError
-from services.runtime.settings import Described, Settings, SettingsError, describe, load, service_links
+from services.runtime.settings import DescribedSetting, Settings, SettingsError, describe, load, service_links
 
 PARTS = {
     "ingest": "services.ingest.settings:IngestSettings",
@@ -44,7 +44,7 @@ class Checked(NamedTuple):
     """The settings of a part, or what is wrong with them."""
 
     part: str
-    settings: list[Described]
+    settings: list[DescribedSetting]
     mistakes: list[str]
 
 

@@ -1,7 +1,7 @@
-"""Kafka as erasing needs it: where every stage stands, erase events, how long topics keep what they hold."""
+"""Kafka as erasing needs it: positions of all stages, erase events, how long topics retain records."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from uuid import UUID
@@ -13,11 +13,11 @@ from schemas.events import FeedbackEvent, Op
 from schemas.identity import event_key, partition_of
 from schemas.topics import Topic, Topology
 from services.erasure.core import statements
-from services.erasure.core.identity import SOURCE, event_id
-from services.erasure.tables import Tables
+from services.erasure.core.erasures import SOURCE, event_id
+from services.erasure.tables import ErasureTables
 from services.pipeline.core.continuity import Recorded
-from services.pipeline.core.passage import Seen
-from services.pipeline.offsets import Offsets, Place, offsets
+from services.pipeline.core.snapshot import PipelineSnapshot
+from services.pipeline.offsets import Offsets, by_number, offsets, read_snapshot
 from services.pipeline.survey import admin, cluster_id
 from services.runtime.kafka.clients import RECORD_OVERHEAD_BYTES, connect, producer
 from services.runtime.settings import KafkaSettings
@@ -29,8 +29,8 @@ class WrongKafkaError(Exception):
     """Kafka is not the one that the tables belong to, or its topics are another generation's."""
 
 
-class Log:
-    """Everything raises KafkaError when Kafka does not do its work."""
+class ErasureLog:
+    """Every method raises KafkaError when Kafka does not answer."""
 
     def __init__(self, settings: KafkaSettings, kafka: Offsets) -> None:
         self._settings, self._kafka = settings, kafka
@@ -39,34 +39,16 @@ class Log:
     async def ends(self) -> dict[int, int]:
         """Return where each partition of the events ends."""
         events = self.topology.events.name
-        return _numbered(await self._kafka.ends(await self._kafka.places([events])), events)
+        return by_number(await self._kafka.ends(await self._kafka.partitions([events])), events)
 
-    async def seen(self, tables: Tables) -> Seen:
-        """Read all positions in the order that `Seen` promises."""
-        topology = self.topology
-        events, states = topology.events.name, topology.state.name
-        letters = [topology.events_dlq.name, topology.state_dlq.name]
-        places = await self._kafka.places([events, states, *letters])
-        logged = await self._kafka.ends(_of(places, [events]))
-        merged = await self._kafka.committed(topology.merger_group)
-        ends = await self._kafka.ends(_of(places, [states]))
-        stored = await _stored(tables, [events, states])
-        letter_ends = await self._kafka.ends(_of(places, letters))
-        stored_letters = await _stored(tables, letters)
-        return Seen(
-            logged=_numbered(logged, events),
-            merged=_numbered(merged, events),
-            states=_numbered(ends, states),
-            stored_states=_numbered(stored, states),
-            stored_events=_numbered(stored, events),
-            letters={topic: end for (topic, _), end in letter_ends.items()},
-            stored_letters={topic: position for (topic, _), position in stored_letters.items()},
-        )
+    async def snapshot(self, tables: ErasureTables) -> PipelineSnapshot:
+        """Read the positions of all stages."""
+        return await read_snapshot(self._kafka, self.topology, tables.rows)
 
     async def publish(self, tenant: str, erasure: UUID, request_ids: Iterable[str], now: datetime) -> None:
         """Append an erase event for each request; return once Kafka has them all."""
         topic = self.topology.events
-        count = len(await self._kafka.places([topic.name]))
+        count = len(await self._kafka.partitions([topic.name]))
         async with _producer(self._settings, topic) as producer:
             sent = []
             for one in request_ids:
@@ -75,10 +57,10 @@ class Log:
                 sent.append(await producer.send(topic.name, value, key, partition=partition_of(key, count)))
             await asyncio.gather(*sent)
 
-    async def check(self, tables: Tables) -> Sequence[Recorded]:
+    async def check(self, tables: ErasureTables) -> Sequence[Recorded]:
         """Return the generations of topics that there are; WrongKafkaError when this is another Kafka."""
         recorded = [Recorded(**row) for row in await tables.rows(statements.deployments())]
-        count = len(await self._kafka.places([self.topology.events.name]))
+        count = len(await self._kafka.partitions([self.topology.events.name]))
         async with admin(self._settings, CLIENT) as client:
             cluster = await cluster_id(client)
         if Recorded(self.topology.generation, cluster, count) not in recorded:
@@ -92,7 +74,7 @@ class Log:
     async def kept(self, generations: Iterable[int]) -> dict[str, dict[str, str]]:
         """Return the settings of every topic of these generations that exists, by its name."""
         names = {topic.name for number in generations for topic in Topology(number).topics}
-        there = sorted({name for name, _ in await self._kafka.places(names)})
+        there = sorted({name for name, _ in await self._kafka.partitions(names)})
         if not there:
             return {}
         async with admin(self._settings, CLIENT) as client:
@@ -136,21 +118,8 @@ async def _producer(settings: KafkaSettings, topic: Topic) -> AsyncIterator[AIOK
         await sending.stop()
 
 
-async def _stored(tables: Tables, topics: Sequence[str]) -> dict[Place, int]:
-    rows = await tables.rows(statements.stored(topics))
-    return {(row["topic"], row["partition"]): row["position"] for row in rows}
-
-
-def _of(places: Iterable[Place], topics: Sequence[str]) -> list[Place]:
-    return [place for place in places if place[0] in topics]
-
-
-def _numbered(found: Mapping[Place, int], topic: str) -> dict[int, int]:
-    return {partition: offset for (name, partition), offset in found.items() if name == topic}
-
-
 @asynccontextmanager
-async def log(settings: KafkaSettings) -> AsyncIterator[Log]:
+async def log(settings: KafkaSettings) -> AsyncIterator[ErasureLog]:
     """Connect for the block; KafkaConnectionError when no broker answers."""
     async with offsets(settings, CLIENT) as kafka:
-        yield Log(settings, kafka)
+        yield ErasureLog(settings, kafka)

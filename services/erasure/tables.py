@@ -16,8 +16,9 @@ from schemas.limits import MIB
 from schemas.tables import DEAD_LETTERS, ERASURES, FEEDBACK_EVENTS, FEEDBACK_STATE
 from services.erasure.core import leftovers, statements
 from services.erasure.core.erasures import Erasure
-from services.erasure.core.statements import Scope, Statement
+from services.erasure.core.statements import ErasureScope
 from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
+from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.settings import ClickHouseSettings
 
 T = TypeVar("T")
@@ -37,15 +38,15 @@ _ANSWER = {
 _LONGEST_STATEMENT = 16 * MIB
 
 
-class StubbornError(Exception):
+class RowsNotDeletedError(Exception):
     """ClickHouse says that it deleted rows, and still has them."""
 
 
-class BusyError(Exception):
+class MutationsRunningError(Exception):
     """Mutations of a table are under way; ours would only queue behind them."""
 
 
-class Tables:
+class ErasureTables:
     """Everything raises clickhouse_connect's errors when ClickHouse does not do its work."""
 
     def __init__(self, client: AsyncClient) -> None:
@@ -87,7 +88,7 @@ class Tables:
         (row,) = await self.rows(statement)
         return int(row["n"])
 
-    async def left(self, scope: Scope) -> dict[str, int]:
+    async def left(self, scope: ErasureScope) -> dict[str, int]:
         """Return how many rows at or below erases each table still has."""
         events = await self.rows(leftovers.left_events(scope))
         states = await self.rows(leftovers.left_states(scope))
@@ -97,7 +98,7 @@ class Tables:
             DEAD_LETTERS: len(await self.rows(leftovers.left_letters(scope))),
         }
 
-    async def delete(self, scope: Scope, since: str | None = None) -> dict[str, int]:
+    async def delete(self, scope: ErasureScope, since: str | None = None) -> dict[str, int]:
         """Delete what `left` would count, `since` then or at all; return how many rows went, by table."""
         events = await self._emptied(
             FEEDBACK_EVENTS,
@@ -117,7 +118,7 @@ class Tables:
         gone, before = 0, None
         while rows := await self.rows(left):
             if rows == before:
-                raise StubbornError(f"rows of {table} were deleted and are still there")
+                raise RowsNotDeletedError(f"rows of {table} were deleted and are still there")
             for statement in deletes(rows):
                 await self._mutate(table, statement)
             gone += sum(row.get("n", 1) for row in rows)
@@ -143,11 +144,13 @@ class Tables:
         await self._idle(table)
         await self.run(statement, mutations_sync=2)
 
-    @stamina.retry(on=BusyError, attempts=None, timeout=MUTATION_SECONDS, wait_initial=0.1, wait_max=2.0)
+    @stamina.retry(
+        on=MutationsRunningError, attempts=None, timeout=MUTATION_SECONDS, wait_initial=0.1, wait_max=2.0
+    )
     async def _idle(self, table: str) -> None:
         """Wait until nothing mutates the table: what was cut off may still be at work."""
         if await self.number(leftovers.unfinished(table)):
-            raise BusyError(f"ClickHouse still mutates {table}")
+            raise MutationsRunningError(f"ClickHouse still mutates {table}")
 
 
 def _by_request(
@@ -172,10 +175,10 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
 
 
 @asynccontextmanager
-async def tables(settings: ClickHouseSettings) -> AsyncIterator[Tables]:
+async def tables(settings: ClickHouseSettings) -> AsyncIterator[ErasureTables]:
     """Connect for the block."""
     client = await connect(settings, timeout_seconds=MUTATION_SECONDS)
     try:
-        yield Tables(client)
+        yield ErasureTables(client)
     finally:
         await client.close()

@@ -8,7 +8,7 @@ from services.ingest.settings import IngestSettings
 from services.runtime import logs
 from services.runtime.exit_codes import USAGE, complain
 from services.runtime.http import server
-from services.runtime.http.bounds import Meter
+from services.runtime.http.limits import ConnectionMetrics
 from services.runtime.settings import SettingsError, load
 
 
@@ -21,7 +21,7 @@ def main() -> int:
     logs.configure("ingest", settings)
     keys = key_file(settings.keys_file)
     place = settings.ingest_host, settings.ingest_port
-    meter = Meter(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
+    meter = ConnectionMetrics(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
     return server.run(
         "ingest",
         *place,

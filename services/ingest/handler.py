@@ -34,8 +34,8 @@ from services.ingest.event_log import LogUnavailable, Overloaded, rejection_of
 from services.ingest.metrics import REJECTED, request_count, request_seconds
 from services.ingest.single import Singles
 from services.runtime.http.core.proxies import Proxies
-from services.runtime.http.exchange import exchange_of
 from services.runtime.http.keys import Caller, Forbidden, Guard, Scope, Unauthenticated
+from services.runtime.http.request_cycle import exchange_of
 
 log = structlog.get_logger()
 

@@ -17,11 +17,11 @@ from services.ingest.event_log import LogUnavailable, Overloaded, Record, Stretc
 from services.ingest.metrics import INFLIGHT_BYTES, INFLIGHT_TENANTS, LOG_READY, PRODUCERS_REPLACED
 from services.ingest.producer import Connection, open_connection
 from services.ingest.settings import IngestSettings
-from services.pipeline.core.generation_states import Generation, Standing, writable
+from services.pipeline.core.generation_states import Generation, GenerationState, writable
 from services.pipeline.generations import LOOK_SECONDS, generations
 from services.pipeline.survey import admin
 from services.runtime.core.backoff import delays
-from services.runtime.kafka.probe import kafka_outage
+from services.runtime.kafka.outage_probe import kafka_outage
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ async def destination(settings: IngestSettings) -> int:
 
 
 def _checked(given: int, found: list[Generation]) -> int:
-    if any(one.standing is not Standing.OPEN for one in found):
+    if any(one.standing is not GenerationState.OPEN for one in found):
         raise Moving(
             f"generation {given} of the topics takes no events; KAFKA_TOPIC_GENERATION names it: unset it,"
             " and start ingest again, to use the one that does"

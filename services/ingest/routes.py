@@ -12,7 +12,7 @@ from schemas.limits import MAX_REQUEST_ID_LENGTH
 from services.ingest import documentation as shown
 from services.ingest.core.errors import MEANINGS, Code
 from services.ingest.documentation import Accepted, BatchResult, Probe, Problem
-from services.runtime.http.problems import problem_answers
+from services.runtime.http.core.problems import problem_answers
 
 RequestIdPath = Annotated[
     str,

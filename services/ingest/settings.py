@@ -5,8 +5,8 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from schemas.limits import MIB
-from services.runtime.http.bounds import Bounds
 from services.runtime.http.core.proxies import apart
+from services.runtime.http.limits import ConnectionLimits
 from services.runtime.settings import (
     ClickHouseSettings,
     HomeSettings,
@@ -125,9 +125,9 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
     def _is_no_path_of_ours(cls, root: str) -> str:
         return apart(root, PATHS)
 
-    def bounds(self) -> Bounds:
+    def bounds(self) -> ConnectionLimits:
         """Return what clients' connections may have."""
-        return Bounds(
+        return ConnectionLimits(
             connections=self.ingest_max_connections,
             idle_seconds=self.ingest_idle_seconds,
             send_seconds=self.ingest_send_seconds,

@@ -16,7 +16,7 @@ from services.local.watch import log
 from services.pipeline.core.generation_states import in_use
 from services.pipeline.generations import generations
 from services.pipeline.survey import admin, brokers_and_copies
-from services.runtime.kafka.core.copies import troubles
+from services.runtime.kafka.core.topic_copies import troubles
 
 _TIMEOUT_SECONDS = 10.0
 _RETRY_SECONDS = 0.25

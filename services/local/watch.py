@@ -23,7 +23,7 @@ class Log:
     async def flow(self) -> Flow:
         """Return how far the stages are now, without what only ClickHouse knows."""
         topology = await self._topology()
-        places = await self._kafka.places([topic.name for topic in topology.topics])
+        places = await self._kafka.partitions([topic.name for topic in topology.topics])
         begins = await self._kafka.starts(places)
         ends = await self._kafka.ends(places)
         stages = [await self._stage(one, begins, ends) for one in topology.stages]

@@ -28,7 +28,7 @@ from services.merger.startup_check import retention
 from services.merger.watchdog import Stalled
 from services.pipeline.core.continuity import ContinuityError
 from services.pipeline.survey import admin, log_ranges
-from services.runtime.kafka.undecoded import Fetched
+from services.runtime.kafka.raw_fetch import Fetched
 
 log = structlog.get_logger()
 

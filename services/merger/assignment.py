@@ -12,7 +12,7 @@ from services.merger.core.expiry import since
 from services.merger.metrics import PARTITIONS
 from services.merger.partition import Partition
 from services.merger.startup_check import Retention
-from services.runtime.kafka.undecoded import Fetched
+from services.runtime.kafka.raw_fetch import Fetched
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ from services.merger.core.fold import Source
 from services.merger.directory import Directory
 from services.merger.settings import MergerSettings
 from services.merger.state_store import Owner
-from services.pipeline.core.continuity import Facts
+from services.pipeline.core.continuity import ContinuityFacts
 
 
 def wall_clock() -> int:
@@ -31,7 +31,7 @@ class Setup:
     settings: MergerSettings
     topology: Topology
     directory: Directory
-    facts: Facts
+    facts: ContinuityFacts
     tombstone_ms: int
     """How long the state topic keeps a tombstone: a copy that was away for longer may have missed one."""
     clock: Callable[[], int] = wall_clock

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from services.pipeline.core.continuity import Problem, Recorded
+from services.pipeline.core.continuity import ContinuityProblem, Recorded
 
 _REFUSED = "refused.json"
 
@@ -85,14 +85,16 @@ class Directory:
         incoming.write_text(json.dumps(vars(deployment)) + "\n")
         incoming.replace(self._deployment)
 
-    def refused(self) -> list[Problem]:
+    def refused(self) -> list[ContinuityProblem]:
         """Return what this merger refused in the generation when it started last, ClickHouse or not."""
         try:
-            return msgspec.json.decode((self._generation / _REFUSED).read_bytes(), type=list[Problem])
+            return msgspec.json.decode(
+                (self._generation / _REFUSED).read_bytes(), type=list[ContinuityProblem]
+            )
         except (FileNotFoundError, msgspec.MsgspecError):
             return []
 
-    def note_refused(self, problems: Sequence[Problem]) -> None:
+    def note_refused(self, problems: Sequence[ContinuityProblem]) -> None:
         """Write down what is refused; nothing is, once there are no problems."""
         path = self._generation / _REFUSED
         if problems:

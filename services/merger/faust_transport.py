@@ -19,8 +19,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from services.runtime.kafka.clients import FETCH_MIN_BYTES, FETCH_WAIT_MS, repair
-from services.runtime.kafka.tolerant import tolerate
-from services.runtime.kafka.undecoded import fetch_whole
+from services.runtime.kafka.lenient_decoding import tolerate
+from services.runtime.kafka.raw_fetch import fetch_whole
 
 _LOG_APPEND_TIME = 1
 

@@ -32,10 +32,10 @@ from services.merger.offset_gaps import read_again
 from services.merger.recovery import Recovered, recover
 from services.merger.transaction import Outgoing, Writer
 from services.pipeline import survey
-from services.pipeline.core.continuity import Position, misplaced, refuse
+from services.pipeline.core.continuity import HeldPosition, misplaced, refuse
 from services.runtime.core.backoff import delays
 from services.runtime.kafka.core.log_mark import LogMark, mark_at, mark_of
-from services.runtime.kafka.undecoded import Fetched, in_pieces
+from services.runtime.kafka.raw_fetch import Fetched, in_pieces
 
 log = structlog.get_logger()
 
@@ -152,10 +152,12 @@ class Partition:
 
     async def _compare(self) -> None:
         setup, topology = self._setup, self._setup.topology
-        positions = [Position("merged here", topology.events.name, self.number, self.position, self.mark)]
+        positions = [HeldPosition("merged here", topology.events.name, self.number, self.position, self.mark)]
         if (reached := self._store.position) is not None:
             holder = f"stored in {self._store.path}"
-            positions.append(Position(holder, topology.state.name, self.number, reached, self._store.mark))
+            positions.append(
+                HeldPosition(holder, topology.state.name, self.number, reached, self._store.mark)
+            )
         client = f"afterword-merger-mark-{self.number}"
         pauses = delays(longest=2.0)
         while True:

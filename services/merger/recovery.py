@@ -15,10 +15,10 @@ from services.merger.core import state as states
 from services.merger.metrics import RECOVERED
 from services.merger.state_store import Store
 from services.pipeline import survey
-from services.pipeline.core.continuity import LogRange, Position, problems, refuse
+from services.pipeline.core.continuity import HeldPosition, LogRange, problems, refuse
 from services.runtime.kafka.clients import connect, reader
 from services.runtime.kafka.core.log_mark import LogMark, mark_of, newer
-from services.runtime.kafka.undecoded import in_pieces
+from services.runtime.kafka.raw_fetch import in_pieces
 
 log = structlog.get_logger()
 
@@ -108,7 +108,7 @@ async def _check(
     partition: int,
     store: Store,
     ranges: dict[TopicPartition, LogRange],
-    group: Sequence[Position],
+    group: Sequence[HeldPosition],
 ) -> None:
     events = ranges[TopicPartition(setup.topology.events.name, partition)]
     held = [*held_positions(setup, partition, store, events), *group]
@@ -117,16 +117,16 @@ async def _check(
     refuse(problems(await survey.with_marks(setup.settings, f"afterword-merger-mark-{partition}", facts)))
 
 
-def held_positions(setup: Setup, partition: int, store: Store, log_now: LogRange) -> list[Position]:
+def held_positions(setup: Setup, partition: int, store: Store, log_now: LogRange) -> list[HeldPosition]:
     """Return the positions that a local copy vouches for; `log_now` is what the events partition holds."""
     events, state = setup.topology.events.name, setup.topology.state.name
     held = []
     if store.position is not None:
-        held.append(Position(f"stored in {store.path}", state, partition, store.position, store.mark))
+        held.append(HeldPosition(f"stored in {store.path}", state, partition, store.position, store.mark))
     # Below the log's start it means nothing: the group's position counts.
     if store.input is not None and store.input >= log_now.start:
         held.append(
-            Position(f"read by rows in {store.path}", events, partition, store.input, store.input_mark)
+            HeldPosition(f"read by rows in {store.path}", events, partition, store.input, store.input_mark)
         )
     return held
 

@@ -18,8 +18,16 @@ from services.merger.recovery import held_positions, is_stale
 from services.merger.settings import MergerSettings
 from services.merger.state_store import Store
 from services.pipeline import survey
-from services.pipeline.core.continuity import LOST, Facts, Position, Problem, Recorded, problems, refuse
-from services.pipeline.core.generation_states import Standing
+from services.pipeline.core.continuity import (
+    LOST,
+    ContinuityFacts,
+    ContinuityProblem,
+    HeldPosition,
+    Recorded,
+    problems,
+    refuse,
+)
+from services.pipeline.core.generation_states import GenerationState
 from services.pipeline.generations import generations, resolved
 from services.pipeline.refusals import standing
 from services.runtime.clickhouse.client import connect
@@ -89,7 +97,7 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
     record, refused, has_rows = await _recorded(settings, directory, current)
     log_now = await survey.log_ranges(settings, _CLIENT, counts)
     is_empty = all(found.end == 0 for (topic, _), found in log_now.items() if topic == topology.state.name)
-    facts = Facts(
+    facts = ContinuityFacts(
         service="merger",
         generation=topology.generation,
         cluster_id=cluster,
@@ -99,7 +107,7 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
         positions=positions,
         compacted=frozenset({topology.state.name}),
         refused=[one for one in refused if one.position and one.position.topic in pair],
-        is_filled=Standing.NEW not in standings and not (is_empty and has_rows),
+        is_filled=GenerationState.NEW not in standings and not (is_empty and has_rows),
     )
     facts = await survey.with_marks(settings, _CLIENT, facts)
     refuse(problems(facts))
@@ -117,7 +125,7 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
     return setup
 
 
-async def _committed(settings: MergerSettings, topology: Topology, count: int) -> list[Position]:
+async def _committed(settings: MergerSettings, topology: Topology, count: int) -> list[HeldPosition]:
     if not count:
         return []
     return await survey.committed(settings, _CLIENT, topology.merger_group, topology.events.name, count)
@@ -125,7 +133,7 @@ async def _committed(settings: MergerSettings, topology: Topology, count: int) -
 
 async def _recorded(
     settings: MergerSettings, directory: Directory, current: Recorded
-) -> tuple[Recorded | None, list[Problem], bool]:
+) -> tuple[Recorded | None, list[ContinuityProblem], bool]:
     """Return what `afterword migrate` recorded, else what this directory did: ClickHouse may be down.
 
     With it, what was refused in this generation, and whether there are rows of an older one.
@@ -149,14 +157,14 @@ async def _recorded(
     return next((one for one in found if one.generation == current.generation), None), held, has_rows
 
 
-def _settle(setup: Setup, current: Recorded) -> list[Position]:
+def _settle(setup: Setup, current: Recorded) -> list[HeldPosition]:
     """Drop copies of another cluster, and return the positions that the others vouch for."""
     directory, facts = setup.directory, setup.facts
     own = directory.recorded()
     if own is not None and own.cluster_id != current.cluster_id:
         log.warning("local copies are of another cluster, building them anew", cluster=own.cluster_id)
         directory.forget()
-    held: list[Position] = []
+    held: list[HeldPosition] = []
     for partition, path in directory.stores().items():
         if (events := facts.log.get((setup.topology.events.name, partition))) is not None:
             with closing(Store(path, setup.owner(partition))) as store:

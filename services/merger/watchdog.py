@@ -18,10 +18,16 @@ from schemas.topics import Topology
 from services.merger.core.progress import Place, Progress
 from services.merger.metrics import LAG
 from services.pipeline import survey
-from services.pipeline.core.continuity import Facts, misplaced, problems, refuse
+from services.pipeline.core.continuity import ContinuityFacts, misplaced, problems, refuse
 from services.runtime.kafka.clients import connect, consumer
 from services.runtime.kafka.core.outages import Needs
-from services.runtime.kafka.probe import ANSWER_SECONDS, AWAY, PATIENCE_SECONDS, Kept, kafka_outage
+from services.runtime.kafka.outage_probe import (
+    ANSWER_SECONDS,
+    AWAY,
+    PATIENCE_SECONDS,
+    KeptClients,
+    kafka_outage,
+)
 from services.runtime.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -45,14 +51,14 @@ class Watch:
         *,
         partitions: int,
         stall_seconds: float,
-        facts: Facts | None = None,
+        facts: ContinuityFacts | None = None,
     ) -> None:
         """`facts`: what the start found out, so that a log which ends below a position is refused."""
         self._settings, self._topology = settings, topology
         self._partitions, self._stall_seconds, self._facts = partitions, stall_seconds, facts
         self._progress = Progress()
         self._trouble: str | None = "Kafka was not asked yet"
-        self._kept = Kept(self._connected)
+        self._kept = KeptClients(self._connected)
 
     def progressed(self) -> None:
         """Count what no offset shows as progress."""
@@ -119,7 +125,7 @@ class Watch:
             return
         refuse(problems(found))
 
-    async def _check(self, facts: Facts) -> None:
+    async def _check(self, facts: ContinuityFacts) -> None:
         """Look again at a log that seems to end below a position."""
         topology = self._topology
         positions = await survey.committed(

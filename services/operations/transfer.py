@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas.identity import partition_of
 from schemas.limits import MIB
-from services.pipeline.offsets import Place
 from services.runtime.kafka.clients import RECORD_OVERHEAD_BYTES, connect, producer
+from services.runtime.kafka.core.records import Partition
 from services.runtime.settings import KafkaSettings
 
 AT_ONCE_RECORDS, AT_ONCE_BYTES = 10_000, 8 * MIB
@@ -69,7 +69,7 @@ class Transfer:
             raise
         return cls(sending, topic, partitions, group)
 
-    async def put(self, entries: Iterable[Entry], positions: Mapping[Place, int] | None = None) -> None:
+    async def put(self, entries: Iterable[Entry], positions: Mapping[Partition, int] | None = None) -> None:
         """Append records, and commit the positions of the source with them, all or nothing.
 
         Records of a key keep their order.  ProducerFenced once a younger one was opened.

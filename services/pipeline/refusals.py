@@ -15,7 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from prometheus_client import Gauge
 
 from schemas.tables import DEPLOYMENTS, REFUSALS
-from services.pipeline.core.continuity import LOST, ContinuityError, Position, Problem
+from services.pipeline.core.continuity import LOST, ContinuityError, ContinuityProblem, HeldPosition
 from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
 from services.runtime.kafka.core.log_mark import parse
 from services.runtime.settings import ClickHouseSettings
@@ -39,7 +39,7 @@ class Refusals:
 
     def __init__(self, settings: ClickHouseSettings, service: str, gauge: Gauge) -> None:
         self._settings, self._service, self._gauge = settings, service, gauge
-        self._problems: tuple[Problem, ...] = ()
+        self._problems: tuple[ContinuityProblem, ...] = ()
         self._clearing: asyncio.Task[None] | None = None
         gauge.set(0)
 
@@ -71,12 +71,12 @@ class Refusals:
         return self._clearing
 
 
-async def standing(client: AsyncClient, database: str, generation: int) -> list[Problem]:
+async def standing(client: AsyncClient, database: str, generation: int) -> list[ContinuityProblem]:
     """Return the refusals of a generation that show a log without records it once had, whoever's they are."""
     return [problem for _, problem in await _open(client, database, generation) if problem.kind in LOST]
 
 
-async def lost(settings: ClickHouseSettings, generation: int) -> list[Problem]:
+async def lost(settings: ClickHouseSettings, generation: int) -> list[ContinuityProblem]:
     """The same by settings; the errors of ClickHouse's client when it is away."""
     client = await connect(settings, database="default", timeout_seconds=_CLICKHOUSE_SECONDS)
     try:
@@ -86,7 +86,7 @@ async def lost(settings: ClickHouseSettings, generation: int) -> list[Problem]:
 
 
 async def write(
-    settings: ClickHouseSettings, service: str, generation: int, problems: Iterable[Problem]
+    settings: ClickHouseSettings, service: str, generation: int, problems: Iterable[ContinuityProblem]
 ) -> None:
     """Make these the refusals of a service; a ClickHouse that is away, or has no such table, is logged."""
     try:
@@ -97,7 +97,7 @@ async def write(
 
 
 async def _write(
-    settings: ClickHouseSettings, service: str, generation: int, problems: Sequence[Problem]
+    settings: ClickHouseSettings, service: str, generation: int, problems: Sequence[ContinuityProblem]
 ) -> None:
     database = settings.clickhouse_database
     client = await connect(settings, database="default", timeout_seconds=_CLICKHOUSE_SECONDS)
@@ -119,12 +119,12 @@ async def _write(
         await client.close()
 
 
-def _key(problem: Problem) -> tuple[str, str, str, int]:
+def _key(problem: ContinuityProblem) -> tuple[str, str, str, int]:
     one = problem.position
     return (problem.kind, one.holder, one.topic, one.partition) if one else (problem.kind, "", "", 0)
 
 
-def _row(service: str, generation: int, problem: Problem, *, is_over: int) -> dict[str, Any]:
+def _row(service: str, generation: int, problem: ContinuityProblem, *, is_over: int) -> dict[str, Any]:
     kind, holder, topic, partition = _key(problem)
     return {
         "generation": generation,
@@ -141,7 +141,7 @@ def _row(service: str, generation: int, problem: Problem, *, is_over: int) -> di
     }
 
 
-async def _open(client: AsyncClient, database: str, generation: int) -> list[tuple[str, Problem]]:
+async def _open(client: AsyncClient, database: str, generation: int) -> list[tuple[str, ContinuityProblem]]:
     exists = await client.query(
         "SELECT count() FROM system.tables WHERE database = {database:String} AND name = {table:String}",
         {"database": database, "table": REFUSALS},
@@ -153,10 +153,10 @@ async def _open(client: AsyncClient, database: str, generation: int) -> list[tup
         f" FROM {database}.{REFUSALS} FINAL WHERE generation = {generation} AND is_over = 0"
     )
     return [
-        (service, Problem(kind, text, mend, _position(*held)))
+        (service, ContinuityProblem(kind, text, mend, _position(*held)))
         for service, kind, text, mend, *held in found.result_rows
     ]
 
 
-def _position(holder: str, topic: str, partition: int, offset: int, mark: str) -> Position | None:
-    return Position(holder, topic, partition, offset, parse(mark)) if holder else None
+def _position(holder: str, topic: str, partition: int, offset: int, mark: str) -> HeldPosition | None:
+    return HeldPosition(holder, topic, partition, offset, parse(mark)) if holder else None

@@ -14,11 +14,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.tables import DEPLOYMENTS, ERASED_REQUESTS, FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.pipeline.core.continuity import Facts, LogRange, Position, Recorded, to_look_at
+from services.pipeline.core.continuity import ContinuityFacts, HeldPosition, LogRange, Recorded, to_look_at
 from services.runtime.kafka.clients import admin_client, connect, consumer
-from services.runtime.kafka.core.copies import INTERNAL, MIN_IN_SYNC, Brokers, Copies
 from services.runtime.kafka.core.log_mark import LogMark, mark_of, parse
-from services.runtime.kafka.tolerant import tolerate
+from services.runtime.kafka.core.topic_copies import INTERNAL, MIN_IN_SYNC, Brokers, TopicCopies
+from services.runtime.kafka.lenient_decoding import tolerate
 from services.runtime.settings import KafkaSettings
 
 _LOOK_SECONDS = 20.0
@@ -77,9 +77,9 @@ async def _min_in_sync(client: AIOKafkaAdminClient, names: Sequence[str]) -> dic
     }
 
 
-def _copies(name: str, partitions: Sequence[Mapping[str, list[int]]], least: int) -> Copies:
+def _copies(name: str, partitions: Sequence[Mapping[str, list[int]]], least: int) -> TopicCopies:
     in_sync = [len(one["isr"]) for one in partitions]
-    return Copies(
+    return TopicCopies(
         name,
         min(len(one["replicas"]) for one in partitions),
         min(in_sync),
@@ -118,7 +118,7 @@ async def ranges_of(
 
 async def committed(
     settings: KafkaSettings, client_id: str, group: str, topic: str, count: int
-) -> list[Position]:
+) -> list[HeldPosition]:
     """Return the positions that a group has committed on a topic of `count` partitions."""
     partitions = [TopicPartition(topic, number) for number in range(count)]
     asking = consumer(settings, client_id, group_id=group)
@@ -132,27 +132,27 @@ async def committed(
 
 async def group_positions(
     asked: AIOKafkaConsumer, group: str, partitions: Iterable[TopicPartition]
-) -> list[Position]:
+) -> list[HeldPosition]:
     """Return the positions that a group has committed, with their marks; `asked` is of that group."""
     # aiokafka's public method keeps the metadata to itself.
     found = await asked._coordinator.fetch_committed_offsets([*partitions])  # noqa: SLF001
     return [
-        Position(f"committed by {group}", one.topic, one.partition, entry.offset, parse(entry.metadata))
+        HeldPosition(f"committed by {group}", one.topic, one.partition, entry.offset, parse(entry.metadata))
         for one, entry in sorted(found.items())
         if entry.offset >= 0
     ]
 
 
 async def compared(
-    settings: KafkaSettings, client_id: str, facts: Facts, positions: Sequence[Position]
-) -> Facts:
+    settings: KafkaSettings, client_id: str, facts: ContinuityFacts, positions: Sequence[HeldPosition]
+) -> ContinuityFacts:
     """Return the facts with these positions, and with what the log has for them now; TimeoutError."""
     places = {(one.topic, one.partition) for one in positions}
     log = await ranges_of(settings, client_id, sorted(places))
     return await with_marks(settings, client_id, replace(facts, log=log, positions=positions, found={}))
 
 
-async def as_deployed(settings: KafkaSettings, client_id: str, facts: Facts) -> Facts:
+async def as_deployed(settings: KafkaSettings, client_id: str, facts: ContinuityFacts) -> ContinuityFacts:
     """Return the facts with the cluster and the partitions that are there now, and without any position."""
     async with admin(settings, client_id) as client:
         counts = await partition_counts(client, facts.paired)
@@ -161,7 +161,7 @@ async def as_deployed(settings: KafkaSettings, client_id: str, facts: Facts) -> 
     return replace(facts, cluster_id=cluster, log=log, positions=(), found={}, refused=())
 
 
-async def with_marks(settings: KafkaSettings, client_id: str, facts: Facts) -> Facts:
+async def with_marks(settings: KafkaSettings, client_id: str, facts: ContinuityFacts) -> ContinuityFacts:
     """Return the facts with what the log has where the positions' marks are; TimeoutError."""
     refused = [one.position for one in facts.refused if one.position is not None]
     wanted = to_look_at([*facts.positions, *refused], facts.log) - facts.found.keys()

@@ -9,7 +9,7 @@ from services.query.settings import QuerySettings
 from services.runtime import logs
 from services.runtime.exit_codes import USAGE, complain
 from services.runtime.http import server
-from services.runtime.http.bounds import Meter
+from services.runtime.http.limits import ConnectionMetrics
 from services.runtime.settings import SettingsError, load
 
 
@@ -22,7 +22,7 @@ def main() -> int:
     logs.configure("query", settings)
     keys = key_file(settings.keys_file)
     place = settings.query_host, settings.query_port
-    meter = Meter(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
+    meter = ConnectionMetrics(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
     return server.run(
         "query",
         *place,

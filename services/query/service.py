@@ -12,7 +12,7 @@ from services.query.positions import Positions
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
 from services.query.watch import watch
-from services.runtime.http.core.sign_in_limit import Attempts
+from services.runtime.http.core.sign_in_limit import SignInLimit
 from services.runtime.http.health import Health
 from services.runtime.http.keys import KeyFile
 
@@ -32,7 +32,7 @@ class Service:
     positions: Positions
     live: Live
     health: Health
-    attempts: Attempts = field(default_factory=Attempts)
+    attempts: SignInLimit = field(default_factory=SignInLimit)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     """What works beside the requests."""
 

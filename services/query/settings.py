@@ -5,8 +5,8 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from schemas.limits import MIB
-from services.runtime.http.bounds import Bounds
 from services.runtime.http.core.proxies import apart
+from services.runtime.http.limits import ConnectionLimits
 from services.runtime.settings import (
     ClickHouseSettings,
     HomeSettings,
@@ -146,9 +146,9 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
     def _is_no_path_of_ours(cls, root: str) -> str:
         return apart(root, PATHS)
 
-    def bounds(self) -> Bounds:
+    def bounds(self) -> ConnectionLimits:
         """Return what clients' connections may have."""
-        return Bounds(
+        return ConnectionLimits(
             connections=self.query_max_connections,
             idle_seconds=self.query_idle_seconds,
             send_seconds=self.query_send_seconds,

@@ -19,7 +19,7 @@ from services.query.core.problems import Code, Problem
 from services.query.metrics import EXPORTS, STORE_READY, STORE_SECONDS, STORE_WAITING
 from services.query.settings import QuerySettings
 from services.runtime.clickhouse.client import connect
-from services.runtime.clickhouse.core.statement import Limits, Pace, Statement
+from services.runtime.clickhouse.core.statement import Pace, QueryCost, Statement
 
 log = structlog.get_logger()
 
@@ -96,7 +96,7 @@ class ClickHouseStore:
                 answer = await client.raw_query(
                     statement.sql,
                     statement.parameters,
-                    settings=self._limits(Limits.QUESTION),
+                    settings=self._limits(QueryCost.QUESTION),
                     fmt="JSONEachRow",
                 )
         return [orjson.loads(line) for line in answer.splitlines()]
@@ -127,7 +127,7 @@ class ClickHouseStore:
             stream = await client.raw_stream(
                 statement.sql,
                 statement.parameters,
-                settings=self._limits(Limits.EXPORT) | pace._asdict(),
+                settings=self._limits(QueryCost.EXPORT) | pace._asdict(),
                 fmt="TabSeparated",
             )
             async with stream, aclosing(_joined(stream)) as blocks:
@@ -199,7 +199,7 @@ class ClickHouseStore:
                 self._client = await connect(self._settings, timeout_seconds=silence)
             return self._client
 
-    def _limits(self, limits: Limits) -> dict[str, Any]:
+    def _limits(self, limits: QueryCost) -> dict[str, Any]:
         settings: dict[str, Any] = {
             "readonly": 1,
             "cancel_http_readonly_queries_on_client_close": 1,
@@ -210,7 +210,7 @@ class ClickHouseStore:
             # Times are rounded to hours, weeks and months beyond 32 bits, which begin with 1970 in UTC.
             "enable_extended_results_for_datetime_functions": 1,
         }
-        if limits is Limits.EXPORT:
+        if limits is QueryCost.EXPORT:
             return settings | EXPORT_SETTINGS | {"max_execution_time": self._settings.query_export_seconds}
         return settings | {
             "max_execution_time": self._settings.query_max_seconds,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.identity import event_key, split_version, version_of
-from services.pipeline.core.barrier import Barrier
+from services.pipeline.core.barrier import EventBarrier
 from services.query.core.problems import Code, Fault, Problem, invalid
 from services.query.core.waits import Wait
 from services.query.metrics import WAIT_SECONDS, WAITS
@@ -56,12 +56,12 @@ async def answer(store: Store, positions: Positions, tenant: str, request_id: st
 
 
 async def _waited(store: Store, positions: Positions, tenant: str, request_id: str, wait: Wait) -> Answer:
-    barrier = Barrier(event_key(tenant, request_id), wait.offset, generation=wait.generation)
+    barrier = EventBarrier(event_key(tenant, request_id), wait.offset, generation=wait.generation)
     trouble = ""
     try:
         async with asyncio.timeout(wait.seconds or None):
-            with positions.place(tenant):
-                while not barrier.is_told:
+            with positions.waiter(tenant):
+                while not barrier.is_decided:
                     barrier, trouble = await _looked(positions, barrier)
                     if barrier.is_beyond:
                         raise _beyond(wait.version)
@@ -75,7 +75,7 @@ async def _waited(store: Store, positions: Positions, tenant: str, request_id: s
     return _told(stored, barrier, wait, trouble)
 
 
-async def _looked(positions: Positions, barrier: Barrier) -> tuple[Barrier, str]:
+async def _looked(positions: Positions, barrier: EventBarrier) -> tuple[EventBarrier, str]:
     """Return the barrier after another look, and what keeps us from looking, in words."""
     try:
         return barrier.after(await positions.read()), ""
@@ -85,10 +85,10 @@ async def _looked(positions: Positions, barrier: Barrier) -> tuple[Barrier, str]
         return barrier, _NO_KAFKA
 
 
-def _told(stored: Evidence, barrier: Barrier, wait: Wait, trouble: str) -> Answer:
+def _told(stored: Evidence, barrier: EventBarrier, wait: Wait, trouble: str) -> Answer:
     row_version, version = stored.row_version, wait.version
     consumed = version_of(wait.generation, 0) + barrier.consumed
-    if barrier.is_told:
+    if barrier.is_decided:
         became = outcome_of(
             version, stored.events, stored.letters, row_version=row_version, consumed=consumed
         )

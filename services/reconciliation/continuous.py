@@ -25,7 +25,7 @@ from services.reconciliation.core.ranges import Ranges
 from services.reconciliation.core.remedies import Kind, command
 from services.reconciliation.core.steps import Behind, events_in, next_stretches
 from services.runtime.kafka.clients import connect, consumer
-from services.runtime.kafka.log_reader import Read, Stretch, read
+from services.runtime.kafka.log_reader import OffsetRange, ReadRecords, read
 from services.runtime.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -74,7 +74,7 @@ class Reconciliation:
     async def _look(
         self, ask: Ask, topic: Topic, behind: Sequence[Behind], budget: int, consumer: AIOKafkaConsumer
     ) -> None:
-        stretches = [Stretch(topic.name, *one) for one in next_stretches(behind, budget)]
+        stretches = [OffsetRange(topic.name, *one) for one in next_stretches(behind, budget)]
         newest: dict[int, int] = {}
         count, took = 0, 0.0
         async for part in read(self.settings, _CLIENT, [topic], stretches):
@@ -102,7 +102,7 @@ class Reconciliation:
         elif known := [newest[partition] for partition in left if partition in newest]:
             metrics.AGE_SECONDS.set(max(0.0, self.clock() - min(known) / 1000))
 
-    async def _compare(self, ask: Ask, topic: Topic, part: Read) -> None:
+    async def _compare(self, ask: Ask, topic: Topic, part: ReadRecords) -> None:
         expected = [one for record in part.records if (one := self._expected(topic, record)) is not None]
         gone = await missing(ask, expected)
         if gone:

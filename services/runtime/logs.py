@@ -2,13 +2,48 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 import structlog
 
-from services.runtime.repeats import Repeats
 from services.runtime.settings import LogSettings
+
+EVERY_SECONDS = 10.0
+"""Between two records from the same place of a library."""
+
+
+class RepeatFilter(logging.Filter):
+    """Lets the first record of each place in the code through, and then one every so many seconds.
+
+    A client library that cannot reach its server says so several times a second, for as long as that lasts.
+    A record that follows on others which were held back has their number as `repeated`.  Records of other
+    loggers than the library's pass.
+    """
+
+    def __init__(
+        self, library: str, every: float = EVERY_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(library)
+        self._every, self._clock = every, clock
+        self._places: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the record is to be shown.  A handler calls it, one record at a time."""
+        if not super().filter(record):
+            return True
+        place, now = (record.pathname, record.lineno), self._clock()
+        until, held = self._places.get(place, (now, 0))
+        if now < until:
+            self._places[place] = until, held + 1
+            return False
+        self._places[place] = now + self._every, 0
+        if held:
+            record.repeated = held
+        return True
+
 
 NOISY = {"aiokafka": logging.ERROR, "uvicorn.access": logging.WARNING, "clickhouse_connect": logging.WARNING}
 """Libraries that repeat themselves while a server is away; our own parts say it once."""
@@ -44,7 +79,7 @@ def configure(service: str, settings: LogSettings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    handler.addFilter(Repeats("aiokafka"))
+    handler.addFilter(RepeatFilter("aiokafka"))
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
     for name, level in NOISY.items():
         logging.getLogger(name).setLevel(level)

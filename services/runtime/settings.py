@@ -237,7 +237,7 @@ def _explained(error: ValidationError) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedSetting:
     """A setting as `afterword config check` and the settings page show it; secrets are masked."""
 
     variable: str
@@ -246,10 +246,12 @@ class Described:
     description: str
 
 
-def describe(settings: Settings) -> list[Described]:
+def describe(settings: Settings) -> list[DescribedSetting]:
     """Return every setting of a service with its effective value."""
     return [
-        Described(name.upper(), _value(settings, name, field), _default(field), field.description or "")
+        DescribedSetting(
+            name.upper(), _value(settings, name, field), _default(field), field.description or ""
+        )
         for name, field in type(settings).model_fields.items()
     ]
 

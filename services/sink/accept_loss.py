@@ -11,7 +11,7 @@ from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topology
 from services.pipeline.generations import resolved
 from services.pipeline.survey import admin, committed, log_ranges, partition_counts
-from services.runtime.clickhouse.insert import Stored, Writer
+from services.runtime.clickhouse.insert import RowWriter, StoredPosition
 from services.runtime.kafka.core.records import Partition
 from services.runtime.kafka.lost_records import Agree, Loss, client_name, skip
 from services.sink.core.routes import Route, routes
@@ -29,7 +29,7 @@ class RouteLoss(Loss):
     route: str
 
 
-async def accept_loss(settings: SinkSettings, writer: Writer, agree: Agree) -> Sequence[RouteLoss]:
+async def accept_loss(settings: SinkSettings, writer: RowWriter, agree: Agree) -> Sequence[RouteLoss]:
     """Show what is lost to `agree`, and go on without it if that returns True; what was accepted.
 
     StillRunningError while a sink is in a group; KafkaError, OSError or UnavailableError when a server
@@ -51,7 +51,7 @@ async def accept_loss(settings: SinkSettings, writer: Writer, agree: Agree) -> S
 
 
 async def find(
-    settings: SinkSettings, ways: Sequence[Route], stored: dict[str, dict[Partition, Stored]]
+    settings: SinkSettings, ways: Sequence[Route], stored: dict[str, dict[Partition, StoredPosition]]
 ) -> list[RouteLoss]:
     """Return what was deleted before it was stored, by the lower of both positions of each partition."""
     names = [topic.name for route in ways for topic in route.topics]
@@ -73,7 +73,7 @@ async def find(
     ]
 
 
-def _lines(losses: Iterable[RouteLoss], stored: dict[Partition, Stored]) -> Iterable[bytes]:
+def _lines(losses: Iterable[RouteLoss], stored: dict[Partition, StoredPosition]) -> Iterable[bytes]:
     for loss in losses:
         known = stored.get((loss.topic, loss.partition))
         newest = known.newest_ms if known else 0

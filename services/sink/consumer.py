@@ -20,9 +20,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from services.pipeline.core.continuity import Facts, LogRange, Position, misplaced, refuse
+from services.pipeline.core.continuity import ContinuityFacts, HeldPosition, LogRange, misplaced, refuse
 from services.pipeline.survey import group_positions
-from services.runtime.clickhouse.insert import Stored
+from services.runtime.clickhouse.insert import StoredPosition
 from services.runtime.kafka.clients import connect
 from services.runtime.kafka.core.records import Partition
 from services.sink import metrics
@@ -61,9 +61,9 @@ class Reader(ConsumerRebalanceListener):
         consumer: AIOKafkaConsumer,
         store: Store,
         limits: Limits,
-        facts: Facts,
+        facts: ContinuityFacts,
         wall_ms: Callable[[], int],
-        look: Callable[[Facts], Awaitable[Facts]],
+        look: Callable[[ContinuityFacts], Awaitable[ContinuityFacts]],
         check_seconds: float = 10.0,
     ) -> None:
         """`look` adds to facts what the log has at the marks of their positions.
@@ -220,8 +220,8 @@ class Reader(ConsumerRebalanceListener):
     async def _refuse(
         self,
         logs: dict[TopicPartition, LogRange],
-        stored: Mapping[Partition, Stored],
-        committed: Sequence[Position],
+        stored: Mapping[Partition, StoredPosition],
+        committed: Sequence[HeldPosition],
     ) -> None:
         """Raise ContinuityError when something remembered does not fit the log."""
         own = {(one.topic, one.partition) for one in logs}

@@ -8,10 +8,9 @@ import structlog
 
 from services.erasure.core.erasures import Erasure
 from services.erasure.log import log as open_log
-from services.erasure.sweep import Sweep
-from services.erasure.tables import Tables
+from services.erasure.run import ErasureRun, ErasureSweep
+from services.erasure.tables import ErasureTables
 from services.erasure.tables import tables as open_tables
-from services.erasure.work import Work
 from services.sink import metrics
 from services.sink.leader_tasks import Chore
 from services.sink.settings import SinkSettings
@@ -35,9 +34,9 @@ def erasing(settings: SinkSettings) -> Sequence[Chore]:
 
 class _Chores:
     def __init__(self, settings: SinkSettings) -> None:
-        self._settings, self._sweep = settings, Sweep()
+        self._settings, self._sweep = settings, ErasureSweep()
         self._connected = AsyncExitStack()
-        self._tables: Tables | None = None
+        self._tables: ErasureTables | None = None
 
     async def carry_out(self) -> None:
         """Work at every erasure that is due, the oldest first."""
@@ -55,7 +54,7 @@ class _Chores:
         self._tables = None
         await self._connected.aclose()
 
-    async def _carry_out(self, tables: Tables) -> None:
+    async def _carry_out(self, tables: ErasureTables) -> None:
         erasures = await tables.open_erasures()
         now = await tables.now()
         _measure(erasures, now)
@@ -63,7 +62,7 @@ class _Chores:
         if due:
             async with open_log(self._settings) as kafka:
                 for one in due:
-                    _tell(await Work(tables, kafka, one, patience=PATIENCE_SECONDS).run())
+                    _tell(await ErasureRun(tables, kafka, one, patience=PATIENCE_SECONDS).run())
 
     async def sweep(self) -> None:
         """Delete what lies at or below erases."""

@@ -9,7 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 
 from schemas.limits import MIB
-from services.pipeline.core.continuity import ContinuityError, Facts
+from services.pipeline.core.continuity import ContinuityError, ContinuityFacts
 from services.pipeline.survey import with_marks
 from services.runtime.core.backoff import delays
 from services.runtime.kafka.clients import FETCH_MIN_BYTES, FETCH_WAIT_MS, reader
@@ -57,7 +57,7 @@ class Lane:
         servers = self._store.clickhouse.complaint() or self._store.kafka.complaint()
         return self._failure or servers or (self._reader.complaint() if self._reader else None)
 
-    async def run(self, facts: Facts, stop: asyncio.Event) -> None:
+    async def run(self, facts: ContinuityFacts, stop: asyncio.Event) -> None:
         """Run the route until `stop` is set; ContinuityError when its positions do not fit the log."""
         pauses = delays(first=1.0, longest=LONGEST_PAUSE_SECONDS)
         while not stop.is_set():
@@ -73,7 +73,7 @@ class Lane:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), next(pauses))
 
-    async def _read(self, facts: Facts, stop: asyncio.Event) -> None:
+    async def _read(self, facts: ContinuityFacts, stop: asyncio.Event) -> None:
         limits = Limits(
             rows=self._settings.sink_batch_rows,
             size=self._settings.sink_batch_bytes,

@@ -7,7 +7,14 @@ from aiokafka.errors import KafkaError
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.topics import Topology
-from services.pipeline.core.continuity import Facts, Position, Problem, Recorded, problems, refuse
+from services.pipeline.core.continuity import (
+    ContinuityFacts,
+    ContinuityProblem,
+    HeldPosition,
+    Recorded,
+    problems,
+    refuse,
+)
 from services.pipeline.refusals import standing
 from services.pipeline.survey import (
     admin,
@@ -19,7 +26,7 @@ from services.pipeline.survey import (
     with_marks,
 )
 from services.runtime.clickhouse.client import connect
-from services.runtime.clickhouse.insert import Stored, UnavailableError, Writer
+from services.runtime.clickhouse.insert import RowWriter, StoredPosition, UnavailableError
 from services.sink.core.routes import Route
 from services.sink.outage import Outage
 from services.sink.settings import SinkSettings
@@ -27,7 +34,9 @@ from services.sink.settings import SinkSettings
 CLIENT = "afterword-sink"
 
 
-async def admit(settings: SinkSettings, routes: Sequence[Route], writer: Writer, outage: Outage) -> Facts:
+async def admit(
+    settings: SinkSettings, routes: Sequence[Route], writer: RowWriter, outage: Outage
+) -> ContinuityFacts:
     """Return the facts once both servers answer; ContinuityError when the sink must not start."""
     facts = await outage.outlast(
         lambda: gather(settings, routes, writer),
@@ -41,7 +50,7 @@ async def admit(settings: SinkSettings, routes: Sequence[Route], writer: Writer,
     return replace(facts, refused=())
 
 
-async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer) -> Facts:
+async def gather(settings: SinkSettings, routes: Sequence[Route], writer: RowWriter) -> ContinuityFacts:
     """Return what Kafka and ClickHouse say about every topic that the sink reads."""
     topology = Topology(settings.kafka_topic_generation)
     record, refused = await _record(settings)
@@ -50,7 +59,7 @@ async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer
         counts = await partition_counts(client, [topic.name for topic in topology.topics])
     # Positions first: other sinks go on meanwhile, and must not seem to be beyond an end from before.
     positions = await _positions(settings, routes, counts, writer) if record else []
-    facts = Facts(
+    facts = ContinuityFacts(
         service="sink",
         generation=topology.generation,
         cluster_id=cluster,
@@ -64,7 +73,7 @@ async def gather(settings: SinkSettings, routes: Sequence[Route], writer: Writer
     return await with_marks(settings, CLIENT, facts)
 
 
-async def _record(settings: SinkSettings) -> tuple[Recorded | None, Sequence[Problem]]:
+async def _record(settings: SinkSettings) -> tuple[Recorded | None, Sequence[ContinuityProblem]]:
     """Return what was recorded of the generation, and what was refused in it."""
     # The default database: before `afterword migrate` there is no other.
     client = await connect(settings, database="default")
@@ -78,9 +87,9 @@ async def _record(settings: SinkSettings) -> tuple[Recorded | None, Sequence[Pro
 
 
 async def _positions(
-    settings: SinkSettings, routes: Sequence[Route], counts: Mapping[str, int], writer: Writer
-) -> list[Position]:
-    found: list[Position] = []
+    settings: SinkSettings, routes: Sequence[Route], counts: Mapping[str, int], writer: RowWriter
+) -> list[HeldPosition]:
+    found: list[HeldPosition] = []
     for route in routes:
         topics = [topic.name for topic in route.topics if topic.name in counts]
         for topic in topics:
@@ -89,9 +98,9 @@ async def _positions(
     return found
 
 
-def stored_positions(stored: Mapping[tuple[str, int], Stored]) -> list[Position]:
+def stored_positions(stored: Mapping[tuple[str, int], StoredPosition]) -> list[HeldPosition]:
     """Return ClickHouse's positions as what continuity compares with the log."""
     return [
-        Position("stored in ClickHouse", topic, partition, one.position, one.mark)
+        HeldPosition("stored in ClickHouse", topic, partition, one.position, one.mark)
         for (topic, partition), one in stored.items()
     ]

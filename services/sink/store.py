@@ -15,9 +15,9 @@ from aiokafka.errors import KafkaError
 
 from schemas.tables import SINK_POSITIONS
 from services.runtime.clickhouse.core.bisection import DEFAULT_SHARE, Tolerance, halves
-from services.runtime.clickhouse.insert import RefusedError, Stored, UnavailableError, Writer
+from services.runtime.clickhouse.insert import RowsRefusedError, RowWriter, StoredPosition, UnavailableError
 from services.runtime.kafka.core.log_mark import LogMark, mark_of
-from services.runtime.kafka.core.records import Partition, PlacedRecord
+from services.runtime.kafka.core.records import LocatedRecordLike, Partition
 from services.sink import metrics
 from services.sink.core.batch import Batch, Refused
 from services.sink.core.routes import Route
@@ -42,7 +42,7 @@ class Store:
     def __init__(
         self,
         route: Route,
-        writer: Writer,
+        writer: RowWriter,
         dead_letters: DeadLetters,
         outages: tuple[Outage, Outage],
         wall_clock: Callable[[], datetime],
@@ -64,7 +64,7 @@ class Store:
         """Return the mark of a record below the position that was stored last."""
         return self._marks.get(partition)
 
-    async def positions(self) -> dict[Partition, Stored]:
+    async def positions(self) -> dict[Partition, StoredPosition]:
         """Return how far each partition of the route is stored; from now on it must not be less."""
         stored = await self.clickhouse.outlast(self._read, UnavailableError)
         self._newest_ms = {partition: one.newest_ms for partition, one in stored.items()}
@@ -99,17 +99,17 @@ class Store:
         await self._writer.insert(SINK_POSITIONS, [*self._position_lines(batch)], None)
         return True
 
-    async def _read(self) -> dict[Partition, Stored]:
+    async def _read(self) -> dict[Partition, StoredPosition]:
         return await self._writer.positions([topic.name for topic in self._route.topics])
 
-    def _compare(self, stored: Mapping[Partition, Stored]) -> None:
+    def _compare(self, stored: Mapping[Partition, StoredPosition]) -> None:
         for (topic, partition), reached in self._reached.items():
             found = stored.get((topic, partition))
             if found is None or found.position < reached:
                 has = "no position" if found is None else f"position {found.position}"
                 raise StoreWentBack(f"ClickHouse has {has} of {topic}/{partition}, and had {reached}")
 
-    async def _insert(self, lines: Sequence[bytes], records: Sequence[PlacedRecord]) -> list[Refused]:
+    async def _insert(self, lines: Sequence[bytes], records: Sequence[LocatedRecordLike]) -> list[Refused]:
         """Store all rows but those that ClickHouse refuses, and return these."""
         refused: list[Refused] = []
         confirmed_at: int | None = None
@@ -118,7 +118,7 @@ class Store:
             part, origins = pending.pop()
             try:
                 await self._insert_all(self._route.table, part, self._route.columns)
-            except RefusedError as error:
+            except RowsRefusedError as error:
                 if len(part) == 1:
                     refused.append(Refused(origins[0], str(error)))
                     self._check(refused)

@@ -12,12 +12,12 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services.pipeline.core.continuity import Facts, problems, refuse
+from services.pipeline.core.continuity import ContinuityFacts, problems, refuse
 from services.pipeline.survey import admin, as_deployed, brokers_and_copies, partition_counts
 from services.runtime.kafka.clients import connect, consumer
 from services.runtime.kafka.core.outages import Needs
 from services.runtime.kafka.core.records import Partition
-from services.runtime.kafka.probe import AWAY, PATIENCE_SECONDS, Kept, kafka_outage
+from services.runtime.kafka.outage_probe import AWAY, PATIENCE_SECONDS, KeptClients, kafka_outage
 from services.runtime.settings import KafkaSettings
 from services.sink import metrics
 from services.sink.core.progress import Progress, Seen
@@ -51,7 +51,7 @@ class Watch:
         self._watched = watched
         self._clock = asyncio.get_running_loop().time
         self._complaint: str | None = _NOT_YET
-        self._kept = Kept(self._connected)
+        self._kept = KeptClients(self._connected)
 
     def rest(self) -> None:
         """Look no more, and blame nobody: the routes are stopped."""
@@ -68,7 +68,7 @@ class Watch:
             return None
         return f"nothing was stored for {still:.0f} s, though there is something to read"
 
-    async def run(self, facts: Facts | None = None) -> None:
+    async def run(self, facts: ContinuityFacts | None = None) -> None:
         """Look for ever; while Kafka cannot do its part for anybody, no route is blamed.
 
         ContinuityError when Kafka answers, and is not the one of `facts` any more.
@@ -109,7 +109,7 @@ class Watch:
             metrics.COPIES_MISSING.labels(copies.topic).set(copies.lagging)
             metrics.COPIES_TOO_FEW.labels(copies.topic).set(copies.refusing)
 
-    async def _recognise(self, facts: Facts) -> None:
+    async def _recognise(self, facts: ContinuityFacts) -> None:
         """Refuse a Kafka that is another one or has other topics: waiting would not help."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):

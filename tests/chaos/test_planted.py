@@ -123,7 +123,7 @@ def _events(count: int, said: int) -> list[dict[str, object]]:
 async def _is_merged(settings: SinkSettings, group: str, topic: str) -> bool:
     """Tell whether a group stands at the end of a topic."""
     async with offsets(settings, "test") as asked:
-        end = await asked.ends(await asked.places([topic]))
+        end = await asked.ends(await asked.partitions([topic]))
         committed = await asked.committed(group)
     return all(committed.get(place, 0) >= at for place, at in end.items())
 

@@ -28,7 +28,7 @@ _LONGEST_LAG = timedelta(days=36_500)
 
 
 @dataclass(frozen=True)
-class Kept:
+class TopicRetention:
     """A place that keeps older bytes for a while: until when at the latest; None if nobody can tell."""
 
     place: str
@@ -72,7 +72,9 @@ def certificate(
     }
 
 
-def _kafka(topics: Mapping[str, Settings], erased_at: datetime, checked_at: datetime) -> Iterator[Kept]:
+def _kafka(
+    topics: Mapping[str, Settings], erased_at: datetime, checked_at: datetime
+) -> Iterator[TopicRetention]:
     for name, settings in sorted(topics.items()):
         if "compact" in settings.get("cleanup.policy", "delete"):
             yield _compacted(name, settings, checked_at)
@@ -82,22 +84,24 @@ def _kafka(topics: Mapping[str, Settings], erased_at: datetime, checked_at: date
             yield _deleted(name, settings, newest)
 
 
-def _deleted(name: str, settings: Settings, newest: datetime) -> Kept:
+def _deleted(name: str, settings: Settings, newest: datetime) -> TopicRetention:
     retention, segment = _span(settings, "retention.ms"), _span(settings, "segment.ms")
     if retention is None or segment is None:
-        return Kept(f"topic {name}", None, "its retention has no end")
+        return TopicRetention(f"topic {name}", None, "its retention has no end")
     why = (
         f"segments are deleted {_days(retention)} after their newest record, and filled for {_days(segment)}"
     )
-    return Kept(f"topic {name}", newest + segment + retention, why)
+    return TopicRetention(f"topic {name}", newest + segment + retention, why)
 
 
-def _compacted(name: str, settings: Settings, checked_at: datetime) -> Kept:
+def _compacted(name: str, settings: Settings, checked_at: datetime) -> TopicRetention:
     lag = _span(settings, "max.compaction.lag.ms")
     if lag is None:
-        return Kept(f"topic {name}", None, "max.compaction.lag.ms has no end: Kafka compacts when it likes")
+        return TopicRetention(
+            f"topic {name}", None, "max.compaction.lag.ms has no end: Kafka compacts when it likes"
+        )
     why = f"older states of a request go when Kafka compacts, which it begins within {_days(lag)}"
-    return Kept(f"topic {name}", checked_at + lag, why)
+    return TopicRetention(f"topic {name}", checked_at + lag, why)
 
 
 def _span(settings: Settings, name: str) -> timedelta | None:
@@ -112,15 +116,15 @@ def _days(span: timedelta) -> str:
     return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"
 
 
-def _local() -> Iterable[Kept]:
+def _local() -> Iterable[TopicRetention]:
     return (
-        Kept(
+        TopicRetention(
             "files of the merger's state",
             None,
             "overwritten there, and gone once RocksDB compacts those files; a merger that starts without its"
             " directory builds it anew from the state topic",
         ),
-        Kept(
+        TopicRetention(
             "ClickHouse's replaced parts",
             None,
             "read by nobody, and deleted in the background: after `old_parts_lifetime` (8 minutes"

@@ -8,10 +8,37 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, Self
 from uuid import UUID
 
 import orjson
+
+SOURCE = "erasure"
+"""What erase events name as their dialect."""
+
+PREFIX_CHARACTERS = 18
+"""`xxxxxxxx-xxxx-8xxx`: what all event ids of one erasure begin with."""
+
+
+def user_hash(tenant: str, user_id: str) -> str:
+    """Return what stands for a user in every table, as 32 hex digits; the DDL of the tables has the same."""
+    return sha256(f"{tenant}/{user_id}".encode()).digest()[:16].hex()
+
+
+def event_id(erasure: UUID, request_id: str) -> UUID:
+    """Return the id of the event by which this erasure erases the request: a UUIDv8."""
+    whose = sha256(erasure.bytes).digest()[:8]
+    which = sha256(erasure.bytes + request_id.encode()).digest()[:8]
+    number = int.from_bytes(whose + which)
+    number = number & ~(0xF << 76) | 0x8 << 76
+    return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
+
+
+def prefix(erasure: UUID) -> str:
+    """Return the characters that all event ids of an erasure begin with."""
+    return str(event_id(erasure, ""))[:PREFIX_CHARACTERS]
+
 
 MOST_ROUNDS = 5
 """How often new requests are looked for: who goes on giving feedback must not keep it from ending."""
@@ -21,7 +48,7 @@ AGAIN_AFTER = timedelta(seconds=60)
 """How long an erasure with a problem is left alone."""
 
 
-class State(StrEnum):
+class ErasureState(StrEnum):
     """How far an erasure is."""
 
     ASKED = "asked"
@@ -35,7 +62,7 @@ class State(StrEnum):
     """Every place was asked again; the certificate says what is left, and until when."""
 
 
-class By(StrEnum):
+class RequestedBy(StrEnum):
     """Who asked for it."""
 
     API = "api"
@@ -48,9 +75,9 @@ class Erasure:
 
     tenant: str
     id: UUID
-    state: State
+    state: ErasureState
     asked_at: datetime
-    asked_by: By
+    asked_by: RequestedBy
     user_hash: str = ""
     asked_for: tuple[str, ...] = ()
     request_ids: tuple[str, ...] = ()
@@ -67,9 +94,9 @@ class Erasure:
         return cls(
             tenant=row["tenant"],
             id=UUID(row["id"]),
-            state=State(row["state"]),
+            state=ErasureState(row["state"]),
             asked_at=datetime.fromisoformat(row["asked_at"]),
-            asked_by=By(row["asked_by"]),
+            asked_by=RequestedBy(row["asked_by"]),
             user_hash=row["user_hash"],
             asked_for=tuple(row["asked_for"]),
             request_ids=tuple(row["request_ids"]),
@@ -106,15 +133,15 @@ class Erasure:
 
     def is_due(self, now: datetime) -> bool:
         """Tell whether the sink should work at it."""
-        if self.state is State.VERIFIED:
+        if self.state is ErasureState.VERIFIED:
             return False
         since = now - (self.updated or self.asked_at)
         if self.problem:
             return since >= AGAIN_AFTER
-        return self.asked_by is By.API or since >= ABANDONED_AFTER
+        return self.asked_by is RequestedBy.API or since >= ABANDONED_AFTER
 
 
-class Step(StrEnum):
+class ErasureStep(StrEnum):
     """What an erasure needs next."""
 
     PUBLISH = "publish"
@@ -124,7 +151,7 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ErasureFacts:
     """What the servers say, once everything that was in the log has passed all stages.
 
     `by_user`: whom it is about is a user, about whom more may be on its way.  `missing` requests are to be
@@ -139,14 +166,14 @@ class Facts:
     standing: int
 
 
-def next_step(rounds: int, facts: Facts) -> Step:
+def next_step(rounds: int, facts: ErasureFacts) -> ErasureStep:
     """Return what to do next; after `MOST_ROUNDS` nothing more is published."""
     if facts.given_up:
-        return Step.COMPLAIN
+        return ErasureStep.COMPLAIN
     if facts.missing and rounds < MOST_ROUNDS:
-        return Step.PUBLISH
+        return ErasureStep.PUBLISH
     if facts.missing and not facts.by_user:
-        return Step.COMPLAIN
+        return ErasureStep.COMPLAIN
     if any(facts.remaining.values()):
-        return Step.DELETE
-    return Step.COMPLAIN if facts.standing else Step.CERTIFY
+        return ErasureStep.DELETE
+    return ErasureStep.COMPLAIN if facts.standing else ErasureStep.CERTIFY

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.erasure.core.statements import KEY, PLACE, Scope, Statement
+from services.erasure.core.statements import KEY, PLACE, ErasureScope
+from services.runtime.clickhouse.core.statement import Statement
 
 SWEPT = (FEEDBACK_EVENTS, DEAD_LETTERS, FEEDBACK_STATE)
 """The tables that rows are deleted from."""
@@ -23,7 +24,7 @@ def _changed(table: str, since: str | None) -> str:
     )
 
 
-def left_events(scope: Scope, since: str | None = None, limit: int = 100_000) -> Statement:
+def left_events(scope: ErasureScope, since: str | None = None, limit: int = 100_000) -> Statement:
     """Ask for requests with events at or below their erase: how many, and up to where they are erased."""
     return Statement(
         f"SELECT {KEY}, any(upto) AS erased, count() AS n FROM {FEEDBACK_EVENTS} AS events"
@@ -34,7 +35,7 @@ def left_events(scope: Scope, since: str | None = None, limit: int = 100_000) ->
     )
 
 
-def left_states(scope: Scope, since: str | None = None, limit: int = 100_000) -> Statement:
+def left_states(scope: ErasureScope, since: str | None = None, limit: int = 100_000) -> Statement:
     """Ask for erased requests that still have older versions of their row, and for the newest revision."""
     return Statement(
         f"SELECT {KEY}, max(revision) AS erased, countIf(revision < newest) AS n FROM ("
@@ -45,7 +46,7 @@ def left_states(scope: Scope, since: str | None = None, limit: int = 100_000) ->
     )
 
 
-def _in_changed(scope: Scope, since: str | None) -> str:
+def _in_changed(scope: ErasureScope, since: str | None) -> str:
     if since is None:
         return scope.keys
     return (
@@ -54,7 +55,7 @@ def _in_changed(scope: Scope, since: str | None) -> str:
     )
 
 
-def left_letters(scope: Scope, since: str | None = None, limit: int = 100_000) -> Statement:
+def left_letters(scope: ErasureScope, since: str | None = None, limit: int = 100_000) -> Statement:
     """Ask for dead letters at or below the erase of their request."""
     return Statement(
         f"SELECT dlq_topic, dlq_partition, dlq_offset FROM {DEAD_LETTERS} AS letters"
@@ -67,7 +68,7 @@ def left_letters(scope: Scope, since: str | None = None, limit: int = 100_000) -
     )
 
 
-def standing(scope: Scope) -> Statement:
+def standing(scope: ErasureScope) -> Statement:
     """Ask how many erased requests have a row that is not newer than their erase."""
     return Statement(
         f"SELECT count() AS n FROM (SELECT {KEY}, argMax(is_deleted, revision) AS gone,"

@@ -13,19 +13,9 @@ from schemas.tables import (
     ERASURES,
     FEEDBACK_EVENTS,
     FEEDBACK_STATE,
-    SINK_POSITIONS,
 )
-from services.erasure.core.erasures import State
-from services.erasure.core.identity import PREFIX_CHARACTERS, prefix
-
-
-@dataclass(frozen=True)
-class Statement:
-    """`parameters` fill the `{name:Type}` places on the server."""
-
-    sql: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
+from services.erasure.core.erasures import PREFIX_CHARACTERS, ErasureState, prefix
+from services.runtime.clickhouse.core.statement import Statement
 
 _MINE = (
     "tenant = {tenant:String}"
@@ -59,11 +49,11 @@ _LETTER_USER = " OR ".join(_named_in(f"ifNull({column}, '')") for column in ("ra
 
 
 @dataclass(frozen=True)
-class Scope:
+class ErasureScope:
     """Which erased requests a question is about: a condition on `erased_requests`."""
 
     condition: str = "true"
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
 
     @property
     def keys(self) -> str:
@@ -79,31 +69,22 @@ class Scope:
         )
 
 
-EVERY = Scope()
+EVERY = ErasureScope()
 
 
-def of_erasure(tenant: str, erasure: UUID) -> Scope:
+def of_erasure(tenant: str, erasure: UUID) -> ErasureScope:
     """Return the requests that one erasure erased."""
-    return Scope(_MINE, {"tenant": tenant, "prefix": prefix(erasure)})
+    return ErasureScope(_MINE, {"tenant": tenant, "prefix": prefix(erasure)})
 
 
-def noted_since(moment: str) -> Scope:
+def noted_since(moment: str) -> ErasureScope:
     """Return the requests of which the sweep learned since then."""
-    return Scope("noted_at >= parseDateTime64BestEffort({noted:String}, 6, 'UTC')", {"noted": moment})
+    return ErasureScope("noted_at >= parseDateTime64BestEffort({noted:String}, 6, 'UTC')", {"noted": moment})
 
 
 def now() -> Statement:
     """Ask what time it is at ClickHouse's."""
     return Statement("SELECT now64(6, 'UTC') AS now")
-
-
-def stored(topics: Sequence[str]) -> Statement:
-    """Ask how far each partition of these topics is stored."""
-    return Statement(
-        f"SELECT topic, partition, max(position) AS position FROM {SINK_POSITIONS}"
-        " WHERE topic IN {topics:Array(String)} GROUP BY topic, partition",
-        {"topics": list(topics)},
-    )
 
 
 def deployments() -> Statement:
@@ -113,7 +94,7 @@ def deployments() -> Statement:
 
 def erasures(tenant: str | None = None, erasure: UUID | None = None, *, limit: int = 0) -> Statement:
     """Ask for erasures, the newest first: all open ones, or of a tenant one or all."""
-    parameters: dict[str, Any] = {"verified": State.VERIFIED}
+    parameters: dict[str, Any] = {"verified": ErasureState.VERIFIED}
     condition = "state != {verified:String}"
     if tenant is not None:
         parameters, condition = {"tenant": tenant}, "tenant = {tenant:String}"

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from services.runtime.http.core.problems import ProblemMeaning, problem_body, problem_error
+
 
 class Code(StrEnum):
     """Why a request, or one event of a batch, was not accepted."""
@@ -28,29 +30,21 @@ class Code(StrEnum):
     OVERLOADED = "overloaded"
 
 
-class Meaning(NamedTuple):
-    """What a code means over HTTP.  `retry_after_seconds` None: trying again changes nothing."""
-
-    status: int
-    title: str
-    retry_after_seconds: int | None = None
-
-
-MEANINGS: dict[Code, Meaning] = {
-    Code.MALFORMED_JSON: Meaning(400, "The body cannot be read as JSON"),
-    Code.UNAUTHENTICATED: Meaning(401, "A valid API key is required"),
-    Code.FORBIDDEN: Meaning(403, "This is not allowed here"),
-    Code.UNKNOWN_REQUEST: Meaning(404, "The request is not known"),
-    Code.NOT_FOUND: Meaning(404, "There is no such route"),
-    Code.METHOD_NOT_ALLOWED: Meaning(405, "The route does not take this method"),
-    Code.REQUEST_TIMEOUT: Meaning(408, "The body did not arrive in time"),
-    Code.TOO_LARGE: Meaning(413, "The body or the event is too large"),
-    Code.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The body's type or encoding is not supported"),
-    Code.INVALID_FEEDBACK: Meaning(422, "The feedback is not valid"),
-    Code.RATE_LIMITED: Meaning(429, "Too many events", 1),
-    Code.INTERNAL_ERROR: Meaning(500, "Afterword failed; its log says why"),
-    Code.LOG_UNAVAILABLE: Meaning(503, "Kafka did not acknowledge the event", 2),
-    Code.OVERLOADED: Meaning(503, "Too much is waiting for Kafka", 1),
+MEANINGS: dict[Code, ProblemMeaning] = {
+    Code.MALFORMED_JSON: ProblemMeaning(400, "The body cannot be read as JSON"),
+    Code.UNAUTHENTICATED: ProblemMeaning(401, "A valid API key is required"),
+    Code.FORBIDDEN: ProblemMeaning(403, "This is not allowed here"),
+    Code.UNKNOWN_REQUEST: ProblemMeaning(404, "The request is not known"),
+    Code.NOT_FOUND: ProblemMeaning(404, "There is no such route"),
+    Code.METHOD_NOT_ALLOWED: ProblemMeaning(405, "The route does not take this method"),
+    Code.REQUEST_TIMEOUT: ProblemMeaning(408, "The body did not arrive in time"),
+    Code.TOO_LARGE: ProblemMeaning(413, "The body or the event is too large"),
+    Code.UNSUPPORTED_MEDIA_TYPE: ProblemMeaning(415, "The body's type or encoding is not supported"),
+    Code.INVALID_FEEDBACK: ProblemMeaning(422, "The feedback is not valid"),
+    Code.RATE_LIMITED: ProblemMeaning(429, "Too many events", 1),
+    Code.INTERNAL_ERROR: ProblemMeaning(500, "Afterword failed; its log says why"),
+    Code.LOG_UNAVAILABLE: ProblemMeaning(503, "Kafka did not acknowledge the event", 2),
+    Code.OVERLOADED: ProblemMeaning(503, "Too much is waiting for Kafka", 1),
 }
 
 
@@ -99,20 +93,11 @@ def _sentence(faults: tuple[Fault, ...]) -> str:
 
 def error_of(rejection: Rejection) -> dict[str, Any]:
     """Return what an item of a batch says about its rejection."""
-    error: dict[str, Any] = {"code": rejection.code, "detail": rejection.detail}
-    if rejection.faults:
-        error["errors"] = [fault._asdict() for fault in rejection.faults]
-    return error
+    return problem_error(rejection.code, rejection.detail, rejection.faults)
 
 
 def problem_of(rejection: Rejection) -> bytes:
     """Return the body of an answer as RFC 9457 has it: `application/problem+json`."""
-    meaning = MEANINGS[rejection.code]
     return orjson.dumps(
-        {
-            "type": f"urn:afterword:problem:{rejection.code}",
-            "title": meaning.title,
-            "status": meaning.status,
-            **error_of(rejection),
-        }
+        problem_body(rejection.code, MEANINGS[rejection.code], rejection.detail, rejection.faults)
     )

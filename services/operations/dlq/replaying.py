@@ -15,7 +15,7 @@ from services.operations.dlq.core.selection import Selection
 from services.operations.dlq.core.statements import mark_replayed
 from services.operations.dlq.tables import Tables
 from services.runtime.clickhouse.core.bisection import halves
-from services.runtime.clickhouse.insert import RefusedError, Writer
+from services.runtime.clickhouse.insert import RowsRefusedError, RowWriter
 
 PART_LETTERS, PART_BYTES = 200, 16 * MIB
 """How much is in the air at once: at most that many letters, or one that is larger."""
@@ -70,7 +70,7 @@ async def replay(
     tables: Tables,
     plan: AsyncIterator[list[Decided]],
     events: Events,
-    rows: Writer,
+    rows: RowWriter,
     shown: Callable[[Sequence[Id], Sequence[Decided], int], None],
 ) -> None:
     """Carry the plan out.
@@ -88,7 +88,7 @@ async def replay(
         shown(done, refused, len(part) - len(done) - len(refused))
 
 
-async def _inserted(part: Sequence[Decided], rows: Writer) -> tuple[list[Id], list[Decided]]:
+async def _inserted(part: Sequence[Decided], rows: RowWriter) -> tuple[list[Id], list[Decided]]:
     """Insert the rows of a part; return which are stored, and which are refused again."""
     by_table: dict[str, list[tuple[Letter, bytes]]] = {}
     for letter, decision in part:
@@ -101,7 +101,7 @@ async def _inserted(part: Sequence[Decided], rows: Writer) -> tuple[list[Id], li
         table, several = pending.pop()
         try:
             await rows.insert(table, [line for _, line in several])
-        except RefusedError as error:
+        except RowsRefusedError as error:
             if len(several) == 1:
                 refused.append(Decided(several[0][0], Leave(f"ClickHouse refuses it again: {error}")))
             else:

@@ -12,12 +12,12 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 
 from services.erasure.core.certificate import lines
-from services.erasure.core.erasures import By, Erasure, State
-from services.erasure.log import CLIENT, Log, WrongKafkaError
+from services.erasure.core.erasures import Erasure, ErasureState, RequestedBy
+from services.erasure.log import CLIENT, ErasureLog, WrongKafkaError
 from services.erasure.log import log as open_log
-from services.erasure.tables import Tables
+from services.erasure.run import ErasureRun
+from services.erasure.tables import ErasureTables
 from services.erasure.tables import tables as open_tables
-from services.erasure.work import Work
 from services.operations.confirm import Agree
 from services.operations.erase.core.subject import Subject
 from services.operations.erase.core.view import plan
@@ -46,7 +46,7 @@ async def erase(settings: EraseSettings, subject: Subject, agree: Agree, *, json
         return await _carry_out(settings, tables, log, _asked(subject, await tables.now()), json=json)
 
 
-async def _requests(tables: Tables, subject: Subject) -> list[str]:
+async def _requests(tables: ErasureTables, subject: Subject) -> list[str]:
     if subject.user_hash:
         return await tables.named(subject.tenant, subject.user_hash)
     return [*subject.request_ids]
@@ -56,23 +56,23 @@ def _asked(subject: Subject, now: datetime) -> Erasure:
     return Erasure(
         tenant=subject.tenant,
         id=uuid4(),
-        state=State.ASKED,
+        state=ErasureState.ASKED,
         asked_at=now,
-        asked_by=By.COMMAND,
+        asked_by=RequestedBy.COMMAND,
         user_hash=subject.user_hash,
         asked_for=subject.request_ids,
     )
 
 
 async def _carry_out(
-    settings: EraseSettings, tables: Tables, log: Log, erasure: Erasure, *, json: bool
+    settings: EraseSettings, tables: ErasureTables, log: ErasureLog, erasure: Erasure, *, json: bool
 ) -> int:
     _audit(settings, "begun", erasure)
     outcome = "failed"
     try:
         await tables.write(erasure)
         with Bar("Looking", None, _errors) as bar:
-            ended = await Work(tables, log, erasure, shown=_steps(bar)).run()
+            ended = await ErasureRun(tables, log, erasure, shown=_steps(bar)).run()
         outcome = "failed" if ended.problem else "done"
     except BaseException:
         typer.echo(GO_ON.format(id=erasure.id), err=True)
@@ -117,7 +117,7 @@ def _audit(settings: EraseSettings, outcome: str, erasure: Erasure) -> None:
 
 
 @asynccontextmanager
-async def _servers(settings: EraseSettings) -> AsyncIterator[tuple[Tables, Log]]:
+async def _servers(settings: EraseSettings) -> AsyncIterator[tuple[ErasureTables, ErasureLog]]:
     """Connect to both for the block; CommandError for what a user can mend."""
     try:
         async with AsyncExitStack() as stack:

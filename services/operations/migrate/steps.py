@@ -28,10 +28,10 @@ from services.operations.migrate.core.retention import RETENTION, topic_settings
 from services.operations.migrate.retention import Agree, Kept, keep_tables, keep_topics
 from services.operations.migrate.settings import MigrateSettings
 from services.pipeline.core.continuity import Recorded
-from services.pipeline.core.generation_states import Standing, in_use
+from services.pipeline.core.generation_states import GenerationState, in_use
 from services.pipeline.generations import generations
 from services.pipeline.survey import brokers_and_copies, cluster_id, has_rows, recorded
-from services.runtime.kafka.core import copies
+from services.runtime.kafka.core import topic_copies
 
 DONE, SAME = "done", "same"
 VISIBLE_SECONDS = 30.0
@@ -99,7 +99,9 @@ async def _topics(
         [topic.name for topic in missing],
         settings.clickhouse_database,
         has_rows=await has_rows(client, settings.clickhouse_database),
-        standing=next((one.standing for one in found if one.number == topology.generation), Standing.OPEN),
+        standing=next(
+            (one.standing for one in found if one.number == topology.generation), GenerationState.OPEN
+        ),
     )
     wished = topic_settings(settings.wished(), topology)
     if missing:
@@ -120,9 +122,9 @@ async def _topics(
     for finding in broker_findings(await topics.broker_config(admin, min(brokers.live)), events_ms):
         yield _step(finding)
     now = await brokers_and_copies(admin, [topic.name for topic in topology.topics])
-    for text in copies.told(now):
+    for text in topic_copies.told(now):
         yield Step(SAME, text)
-    for text, is_wrong in copies.troubles(now):
+    for text, is_wrong in topic_copies.troubles(now):
         yield _step(Finding(Weight.WRONG if is_wrong else Weight.NOTE, text, _COPIES))
     deployment = Recorded(topology.generation, cluster, existing[topology.events.name].partitions)
     yield await _recorded(client, deployment, known=deployment in records)

@@ -11,7 +11,7 @@ from schemas.topics import Topic
 from services.operations.exits import CommandError
 from services.operations.migrate.core.plan import Existing
 from services.pipeline.survey import brokers_and_copies
-from services.runtime.kafka.core import copies
+from services.runtime.kafka.core import topic_copies
 
 _SET_FOR_THE_TOPIC = 1
 """Where a setting comes from: the topic itself, and not the broker's configuration or its defaults."""
@@ -46,8 +46,8 @@ async def create(
 async def replicas(client: AIOKafkaAdminClient, wished: int | None) -> int:
     """Return with how many copies a new generation is made; CommandError while brokers for them are away."""
     found = await brokers_and_copies(client, ())
-    count = copies.wanted(wished, found)
-    if why := copies.shortage(count, found):
+    count = topic_copies.wanted(wished, found)
+    if why := topic_copies.shortage(count, found):
         raise CommandError(
             f"{why}. Topics keep the copies that they are made with: start every broker first."
         )

@@ -19,8 +19,8 @@ from services.operations.rebuild.core.scope import Reach, Scope
 from services.operations.rebuild.core.tally import Tally
 from services.operations.rebuild.log import CLIENT, Source
 from services.runtime.clickhouse.core.bisection import halves
-from services.runtime.clickhouse.insert import RefusedError, UnavailableError, Writer
-from services.runtime.kafka.log_reader import Stretch, read
+from services.runtime.clickhouse.insert import RowsRefusedError, RowWriter, UnavailableError
+from services.runtime.kafka.log_reader import OffsetRange, read
 from services.runtime.settings import KafkaSettings
 from services.sink.core.routes import Route
 from services.sink.core.rows import DEAD_LETTER_COLUMNS, MalformedRowError
@@ -47,7 +47,7 @@ class Copier:
     """Copies into one table, one insert beside the reading."""
 
     def __init__(
-        self, settings: KafkaSettings, writer: Writer, kind: Kind, table: str, tally: Tally, scope: Scope
+        self, settings: KafkaSettings, writer: RowWriter, kind: Kind, table: str, tally: Tally, scope: Scope
     ) -> None:
         self._settings, self._writer = settings, writer
         self._kind, self.table, self._tally, self._scope = kind, table, tally, scope
@@ -61,7 +61,7 @@ class Copier:
         ways = {topic.name: source.route for source in sources for topic in source.topics}
         topics = [topic for source in sources for topic in source.topics]
         stretches = [
-            Stretch(one.topic, number, start, end)
+            OffsetRange(one.topic, number, start, end)
             for one in reaches
             for number, (start, end) in enumerate(zip(one.starts, one.ends, strict=True))
         ]
@@ -121,7 +121,7 @@ class Copier:
             part = pending.pop()
             try:
                 await self._writer.insert(self.table, part, self._columns())
-            except RefusedError:
+            except RowsRefusedError:
                 if len(part) == 1:
                     self.copied.refused += 1
                     self._leave_out(part[0])

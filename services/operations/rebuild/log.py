@@ -56,7 +56,7 @@ class Log:
     async def places(self, topics: Iterable[Topic]) -> list[Place]:
         """Return the partitions of those topics that exist."""
         try:
-            return await self._known.places([topic.name for topic in topics])
+            return await self._known.partitions([topic.name for topic in topics])
         except FAILURES as error:
             raise kafka_away(self.settings) from error
 

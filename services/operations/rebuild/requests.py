@@ -30,7 +30,7 @@ from services.operations.rebuild.log import CLIENT
 from services.operations.rebuild.shadow_table import Bench
 from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.clickhouse.insert import UnavailableError
-from services.runtime.kafka.log_reader import Stretch, read
+from services.runtime.kafka.log_reader import OffsetRange, read
 
 STATES = f"{STATE.table}_records_scope"
 PAGE_EVENTS = 5_000
@@ -56,7 +56,7 @@ async def copy_states(bench: Bench, topology: Topology, scope: Scope, table: str
     )
     whole = await bench.log.whole(topology.state)
     stretches = [
-        Stretch(whole.topic, number, start, end)
+        OffsetRange(whole.topic, number, start, end)
         for number, (start, end) in enumerate(zip(whole.starts, whole.ends, strict=True))
     ]
     bench.bar.begin(f"{whole.topic}: reading", whole.records)

@@ -16,7 +16,7 @@ from services.operations.rebuild.core.tally import Sum, Tally
 from services.operations.rebuild.engine import Engine
 from services.operations.rebuild.log import Log, Source
 from services.runtime.clickhouse.core.statement import Clause
-from services.runtime.clickhouse.insert import Writer
+from services.runtime.clickhouse.insert import RowWriter
 
 MOST_LATER = 200_000
 """Keys that may change while the sums are taken; with more, what came meanwhile is read first."""
@@ -31,7 +31,7 @@ class Bench:
 
     engine: Engine
     log: Log
-    writer: Writer
+    writer: RowWriter
     bar: Bar
 
 

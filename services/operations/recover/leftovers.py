@@ -16,9 +16,9 @@ from services.operations.transfer import Entry
 from services.reconciliation.core.events import DIGEST_SQL, said
 from services.reconciliation.core.lookups import quoted
 from services.runtime.clickhouse.core.statement import Statement
-from services.runtime.kafka.core.records import Placed, placed
-from services.runtime.kafka.log_reader import Stretch, read
-from services.runtime.kafka.undecoded import in_pieces
+from services.runtime.kafka.core.records import LocatedRecord, placed
+from services.runtime.kafka.log_reader import OffsetRange, read
+from services.runtime.kafka.raw_fetch import in_pieces
 from services.runtime.settings import KafkaSettings
 from services.sink.core.rows import event_line
 
@@ -43,7 +43,7 @@ class Leftovers:
     carried: int = 0
     _contested: dict[bytes, list[Logged]] = field(default_factory=dict)
 
-    async def carry(self, stretches: Sequence[Stretch], moved: Callable[[int], None]) -> int:
+    async def carry(self, stretches: Sequence[OffsetRange], moved: Callable[[int], None]) -> int:
         """Append what is not stored, each in its order; how many records those were in all runs."""
         starts = {one.partition: one.start for one in stretches}
         async for part in read(self.settings, CLIENT, [self.old.events], stretches):
@@ -54,7 +54,7 @@ class Leftovers:
             await self._settle(stretches, starts)
         return self.carried
 
-    async def _take(self, records: Sequence[Placed]) -> None:
+    async def _take(self, records: Sequence[LocatedRecord]) -> None:
         logged = {one.offset: self._logged(one) for one in records}
         keys = {split_key(one.key or b"") for one in records if logged[one.offset] is not None}
         told, erased = await self._told(keys), await self._erased(keys)
@@ -76,9 +76,9 @@ class Leftovers:
                 entries.append(_at(one, event.version))
         await self._append(entries)
 
-    async def _settle(self, stretches: Sequence[Stretch], starts: Mapping[int, int]) -> None:
+    async def _settle(self, stretches: Sequence[OffsetRange], starts: Mapping[int, int]) -> None:
         """Place events at offsets that were given out twice, once all of their requests is known."""
-        found: dict[bytes, list[tuple[Placed, Logged]]] = {key: [] for key in self._contested}
+        found: dict[bytes, list[tuple[LocatedRecord, Logged]]] = {key: [] for key in self._contested}
         async for part in read(self.settings, CLIENT, [self.old.events], stretches):
             for one in placed(part.topic, part.partition, part.records):
                 if one.key in found and (event := self._logged(one)) is not None:
@@ -91,7 +91,7 @@ class Leftovers:
     def _placed(
         self,
         key: bytes,
-        several: Sequence[tuple[Placed, Logged]],
+        several: Sequence[tuple[LocatedRecord, Logged]],
         told: Sequence[Told],
         starts: Mapping[int, int],
     ) -> list[Entry]:
@@ -116,7 +116,7 @@ class Leftovers:
         if new:
             await self.put(new)
 
-    def _logged(self, record: Placed) -> Logged | None:
+    def _logged(self, record: LocatedRecord) -> Logged | None:
         line = event_line(record, self.old.generation)
         if line is None or not _is_ours(record.key):
             return None
@@ -146,7 +146,7 @@ class Leftovers:
         among = ", ".join(f"({quoted(tenant)},{quoted(request_id)})" for tenant, request_id in sorted(keys))
         return await self.store.rows(Statement(f"{asked} (tenant, request_id) IN ({among})")) if among else []
 
-    async def _given_up(self, records: Sequence[Placed]) -> set[tuple[int, int, bytes | None]]:
+    async def _given_up(self, records: Sequence[LocatedRecord]) -> set[tuple[int, int, bytes | None]]:
         """Return which of these records are dead letters already, each with its bytes."""
         if not records:
             return set()
@@ -169,11 +169,11 @@ class Leftovers:
         }
 
 
-def _as_it_is(record: Placed) -> Entry:
+def _as_it_is(record: LocatedRecord) -> Entry:
     return Entry(record.key or b"", record.value, record.timestamp, tuple(record.headers))
 
 
-def _at(record: Placed, version: int) -> Entry:
+def _at(record: LocatedRecord, version: int) -> Entry:
     """Return a record that counts at a version, as a replayed dead letter does."""
     kept = [header for header in record.headers if header[0] != REPLAY_VERSION_HEADER]
     headers = (*kept, (REPLAY_VERSION_HEADER, b"%d" % version))
@@ -191,7 +191,7 @@ async def carry_letters(
     settings: KafkaSettings,
     store: Engine,
     topic: Topic,
-    stretches: Sequence[Stretch],
+    stretches: Sequence[OffsetRange],
     put: Put,
     done: Counter[bytes],
 ) -> int:
@@ -207,7 +207,7 @@ async def carry_letters(
     return carried
 
 
-async def _missing(store: Engine, records: Sequence[Placed]) -> list[Placed]:
+async def _missing(store: Engine, records: Sequence[LocatedRecord]) -> list[LocatedRecord]:
     places = ", ".join(str(one.offset) for one in records)
     rows = await store.rows(
         Statement(

@@ -49,12 +49,12 @@ from services.operations.resize.switch import overrides, set_limit, wait_until
 from services.operations.transfer import Entry, Transfer
 from services.pipeline import refusals
 from services.pipeline.core.continuity import Recorded, abandoned, is_abandoned
-from services.pipeline.core.generation_states import CLOSED, FILLING, LIMIT, NEVER_OPENED, Standing
+from services.pipeline.core.generation_states import CLOSED, FILLING, LIMIT, NEVER_OPENED, GenerationState
 from services.pipeline.generations import generations
 from services.pipeline.offsets import Offsets, offsets
 from services.pipeline.survey import admin, cluster_id
 from services.runtime.clickhouse.insert import ClickHouseWriter
-from services.runtime.kafka.log_reader import Stretch, read
+from services.runtime.kafka.log_reader import OffsetRange, read
 
 ACT = "recover"
 ROUNDS = 3
@@ -119,7 +119,11 @@ async def _counts(store: Engine) -> Mapping[str, int]:
 async def _is_sound(settings: RecoverSettings, found: Plan, recorded: Sequence[Recorded]) -> bool:
     """Tell whether the newest generation was filled by this command, and nothing of it is lost since."""
     last = found.recorded
-    if found.old is None or found.old.standing is not Standing.OPEN or last.cluster_id != found.cluster:
+    if (
+        found.old is None
+        or found.old.standing is not GenerationState.OPEN
+        or last.cluster_id != found.cluster
+    ):
         return False
     if not any(is_abandoned(one) for one in recorded):
         return False
@@ -133,7 +137,7 @@ async def _is_sound(settings: RecoverSettings, found: Plan, recorded: Sequence[R
     finally:
         await writer.close()
     async with offsets(settings, CLIENT) as known:
-        ends = await known.ends(await known.places(names))
+        ends = await known.ends(await known.partitions(names))
         merged = await known.committed(topology.merger_group)
     held = [*merged.items(), *((place, one.position) for place, one in stored.items())]
     return {name for name, _ in ends} == {*names} and all(
@@ -294,10 +298,10 @@ class _Run:
             done.update(digest(record) for record in part.records)
         return done
 
-    async def _stretches(self, known: Offsets, topic: Topic) -> list[Stretch]:
-        places = await known.places([topic.name])
+    async def _stretches(self, known: Offsets, topic: Topic) -> list[OffsetRange]:
+        places = await known.partitions([topic.name])
         starts, ends = await known.starts(places), await known.ends(places)
-        return [Stretch(*place, starts[place], ends[place]) for place in places]
+        return [OffsetRange(*place, starts[place], ends[place]) for place in places]
 
     @asynccontextmanager
     async def _transfer(self, topic: Topic) -> AsyncIterator[Transfer]:

@@ -20,12 +20,13 @@ from services.operations.resize.settings import ResizeSettings
 from services.operations.resize.switch import overrides, set_limit, wait_until
 from services.operations.transfer import Entry, Transfer
 from services.pipeline.core.continuity import Recorded
-from services.pipeline.core.generation_states import CLOSED, LIMIT, NEVER_OPENED, Generation, Standing
+from services.pipeline.core.generation_states import CLOSED, LIMIT, NEVER_OPENED, Generation, GenerationState
 from services.pipeline.generations import generations
-from services.pipeline.offsets import Offsets, Place, offsets
+from services.pipeline.offsets import Offsets, offsets
 from services.pipeline.survey import admin, cluster_id, partition_counts, recorded
 from services.runtime.clickhouse.insert import ClickHouseWriter
-from services.runtime.kafka.log_reader import Read, Stretch, read
+from services.runtime.kafka.core.records import Partition
+from services.runtime.kafka.log_reader import OffsetRange, ReadRecords, read
 from services.sink.core.rows import position_line
 
 CLIENT = "afterword-resize"
@@ -76,7 +77,7 @@ class Way:
     plan: Plan
     servers: Servers
     ledger: Ledger
-    compared: dict[Place, int] = field(default_factory=dict)
+    compared: dict[Partition, int] = field(default_factory=dict)
     """Up to where the ledger has each partition of the states, old and new."""
     transfer: Transfer | None = None
     is_fenced: bool = False
@@ -98,8 +99,8 @@ class Way:
         known = exists and await self._is_recorded()
         if not known:
             return Facts(exists=exists, is_recorded=False)
-        is_open = found[self.plan.to].standing is Standing.OPEN
-        is_closed = found[self.plan.from_.number].standing is Standing.CLOSED
+        is_open = found[self.plan.to].standing is GenerationState.OPEN
+        is_closed = found[self.plan.from_.number].standing is GenerationState.CLOSED
         if is_open:
             return Facts(exists=True, is_recorded=True, is_closed=is_closed, is_open=True)
         if not is_closed:
@@ -135,7 +136,7 @@ class Way:
         """Return what merger and sink have still to do in the old generation."""
         written = self.servers.written
         names = [topic.name for topic in self.old.topics]
-        places = await written.places(names)
+        places = await written.partitions(names)
         events = [place for place in places if place[0] == self.old.events.name]
         # In the order of the flow: what is merged has its states below the ends that are read after that.
         starts, logged = await written.starts(places), await written.ends(events)
@@ -144,24 +145,26 @@ class Way:
         stored = {place: one.position for place, one in (await self.servers.rows.positions(names)).items()}
         return Lag(_behind(starts, logged, merged), _behind(starts, ends, stored))
 
-    async def uncopied(self) -> list[Stretch]:
+    async def uncopied(self) -> list[OffsetRange]:
         """Return the stretches of the old states that the new topic lacks."""
         copied = await self.servers.committed.committed(self.new.filling_group)
         return await self._stretches(self.old.state, copied)
 
-    async def unchecked(self) -> list[Stretch]:
+    async def unchecked(self) -> list[OffsetRange]:
         """Return the stretches of old and new states that the ledger lacks."""
         return [
             *await self._stretches(self.old.state, self.compared),
             *await self._stretches(self.new.state, self.compared),
         ]
 
-    async def _stretches(self, topic: Topic, done: Mapping[Place, int]) -> list[Stretch]:
+    async def _stretches(self, topic: Topic, done: Mapping[Partition, int]) -> list[OffsetRange]:
         kafka = self.servers.committed
-        places = await kafka.places([topic.name])
+        places = await kafka.partitions([topic.name])
         starts, ends = await kafka.starts(places), await kafka.ends(places)
         first = {place: max(done.get(place, 0), starts[place]) for place in places}
-        return [Stretch(*place, first[place], ends[place]) for place in places if first[place] < ends[place]]
+        return [
+            OffsetRange(*place, first[place], ends[place]) for place in places if first[place] < ends[place]
+        ]
 
     async def create(self) -> None:
         """Make the topics, closed, with what an operator set for the old ones."""
@@ -238,9 +241,9 @@ class Way:
         positions = {place: one.position for place, one in stored.items()}
         return positions == await self._new_ends()
 
-    async def _new_ends(self) -> dict[Place, int]:
+    async def _new_ends(self) -> dict[Partition, int]:
         written = self.servers.written
-        return await written.ends(await written.places([self.new.state.name]))
+        return await written.ends(await written.partitions([self.new.state.name]))
 
     async def open(self) -> None:
         """Let events come into the new generation."""
@@ -270,14 +273,14 @@ class Way:
 async def reopen(settings: ResizeSettings, connected: Servers, number: int) -> None:
     """Let events come into a generation again, unless a newer one was opened."""
     found = await generations(connected.admin)
-    if any(one.number > number and one.standing is not Standing.NEW for one in found):
+    if any(one.number > number and one.standing is not GenerationState.NEW for one in found):
         return
     events = Topology(number).events
     await set_limit(connected.admin, events.name, events.max_message_bytes)
     await wait_until(settings, events.name, refuses=False)
 
 
-def _entries(part: Read) -> list[Entry]:
+def _entries(part: ReadRecords) -> list[Entry]:
     return [Entry(one.key, one.value, one.timestamp) for one in part.records if one.key is not None]
 
 
@@ -285,9 +288,11 @@ def _limit(topic: Topic, topology: Topology) -> dict[str, str]:
     return {LIMIT: str(NEVER_OPENED)} if topic == topology.events else {}
 
 
-def _length(stretches: Sequence[Stretch]) -> int:
+def _length(stretches: Sequence[OffsetRange]) -> int:
     return sum(one.end - one.start for one in stretches)
 
 
-def _behind(starts: Mapping[Place, int], ends: Mapping[Place, int], done: Mapping[Place, int]) -> int:
+def _behind(
+    starts: Mapping[Partition, int], ends: Mapping[Partition, int], done: Mapping[Partition, int]
+) -> int:
     return sum(max(0, end - max(done.get(place, 0), starts[place])) for place, end in ends.items())

@@ -24,7 +24,7 @@ from services.operations.resize.ledger import Ledger
 from services.operations.resize.migration import CLIENT, Way, reopen, servers
 from services.operations.resize.settings import ResizeSettings
 from services.operations.transfer import Transfer
-from services.pipeline.core.generation_states import Generation, Standing, in_use
+from services.pipeline.core.generation_states import Generation, GenerationState, in_use
 from services.pipeline.generations import generations
 from services.pipeline.survey import admin, recorded
 from services.runtime import audit_log
@@ -81,14 +81,14 @@ async def abort(settings: ResizeSettings, agree: Agree) -> str:
     async with _reached(settings) as clickhouse:
         found = await _found(settings)
         current = next((one for one in found if one.number == in_use(found)), None)
-        if current is None or current.standing is Standing.OPEN:
+        if current is None or current.standing is GenerationState.OPEN:
             return "No resize has paused ingest: events are being taken."
         if not agree(f"Let generation {current.number} take events again?"):
             return "Nothing was changed."
         way_back = Plan(current, current.number, current.partitions)
         _record(settings, "begun", way_back, abort=True)
         for one in found:
-            if one.standing is Standing.NEW:
+            if one.standing is GenerationState.NEW:
                 await _fenced(settings, Topology(one.number), one.partitions)
         async with servers(settings, clickhouse) as connected:
             await reopen(settings, connected, current.number)
@@ -116,7 +116,7 @@ async def _plan(settings: ResizeSettings, clickhouse: AsyncClient, partitions: i
             f"KAFKA_TOPIC_GENERATION is {settings.kafka_topic_generation}, but generation {number} is in use:"
             " unset it, since only the one in use can be resized."
         )
-    if wanted.from_.standing is Standing.CLOSED and wanted.from_.partitions == partitions and not anew:
+    if wanted.from_.standing is GenerationState.CLOSED and wanted.from_.partitions == partitions and not anew:
         raise UsageError(
             f"Generation {number} has {partitions} partitions already, and is closed: a resize was cut off."
             " Run it again with the number it was called with, or `afterword resize --abort`."

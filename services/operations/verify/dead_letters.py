@@ -16,7 +16,7 @@ from services.operations.verify.tables import Tables
 from services.reconciliation.core.events import Suspect, half_md5
 from services.reconciliation.core.lookups import erasures, without_erased
 from services.reconciliation.core.remedies import Kind
-from services.runtime.kafka.log_reader import Read
+from services.runtime.kafka.log_reader import ReadRecords
 from services.sink.core.rows import dead_letter_line
 
 Record = tuple[str, int, int]
@@ -76,7 +76,7 @@ class LetterCheck:
         self._promised = cut.stored.get((topic.name, 0), 0)
         self._position = self._log.start
 
-    async def take(self, read: Read) -> list[Finding]:
+    async def take(self, read: ReadRecords) -> list[Finding]:
         """Return what differs in a stretch."""
         start, self._position = self._position, read.position
         rows = await self._tables.ask(statements.letters(self._topic.name, start, read.position))

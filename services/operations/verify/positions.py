@@ -15,7 +15,14 @@ from services.operations.verify.core import statements
 from services.operations.verify.core.snapshot import Cut, Generation, Log
 from services.operations.verify.settings import VerifySettings
 from services.operations.verify.tables import Tables
-from services.pipeline.core.continuity import Facts, LogRange, Position, Problem, Recorded, problems
+from services.pipeline.core.continuity import (
+    ContinuityFacts,
+    ContinuityProblem,
+    HeldPosition,
+    LogRange,
+    Recorded,
+    problems,
+)
 from services.pipeline.offsets import Offsets, offsets
 from services.pipeline.survey import admin, cluster_id, partition_counts, recorded
 from services.runtime.core.backoff import delays
@@ -80,17 +87,17 @@ async def _stored(tables: Tables, names: Sequence[str]) -> list[list[Any]]:
 
 
 async def _logs(asked: Offsets, names: Iterable[str]) -> dict[Log, LogRange]:
-    places = await asked.places(names)
+    places = await asked.partitions(names)
     if not places:
         return {}
     starts, ends = await asked.starts(places), await asked.ends(places)
     return {place: LogRange(starts[place], ends[place]) for place in places}
 
 
-def _problems(cut: Cut, cluster: str, records: Sequence[Recorded]) -> Iterable[Problem]:
+def _problems(cut: Cut, cluster: str, records: Sequence[Recorded]) -> Iterable[ContinuityProblem]:
     """Return why merger or sink would not start."""
     topology = cut.current
-    facts = Facts(
+    facts = ContinuityFacts(
         service="merger",
         generation=cut.in_use,
         cluster_id=cluster,
@@ -105,9 +112,11 @@ def _problems(cut: Cut, cluster: str, records: Sequence[Recorded]) -> Iterable[P
     return found + [one for one in problems(sink) if one not in found]
 
 
-def _held(positions: Mapping[Log, int], holder: str, *names: str) -> list[Position]:
+def _held(positions: Mapping[Log, int], holder: str, *names: str) -> list[HeldPosition]:
     return [
-        Position(holder, *place, offset) for place, offset in sorted(positions.items()) if place[0] in names
+        HeldPosition(holder, *place, offset)
+        for place, offset in sorted(positions.items())
+        if place[0] in names
     ]
 
 

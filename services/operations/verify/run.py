@@ -25,7 +25,7 @@ from services.reconciliation.core.events import Suspect
 from services.reconciliation.core.lookups import AT_ONCE, missing
 from services.reconciliation.core.ranges import Bits, Place
 from services.reconciliation.core.remedies import Kind
-from services.runtime.kafka.log_reader import Stretch, read
+from services.runtime.kafka.log_reader import OffsetRange, read
 from services.sink.core.rows import event_line
 
 _MOST_INVENTED = 10_000
@@ -130,7 +130,7 @@ class Verification:
         check = LetterCheck(self.tables, cut, self.selection, topic, self.letters, kept_since)
         at = log.start
         async for part in read(
-            self.kafka, positions.CLIENT, [topic], [Stretch(topic.name, 0, log.start, log.end)]
+            self.kafka, positions.CLIENT, [topic], [OffsetRange(topic.name, 0, log.start, log.end)]
         ):
             self.report.add(await check.take(part))
             at = self._moved(at, part.position)
@@ -246,8 +246,10 @@ def _offsets(cut: Cut) -> float:
     return sum(log.end - log.start for log in cut.logs.values())
 
 
-def _stretches(cut: Cut, topic: Topic) -> list[Stretch]:
-    return [Stretch(*place, log.start, log.end) for place, log in cut.logs.items() if place[0] == topic.name]
+def _stretches(cut: Cut, topic: Topic) -> list[OffsetRange]:
+    return [
+        OffsetRange(*place, log.start, log.end) for place, log in cut.logs.items() if place[0] == topic.name
+    ]
 
 
 def _letter_topics(cut: Cut) -> list[Topic]:

@@ -13,7 +13,7 @@ from services.operations.verify.core.selection import Selection
 from services.operations.verify.core.snapshot import Cut
 from services.reconciliation.core.events import Render, Suspect, said, suspect
 from services.reconciliation.core.ranges import Bits, Place, Ranges
-from services.runtime.kafka.log_reader import Read
+from services.runtime.kafka.log_reader import ReadRecords
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Walk:
     checked: int = 0
     _next: dict[Place, int] = field(default_factory=dict)
 
-    def take(self, place: Place, read: Read) -> tuple[list[LogEvent], list[Suspect]]:
+    def take(self, place: Place, read: ReadRecords) -> tuple[list[LogEvent], list[Suspect]]:
         """Return the records that are compared in full, and the events that seem to have no row."""
         at = self._next.get(place)
         if at is None:

@@ -10,7 +10,7 @@ Offsets alone show a cut log only until new records pass its old end: see `log_m
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from services.runtime.kafka.core.log_mark import LogMark, Match, match
+from services.runtime.kafka.core.log_mark import LogMark, MarkMatch, match
 
 BEYOND, DIFFERS = "beyond_the_end", "log_differs"
 LOST = frozenset({BEYOND, DIFFERS})
@@ -26,7 +26,7 @@ class LogRange:
 
 
 @dataclass(frozen=True)
-class Position:
+class HeldPosition:
     """The offset of the next record to read, and who says so, such as `committed by feedback-merger-v0`.
 
     `mark` identifies a record below it, None when none is known.
@@ -49,7 +49,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ContinuityFacts:
     """All that the decision needs.
 
     `log` has a range for each partition that exists now.  `paired` are topics that must have equally
@@ -66,22 +66,22 @@ class Facts:
     is_filled: bool = True
     """Whether the states of older generations are in the state topic, as far as one can tell."""
     log: Mapping[tuple[str, int], LogRange]
-    positions: Sequence[Position] = field(default=())
+    positions: Sequence[HeldPosition] = field(default=())
     found: Mapping[tuple[str, int, int], LogMark | None] = field(default_factory=dict)
     compacted: frozenset[str] = frozenset()
     """Topics that Kafka deletes records from anywhere."""
-    refused: Sequence["Problem"] = field(default=())
+    refused: Sequence["ContinuityProblem"] = field(default=())
     """What was refused before, of the kinds in LOST: it stands until its mark is found in the log again."""
 
 
 @dataclass(frozen=True)
-class Problem:
+class ContinuityProblem:
     """Why a consumer must not start, and what to do about it.  `kind` is a stable short code."""
 
     kind: str
     text: str
     mend: str
-    position: Position | None = None
+    position: HeldPosition | None = None
     """The position that does not fit, if it is one that does not."""
 
     def __str__(self) -> str:
@@ -98,7 +98,7 @@ RECOVER = (
 class ContinuityError(Exception):
     """The positions of a service do not fit the log.  `problems` says how, and what mends it."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[ContinuityProblem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
 
@@ -126,7 +126,7 @@ def next_generation(generation: int) -> int:
     return max(2, generation + 1)
 
 
-def problems(facts: Facts) -> list[Problem]:
+def problems(facts: ContinuityFacts) -> list[ContinuityProblem]:
     """Return why the service must not start, in the order in which to mend; empty when it may."""
     return (
         [*_deployment(facts)]
@@ -135,33 +135,33 @@ def problems(facts: Facts) -> list[Problem]:
     )  # each group only makes sense once the one before it is mended
 
 
-def refuse(found: Sequence[Problem]) -> None:
+def refuse(found: Sequence[ContinuityProblem]) -> None:
     """Raise ContinuityError if there is any problem."""
     if found:
         raise ContinuityError(found)
 
 
-def _topics(facts: Facts) -> Iterator[Problem]:
+def _topics(facts: ContinuityFacts) -> Iterator[ContinuityProblem]:
     present = {topic for topic, _ in facts.log}
     if missing := [topic for topic in facts.paired if topic not in present]:
-        yield Problem("topic_missing", f"Kafka has lost the topic {_and(missing)}.", RECOVER)
+        yield ContinuityProblem("topic_missing", f"Kafka has lost the topic {_and(missing)}.", RECOVER)
 
 
-def _deployment(facts: Facts) -> Iterator[Problem]:
+def _deployment(facts: ContinuityFacts) -> Iterator[ContinuityProblem]:
     if facts.recorded is None:
-        yield Problem(
+        yield ContinuityProblem(
             "not_recorded",
             f"ClickHouse has no record of generation {facts.generation} of the topics.",
             f"run {_with(facts.generation)}",
         )
     elif is_abandoned(facts.recorded):
-        yield Problem(
+        yield ContinuityProblem(
             "abandoned",
             f"Generation {facts.generation} of the topics was left: a newer one holds all of it.",
             "unset KAFKA_TOPIC_GENERATION, or name the newer one",
         )
     elif facts.recorded.cluster_id != facts.cluster_id:
-        yield Problem(
+        yield ContinuityProblem(
             "cluster_differs",
             f"This Kafka cluster is {facts.cluster_id}, but what ClickHouse holds came from"
             f" {facts.recorded.cluster_id}.",
@@ -170,21 +170,21 @@ def _deployment(facts: Facts) -> Iterator[Problem]:
         )
 
 
-def _partitions(facts: Facts) -> Iterator[Problem]:
+def _partitions(facts: ContinuityFacts) -> Iterator[ContinuityProblem]:
     counts = {topic: sum(1 for name, _ in facts.log if name == topic) for topic in facts.paired}
     recorded = facts.recorded.partitions if facts.recorded else 0
     if any(count != recorded for count in counts.values()):
         now = _and([f"{count} in {topic}" for topic, count in counts.items()])
-        yield Problem(
+        yield ContinuityProblem(
             "partitions_differ",
             f"The partition counts are {now}, where {recorded} were recorded: keys have moved.",
             RECOVER,
         )
 
 
-def _unfilled(facts: Facts) -> Iterator[Problem]:
+def _unfilled(facts: ContinuityFacts) -> Iterator[ContinuityProblem]:
     if not facts.is_filled:
-        yield Problem(
+        yield ContinuityProblem(
             "not_filled",
             f"Generation {facts.generation} of the topics lacks the states of the one before: what is merged"
             " into it would replace older feedback in the rows.",
@@ -193,7 +193,7 @@ def _unfilled(facts: Facts) -> Iterator[Problem]:
         )
 
 
-def misplaced(facts: Facts) -> Iterator[Problem]:
+def misplaced(facts: ContinuityFacts) -> Iterator[ContinuityProblem]:
     """Yield a problem for each position that does not fit its log; `problems` covers this too."""
     found = [*_misplaced(facts)]
     yield from found
@@ -204,17 +204,17 @@ def misplaced(facts: Facts) -> Iterator[Problem]:
             yield problem
 
 
-def _is_back(facts: Facts, position: Position) -> bool:
+def _is_back(facts: ContinuityFacts, position: HeldPosition) -> bool:
     """Tell whether the log has again what a position was refused for."""
     log = facts.log.get((position.topic, position.partition))
-    return log is not None and position.offset <= log.end and matched(facts, position) is Match.SAME
+    return log is not None and position.offset <= log.end and matched(facts, position) is MarkMatch.SAME
 
 
-def _misplaced(facts: Facts) -> Iterator[Problem]:
+def _misplaced(facts: ContinuityFacts) -> Iterator[ContinuityProblem]:
     for position in facts.positions:
         log = facts.log.get((position.topic, position.partition))
         if log is None or position.offset > log.end:
-            yield Problem(
+            yield ContinuityProblem(
                 BEYOND,
                 f"{_place(position)} is beyond the log's end"
                 f" ({'there is no such partition' if log is None else log.end}):"
@@ -223,15 +223,15 @@ def _misplaced(facts: Facts) -> Iterator[Problem]:
                 position,
             )
         elif position.offset < log.start:
-            yield Problem(
+            yield ContinuityProblem(
                 "below_the_start",
                 f"{_place(position)} is below the log's start ({log.start}):"
                 f" {log.start - position.offset} offsets were deleted before they were read.",
                 f"run `afterword {facts.service} accept-loss` to go on from the log's start without them",
                 position,
             )
-        elif matched(facts, position) is Match.DIFFERS:
-            yield Problem(
+        elif matched(facts, position) is MarkMatch.DIFFERS:
+            yield ContinuityProblem(
                 DIFFERS,
                 f"{_place(position)} is of another log: its record {position.mark} is not there any more."
                 " The topic was recreated, or its log was cut short and new records have passed the cut.",
@@ -240,11 +240,11 @@ def _misplaced(facts: Facts) -> Iterator[Problem]:
             )
 
 
-def matched(facts: Facts, position: Position) -> Match:
+def matched(facts: ContinuityFacts, position: HeldPosition) -> MarkMatch:
     """Tell whether the log is the one that a position was taken in."""
     place = position.topic, position.partition
     if position.mark is None or (*place, position.mark.offset) not in facts.found:
-        return Match.UNKNOWN
+        return MarkMatch.UNKNOWN
     return match(
         position.mark,
         facts.log[place].start,
@@ -254,7 +254,7 @@ def matched(facts: Facts, position: Position) -> Match:
 
 
 def to_look_at(
-    positions: Iterable[Position], log: Mapping[tuple[str, int], LogRange]
+    positions: Iterable[HeldPosition], log: Mapping[tuple[str, int], LogRange]
 ) -> set[tuple[str, int, int]]:
     """Return topic, partition and offset of the marks that a log may still have a record of."""
     return {
@@ -266,7 +266,7 @@ def to_look_at(
     }
 
 
-def _place(position: Position) -> str:
+def _place(position: HeldPosition) -> str:
     return f"Offset {position.offset} of {position.topic}/{position.partition}, {position.holder},"
 
 

@@ -27,7 +27,7 @@ FILLING = 1_111_111
 _EVENTS = re.compile(re.escape(Topology().events.name) + r"(?:-v([0-9]+))?")
 
 
-class Standing(Enum):
+class GenerationState(Enum):
     """What may be done with a generation."""
 
     NEW = "new"
@@ -42,26 +42,26 @@ class Generation:
     """A generation that exists."""
 
     number: int
-    standing: Standing
+    standing: GenerationState
     partitions: int
 
 
-def standing_of(limit: int) -> Standing:
+def standing_of(limit: int) -> GenerationState:
     """Return how a generation stands whose events topic takes records of so many bytes at most."""
     if limit in (NEVER_OPENED, FILLING):
-        return Standing.NEW
-    return Standing.CLOSED if limit == CLOSED else Standing.OPEN
+        return GenerationState.NEW
+    return GenerationState.CLOSED if limit == CLOSED else GenerationState.OPEN
 
 
 def in_use(found: Iterable[Generation]) -> int:
     """Return the generation to read: the newest that was ever opened; 0 before there are any topics."""
-    return max((one.number for one in found if one.standing is not Standing.NEW), default=0)
+    return max((one.number for one in found if one.standing is not GenerationState.NEW), default=0)
 
 
 def writable(found: Sequence[Generation]) -> int | None:
     """Return the generation that takes events, or None while the topics move to another one."""
     number = in_use(found)
-    closed = any(one.number == number and one.standing is Standing.CLOSED for one in found)
+    closed = any(one.number == number and one.standing is GenerationState.CLOSED for one in found)
     return None if closed else number
 
 

@@ -102,7 +102,7 @@ def _unknown() -> Problem:
     return Problem(Code.UNKNOWN_ERASURE, "no erasure of this tenant has this id")
 
 
-async def _found(service: "Service", statement: statements.Statement) -> list[Erasure]:
+async def _found(service: "Service", statement: Statement) -> list[Erasure]:
     rows = await service.store.rows(Statement(statement.sql, dict(statement.parameters)))
     return [Erasure.of(row) for row in rows]
 

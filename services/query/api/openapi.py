@@ -10,7 +10,7 @@ from services.query.api import models
 from services.query.core.problems import MEANINGS, Code
 from services.query.core.sessions import COOKIE
 from services.query.reads.core.filters import MAX_TEXT, MAX_VALUES, SENTIMENTS, VOTES
-from services.runtime.http.problems import problem_answers
+from services.runtime.http.core.problems import problem_answers
 
 Described = dict[str, Any]
 

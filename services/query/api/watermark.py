@@ -10,9 +10,9 @@ from services.query.access import Reader
 from services.query.api import models
 from services.query.api.openapi import described, parameter
 from services.query.api.params import question
-from services.query.core.standing import watermark
+from services.query.core.pipeline_status import watermark
 from services.query.core.waits import parse_wait
-from services.query.pipeline import stands
+from services.query.pipeline import read_status
 
 if TYPE_CHECKING:
     from services.query.service import Service
@@ -31,5 +31,5 @@ async def read_watermark(request: Request, _reader: Reader) -> dict[str, Any]:
         text = asking.text("wait")
         most = service.settings.query_max_wait_seconds
         seconds = asking.read(lambda: parse_wait(text, most), 0.0) if text else 0.0
-    found = await stands(service.positions, seconds)
-    return watermark(found, datetime.fromtimestamp(time.time(), UTC))
+    status = await read_status(service.positions, seconds)
+    return watermark(status, datetime.fromtimestamp(time.time(), UTC))

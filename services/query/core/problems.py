@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from services.runtime.http.core.problems import ProblemMeaning, problem_body
+
 
 class Code(StrEnum):
     """Why a question was not answered."""
@@ -23,28 +25,20 @@ class Code(StrEnum):
     LOG_UNAVAILABLE = "log_unavailable"
 
 
-class Meaning(NamedTuple):
-    """What a code means over HTTP.  `retry_after_seconds` None: trying again changes nothing."""
-
-    status: int
-    title: str
-    retry_after_seconds: int | None = None
-
-
-MEANINGS: dict[Code, Meaning] = {
-    Code.UNAUTHENTICATED: Meaning(401, "A valid API key is required"),
-    Code.FORBIDDEN: Meaning(403, "This is not allowed here"),
-    Code.UNKNOWN_REQUEST: Meaning(404, "The request is not known"),
-    Code.UNKNOWN_ERASURE: Meaning(404, "The erasure is not known"),
-    Code.NOT_FOUND: Meaning(404, "There is no such route"),
-    Code.METHOD_NOT_ALLOWED: Meaning(405, "The route does not take this method"),
-    Code.INVALID_QUERY: Meaning(422, "The question is not valid"),
-    Code.TOO_EXPENSIVE: Meaning(422, "The question would read too much"),
-    Code.RATE_LIMITED: Meaning(429, "Too many at once of this tenant", 1),
-    Code.INTERNAL_ERROR: Meaning(500, "Afterword failed; its log says why"),
-    Code.OVERLOADED: Meaning(503, "Too many questions at once", 1),
-    Code.STORE_UNAVAILABLE: Meaning(503, "ClickHouse does not answer", 2),
-    Code.LOG_UNAVAILABLE: Meaning(503, "Kafka does not answer", 2),
+MEANINGS: dict[Code, ProblemMeaning] = {
+    Code.UNAUTHENTICATED: ProblemMeaning(401, "A valid API key is required"),
+    Code.FORBIDDEN: ProblemMeaning(403, "This is not allowed here"),
+    Code.UNKNOWN_REQUEST: ProblemMeaning(404, "The request is not known"),
+    Code.UNKNOWN_ERASURE: ProblemMeaning(404, "The erasure is not known"),
+    Code.NOT_FOUND: ProblemMeaning(404, "There is no such route"),
+    Code.METHOD_NOT_ALLOWED: ProblemMeaning(405, "The route does not take this method"),
+    Code.INVALID_QUERY: ProblemMeaning(422, "The question is not valid"),
+    Code.TOO_EXPENSIVE: ProblemMeaning(422, "The question would read too much"),
+    Code.RATE_LIMITED: ProblemMeaning(429, "Too many at once of this tenant", 1),
+    Code.INTERNAL_ERROR: ProblemMeaning(500, "Afterword failed; its log says why"),
+    Code.OVERLOADED: ProblemMeaning(503, "Too many questions at once", 1),
+    Code.STORE_UNAVAILABLE: ProblemMeaning(503, "ClickHouse does not answer", 2),
+    Code.LOG_UNAVAILABLE: ProblemMeaning(503, "Kafka does not answer", 2),
 }
 
 
@@ -75,23 +69,13 @@ class Problem(Exception):  # noqa: N818 (nothing is wrong with us: the caller is
         self.headers = headers or {}
 
     @property
-    def meaning(self) -> Meaning:
+    def meaning(self) -> ProblemMeaning:
         """Its status, title and when to try again."""
         return MEANINGS[self.code]
 
     def body(self) -> dict[str, Any]:
         """Return the body as RFC 9457 has it: `application/problem+json`."""
-        body: dict[str, Any] = {
-            "type": f"urn:afterword:problem:{self.code}",
-            "title": self.meaning.title,
-            "status": self.meaning.status,
-            "code": self.code,
-            "detail": self.detail,
-            **self.extra,
-        }
-        if self.faults:
-            body["errors"] = [fault._asdict() for fault in self.faults]
-        return body
+        return problem_body(self.code, self.meaning, self.detail, self.faults, self.extra)
 
 
 def invalid(*faults: Fault) -> Problem:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request, Response
 
 from services.query.api.params import question
-from services.query.core.standing import instant, verdict
+from services.query.core.pipeline_status import instant, verdict
 from services.query.dashboard.readers import PageReader, page_router
 from services.query.dashboard.render import page
 from services.query.pipeline import pipeline
@@ -24,18 +24,18 @@ async def show(request: Request, _reader: PageReader) -> Response:
     service: Service = request.app.state.service
     with question(request, filters=False):
         pass
-    found = await pipeline(service.positions, service.store)
+    report = await pipeline(service.positions, service.store)
     now = datetime.fromtimestamp(time.time(), UTC)
-    standing = found.standing
-    before = standing.queryable_before if standing else None
+    status = report.status
+    before = status.queryable_before if status else None
     return page(
         request,
         "pipeline.html",
-        standing=standing,
-        problems=found.problems,
-        refusals=found.refusals,
-        verdict=verdict(standing, now),
-        behind=standing.behind_seconds(now) if standing else None,
+        pipeline=status,
+        problems=report.problems,
+        refusals=report.refusals,
+        verdict=verdict(status, now),
+        behind=status.behind_seconds(now) if status else None,
         before=None if before is None else instant(before),
         stages=STAGES,
     )

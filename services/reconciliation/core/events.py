@@ -12,9 +12,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from schemas.identity import event_key
-from services.runtime.kafka.core.records import PlacedRecord
+from services.runtime.kafka.core.records import LocatedRecordLike
 
-Render = Callable[[PlacedRecord, int], bytes | None]
+Render = Callable[[LocatedRecordLike, int], bytes | None]
 """What the sink makes of a record of a generation: a line of JSON, or None for what is no event."""
 
 _SEPARATOR = b"\x1f"

@@ -21,7 +21,7 @@ _POSITIONS = (
 )
 
 
-class RefusedError(Exception):
+class RowsRefusedError(Exception):
     """ClickHouse does not take these rows, however often they are sent: at least one is at fault."""
 
 
@@ -30,7 +30,7 @@ class UnavailableError(Exception):
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredPosition:
     """How far a partition is stored, and the newest timestamp of its records there, in milliseconds.
 
     `mark` is of a record below the position, None when none was kept.
@@ -41,13 +41,13 @@ class Stored:
     mark: LogMark | None = None
 
 
-class Writer(Protocol):
+class RowWriter(Protocol):
     """Where rows go.  An insert is all or nothing, and repeating it changes nothing."""
 
     async def insert(self, table: str, lines: Sequence[bytes], columns: Sequence[str] | None = None) -> None:
         """Store lines of JSON, one row each; RefusedError or UnavailableError when they are not stored."""
 
-    async def positions(self, topics: Iterable[str]) -> dict[Partition, Stored]:
+    async def positions(self, topics: Iterable[str]) -> dict[Partition, StoredPosition]:
         """Return how far each partition of these topics is stored; UnavailableError."""
 
 
@@ -70,7 +70,7 @@ class ClickHouseWriter:
         except (ClickHouseError, TimeoutError, OSError) as error:
             raise _judged(error) from error
 
-    async def positions(self, topics: Iterable[str]) -> dict[Partition, Stored]:
+    async def positions(self, topics: Iterable[str]) -> dict[Partition, StoredPosition]:
         """Return how far each partition of these topics is stored; UnavailableError."""
         try:
             async with asyncio.timeout(self._timeout):
@@ -79,7 +79,7 @@ class ClickHouseWriter:
         except (ClickHouseError, TimeoutError, OSError) as error:
             raise UnavailableError(_short(error)) from error
         return {
-            (topic, partition): Stored(position, newest_ms, parse(mark))
+            (topic, partition): StoredPosition(position, newest_ms, parse(mark))
             for topic, partition, position, newest_ms, mark in result.result_rows
         }
 
@@ -95,9 +95,9 @@ class ClickHouseWriter:
             await client.close()
 
 
-def _judged(error: Exception) -> RefusedError | UnavailableError:
+def _judged(error: Exception) -> RowsRefusedError | UnavailableError:
     if isinstance(error, Error) and is_refusal(error.code):
-        return RefusedError(_short(error))
+        return RowsRefusedError(_short(error))
     return UnavailableError(_short(error))
 
 

@@ -17,8 +17,8 @@ from typing import ClassVar
 
 import httptools
 
-from services.runtime.http.bounds import Bounds, Meter, crowded, too_many
-from services.runtime.http.framing import FramedProtocol, RefusedError
+from services.runtime.http.framing import FramedProtocol, RequestRefusedError
+from services.runtime.http.limits import ConnectionLimits, ConnectionMetrics, crowded, too_many
 
 EXTRA_SECONDS = 2.0
 """How long a connection beyond the bound may take to say what it wants."""
@@ -47,8 +47,8 @@ SINGLE = {
 class BoundedProtocol(FramedProtocol):
     """A connection.  Timers are for those who take their time: a request in one piece sets none."""
 
-    bounds: ClassVar[Bounds] = Bounds()
-    meter: ClassVar[Meter | None] = None
+    bounds: ClassVar[ConnectionLimits] = ConnectionLimits()
+    meter: ClassVar[ConnectionMetrics | None] = None
     is_draining: ClassVar[bool] = False
     """The server stops before long: each connection ends with its next answer."""
     unread: ClassVar[set["BoundedProtocol"]] = set()
@@ -130,13 +130,13 @@ class BoundedProtocol(FramedProtocol):
             names.add(name)
         if size > self.bounds.head_bytes or len(self.headers) > self.bounds.head_fields:
             self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", ""
-            raise RefusedError
+            raise RequestRefusedError
         if len(self._unanswered) > self.bounds.pipelined:
             self._refusal = HTTPStatus.SERVICE_UNAVAILABLE, "pipelined", ""
-            raise RefusedError
+            raise RequestRefusedError
         if detail := self._ambiguity(names):
             self._refusal = HTTPStatus.BAD_REQUEST, "malformed", detail
-            raise RefusedError
+            raise RequestRefusedError
 
     def _ambiguity(self, names: set[bytes]) -> str:
         """Return why a request could be read in two ways; empty when it could not."""
@@ -266,6 +266,6 @@ class BoundedProtocol(FramedProtocol):
             self.meter.cut.labels(reason).inc()
 
 
-def bounded(bounds: Bounds, meter: Meter | None = None) -> type[BoundedProtocol]:
+def bounded(bounds: ConnectionLimits, meter: ConnectionMetrics | None = None) -> type[BoundedProtocol]:
     """Return the protocol of one server: with its bounds, and what is counted."""
     return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds, "meter": meter, "unread": set()})

@@ -14,7 +14,7 @@ from collections import deque
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from services.runtime.http.lean import LeanProtocol
+from services.runtime.http.request_cycle import RequestCycleProtocol
 
 DEPARTURE_SECONDS = 1.0
 """How often a connection whose client sends no more is looked at: its client may be gone for good."""
@@ -23,11 +23,11 @@ INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 """A client that only reads skips it; the system of one that is gone answers it with a reset."""
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """The request cannot be accepted.  The parser turns it into an error of its own."""
 
 
-class FramedProtocol(LeanProtocol):
+class FramedProtocol(RequestCycleProtocol):
     """A connection, and which part of which message it is in."""
 
     _in_head = False
@@ -100,7 +100,7 @@ class FramedProtocol(LeanProtocol):
             self.headers.append((name, value))
         elif name == b"connection":
             # The parser takes it for the head's, and may read nothing more: RFC 9110 (6.5.1) forbids it here.
-            raise RefusedError
+            raise RequestRefusedError
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""

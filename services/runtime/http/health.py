@@ -91,7 +91,7 @@ async def serve(app: App, host: str, port: int) -> AsyncIterator[int]:
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", ws="none", http=BoundedProtocol
         )
-        server = _Server(config)
+        server = _ProbeServer(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="health")
         try:
             yield listener.getsockname()[1]
@@ -100,7 +100,7 @@ async def serve(app: App, host: str, port: int) -> AsyncIterator[int]:
             await serving
 
 
-class _Server(uvicorn.Server):
+class _ProbeServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals alone: the process has its own handlers."""

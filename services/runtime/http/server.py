@@ -14,8 +14,8 @@ import uvicorn
 
 from services.runtime.exit_codes import USAGE, complain, unlistenable
 from services.runtime.http.bounded import BoundedProtocol, bounded
-from services.runtime.http.bounds import Bounds, Meter, fitting
 from services.runtime.http.keys import KeyFile, refusal_to_listen
+from services.runtime.http.limits import ConnectionLimits, ConnectionMetrics, fitting
 from services.runtime.process import collect_seldom
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ GONE = [
 """Connections inherit these: one whose client is gone without a word ends within a minute or so."""
 
 
-class Startable(Protocol):
+class StartableService(Protocol):
     """What works behind an application."""
 
     async def start(self) -> None:
@@ -58,7 +58,7 @@ class Startable(Protocol):
         """Stop what was started."""
 
 
-def lifespan(service: Startable) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+def lifespan(service: StartableService) -> Callable[[Any], AbstractAsyncContextManager[None]]:
     """Return what starts and stops a service with the application in front of it."""
 
     @asynccontextmanager
@@ -78,8 +78,8 @@ def run(
     port: int,
     keys: KeyFile,
     application: Callable[[], Any],
-    bounds: Bounds,
-    meter: Meter,
+    bounds: ConnectionLimits,
+    meter: ConnectionMetrics,
     *,
     drain_seconds: float,
 ) -> int:
@@ -102,13 +102,13 @@ def run(
     room = fitting(bounds)
     if room != bounds:
         log.warning("fewer connections than set: the limit of open files", connections=room.connections)
-    server = Server(config(application(), bounded(room, meter)), drain_seconds)
+    server = DrainingServer(config(application(), bounded(room, meter)), drain_seconds)
     collect_seldom(YOUNG_OBJECTS, 20, 100)
     server.run(sockets=[listener])
     return 0
 
 
-class Server(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """Drains before it stops, so that no client is refused that looks at `/readyz` once a second.
 
     Once told to stop by SIGTERM, it takes connections and requests as before, but answers each with

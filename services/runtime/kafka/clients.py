@@ -15,8 +15,8 @@ from aiokafka.errors import KafkaConnectionError
 
 from schemas.topics import Topic
 from services.runtime.kafka.compression import compress_quickly
-from services.runtime.kafka.tolerant import tolerate
-from services.runtime.kafka.undecoded import WholeConsumer
+from services.runtime.kafka.lenient_decoding import tolerate
+from services.runtime.kafka.raw_fetch import WholeConsumer
 from services.runtime.settings import KafkaSettings
 
 REQUEST_TIMEOUT_MS = 20_000
@@ -47,14 +47,14 @@ _UNCUT = set[asyncio.Task[Any]]()
 """Work that goes on though nobody waits for it any more; the loop alone would not keep it."""
 
 
-class Startable(Protocol):
+class StartableClient(Protocol):
     """A client of Kafka."""
 
     async def start(self) -> None:
         """Connect."""
 
 
-async def connect(client: Startable) -> None:
+async def connect(client: StartableClient) -> None:
     """Start a client, which has to be stopped even if this fails.
 
     Who cancels this waits a moment: aiokafka forgets the connection that it learns the brokers over, and

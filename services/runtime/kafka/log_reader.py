@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Stretch:
+class OffsetRange:
     """Offsets of a partition from `start` to before `end`."""
 
     topic: str
@@ -30,7 +30,7 @@ class Stretch:
     end: int
 
 
-class Read(NamedTuple):
+class ReadRecords(NamedTuple):
     """Some consecutive records of a partition, and the offset behind them.
 
     `records` may be empty, and may leave offsets out: those of transactions, and of what was compacted.
@@ -43,8 +43,8 @@ class Read(NamedTuple):
 
 
 async def read(
-    settings: KafkaSettings, client_id: str, topics: Sequence[Topic], stretches: Iterable[Stretch]
-) -> AsyncIterator[Read]:
+    settings: KafkaSettings, client_id: str, topics: Sequence[Topic], stretches: Iterable[OffsetRange]
+) -> AsyncIterator[ReadRecords]:
     """Yield everything that the stretches hold, each partition in its order, partitions mixed.
 
     `topics` are those that the stretches name.  A stretch that begins before its log yields what is left of
@@ -60,7 +60,7 @@ async def read(
 
 @asynccontextmanager
 async def _consumer(
-    settings: KafkaSettings, client_id: str, topics: Sequence[Topic], left: dict[TopicPartition, Stretch]
+    settings: KafkaSettings, client_id: str, topics: Sequence[Topic], left: dict[TopicPartition, OffsetRange]
 ) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = reader(settings, client_id, topics, fetch_max_bytes=_FETCH_BYTES)
     consumer.assign(list(left))
@@ -75,8 +75,8 @@ async def _consumer(
 
 
 async def _until_done(
-    consumer: AIOKafkaConsumer, stretches: dict[TopicPartition, Stretch]
-) -> AsyncIterator[Read]:
+    consumer: AIOKafkaConsumer, stretches: dict[TopicPartition, OffsetRange]
+) -> AsyncIterator[ReadRecords]:
     clock = asyncio.get_running_loop().time
     left, moved_at, positions = dict(stretches), clock(), dict[TopicPartition, int]()
     while left:
@@ -92,6 +92,6 @@ async def _until_done(
                 del left[place]
                 consumer.pause(place)
             if records or place not in left:
-                yield Read(place.topic, place.partition, records, min(position, stretch.end))
+                yield ReadRecords(place.topic, place.partition, records, min(position, stretch.end))
         if clock() - moved_at > PATIENCE_SECONDS:
             raise KafkaTimeoutError(f"no record for {PATIENCE_SECONDS:.0f} s; waiting for {list(left)}")

@@ -7,7 +7,7 @@ never seen, and a position that stops before one would never reach the log's end
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from services.runtime.kafka.core.records import Partition, PlacedRecord
+from services.runtime.kafka.core.records import LocatedRecordLike, Partition
 from services.sink.core.routes import Route
 from services.sink.core.rows import MalformedRowError
 
@@ -38,7 +38,7 @@ MOST_SECONDS = 2.0
 class Refused:
     """A record that cannot be stored, and why."""
 
-    record: PlacedRecord
+    record: LocatedRecordLike
     detail: str
 
 
@@ -49,7 +49,7 @@ class Batch:
     route: Route
     limits: Limits
     lines: list[bytes] = field(default_factory=list)
-    records: list[PlacedRecord] = field(default_factory=list)
+    records: list[LocatedRecordLike] = field(default_factory=list)
     """The record of each line."""
     places: dict[bytes, int] = field(default_factory=dict)
     """On a route that replaces, which line each key has."""
@@ -60,13 +60,13 @@ class Batch:
     """When the first record or new position came."""
     positions: dict[Partition, int] = field(default_factory=dict)
     newest_ms: dict[Partition, int] = field(default_factory=dict)
-    last: dict[Partition, PlacedRecord] = field(default_factory=dict)
+    last: dict[Partition, LocatedRecordLike] = field(default_factory=dict)
     """The newest record of each partition."""
     oldest_ms: int | None = None
 
     def add(
         self,
-        records: Mapping[Partition, Sequence[PlacedRecord]],
+        records: Mapping[Partition, Sequence[LocatedRecordLike]],
         positions: Mapping[Partition, int],
         now: float,
     ) -> None:
@@ -80,7 +80,7 @@ class Batch:
         if self.opened_at is None and (records or positions):
             self.opened_at = now
 
-    def _take(self, records: Iterable[PlacedRecord]) -> None:
+    def _take(self, records: Iterable[LocatedRecordLike]) -> None:
         render, generation = self.route.render, self.route.generation
         place_of = self.places.setdefault if self.route.replaces else None
         lines, kept, size, count = self.lines, self.records, 0, len(self.lines)
@@ -104,7 +104,7 @@ class Batch:
             count += 1
         self.size += size
 
-    def _date(self, partition: Partition, records: Iterable[PlacedRecord]) -> None:
+    def _date(self, partition: Partition, records: Iterable[LocatedRecordLike]) -> None:
         times = {record.timestamp for record in records}
         if times:
             self.newest_ms[partition] = max(self.newest_ms.get(partition, 0), *times)

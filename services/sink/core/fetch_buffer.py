@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from services.runtime.kafka.core.records import Partition, Placed, Record, placed
+from services.runtime.kafka.core.records import LocatedRecord, Partition, Record, placed
 
 
 class Fetch(Protocol):
@@ -39,7 +39,7 @@ class _Part:
 class Taken(NamedTuple):
     """Records in the order of their partitions, and how far that brings these."""
 
-    records: dict[Partition, list[Placed]]
+    records: dict[Partition, list[LocatedRecord]]
     positions: dict[Partition, int]
 
 

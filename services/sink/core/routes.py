@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import DEAD_LETTERS_ROUTE, EVENTS_ROUTE, STATE_ROUTE, Topic, Topology
-from services.runtime.kafka.core.records import PlacedRecord
+from services.runtime.kafka.core.records import LocatedRecordLike
 from services.sink.core.rows import DEAD_LETTER_COLUMNS, dead_letter_line, event_line, state_line
 
-Render = Callable[[PlacedRecord, int], bytes | None]
+Render = Callable[[LocatedRecordLike, int], bytes | None]
 """(record, generation) to a line of JSON; None to leave the record out; MalformedRowError for poison."""
 
 

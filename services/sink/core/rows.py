@@ -16,7 +16,7 @@ from schemas.deadletters import REPLAY_VERSION_HEADER, DeadLetter, parse_headers
 from schemas.events import Op
 from schemas.identity import event_key, split_key, version_of
 from services.runtime.kafka.core.log_mark import LogMark
-from services.runtime.kafka.core.records import Headers, PlacedRecord, is_text
+from services.runtime.kafka.core.records import Headers, LocatedRecordLike, is_text
 
 _BETWEEN = b'","request_id":"'
 """In a state, as the merger writes it, between tenant and request id."""
@@ -26,7 +26,7 @@ class MalformedRowError(ValueError):
     """A record of the state topic that cannot be a row."""
 
 
-def state_line(record: PlacedRecord, generation: int) -> bytes:
+def state_line(record: LocatedRecordLike, generation: int) -> bytes:
     """Return a state behind its revision, unread; a null value becomes a row that hides the request.
 
     MalformedRowError when the value is no JSON object, or a null value has no key of ours.
@@ -107,7 +107,7 @@ _encode = msgspec.json.Encoder().encode
 _faults = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
-def event_line(record: PlacedRecord, generation: int) -> bytes | None:
+def event_line(record: LocatedRecordLike, generation: int) -> bytes | None:
     """Return an event as a row, or None for what is none: the merger gives that up, once, with its reason."""
     own = version_of(generation, record.offset)
     try:
@@ -135,7 +135,7 @@ def event_line(record: PlacedRecord, generation: int) -> bytes | None:
     )
 
 
-def _decoded(record: PlacedRecord) -> _Event:
+def _decoded(record: LocatedRecordLike) -> _Event:
     value = record.value or b""
     event = _decode_event(value)
     if not value.isascii():
@@ -176,7 +176,7 @@ def _text(raw: msgspec.Raw) -> msgspec.Raw:
     return raw
 
 
-def dead_letter_line(record: PlacedRecord, _generation: int) -> bytes:
+def dead_letter_line(record: LocatedRecordLike, _generation: int) -> bytes:
     """Return a dead letter as a row, whatever its bytes are: key and value travel in base64."""
     tenant, request_id = _owner(record.key)
     return orjson.dumps(
@@ -209,7 +209,7 @@ def _owner(key: bytes | None) -> tuple[str, str]:
         return "", ""
 
 
-def _explained(record: PlacedRecord) -> dict[str, str | int | None]:
+def _explained(record: LocatedRecordLike) -> dict[str, str | int | None]:
     try:
         letter = parse_headers(record.headers)
         failed_at = datetime.fromisoformat(letter.failed_at).isoformat()

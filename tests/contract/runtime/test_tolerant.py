@@ -9,7 +9,7 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record import default_records, memory_records
 
 from services.runtime.kafka.core.records import is_text
-from services.runtime.kafka.tolerant import TolerantBatch, TolerantRecords, tolerate
+from services.runtime.kafka.lenient_decoding import TolerantBatch, TolerantRecords, tolerate
 from tests.support.kafka.foreign_headers import LZ4, Foreign, batch_of
 
 BROKEN = b"na\xffme"
@@ -23,7 +23,7 @@ RECORDS: list[Foreign] = [
 
 
 def test_aiokafka_still_raises() -> None:
-    """The day this fails, `services.runtime.kafka.tolerant` may go."""
+    """The day this fails, `services.runtime.kafka.lenient_decoding` may go."""
     batch = memory_records.MemoryRecords(batch_of(RECORDS)).next_batch()
     first = next(batch)
 

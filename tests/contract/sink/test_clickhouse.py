@@ -6,7 +6,7 @@ import pytest
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from services.runtime.clickhouse.client import connect
-from services.runtime.clickhouse.insert import ClickHouseWriter, RefusedError, UnavailableError
+from services.runtime.clickhouse.insert import ClickHouseWriter, RowsRefusedError, UnavailableError
 from services.runtime.settings import ClickHouseSettings
 from services.sink.core.rows import DEAD_LETTER_COLUMNS, dead_letter_line, event_line, state_line
 from tests.support.clickhouse import tables
@@ -45,7 +45,7 @@ async def test_a_row_that_the_merger_can_not_have_meant_is_refused(settings: Cli
         try:
             await writer.insert(FEEDBACK_STATE, [state_line(state(), 0), line])
             taken.append(line)
-        except RefusedError:
+        except RowsRefusedError:
             pass
     await writer.close()
 

@@ -9,10 +9,10 @@ import pytest
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
 from services.runtime.clickhouse.insert import (
     ClickHouseWriter,
-    RefusedError,
-    Stored,
+    RowsRefusedError,
+    RowWriter,
+    StoredPosition,
     UnavailableError,
-    Writer,
 )
 from services.runtime.settings import ClickHouseSettings
 from services.sink.core.rows import position_line, state_line
@@ -26,9 +26,9 @@ POISON = state_line(state("bad", 3, version="poison"), 0)
 class Held:
     """A writer, what it has stored, and the same writer without its server."""
 
-    writer: Writer
+    writer: RowWriter
     revisions: Callable[[], Awaitable[list[int]]]
-    severed: Writer
+    severed: RowWriter
 
 
 @pytest.fixture(params=["in memory", "ClickHouse"])
@@ -77,7 +77,7 @@ async def test_one_refused_row_refuses_them_all(held: Held, place: int) -> None:
     lines = [line(0), line(1)]
     lines.insert(place, POISON)
 
-    with pytest.raises(RefusedError, match=r"Code: \d+"):
+    with pytest.raises(RowsRefusedError, match=r"Code: \d+"):
         await held.writer.insert(FEEDBACK_STATE, lines)
 
     assert await held.revisions() == []
@@ -101,7 +101,7 @@ async def test_positions_never_fall(held: Held) -> None:
 
     found = await held.writer.positions(["feedback-state"])
 
-    assert found == {("feedback-state", 2): Stored(9, 1_790_000_000_002)}
+    assert found == {("feedback-state", 2): StoredPosition(9, 1_790_000_000_002)}
 
 
 async def test_no_positions_are_known_at_first(held: Held) -> None:

@@ -8,7 +8,7 @@ from uvicorn.server import ServerState
 
 from services.runtime.http import server
 from services.runtime.http.bounded import bounded
-from services.runtime.http.bounds import Bounds
+from services.runtime.http.limits import ConnectionLimits
 from tests.support.eventually import eventually
 from tests.support.ingest.app import ingest_over
 from tests.support.ingest.fake_log import FakeLog
@@ -44,7 +44,7 @@ class Transport(asyncio.Transport):
 
 async def test_an_answer_is_one_write(tmp_path: Path) -> None:
     """Head and body together: each write is a call of the system."""
-    protocol = bounded(Bounds())
+    protocol = bounded(ConnectionLimits())
     config = server.config(ingest_over(FakeLog(), tmp_path), protocol)
     config.load()
     connection = protocol(config=config, server_state=ServerState(), app_state={})

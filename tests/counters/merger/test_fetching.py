@@ -1,7 +1,7 @@
 """What a record of a fetch costs before it is merged, counted and not timed."""
 
-from services.runtime.kafka.tolerant import TolerantRecords
-from services.runtime.kafka.undecoded import Fetched
+from services.runtime.kafka.lenient_decoding import TolerantRecords
+from services.runtime.kafka.raw_fetch import Fetched
 from tests.support.counting import count
 from tests.support.kafka.foreign_headers import batch_of
 

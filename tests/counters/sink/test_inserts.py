@@ -6,7 +6,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
-from services.pipeline.core.continuity import Facts
+from services.pipeline.core.continuity import ContinuityFacts
 from services.sink.consumer import Reader
 from services.sink.core.batch import Limits
 from services.sink.settings import SinkSettings
@@ -31,7 +31,7 @@ async def test_a_backlog_of_100_000_rows_takes_two_inserts() -> None:
     limits = Limits(settings.sink_batch_rows, settings.sink_batch_bytes, seconds=600.0)
     consumer: Any = Backlog(PLACE, [state(offset) for offset in range(ROWS)])
     bench, stop = Bench(), asyncio.Event()
-    facts = Facts(service="sink", generation=0, cluster_id="", recorded=None, paired=(), log={})
+    facts = ContinuityFacts(service="sink", generation=0, cluster_id="", recorded=None, paired=(), log={})
     reader = Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
     await reader.on_partitions_assigned([PLACE])
     running = asyncio.create_task(reader.run(stop))

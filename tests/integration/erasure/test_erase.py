@@ -8,7 +8,7 @@ import httpx
 from schemas.identity import event_key, partition_of
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import DEAD_LETTERS_ROUTE, EVENTS_ROUTE, STATE_ROUTE
-from services.erasure.core.identity import user_hash
+from services.erasure.core.erasures import user_hash
 from services.runtime.http.keys import Scope
 from tests.support.clickhouse import tables
 from tests.support.eventually import eventually

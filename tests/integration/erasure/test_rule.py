@@ -10,15 +10,22 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.erasure.core.coverage import Erased, Letter, takes_event, takes_letter, takes_state
-from services.erasure.core.identity import user_hash
-from services.erasure.core.statements import EVERY, Statement
-from services.erasure.tables import Tables
+from services.erasure.core.erasures import user_hash
+from services.erasure.core.statements import EVERY
+from services.erasure.tables import ErasureTables
 from services.erasure.tables import tables as connected
+from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.settings import ClickHouseSettings
 from tests.support.clickhouse.tables import create_tables, insert, run, state_row
 from tests.support.merger.records import an_event_id
 from tests.support.operations.dead_letters import a_letter, a_row, put
+from tests.support.operations.erasure_coverage import (
+    CoveredLetter,
+    ErasedRequest,
+    takes_event,
+    takes_letter,
+    takes_state,
+)
 
 AT = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 VERSIONS = st.integers(0, 9)
@@ -34,7 +41,7 @@ Rows = list[dict[str, Any]]
 @pytest.fixture
 async def erasing(
     clickhouse_settings: ClickHouseSettings,
-) -> AsyncIterator[tuple[ClickHouseSettings, Tables]]:
+) -> AsyncIterator[tuple[ClickHouseSettings, ErasureTables]]:
     """A database with all tables, and what asks it."""
     await create_tables(clickhouse_settings)
     async with connected(clickhouse_settings) as tables:
@@ -100,12 +107,12 @@ def letter_rows(rows: Rows) -> Rows:
     return found
 
 
-def erases(marks: list[tuple[tuple[str, str], int, datetime]]) -> dict[tuple[str, str], Erased]:
+def erases(marks: list[tuple[tuple[str, str], int, datetime]]) -> dict[tuple[str, str], ErasedRequest]:
     """Return up to where each request is erased."""
-    found: dict[tuple[str, str], Erased] = {}
+    found: dict[tuple[str, str], ErasedRequest] = {}
     for key, version, at in marks:
-        known = found.get(key, Erased(-1, None))
-        found[key] = Erased(max(known.version, version), max(known.appended_at or at, at))
+        known = found.get(key, ErasedRequest(-1, None))
+        found[key] = ErasedRequest(max(known.version, version), max(known.appended_at or at, at))
     return found
 
 
@@ -118,7 +125,7 @@ def texts(row: dict[str, Any]) -> set[str]:
     return {one for one in shown if one not in ("", "null")}
 
 
-async def ids(tables: Tables, table: str, columns: str) -> set[tuple[Any, ...]]:
+async def ids(tables: ErasureTables, table: str, columns: str) -> set[tuple[Any, ...]]:
     """Return the rows that a table has."""
     rows = await tables.rows(Statement(f"SELECT {columns} FROM {table}"))
     return {tuple(row.values()) for row in rows}
@@ -135,7 +142,7 @@ async def ids(tables: Tables, table: str, columns: str) -> set[tuple[Any, ...]]:
     st.lists(st.tuples(KEYS, VERSIONS, MOMENTS), min_size=1, max_size=4),
 )
 async def test_sql_and_the_rule_agree(
-    erasing: tuple[ClickHouseSettings, Tables],
+    erasing: tuple[ClickHouseSettings, ErasureTables],
     events: Rows,
     states: Rows,
     letters: Rows,
@@ -171,7 +178,7 @@ async def test_sql_and_the_rule_agree(
     kept_letters = set()
     for number, (one, row) in enumerate(zip(letter, letters, strict=True)):
         mark = erased.get(row["key"])
-        place = Letter(None if number % 3 == 2 else row["version"], one["failed_at"])
+        place = CoveredLetter(None if number % 3 == 2 else row["version"], one["failed_at"])
         if mark is None or not takes_letter(mark, place):
             kept_letters.add((number,))
     left = await tables.left(EVERY)
@@ -191,7 +198,7 @@ async def test_sql_and_the_rule_agree(
             if user in texts(row)
             and not (
                 (mark := erased.get(row["key"]))
-                and takes_letter(mark, Letter(version, AT + timedelta(seconds=row["version"])))
+                and takes_letter(mark, CoveredLetter(version, AT + timedelta(seconds=row["version"])))
             )
         }
         for tenant in ("t1", "t2"):

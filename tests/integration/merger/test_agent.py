@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from services.merger.app import Merger
 from services.merger.assignment import Worker
 from services.runtime.kafka.clients import client_options
-from services.runtime.kafka.undecoded import Fetched, in_pieces
+from services.runtime.kafka.raw_fetch import Fetched, in_pieces
 from tests.support.eventually import eventually
 from tests.support.merger.partitions import R1, Scene
 from tests.support.merger.records import a_log, a_record, an_event

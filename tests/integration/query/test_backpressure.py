@@ -9,7 +9,7 @@ import pytest
 
 from services.query.exports.reply import ExportReply
 from services.runtime.http.bounded import bounded
-from services.runtime.http.bounds import Bounds
+from services.runtime.http.limits import ConnectionLimits
 from tests.support.eventually import eventually
 from tests.support.http.server import serving
 
@@ -58,7 +58,7 @@ def export() -> Export:
 
 
 @asynccontextmanager
-async def asked(export: Export, bounds: Bounds) -> AsyncIterator[asyncio.StreamReader]:
+async def asked(export: Export, bounds: ConnectionLimits) -> AsyncIterator[asyncio.StreamReader]:
     """Ask for the export, and read nothing of it."""
     async with serving(export, bounded(bounds)) as url:
         port = int(url.rpartition(":")[2])
@@ -87,7 +87,7 @@ async def test_nothing_is_read_ahead_of_a_reader_who_waits_and_all_of_it_once_it
     export: Export,
 ) -> None:
     """What is read without a taker is what buffers hold; the file is whole in the end."""
-    async with asked(export, Bounds(send_seconds=600)) as reader:
+    async with asked(export, ConnectionLimits(send_seconds=600)) as reader:
         assert await stood_still(export) < PIECES / 4
         size = 0
         while piece := await asyncio.wait_for(reader.read(1 << 20), 60):
@@ -98,13 +98,13 @@ async def test_nothing_is_read_ahead_of_a_reader_who_waits_and_all_of_it_once_it
 
 async def test_a_reader_who_never_reads_is_cut_off_and_its_question_ends(export: Export) -> None:
     """So its place is free again, and ClickHouse works for nobody."""
-    async with asked(export, Bounds(send_seconds=0.4)):
+    async with asked(export, ConnectionLimits(send_seconds=0.4)):
         await eventually(lambda: export.is_over)
 
 
 async def test_a_key_that_is_revoked_ends_the_export(export: Export) -> None:
     """At its next piece, without the end that a whole file has."""
-    async with asked(export, Bounds()) as reader:
+    async with asked(export, ConnectionLimits()) as reader:
         await stood_still(export)
         export.may_go_on = False
         found = b""

@@ -13,7 +13,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from schemas.tables import ERASURES
-from services.erasure.core.erasures import By, Erasure, State
+from services.erasure.core.erasures import Erasure, ErasureState, RequestedBy
 from services.query.api import ROUTERS
 from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
@@ -84,7 +84,12 @@ def erasure_of(tenant: str) -> dict[str, Any]:
     """Return an erasure of the tenant's, with the id that the other one's has."""
     now = datetime(2026, 11, 22, tzinfo=UTC)
     return Erasure(
-        tenant=tenant, id=UUID(int=1), state=State.ASKED, asked_at=now, asked_by=By.API, asked_for=(tenant,)
+        tenant=tenant,
+        id=UUID(int=1),
+        state=ErasureState.ASKED,
+        asked_at=now,
+        asked_by=RequestedBy.API,
+        asked_for=(tenant,),
     ).row()
 
 

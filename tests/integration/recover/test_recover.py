@@ -16,7 +16,13 @@ from schemas.topics import Topology
 from services.merger.partition import Partition
 from services.operations.migrate.tables import record
 from services.pipeline import refusals
-from services.pipeline.core.continuity import DIFFERS, ContinuityError, Position, Problem, Recorded
+from services.pipeline.core.continuity import (
+    DIFFERS,
+    ContinuityError,
+    ContinuityProblem,
+    HeldPosition,
+    Recorded,
+)
 from services.pipeline.survey import admin, cluster_id
 from services.runtime.clickhouse.client import connect
 from services.runtime.settings import ClickHouseSettings
@@ -227,8 +233,8 @@ async def test_a_log_that_was_cut_short_keeps_what_only_clickhouse_has_and_what_
     assert code == 0, told
     assert "nothing is to be done" in (await one.call("recover"))[1]
     # The new generation lost records, too, and others have passed all positions.
-    held = Position("stored in ClickHouse", Topology(2).state.name, 0, 1)
-    refused = [Problem(DIFFERS, "It is of another log.", "run `afterword recover`", held)]
+    held = HeldPosition("stored in ClickHouse", Topology(2).state.name, 0, 1)
+    refused = [ContinuityProblem(DIFFERS, "It is of another log.", "run `afterword recover`", held)]
     await refusals.write(one.sink, "sink", 2, refused)
     assert "Generation 3 of the topics" in (await one.call("recover"))[1]
 

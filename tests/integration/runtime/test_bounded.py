@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from services.runtime.http.bounded import bounded
-from services.runtime.http.bounds import Bounds
+from services.runtime.http.limits import ConnectionLimits
 from tests.support.http.server import serving
 
-FEW_BYTES = Bounds(head_bytes=4096, head_seconds=600, rest_bytes=100_000, rest_seconds=600)
-LITTLE_TIME = Bounds(head_seconds=0.3, rest_seconds=0.3)
+FEW_BYTES = ConnectionLimits(head_bytes=4096, head_seconds=600, rest_bytes=100_000, rest_seconds=600)
+LITTLE_TIME = ConnectionLimits(head_seconds=0.3, rest_seconds=0.3)
 HEAD = b"POST /%b HTTP/1.1\r\nhost: localhost\r\n"
 WHOLE = HEAD % b"x" + b"content-length: 0\r\n\r\n"
 

@@ -9,13 +9,13 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.runtime.http.bounded import BoundedProtocol, bounded
-from services.runtime.http.bounds import Bounds, Meter
+from services.runtime.http.limits import ConnectionLimits, ConnectionMetrics
 from tests.support.eventually import eventually
 from tests.support.http.server import serving
 
 LARGE, HUGE = 400_000, 30_000_000
 SIZES = {"/large": LARGE, "/huge": HUGE}
-BOUNDS = Bounds(connections=4, pipelined=3, idle_seconds=600, unread_bytes=HUGE, send_seconds=600)
+BOUNDS = ConnectionLimits(connections=4, pipelined=3, idle_seconds=600, unread_bytes=HUGE, send_seconds=600)
 
 
 class Application:
@@ -59,7 +59,7 @@ class Application:
 class Server:
     """A server, its application and its meter."""
 
-    def __init__(self, url: str, application: Application, meter: Meter) -> None:
+    def __init__(self, url: str, application: Application, meter: ConnectionMetrics) -> None:
         self.port = int(url.rpartition(":")[2])
         self.application, self._meter = application, meter
 
@@ -113,10 +113,10 @@ def get(path: bytes, *headers: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def served(bounds: Bounds = BOUNDS) -> AsyncIterator[Server]:
+async def served(bounds: ConnectionLimits = BOUNDS) -> AsyncIterator[Server]:
     """Serve the application."""
     registry, application = CollectorRegistry(), Application()
-    meter = Meter(
+    meter = ConnectionMetrics(
         Gauge("open", "Open.", registry=registry), Counter("cut", "Cut.", ["reason"], registry=registry)
     )
     async with serving(application, bounded(bounds, meter)) as url:
@@ -284,7 +284,7 @@ async def test_an_answer_that_nobody_takes_stops_growing(server: Server) -> None
 
 async def test_a_client_that_takes_nothing_is_cut_off() -> None:
     """After a while; who takes an answer slowly has it whole."""
-    async with served(Bounds(send_seconds=0.4)) as server:
+    async with served(ConnectionLimits(send_seconds=0.4)) as server:
         async with server.client(limit=1000) as idle, server.client() as slow:
             idle.send(get(b"/stream"))
             slow.send(get(b"/large"))

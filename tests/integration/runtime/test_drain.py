@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from services.runtime.http.bounded import bounded
-from services.runtime.http.bounds import Bounds
 from services.runtime.http.health import Health, probe_app
-from services.runtime.http.server import Server, config
+from services.runtime.http.limits import ConnectionLimits
+from services.runtime.http.server import DrainingServer, config
 from tests.support.eventually import eventually
 
 LONG = 60.0
@@ -49,7 +49,7 @@ class App:
             await send({"type": "http.response.body", "body": b"ok"})
 
 
-class Quiet(Server):
+class Quiet(DrainingServer):
     """Leaves signals to pytest."""
 
     @contextmanager
@@ -63,7 +63,7 @@ class Running:
     """A server, and clients of it."""
 
     app: App
-    server: Server
+    server: DrainingServer
     task: asyncio.Task[None]
     url: str
     client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=30))
@@ -86,7 +86,7 @@ async def running(drain_seconds: float) -> AsyncIterator[Running]:
     """Serve the application; in the end it is stopped at once."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = App()
-        server = Quiet(config(app, bounded(Bounds())), drain_seconds)
+        server = Quiet(config(app, bounded(ConnectionLimits())), drain_seconds)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         await eventually(lambda: server.started, every=0.01)
         made = Running(app, server, task, f"http://127.0.0.1:{listener.getsockname()[1]}")

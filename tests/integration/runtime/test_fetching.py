@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.topics import Topology
 from services.runtime.kafka.clients import client_options
-from services.runtime.kafka.tolerant import tolerate
-from services.runtime.kafka.undecoded import Fetched, fetch_whole, in_pieces
+from services.runtime.kafka.lenient_decoding import tolerate
+from services.runtime.kafka.raw_fetch import Fetched, fetch_whole, in_pieces
 from services.runtime.settings import KafkaSettings
 from tests.support.kafka.foreign_headers import write_foreign
 

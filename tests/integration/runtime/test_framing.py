@@ -9,12 +9,14 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.runtime.http.bounded import bounded
-from services.runtime.http.bounds import Bounds, Meter
+from services.runtime.http.limits import ConnectionLimits, ConnectionMetrics
 from tests.support.eventually import eventually
 from tests.support.http.server import serving
 
-BOUNDS = Bounds(head_bytes=4096, head_seconds=600, rest_bytes=100_000, rest_seconds=600, idle_seconds=75)
-HASTY = Bounds(head_bytes=1 << 40, head_seconds=0.3, rest_seconds=0.3)
+BOUNDS = ConnectionLimits(
+    head_bytes=4096, head_seconds=600, rest_bytes=100_000, rest_seconds=600, idle_seconds=75
+)
+HASTY = ConnectionLimits(head_bytes=1 << 40, head_seconds=0.3, rest_seconds=0.3)
 NEXT = b"GET /next HTTP/1.1\r\nhost: localhost\r\n\r\n"
 CHUNKED = b"POST /first HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n"
 
@@ -113,7 +115,7 @@ def cut() -> Counter:
 @pytest.fixture
 async def hasty(application: Application, cut: Counter) -> AsyncIterator[str]:
     """A server that gives little time."""
-    meter = Meter(Gauge("open", "Open.", registry=CollectorRegistry()), cut)
+    meter = ConnectionMetrics(Gauge("open", "Open.", registry=CollectorRegistry()), cut)
     async with serving(application, bounded(HASTY, meter)) as url:
         yield url
 
@@ -227,7 +229,7 @@ async def test_a_byte_now_and_then_beside_a_body_ends_the_connection(
 
 async def test_empty_lines_are_skipped_and_keep_no_connection_open(application: Application) -> None:
     """Some old clients send one behind a body; they count as little as silence."""
-    protocol = bounded(Bounds(idle_seconds=1, head_seconds=600, head_bytes=1 << 40))
+    protocol = bounded(ConnectionLimits(idle_seconds=1, head_seconds=600, head_bytes=1 << 40))
     async with serving(application, protocol) as url, connected(url) as client:
         await client.send(b"\r\n\r\n", NEXT, b"\r\n", NEXT)
         assert [await client.answer(), await client.answer()] == [(200, b"")] * 2

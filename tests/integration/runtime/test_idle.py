@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from services.runtime.http.bounded import bounded
-from services.runtime.http.bounds import Bounds
+from services.runtime.http.limits import ConnectionLimits
 from tests.support.http.server import serving
 
 IDLE_SECONDS = 1
@@ -26,7 +26,7 @@ def slow() -> FastAPI:
 
 async def test_a_connection_is_idle_only_between_an_answer_and_the_next_request() -> None:
     """It outlives answers that take longer than that, and ends when nobody asks any more."""
-    async with serving(slow(), bounded(Bounds(idle_seconds=IDLE_SECONDS))) as url:
+    async with serving(slow(), bounded(ConnectionLimits(idle_seconds=IDLE_SECONDS))) as url:
         target = urlsplit(url)
         reader, writer = await asyncio.open_connection(target.hostname, target.port)
         for _ in range(2):

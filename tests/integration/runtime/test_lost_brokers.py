@@ -14,7 +14,7 @@ from services.merger.watchdog import Stalled, Watch
 from services.pipeline.survey import committed
 from services.runtime.kafka.clients import producer
 from services.runtime.kafka.core.outages import Needs
-from services.runtime.kafka.probe import kafka_outage
+from services.runtime.kafka.outage_probe import kafka_outage
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.sink.settings import SinkSettings
 from tests.integration.ingest.conftest import ready, settings_for

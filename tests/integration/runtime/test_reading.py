@@ -4,7 +4,7 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.topics import Topology
 from services.runtime.kafka.clients import client_options
-from services.runtime.kafka.log_reader import Stretch, read
+from services.runtime.kafka.log_reader import OffsetRange, read
 from services.runtime.settings import KafkaSettings
 
 
@@ -22,7 +22,7 @@ async def _append(settings: KafkaSettings, topic: str, *batches: tuple[int, int,
         await producer.stop()
 
 
-async def _read(settings: KafkaSettings, topology: Topology, *stretches: Stretch) -> dict[int, list[int]]:
+async def _read(settings: KafkaSettings, topology: Topology, *stretches: OffsetRange) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     async for one in read(settings, "tests", [topology.state], stretches):
         found.setdefault(one.partition, []).extend(record.offset for record in one.records)
@@ -37,7 +37,7 @@ async def test_stretches_are_read_to_their_ends_and_no_further(
     await _append(kafka_settings, name, (0, 3, True), (1, 2, False), (1, 2, True), (0, 2, True))
 
     # 0: 0-2, marker 3, 4-5, marker 6.  1: 0-1 rolled back, marker 2, 3-4, marker 5.
-    found = await _read(kafka_settings, topology, Stretch(name, 0, 1, 5), Stretch(name, 1, 0, 6))
+    found = await _read(kafka_settings, topology, OffsetRange(name, 0, 1, 5), OffsetRange(name, 1, 0, 6))
 
     assert found == {0: [1, 2, 4], 1: [3, 4]}
 
@@ -46,4 +46,4 @@ async def test_nothing_is_asked_of_kafka_for_nothing(
     kafka_settings: KafkaSettings, topology: Topology
 ) -> None:
     """An empty stretch is over before it begins."""
-    assert await _read(kafka_settings, topology, Stretch(topology.state.name, 0, 4, 4)) == {}
+    assert await _read(kafka_settings, topology, OffsetRange(topology.state.name, 0, 4, 4)) == {}

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from schemas.tables import DEPLOYMENTS
 from services.local.gauge import tables as counted
 from services.local.settings import StatusSettings
-from services.pipeline.core.continuity import BEYOND, ContinuityError, Position, Problem
+from services.pipeline.core.continuity import BEYOND, ContinuityError, ContinuityProblem, HeldPosition
 from services.pipeline.refusals import Refusals, standing
 from services.runtime.clickhouse.client import connect
 from services.runtime.kafka.core.log_mark import LogMark
@@ -16,16 +16,16 @@ from services.runtime.settings import ClickHouseSettings
 from tests.support.clickhouse.tables import create_tables, insert
 from tests.support.query.app import client_of, query_over, reading_key
 
-CUT = Problem(
+CUT = ContinuityProblem(
     BEYOND,
     "Offset 9 of feedback-events/0 is beyond the log's end (5).",
     "run `afterword recover`",
-    Position("committed by a-group", "feedback-events", 0, 9, LogMark(8, "0123456789abcdef")),
+    HeldPosition("committed by a-group", "feedback-events", 0, 9, LogMark(8, "0123456789abcdef")),
 )
-WRONG = Problem("cluster_differs", "This Kafka cluster is another one.", "correct the address")
+WRONG = ContinuityProblem("cluster_differs", "This Kafka cluster is another one.", "correct the address")
 
 
-async def refused(settings: ClickHouseSettings) -> list[Problem]:
+async def refused(settings: ClickHouseSettings) -> list[ContinuityProblem]:
     """Return what stands, as a service reads it at its start."""
     client = await connect(settings, database="default")
     try:

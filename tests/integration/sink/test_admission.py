@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from schemas.topics import Topology
 from services.pipeline.core.continuity import problems
-from services.runtime.clickhouse.insert import Stored
+from services.runtime.clickhouse.insert import StoredPosition
 from services.runtime.kafka.core.records import Partition
 from services.sink.core.routes import routes
 from services.sink.settings import SinkSettings
@@ -21,7 +21,7 @@ class BusyTables(InMemoryWriter):
 
     settings: SinkSettings | None = None
 
-    async def positions(self, topics: Iterable[str]) -> dict[Partition, Stored]:
+    async def positions(self, topics: Iterable[str]) -> dict[Partition, StoredPosition]:
         """Return positions at the end of the states, which has just moved."""
         assert self.settings is not None
         state = Topology(self.settings.kafka_topic_generation).state
@@ -29,7 +29,7 @@ class BusyTables(InMemoryWriter):
             return {}
         await write(self.settings, state, states(0, 20))
         found = await ends(self.settings, state)
-        return {(state.name, partition): Stored(end, 0) for partition, end in enumerate(found)}
+        return {(state.name, partition): StoredPosition(end, 0) for partition, end in enumerate(found)}
 
 
 async def test_a_sink_may_start_while_another_one_goes_on(settings: SinkSettings) -> None:

@@ -1,10 +1,14 @@
 """When everything is past everything: never too early, and in the end always."""
 
+from datetime import UTC, datetime
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.pipeline.core.passage import Passage, Seen
+from services.pipeline.core.barrier import LogBarrier
+from services.pipeline.core.snapshot import PipelineSnapshot
 
+EPOCH = datetime(2026, 11, 22, tzinfo=UTC)
 PARTITIONS = 2
 BEFORE = st.lists(st.sampled_from(["log", "log", "merge", "store", "store letters"]), max_size=8)
 AFTER = st.lists(st.sampled_from(["merge", "merge", "store", "store", "store letters", "log"]), max_size=30)
@@ -38,9 +42,10 @@ class Pipeline:
             case _:
                 pass
 
-    def seen(self) -> Seen:
+    def snapshot(self) -> PipelineSnapshot:
         """Return where everybody is."""
-        return Seen(
+        return PipelineSnapshot(
+            at=EPOCH,
             logged=dict(enumerate(self.logged)),
             merged={number: end for number, end in enumerate(self.merged) if end},
             states=dict(enumerate(self.states)),
@@ -63,7 +68,7 @@ class Pipeline:
 
 @settings(max_examples=300)
 @given(BEFORE, AFTER, st.lists(st.integers(0, PARTITIONS - 1), min_size=40, max_size=40))
-def test_a_passage_is_over_only_when_it_is_and_then_surely(
+def test_a_passage_is_passed_only_when_it_is_and_then_surely(
     before: list[str], after: list[str], places: list[int]
 ) -> None:
     """Whatever the stages do meanwhile."""
@@ -71,30 +76,30 @@ def test_a_passage_is_over_only_when_it_is_and_then_surely(
     for step in before:
         pipeline.move(step, next(where))
     target = [*pipeline.logged]
-    passage = Passage(dict(enumerate(target)))
+    barrier = LogBarrier(dict(enumerate(target)))
     for step in after:
         pipeline.move(step, next(where))
-        passage = passage.after(pipeline.seen())
-        assert not passage.is_over or pipeline.is_past(target)
+        barrier = barrier.after(pipeline.snapshot())
+        assert not barrier.is_passed or pipeline.is_past(target)
 
     for _ in range(max(pipeline.logged) + 1):
         for step in ("merge", "store", "store letters"):
             for one in range(PARTITIONS):
                 pipeline.move(step, one)
-        passage = passage.after(pipeline.seen())
-    assert passage.is_over
-    assert passage.waits_for == ""
-    assert passage.after(pipeline.seen()) is passage
+        barrier = barrier.after(pipeline.snapshot())
+    assert barrier.is_passed
+    assert barrier.waits_for == ""
+    assert barrier.after(pipeline.snapshot()) is barrier
 
 
 def test_who_is_behind_is_named() -> None:
     """The merger first, then the sink."""
     pipeline = Pipeline()
     pipeline.move("log", 0)
-    passage = Passage({0: 1, 1: 0}).after(pipeline.seen())
-    assert passage.waits_for == "merger"
+    barrier = LogBarrier({0: 1, 1: 0}).after(pipeline.snapshot())
+    assert barrier.waits_for == "merger"
     pipeline.move("merge", 0)
-    assert passage.after(pipeline.seen()).waits_for == "sink"
+    assert barrier.after(pipeline.snapshot()).waits_for == "sink"
 
 
 def test_dead_letters_are_waited_for() -> None:
@@ -102,10 +107,10 @@ def test_dead_letters_are_waited_for() -> None:
     pipeline = Pipeline()
     for step in ("log", "log", "merge", "merge", "store"):
         pipeline.move(step, 0)
-    passage = Passage({0: 2, 1: 0}).after(pipeline.seen())
-    assert passage.waits_for == "sink"
+    barrier = LogBarrier({0: 2, 1: 0}).after(pipeline.snapshot())
+    assert barrier.waits_for == "sink"
     pipeline.move("store letters", 0)
-    assert passage.after(pipeline.seen()).is_over
+    assert barrier.after(pipeline.snapshot()).is_passed
 
 
 def test_rows_are_waited_for_that_were_written_when_the_merger_was_past() -> None:
@@ -114,7 +119,7 @@ def test_rows_are_waited_for_that_were_written_when_the_merger_was_past() -> Non
     for step in ("log", "merge"):
         pipeline.move(step, 0)
     pipeline.stored_events = [1, 0]
-    passage = Passage({0: 1, 1: 0}).after(pipeline.seen())
-    assert not passage.is_over
+    barrier = LogBarrier({0: 1, 1: 0}).after(pipeline.snapshot())
+    assert not barrier.is_passed
     pipeline.move("store", 0)
-    assert passage.after(pipeline.seen()).is_over
+    assert barrier.after(pipeline.snapshot()).is_passed

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.tables import FEEDBACK_EVENTS
-from services.erasure.core.erasures import MOST_ROUNDS, Erasure, State
-from services.erasure.work import Work
+from services.erasure.core.erasures import MOST_ROUNDS, Erasure, ErasureState
+from services.erasure.run import ErasureRun
 from tests.support.operations.erasure_in_memory import (
     ID,
     TENANT,
@@ -30,7 +30,7 @@ async def worked(world: World, lives: int | None) -> Erasure:
     """Work at the world's erasure with a process that makes so many calls."""
     world.lives = lives
     assert world.erasure is not None
-    return await Work(cast("Any", FakeTables(world)), cast("Any", FakeLog(world)), world.erasure).run()
+    return await ErasureRun(cast("Any", FakeTables(world)), cast("Any", FakeLog(world)), world.erasure).run()
 
 
 async def carried_out(world: World, deaths: list[int]) -> Erasure:
@@ -58,7 +58,7 @@ async def test_whatever_names_the_user_goes_and_the_rest_stays(
     told = await carried_out(world, deaths)
     late = len(world.coming)
 
-    assert told.state is State.VERIFIED
+    assert told.state is ErasureState.VERIFIED
     assert told.certificate is not None
     assert set(told.certificate["left"].values()) == {0}
     assert set(told.request_ids) == {one.request_id for one in world.log if one.erase is not None}
@@ -91,7 +91,7 @@ async def test_named_requests_go_whoever_they_are_about(
     world.append(*log)
     told = await carried_out(world, deaths)
 
-    assert told.state is State.VERIFIED
+    assert told.state is ErasureState.VERIFIED
     assert {one.request_id for one in world.stored.values() if one.erase is None} == {
         one.request_id for one in log if one.request_id not in requests
     }
@@ -109,8 +109,8 @@ async def test_who_goes_on_giving_feedback_does_not_keep_it_from_ending() -> Non
 
 async def test_an_erasure_that_is_verified_is_left_alone() -> None:
     """Even if somebody works at it again."""
-    world = World(erasure=replace(an_erasure(), state=State.VERIFIED), lives=0)
+    world = World(erasure=replace(an_erasure(), state=ErasureState.VERIFIED), lives=0)
     told = await worked(world, 0)
 
-    assert told.state is State.VERIFIED
+    assert told.state is ErasureState.VERIFIED
     assert (told.tenant, told.id) == (TENANT, ID)

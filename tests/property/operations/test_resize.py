@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.operations.resize.core.decisions import Facts, Step, next_step
-from services.pipeline.core.generation_states import Generation, Standing, in_use, writable
+from services.pipeline.core.generation_states import Generation, GenerationState, in_use, writable
 
 WEIGHT = 2_000
 """Each record of the model stands for so many: enough of them are worth a copy ahead of the pause."""
@@ -35,7 +35,7 @@ class Run:
 class World:
     """Two generations: what their logs hold, and how far merger, sink and copy are."""
 
-    standing: dict[int, Standing] = field(default_factory=lambda: {0: Standing.OPEN})
+    standing: dict[int, GenerationState] = field(default_factory=lambda: {0: GenerationState.OPEN})
     events: dict[int, list[str]] = field(default_factory=lambda: {0: [], 2: []})
     states: dict[int, list[tuple[str, int]]] = field(default_factory=lambda: {0: [], 2: []})
     merged: int = 0
@@ -71,13 +71,13 @@ class World:
 
     def abort(self) -> None:
         """Go back, as `--abort` does."""
-        if self.standing.get(2) is not Standing.OPEN:
-            self.standing[0] = Standing.OPEN
+        if self.standing.get(2) is not GenerationState.OPEN:
+            self.standing[0] = GenerationState.OPEN
         self.cut_off()
 
     def facts(self) -> Facts:
         """Return what the command would find out."""
-        if self.standing[0] is Standing.OPEN:
+        if self.standing[0] is GenerationState.OPEN:
             self.run.is_fenced = False
         old, new = self.states[0][: self.run.compared_old], self.states[2][: self.run.compared_new]
         differing = {key for key in "abc" if newest(old).get(key) != newest(new).get(key)}
@@ -85,8 +85,8 @@ class World:
         return Facts(
             exists=2 in self.standing,
             is_recorded=self.is_recorded,
-            is_closed=self.standing[0] is Standing.CLOSED,
-            is_open=self.standing.get(2) is Standing.OPEN,
+            is_closed=self.standing[0] is GenerationState.CLOSED,
+            is_open=self.standing.get(2) is GenerationState.OPEN,
             uncopied=WEIGHT * (len(self.states[0]) - self.copied),
             unchecked=WEIGHT * left,
             differing=len(differing),
@@ -101,15 +101,15 @@ class World:
         """Take the step that is called for; a part of it, where it has parts."""
         step = next_step(self.facts())
         acts: dict[Step, Any] = {
-            Step.CREATE: lambda: self.standing.update({2: Standing.NEW}),
+            Step.CREATE: lambda: self.standing.update({2: GenerationState.NEW}),
             Step.RECORD: lambda: setattr(self, "is_recorded", True),
             Step.COPY: self._copy,
             Step.CHECK: self._compare,
-            Step.CLOSE: lambda: self.standing.update({0: Standing.CLOSED}),
+            Step.CLOSE: lambda: self.standing.update({0: GenerationState.CLOSED}),
             Step.DRAIN: self._wait,
             Step.FENCE: lambda: setattr(self.run, "is_fenced", True),
             Step.HAND_OVER: lambda: setattr(self, "handed_over", len(self.states[2])),
-            Step.OPEN: lambda: self.standing.update({2: Standing.OPEN}),
+            Step.OPEN: lambda: self.standing.update({2: GenerationState.OPEN}),
             Step.ARRIVE: lambda: setattr(self, "has_arrived", True),
             Step.DONE: lambda: None,
         }
@@ -132,7 +132,7 @@ class World:
 
     def check(self) -> None:
         """Hold what must be true at every moment."""
-        assert list(self.standing.values()).count(Standing.OPEN) <= 1
+        assert list(self.standing.values()).count(GenerationState.OPEN) <= 1
         generations = [Generation(number, standing, 1) for number, standing in self.standing.items()]
         if in_use(generations) == 2:
             assert self.merged == len(self.events[0])
@@ -165,7 +165,7 @@ def test_whatever_happens_on_the_way_it_ends_in_one_open_generation_with_every_s
         world.check()
 
     world.check()
-    assert world.standing == {0: Standing.CLOSED, 2: Standing.OPEN}
+    assert world.standing == {0: GenerationState.CLOSED, 2: GenerationState.OPEN}
     sent = sum(act == "event" for act, _ in acts)
     assert len(world.events[0]) + len(world.events[2]) + world.refused == sent
 

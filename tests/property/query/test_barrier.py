@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.pipeline.core.barrier import Barrier, Snapshot
-from services.query.core.marks import Marks
+from services.pipeline.core.barrier import EventBarrier
+from services.pipeline.core.snapshot import PipelineSnapshot
+from services.pipeline.core.watermark import QueryableWatermark
 
 KEY = b"default/r1"
 EPOCH = datetime(2026, 11, 22, tzinfo=UTC)
@@ -78,7 +79,7 @@ class Pipeline:
         log, stored = (self.letters, self.stored_letters) if event % 2 else (self.states, self.stored_states)
         return event in log.records[:stored]
 
-    def look(self, kinds: Iterator[int]) -> Snapshot:
+    def look(self, kinds: Iterator[int]) -> PipelineSnapshot:
         """Read all positions in their order, while the pipeline moves on between any two of them."""
         at = EPOCH + timedelta(seconds=self.clock)
 
@@ -86,7 +87,7 @@ class Pipeline:
             self.step(next(kinds))
             return offset
 
-        return Snapshot(
+        return PipelineSnapshot(
             at=at,
             logged={0: then(len(self.logged))},
             merged={0: then(self.merged)},
@@ -121,7 +122,7 @@ def test_a_barrier_that_is_passed_tells_the_truth(before: list[int], during: lis
     for kind in [*before, 0]:
         pipeline.step(kind)
     event = len(pipeline.logged) - 1
-    kinds, barrier = _for_ever(during), Barrier(KEY, event)
+    kinds, barrier = _for_ever(during), EventBarrier(KEY, event)
 
     for _ in range(60):
         barrier = barrier.after(pipeline.look(kinds))
@@ -129,13 +130,13 @@ def test_a_barrier_that_is_passed_tells_the_truth(before: list[int], during: lis
         assert not barrier.is_beyond
         if barrier.is_reached:
             assert event % 2 or pipeline.shows(event)
-        if barrier.is_told:
+        if barrier.is_decided:
             assert pipeline.shows(event)
             assert pipeline.stored_events > event
             assert barrier.consumed > event
 
     # All drawn steps are over by then, and the pipeline has run on for long enough.
-    assert barrier.is_told
+    assert barrier.is_decided
     assert barrier.waits_for == ""
 
 
@@ -143,7 +144,7 @@ def test_a_barrier_that_is_passed_tells_the_truth(before: list[int], during: lis
 @given(steps(60), steps(120))
 def test_what_the_watermark_covers_is_there(before: list[int], during: list[int]) -> None:
     """Everything acknowledged before its moment has become a row or was given up, at any time."""
-    pipeline, marks = Pipeline(), Marks()
+    pipeline, marks = Pipeline(), QueryableWatermark()
     for kind in before:
         pipeline.step(kind)
     kinds = _for_ever(during)
@@ -169,17 +170,17 @@ def test_what_the_watermark_covers_is_there(before: list[int], during: list[int]
 
 def test_a_newer_generation_has_everything_of_the_older_ones_behind_it() -> None:
     """It was opened once all of theirs was merged and stored; its own positions say nothing of them."""
-    barrier = Barrier(KEY, 7, generation=0)
-    assert not barrier.after(Snapshot(EPOCH, {0: 8}, {}, {}, {}, {}, {}, {})).is_reached
+    barrier = EventBarrier(KEY, 7, generation=0)
+    assert not barrier.after(PipelineSnapshot(EPOCH, {0: 8}, {}, {}, {}, {}, {}, {})).is_reached
 
-    known = barrier.after(Snapshot(EPOCH, {0: 0}, {}, {}, {}, {}, {}, {}, generation=2))
+    known = barrier.after(PipelineSnapshot(EPOCH, {0: 0}, {}, {}, {}, {}, {}, {}, generation=2))
     assert known.is_reached
-    assert known.is_told
+    assert known.is_decided
     assert not known.is_beyond
     assert known.consumed > 7
     assert (
-        Barrier(KEY, 0, generation=2)
-        .after(Snapshot(EPOCH, {}, {}, {}, {}, {}, {}, {}, generation=2))
+        EventBarrier(KEY, 0, generation=2)
+        .after(PipelineSnapshot(EPOCH, {}, {}, {}, {}, {}, {}, {}, generation=2))
         .is_beyond
     )
 
@@ -187,23 +188,23 @@ def test_a_newer_generation_has_everything_of_the_older_ones_behind_it() -> None
 def test_an_offset_that_the_log_does_not_have_is_beyond() -> None:
     """Until it has one; a log without partitions has none."""
     pipeline = Pipeline()
-    barrier = Barrier(KEY, 0)
+    barrier = EventBarrier(KEY, 0)
     still = _for_ever([7] * 12)
 
     assert barrier.after(pipeline.look(still)).is_beyond
     pipeline.step(0)
     assert not barrier.after(pipeline.look(still)).is_beyond
-    nothing = Snapshot(EPOCH, {}, {}, {}, {}, {}, {}, {})
+    nothing = PipelineSnapshot(EPOCH, {}, {}, {}, {}, {}, {}, {})
     assert barrier.after(nothing).is_beyond
-    assert Marks().after(nothing).moment is None
+    assert QueryableWatermark().after(nothing).moment is None
 
 
 def test_marks_do_not_grow_for_ever() -> None:
     """However long nothing is stored; the newest and the oldest are kept."""
-    marks = Marks()
+    marks = QueryableWatermark()
     for second in range(1000):
         at = EPOCH + timedelta(seconds=second)
-        marks = marks.after(Snapshot(at, {0: second + 1}, {}, {}, {}, {}, {}, {}))
+        marks = marks.after(PipelineSnapshot(at, {0: second + 1}, {}, {}, {}, {}, {}, {}))
 
     waiting = marks.waiting[0]
     assert len(waiting) <= 64
@@ -213,23 +214,23 @@ def test_marks_do_not_grow_for_ever() -> None:
 
 def test_nobody_waits_for_what_came_later() -> None:
     """While more keeps coming, and the sink is always a look behind: what was fixed once is reached."""
-    barrier, marks = Barrier(KEY, 0), Marks()
+    barrier, marks = EventBarrier(KEY, 0), QueryableWatermark()
     for look in range(1, 4):
         at = EPOCH + timedelta(seconds=look)
         ends, stored = {0: look}, {0: look - 1}
-        seen = Snapshot(at, ends, ends, ends, stored, stored, {LETTERS: look}, {LETTERS: look - 1})
+        seen = PipelineSnapshot(at, ends, ends, ends, stored, stored, {LETTERS: look}, {LETTERS: look - 1})
         barrier, marks = barrier.after(seen), marks.after(seen)
 
-    assert barrier.is_told
+    assert barrier.is_decided
     assert marks.moment == EPOCH + timedelta(seconds=2)
 
 
 def test_the_slowest_partition_is_the_watermark() -> None:
     """One that stands still holds it where that was passed last."""
-    marks = Marks()
+    marks = QueryableWatermark()
     for look in range(1, 4):
         at, ends = EPOCH + timedelta(seconds=look), {0: look, 1: look}
         done = {0: look, 1: 1}
-        marks = marks.after(Snapshot(at, ends, done, done, done, done, {}, {}))
+        marks = marks.after(PipelineSnapshot(at, ends, done, done, done, done, {}, {}))
 
     assert marks.moment == EPOCH + timedelta(seconds=1)

@@ -15,7 +15,7 @@ from schemas.tables import FEEDBACK_STATE
 from services.query.reads.core.filters import parse_filters, to_parameters
 from services.query.reads.core.sql import where
 from services.runtime.clickhouse.client import INSERT_SETTINGS
-from services.runtime.clickhouse.core.statement import Places
+from services.runtime.clickhouse.core.statement import SqlParameters
 from services.runtime.settings import ClickHouseSettings
 from tests.support.clickhouse.tables import create_tables, state_row
 from tests.support.oracles.filter_cases import parameters, rows
@@ -73,7 +73,7 @@ def store(client: Client, documents: list[dict[str, Any]]) -> None:
 
 def found(client: Client, questions: list[Parameters]) -> list[set[str]]:
     """Return the ids that each question finds: all in one statement, each under its own WHERE."""
-    places = Places()
+    places = SqlParameters()
     selects = [
         f"SELECT {number} AS question, request_id FROM {FEEDBACK_STATE} FINAL "
         f"WHERE {where('default', parse_filters(question), places).sql}"

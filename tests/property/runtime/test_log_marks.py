@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from services.pipeline.core.continuity import (
     BEYOND,
     DIFFERS,
-    Facts,
+    ContinuityFacts,
+    HeldPosition,
     LogRange,
-    Position,
     misplaced,
     to_look_at,
 )
@@ -43,10 +43,10 @@ class Log:
         return None if found is None else self.mark(found)
 
 
-def kinds(log: Log, position: Position, *, compacted: bool) -> list[str]:
+def kinds(log: Log, position: HeldPosition, *, compacted: bool) -> list[str]:
     """Return what is wrong with a position in a log."""
     ranges = {(TOPIC, 0): LogRange(log.start, log.end)}
-    facts = Facts(
+    facts = ContinuityFacts(
         service="sink",
         generation=0,
         cluster_id="",
@@ -69,7 +69,7 @@ class Logs(RuleBasedStateMachine):
         super().__init__()
         self.log = self.copy = Log()
         self.appends = count()
-        self.position = Position("reader", TOPIC, 0, 0)
+        self.position = HeldPosition("reader", TOPIC, 0, 0)
         self.read: dict[int, int] = {}
         """What the reader has read, by offset."""
 

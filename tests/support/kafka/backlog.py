@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from services.pipeline.core.continuity import Facts
+from services.pipeline.core.continuity import ContinuityFacts
 from tests.support.sink.doubles import FakeFetch, FakeRecord
 
 FETCH = 24_000
 """Records of 600 bytes in a fetch of 16 MiB, and a few less."""
 
 
-async def unmarked(facts: Facts) -> Facts:
+async def unmarked(facts: ContinuityFacts) -> ContinuityFacts:
     """Look at no mark: there is no log."""
     return facts
 

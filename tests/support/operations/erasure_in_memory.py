@@ -9,10 +9,10 @@ from uuid import UUID
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from services.erasure.core import leftovers, statements
-from services.erasure.core.erasures import By, Erasure, State
-from services.erasure.core.identity import event_id, user_hash
-from services.erasure.core.statements import Scope, Statement, of_erasure
-from services.pipeline.core.passage import Seen
+from services.erasure.core.erasures import Erasure, ErasureState, RequestedBy, event_id, user_hash
+from services.erasure.core.statements import ErasureScope, of_erasure
+from services.pipeline.core.snapshot import PipelineSnapshot
+from services.runtime.clickhouse.core.statement import Statement
 
 AT = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 TENANT, USER = "acme", "u-1"
@@ -127,13 +127,13 @@ class FakeTables:
         assert statement in expected
         return 0
 
-    async def left(self, scope: Scope) -> dict[str, int]:
+    async def left(self, scope: ErasureScope) -> dict[str, int]:
         """Count what is at or below erases."""
         self.world.step()
         assert scope == of_erasure(TENANT, ID)
         return {FEEDBACK_EVENTS: len(self.world.left()), FEEDBACK_STATE: 0, DEAD_LETTERS: 0}
 
-    async def delete(self, _scope: Scope) -> Mapping[str, int]:
+    async def delete(self, _scope: ErasureScope) -> Mapping[str, int]:
         """Delete that, one by one."""
         for version in list(self.world.left()):
             self.world.step()
@@ -155,11 +155,12 @@ class FakeLog:
             self.world.append(self.world.coming.pop(0))
         return {0: len(self.world.log)}
 
-    async def seen(self, _tables: Any) -> Seen:
+    async def snapshot(self, _tables: Any) -> PipelineSnapshot:
         """Return that everybody is done."""
         self.world.step()
         end = {0: len(self.world.log)}
-        return Seen(
+        return PipelineSnapshot(
+            at=AT,
             logged=end,
             merged=end,
             states={},
@@ -189,4 +190,6 @@ class FakeLog:
 def an_erasure(**changes: Any) -> Erasure:
     """Return an erasure of the user that was asked for just now."""
     given = {"user_hash": user_hash(TENANT, USER), **changes}
-    return Erasure(tenant=TENANT, id=ID, state=State.ASKED, asked_at=AT, asked_by=By.API, **given)
+    return Erasure(
+        tenant=TENANT, id=ID, state=ErasureState.ASKED, asked_at=AT, asked_by=RequestedBy.API, **given
+    )

@@ -11,9 +11,9 @@ from schemas.deadletters import DeadLetter, Reason, Stage, headers_of
 from schemas.identity import event_key
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topic, Topology
-from services.runtime.clickhouse.insert import RefusedError, Stored, UnavailableError
+from services.runtime.clickhouse.insert import RowsRefusedError, StoredPosition, UnavailableError
 from services.runtime.kafka.core.log_mark import parse
-from services.runtime.kafka.core.records import Headers, Partition, PlacedRecord
+from services.runtime.kafka.core.records import Headers, LocatedRecordLike, Partition
 from services.sink.core.batch import Batch, Limits, Refused
 from services.sink.core.routes import Route, routes
 from services.sink.outage import Outage
@@ -142,17 +142,17 @@ class InMemoryWriter:
         if self.down:
             raise UnavailableError("it is switched off")
         if any(POISON in line for line in lines):
-            raise RefusedError("Code: 117. a poisoned row")
+            raise RowsRefusedError("Code: 117. a poisoned row")
         self.tables.setdefault(table, []).extend(lines)
 
-    async def positions(self, topics: Iterable[str]) -> dict[Partition, Stored]:
+    async def positions(self, topics: Iterable[str]) -> dict[Partition, StoredPosition]:
         """Return the highest position of each partition."""
         if self.down:
             raise UnavailableError("it is switched off")
-        wanted, found = set(topics), dict[Partition, Stored]()
+        wanted, found = set(topics), dict[Partition, StoredPosition]()
         for row in map(orjson.loads, self.tables.get(SINK_POSITIONS, [])):
             appended = int(datetime.fromisoformat(row["appended_at"]).timestamp() * 1000)
-            one = Stored(row["position"], appended, parse(row.get("mark")))
+            one = StoredPosition(row["position"], appended, parse(row.get("mark")))
             place = (row["topic"], row["partition"])
             if row["topic"] in wanted and (place not in found or one.position >= found[place].position):
                 found[place] = one
@@ -197,7 +197,7 @@ class Bench:
         if self.up_after is not None and len(self.waits) >= self.up_after:
             self.writer.down = False
 
-    def batch(self, *records: PlacedRecord, limits: Limits | None = None) -> Batch:
+    def batch(self, *records: LocatedRecordLike, limits: Limits | None = None) -> Batch:
         """Return a batch of these records, whose positions are right behind them."""
         batch = Batch(self.route, limits or Limits(rows=100_000, size=2**30, seconds=1.0))
         for record in records:

@@ -8,9 +8,19 @@ from uuid import UUID
 import orjson
 import pytest
 
-from services.erasure.core.erasures import MOST_ROUNDS, By, Erasure, Facts, State, Step, next_step
-from services.erasure.core.identity import event_id, prefix, user_hash
-from services.erasure.work import complaint
+from services.erasure.core.erasures import (
+    MOST_ROUNDS,
+    Erasure,
+    ErasureFacts,
+    ErasureState,
+    ErasureStep,
+    RequestedBy,
+    event_id,
+    next_step,
+    prefix,
+    user_hash,
+)
+from services.erasure.run import complaint
 from tests.support.operations.erasure_in_memory import AT, ID, an_erasure
 
 DONE: dict[str, Any] = {
@@ -25,39 +35,39 @@ DONE: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("rounds", "changes", "step"),
     [
-        (0, {"missing": 1, "remaining": {"events": 1}}, Step.PUBLISH),
-        (MOST_ROUNDS, {"missing": 1}, Step.CERTIFY),
-        (MOST_ROUNDS, {"missing": 1, "by_user": False}, Step.COMPLAIN),
-        (1, {"remaining": {"events": 0, "letters": 1}}, Step.DELETE),
-        (1, {"given_up": 1, "missing": 1}, Step.COMPLAIN),
-        (1, {"standing": 1}, Step.COMPLAIN),
-        (1, {}, Step.CERTIFY),
+        (0, {"missing": 1, "remaining": {"events": 1}}, ErasureStep.PUBLISH),
+        (MOST_ROUNDS, {"missing": 1}, ErasureStep.CERTIFY),
+        (MOST_ROUNDS, {"missing": 1, "by_user": False}, ErasureStep.COMPLAIN),
+        (1, {"remaining": {"events": 0, "letters": 1}}, ErasureStep.DELETE),
+        (1, {"given_up": 1, "missing": 1}, ErasureStep.COMPLAIN),
+        (1, {"standing": 1}, ErasureStep.COMPLAIN),
+        (1, {}, ErasureStep.CERTIFY),
     ],
 )
 def test_the_next_step_follows_from_what_the_servers_say(
-    rounds: int, changes: dict[str, Any], step: Step
+    rounds: int, changes: dict[str, Any], step: ErasureStep
 ) -> None:
     """First whatever is missing, then what is left; nothing is certified before all is gone."""
-    assert next_step(rounds, Facts(**{**DONE, **changes})) is step
+    assert next_step(rounds, ErasureFacts(**{**DONE, **changes})) is step
 
 
 def test_a_complaint_says_what_to_do() -> None:
     """Whatever stands in the way."""
-    assert "afterword dlq list" in complaint(Facts(**{**DONE, "given_up": 1}))
+    assert "afterword dlq list" in complaint(ErasureFacts(**{**DONE, "given_up": 1}))
     for changes in ({"standing": 1}, {"missing": 2}, {}):
-        assert complaint(Facts(**{**DONE, **changes}))
+        assert complaint(ErasureFacts(**{**DONE, **changes}))
 
 
 def test_the_sink_takes_up_what_nobody_else_works_at() -> None:
     """At once what HTTP asked for; a command's once that has been silent; a problem not at once again."""
     soon, later = AT + timedelta(seconds=1), AT + timedelta(minutes=2)
-    by_command = replace(an_erasure(), asked_by=By.COMMAND)
+    by_command = replace(an_erasure(), asked_by=RequestedBy.COMMAND)
     stuck = replace(an_erasure(), problem="the merger does not run")
 
     assert an_erasure().is_due(soon)
     assert [by_command.is_due(soon), by_command.is_due(later)] == [False, True]
     assert [stuck.is_due(soon), stuck.is_due(later)] == [False, True]
-    assert not replace(an_erasure(), state=State.VERIFIED).is_due(later)
+    assert not replace(an_erasure(), state=ErasureState.VERIFIED).is_due(later)
     assert not replace(by_command, updated=later).is_due(later)
 
 

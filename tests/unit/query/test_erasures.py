@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from services.erasure.core.identity import user_hash
+from services.erasure.core.erasures import user_hash
 from services.ingest.dialects.native import read_event
 from services.query.api.core.erasures import MAX_BODY_BYTES, asked, item
 from services.query.core.problems import Code, Problem

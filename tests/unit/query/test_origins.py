@@ -3,7 +3,7 @@
 import pytest
 
 from services.query.dashboard.core.csrf import is_same_origin, local
-from services.runtime.http.core.sign_in_limit import SECONDS_EACH, TRIES, Attempts
+from services.runtime.http.core.sign_in_limit import SECONDS_EACH, TRIES, SignInLimit
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_nobody_is_led_elsewhere(address: str) -> None:
 
 def test_wrong_keys_make_an_address_wait_and_no_other() -> None:
     """Some at once, then one in a while; what is tried in vain makes it wait no longer."""
-    attempts = Attempts()
+    attempts = SignInLimit()
     assert [attempts.failed("a", 100.0) for _ in range(TRIES)] == [0] * TRIES
     assert [attempts.failed("a", 100.0) for _ in range(3)] == [SECONDS_EACH] * 3
     assert attempts.failed("b", 100.0) == 0

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from services.pipeline.core.generation_states import Generation, Standing
-from services.pipeline.offsets import Place
+from services.pipeline.core.generation_states import Generation, GenerationState
 from services.query.core.problems import Code, Problem
 from services.query.positions import Positions
 from services.query.settings import QuerySettings
 from services.runtime.clickhouse.core.statement import Statement
+from services.runtime.kafka.core.records import Partition
 
 
 class Scripted:
@@ -24,20 +24,20 @@ class Scripted:
 
     async def generations(self) -> list[Generation]:
         """Say which generations there are."""
-        return [Generation(0, Standing.OPEN, 1), *self.newer]
+        return [Generation(0, GenerationState.OPEN, 1), *self.newer]
 
-    async def places(self, topics: Any) -> list[Place]:
+    async def partitions(self, topics: Any) -> list[Partition]:
         """Say that each topic has one partition."""
         if self.failure:
             raise self.failure
         return [(topic, 0) for topic in topics]
 
-    async def ends(self, places: list[Place]) -> dict[Place, int]:
+    async def ends(self, places: list[Partition]) -> dict[Partition, int]:
         """Say where topics end."""
         self.asked.append("ends of " + " ".join(topic for topic, _ in places))
         return dict.fromkeys(places, 3)
 
-    async def committed(self, group: str) -> dict[Place, int]:
+    async def committed(self, group: str) -> dict[Partition, int]:
         """Say what a group has committed."""
         self.asked.append(f"commits of {group}")
         return {("feedback-events", 0): 2}
@@ -83,7 +83,7 @@ async def test_a_newer_generation_is_turned_to_and_asked_for_when_a_version_name
     script = Scripted()
     positions = Connected(script)
     assert (await positions.read()).generation == 0
-    script.newer = [Generation(2, Standing.OPEN, 1), Generation(3, Standing.NEW, 1)]
+    script.newer = [Generation(2, GenerationState.OPEN, 1), Generation(3, GenerationState.NEW, 1)]
 
     assert await positions.generation(0) == 0
     assert await positions.generation(2) == 2
@@ -95,7 +95,7 @@ async def test_a_newer_generation_is_turned_to_and_asked_for_when_a_version_name
 async def test_a_generation_that_the_environment_names_is_never_left() -> None:
     """Whoever set it moves by setting another."""
     script = Scripted()
-    script.newer = [Generation(2, Standing.OPEN, 1)]
+    script.newer = [Generation(2, GenerationState.OPEN, 1)]
     positions = Connected(script, kafka_topic_generation=0)
     assert await positions.generation(2) == 0
 
@@ -165,12 +165,12 @@ async def test_only_so_many_may_wait() -> None:
     positions = Connected(Scripted(), query_max_waiting=3)
 
     async def waits(tenant: str) -> None:
-        with positions.place(tenant):
+        with positions.waiter(tenant):
             for _ in range(3):
                 await positions.read()
 
     found = await asyncio.gather(*(waits(f"t{n}") for n in range(5)), return_exceptions=True)
 
     assert [isinstance(one, Problem) for one in found] == [False, False, False, True, True]
-    with positions.place("t4"):
+    with positions.waiter("t4"):
         assert (await positions.read()).logged == {0: 3}

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from schemas.topics import Topology
-from services.pipeline.core.barrier import Snapshot
-from services.query.core.marks import Marks
-from services.query.core.standing import Standing, standing, verdict, watermark
+from services.pipeline.core.snapshot import PipelineSnapshot
+from services.pipeline.core.watermark import PipelineStatus, QueryableWatermark, pipeline_status
+from services.query.core.pipeline_status import verdict, watermark
 
 AT = datetime(2026, 11, 22, 8, tzinfo=UTC)
 TOPOLOGY = Topology(2)
 GROUPS = [stage.group for stage in TOPOLOGY.stages]
 
 
-def looked(consumers: int | None = 1, *, at: datetime = AT, **changes: Any) -> Standing:
+def looked(consumers: int | None = 1, *, at: datetime = AT, **changes: Any) -> PipelineStatus:
     """Return a pipeline of two partitions through which everything has passed."""
     positions: dict[str, Any] = {
         "logged": {0: 5, 1: 0},
@@ -26,9 +26,9 @@ def looked(consumers: int | None = 1, *, at: datetime = AT, **changes: Any) -> S
         "letters": {"dlq": 2},
         "stored_letters": {"dlq": 2},
     }
-    seen = Snapshot(at=at, **positions | changes)
+    seen = PipelineSnapshot(at=at, **positions | changes)
     counted = None if consumers is None else dict.fromkeys(GROUPS, consumers)
-    return standing(seen, Marks().after(seen), TOPOLOGY, asked_at=at, consumers=counted)
+    return pipeline_status(seen, QueryableWatermark().after(seen), TOPOLOGY, asked_at=at, consumers=counted)
 
 
 def test_what_has_passed_everything_is_fresh() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.runtime.http.bounds import crowded
+from services.runtime.http.limits import crowded
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 
 from services.pipeline.core.continuity import (
     ContinuityError,
-    Facts,
+    ContinuityFacts,
+    ContinuityProblem,
+    HeldPosition,
     LogRange,
-    Position,
-    Problem,
     Recorded,
     next_generation,
     problems,
@@ -17,7 +17,7 @@ from services.pipeline.core.continuity import (
 )
 from services.runtime.kafka.core.log_mark import LogMark
 
-SOUND = Facts(
+SOUND = ContinuityFacts(
     service="sink",
     generation=0,
     cluster_id="kraft-1",
@@ -29,16 +29,16 @@ SOUND = Facts(
         ("feedback-state", 0): LogRange(0, 90),
         ("feedback-state", 1): LogRange(0, 0),
     },
-    positions=[Position("stored in ClickHouse", "feedback-state", 0, 90)],
+    positions=[HeldPosition("stored in ClickHouse", "feedback-state", 0, 90)],
 )
 
 
-def at(topic: str, partition: int, offset: int) -> Facts:
+def at(topic: str, partition: int, offset: int) -> ContinuityFacts:
     """Return sound facts but for one position."""
-    return replace(SOUND, positions=[Position("committed by some-group", topic, partition, offset)])
+    return replace(SOUND, positions=[HeldPosition("committed by some-group", topic, partition, offset)])
 
 
-def kinds(facts: Facts) -> list[str]:
+def kinds(facts: ContinuityFacts) -> list[str]:
     """Return the codes of all problems."""
     return [problem.kind for problem in problems(facts)]
 
@@ -125,9 +125,9 @@ def test_partitions_added_to_both_topics_are_refused_as_well() -> None:
 def test_every_position_that_does_not_fit_is_named() -> None:
     """An operator sees the whole damage at once."""
     positions = [
-        Position("stored", "feedback-state", 0, 91),
-        Position("stored", "feedback-state", 1, 0),
-        Position("stored", "feedback-events", 0, 99),
+        HeldPosition("stored", "feedback-state", 0, 91),
+        HeldPosition("stored", "feedback-state", 1, 0),
+        HeldPosition("stored", "feedback-events", 0, 99),
     ]
 
     assert kinds(replace(SOUND, positions=positions)) == ["beyond_the_end", "below_the_start"]
@@ -150,13 +150,15 @@ def test_generations_follow_each_other_as_topic_names_do(generation: int, follow
 
 
 MARK = LogMark(149, "0123456789abcdef")
-REFUSED = Problem("beyond_the_end", "It was cut.", "recover", Position("a", "feedback-events", 0, 150, MARK))
+REFUSED = ContinuityProblem(
+    "beyond_the_end", "It was cut.", "recover", HeldPosition("a", "feedback-events", 0, 150, MARK)
+)
 
 
 SPOT = ("feedback-events", 0, 149)
 
 
-def refused(found: dict[tuple[str, int, int], LogMark | None]) -> list[Problem]:
+def refused(found: dict[tuple[str, int, int], LogMark | None]) -> list[ContinuityProblem]:
     """Return what stands of a refusal when its own position fits the log again, by what the mark finds."""
     return problems(replace(SOUND, refused=[REFUSED], found=found))
 
@@ -187,7 +189,7 @@ def test_what_is_refused_again_is_named_once() -> None:
 
 def test_a_mark_that_the_log_does_not_have_is_of_another_log() -> None:
     """New records have passed the old end, so that the offset fits."""
-    position = Position("committed by some-group", "feedback-events", 0, 150, MARK)
+    position = HeldPosition("committed by some-group", "feedback-events", 0, 150, MARK)
     facts = replace(SOUND, positions=[position], found={SPOT: LogMark(149, "fedcba9876543210")})
 
     assert kinds(facts) == ["log_differs"]

@@ -3,7 +3,7 @@
 import pytest
 
 from services.operations.migrate.core.plan import RefusedError, replication
-from services.runtime.kafka.core.copies import Brokers, Copies, told, troubles, wanted
+from services.runtime.kafka.core.topic_copies import Brokers, TopicCopies, told, troubles, wanted
 
 ALL = Brokers(frozenset({1, 2, 3}), frozenset({1, 2, 3}))
 ONE_AWAY = Brokers(frozenset({1, 2}), frozenset({1, 2, 3}))
@@ -36,7 +36,7 @@ def test_fewer_copies_than_wanted_are_made_only_if_somebody_agrees() -> None:
 
 def test_what_topics_really_have_is_said() -> None:
     """Too few copies in sync to write break a promise; the rest is worth knowing of."""
-    copies = (Copies("a", 2, 1, 2, 4, 4), Copies("b", 3, 2, 2, 1), Copies("c", 1, 1, 1))
+    copies = (TopicCopies("a", 2, 1, 2, 4, 4), TopicCopies("b", 3, 2, 2, 1), TopicCopies("c", 1, 1, 1))
     found = Brokers(ONE_AWAY.live, ONE_AWAY.known, copies)
     assert [*troubles(found)] == [
         ("broker 3 is away", False),

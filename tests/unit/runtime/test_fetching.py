@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.kafka.tolerant import TolerantRecords
-from services.runtime.kafka.undecoded import Fetched
+from services.runtime.kafka.lenient_decoding import TolerantRecords
+from services.runtime.kafka.raw_fetch import Fetched
 from tests.support.kafka.foreign_headers import batch_of
 
 _sizes = st.lists(st.integers(1, 6), min_size=1, max_size=5)

@@ -7,7 +7,7 @@ from services.pipeline.core.generation_states import (
     CLOSED,
     NEVER_OPENED,
     Generation,
-    Standing,
+    GenerationState,
     in_use,
     number_of,
     standing_of,
@@ -19,7 +19,7 @@ from services.runtime.settings import KafkaSettings, describe, load
 NOWHERE = "127.0.0.1:1"
 
 
-def found(*standings: tuple[int, Standing]) -> list[Generation]:
+def found(*standings: tuple[int, GenerationState]) -> list[Generation]:
     """Return generations of four partitions."""
     return [Generation(number, standing, 4) for number, standing in standings]
 
@@ -28,17 +28,26 @@ def found(*standings: tuple[int, Standing]) -> list[Generation]:
     ("standings", "reads", "writes"),
     [
         ([], 0, 0),
-        ([(0, Standing.OPEN)], 0, 0),
-        ([(0, Standing.OPEN), (2, Standing.NEW)], 0, 0),
-        ([(0, Standing.CLOSED), (2, Standing.NEW)], 0, None),
-        ([(0, Standing.CLOSED), (2, Standing.OPEN)], 2, 2),
-        ([(0, Standing.CLOSED), (2, Standing.CLOSED), (3, Standing.NEW), (4, Standing.NEW)], 2, None),
-        ([(2, Standing.OPEN), (3, Standing.NEW)], 2, 2),
-        ([(0, Standing.OPEN), (2, Standing.OPEN)], 2, 2),
+        ([(0, GenerationState.OPEN)], 0, 0),
+        ([(0, GenerationState.OPEN), (2, GenerationState.NEW)], 0, 0),
+        ([(0, GenerationState.CLOSED), (2, GenerationState.NEW)], 0, None),
+        ([(0, GenerationState.CLOSED), (2, GenerationState.OPEN)], 2, 2),
+        (
+            [
+                (0, GenerationState.CLOSED),
+                (2, GenerationState.CLOSED),
+                (3, GenerationState.NEW),
+                (4, GenerationState.NEW),
+            ],
+            2,
+            None,
+        ),
+        ([(2, GenerationState.OPEN), (3, GenerationState.NEW)], 2, 2),
+        ([(0, GenerationState.OPEN), (2, GenerationState.OPEN)], 2, 2),
     ],
 )
 def test_the_newest_that_was_ever_opened_is_read_and_written_while_it_is_open(
-    standings: list[tuple[int, Standing]], reads: int, writes: int | None
+    standings: list[tuple[int, GenerationState]], reads: int, writes: int | None
 ) -> None:
     """Topics that are being filled take no part."""
     assert (in_use(found(*standings)), writable(found(*standings))) == (reads, writes)
@@ -46,9 +55,9 @@ def test_the_newest_that_was_ever_opened_is_read_and_written_while_it_is_open(
 
 def test_a_limit_tells_whether_a_generation_was_opened_and_closed() -> None:
     """No batch of records fits in either of the two."""
-    assert standing_of(NEVER_OPENED) is Standing.NEW
-    assert standing_of(CLOSED) is Standing.CLOSED
-    assert standing_of(MIB) is Standing.OPEN
+    assert standing_of(NEVER_OPENED) is GenerationState.NEW
+    assert standing_of(CLOSED) is GenerationState.CLOSED
+    assert standing_of(MIB) is GenerationState.OPEN
 
 
 @pytest.mark.parametrize(

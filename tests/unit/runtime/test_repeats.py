@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.runtime.repeats import Repeats
+from services.runtime.logs import RepeatFilter
 
 
 class Heard(logging.Handler):
@@ -30,7 +30,7 @@ def now() -> list[float]:
 def heard(now: list[float]) -> Heard:
     """Return a handler that holds back what the library `chatty` repeats within ten seconds."""
     handler = Heard()
-    handler.addFilter(Repeats("chatty", 10, lambda: now[0]))
+    handler.addFilter(RepeatFilter("chatty", 10, lambda: now[0]))
     return handler
 
 

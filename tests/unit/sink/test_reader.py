@@ -10,7 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from schemas.tables import FEEDBACK_STATE
-from services.pipeline.core.continuity import Facts
+from services.pipeline.core.continuity import ContinuityFacts
 from services.sink.consumer import Reader
 from services.sink.core.batch import Limits
 from tests.support.eventually import eventually
@@ -75,7 +75,7 @@ async def test_what_waits_when_partitions_go_is_read_again_by_their_next_owner()
     bench = Bench(writer=gate)
     backlog = Backlog(PLACE, [state(f"r-{number}", number) for number in range(100)])
     consumer: Any = backlog
-    facts = Facts(service="sink", generation=0, cluster_id="", recorded=None, paired=(), log={})
+    facts = ContinuityFacts(service="sink", generation=0, cluster_id="", recorded=None, paired=(), log={})
     limits = Limits(rows=10, size=2**20, seconds=600.0)
     reader = Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
     await reader.on_partitions_assigned([PLACE])

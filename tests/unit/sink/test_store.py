@@ -9,7 +9,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
-from services.runtime.clickhouse.insert import Stored, UnavailableError
+from services.runtime.clickhouse.insert import StoredPosition, UnavailableError
 from services.runtime.kafka.core.log_mark import mark_of
 from services.runtime.kafka.core.records import Partition
 from services.sink.outage import LONGEST_PAUSE_SECONDS, Outage
@@ -180,7 +180,7 @@ class RestoredBetween(InMemoryWriter):
 
     is_over: bool = False
 
-    async def positions(self, topics: Iterable[str]) -> dict[Partition, Stored]:
+    async def positions(self, topics: Iterable[str]) -> dict[Partition, StoredPosition]:
         """Forget the rows, and fail; the second time, answer."""
         if not self.is_over and self.tables.pop(FEEDBACK_STATE, []):
             self.is_over = True

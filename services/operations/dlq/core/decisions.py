@@ -17,7 +17,7 @@ from schemas.topics import Topology
 from services.merger.core.events import Poison, decode
 from services.operations.dlq.core.corrections import as_new_event
 from services.operations.dlq.core.letters import Bytes, Id, Letter
-from services.runtime.kafka.core.records import Placed
+from services.runtime.kafka.core.records import LocatedRecord
 from services.sink.core.routes import Route, routes
 from services.sink.core.rows import MalformedRowError
 
@@ -202,11 +202,11 @@ def _route(topic: str, generation: int) -> Route | None:
     )
 
 
-def _restored(letter: Letter, content: Bytes, generation: int) -> Placed:
+def _restored(letter: Letter, content: Bytes, generation: int) -> LocatedRecord:
     """Return the record as the sink had it; its time is that of ingest, since nobody kept Kafka's."""
     version = letter.original_version or 0
     is_replay = version < version_of(generation, letter.original_offset)
-    return Placed(
+    return LocatedRecord(
         letter.original_topic,
         letter.original_partition,
         letter.original_offset,

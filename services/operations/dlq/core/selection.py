@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.operations.core.times import ago
 from services.operations.dlq.core.letters import Id, Letter, State
-from services.runtime.clickhouse.core.statement import Places
+from services.runtime.clickhouse.core.statement import SqlParameters
 
 moment = ago
 """The time that a text names, for whoever selects."""
@@ -61,7 +61,7 @@ _STATES = {
 }
 
 
-def condition(selection: Selection, places: Places) -> str:
+def condition(selection: Selection, places: SqlParameters) -> str:
     """Return the condition that selects the same rows; its values are in `places`."""
     parts = [
         *_among("reason", selection.reasons, places),
@@ -80,7 +80,7 @@ def condition(selection: Selection, places: Places) -> str:
     return " AND ".join(parts) or "true"
 
 
-def among_ids(ids: Iterable[Id], places: Places) -> str:
+def among_ids(ids: Iterable[Id], places: SqlParameters) -> str:
     """Return the condition that a row is one of these dead letters."""
     offsets: dict[tuple[str, int], list[int]] = {}
     for one in ids:
@@ -94,15 +94,15 @@ def among_ids(ids: Iterable[Id], places: Places) -> str:
     return "(" + " OR ".join(parts or ["false"]) + ")"
 
 
-def _among(column: str, values: tuple[str, ...], places: Places) -> list[str]:
+def _among(column: str, values: tuple[str, ...], places: SqlParameters) -> list[str]:
     return [f"{column} IN {places.place(list(values), 'Array(String)')}"] if values else []
 
 
-def _equal(column: str, value: str | None, places: Places) -> list[str]:
+def _equal(column: str, value: str | None, places: SqlParameters) -> list[str]:
     return [] if value is None else [f"{column} = {places.place(value, 'String')}"]
 
 
-def _when(comparison: str, moment: datetime | None, places: Places) -> list[str]:
+def _when(comparison: str, moment: datetime | None, places: SqlParameters) -> list[str]:
     if moment is None:
         return []
     microseconds = places.place((moment - _EPOCH) // timedelta(microseconds=1), "Int64")
@@ -112,7 +112,7 @@ def _when(comparison: str, moment: datetime | None, places: Places) -> list[str]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _upto(last: tuple[Id, ...], places: Places) -> str:
+def _upto(last: tuple[Id, ...], places: SqlParameters) -> str:
     parts = [
         f"(dlq_topic = {places.place(one.topic, 'String')}"
         f" AND dlq_partition = {places.place(one.partition, 'UInt32')}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from schemas.tables import DEAD_LETTERS, DEPLOYMENTS, FEEDBACK_EVENTS
 from services.operations.dlq.core.letters import Id, Letter
 from services.operations.dlq.core.selection import Selection, among_ids, condition
-from services.runtime.clickhouse.core.statement import Places, Statement
+from services.runtime.clickhouse.core.statement import SqlParameters, Statement
 
 _ID = "dlq_topic, dlq_partition, dlq_offset"
 _PLAIN = (
@@ -34,7 +34,7 @@ _SHOWN = ", ".join(
 
 def counts(selection: Selection) -> Statement:
     """Ask how many are selected in each partition, and for the last one of each."""
-    places = Places()
+    places = SqlParameters()
     return Statement(
         f"SELECT dlq_topic, dlq_partition, max(dlq_offset) AS last, count() AS letters"  # noqa: S608
         f" FROM {DEAD_LETTERS} FINAL WHERE {condition(selection, places)} GROUP BY dlq_topic, dlq_partition"
@@ -45,7 +45,7 @@ def counts(selection: Selection) -> Statement:
 
 def newest(selection: Selection, limit: int) -> Statement:
     """Ask for those that failed last; 0 is no limit."""
-    places = Places()
+    places = SqlParameters()
     where = condition(selection, places)
     most = f" LIMIT {places.place(limit, 'UInt64')}" if limit else ""
     return Statement(
@@ -57,7 +57,7 @@ def newest(selection: Selection, limit: int) -> Statement:
 
 def page(selection: Selection, after: Id | None, limit: int) -> Statement:
     """Ask for the next ones in the order of their ids."""
-    places = Places()
+    places = SqlParameters()
     where = condition(selection, places)
     if after is not None:
         topic, partition, offset = after
@@ -74,7 +74,7 @@ def page(selection: Selection, after: Id | None, limit: int) -> Statement:
 
 def contents(ids: Sequence[Id]) -> Statement:
     """Ask for the bytes of these, in base64."""
-    places = Places()
+    places = SqlParameters()
     return Statement(
         f"SELECT {_ID}, base64Encode(key) AS key, base64Encode(raw) AS value,"  # noqa: S608
         f" base64Encode(correction) AS correction FROM {DEAD_LETTERS} FINAL WHERE {among_ids(ids, places)}",
@@ -84,7 +84,7 @@ def contents(ids: Sequence[Id]) -> Statement:
 
 def erasures(ids: Sequence[Id]) -> Statement:
     """Ask up to which version the requests of these were erased."""
-    places = Places()
+    places = SqlParameters()
     return Statement(
         f"SELECT tenant, request_id, max(version) AS erased FROM {FEEDBACK_EVENTS}"  # noqa: S608
         f" WHERE op = 'erase' AND (tenant, request_id) IN ({_requests(ids, places)})"
@@ -95,7 +95,7 @@ def erasures(ids: Sequence[Id]) -> Statement:
 
 def newest_copy(letter: Letter) -> Statement:
     """Ask where the newest record of the letter's version stands in the events topic."""
-    places = Places()
+    places = SqlParameters()
     return Statement(
         f"SELECT max(log_offset) AS newest FROM {FEEDBACK_EVENTS}"  # noqa: S608
         f" WHERE tenant = {places.place(letter.tenant, 'String')}"
@@ -110,7 +110,7 @@ def latest_at_place(ids: Sequence[Id]) -> Statement:
 
     A replay that is refused becomes a new dead letter with the same version, further on in the log.
     """
-    places = Places()
+    places = SqlParameters()
     generation = "toUInt16OrZero(extract(dlq_topic, '-v([0-9]+)$'))"
     return Statement(
         "SELECT tenant, request_id, original_version,"  # noqa: S608
@@ -122,7 +122,7 @@ def latest_at_place(ids: Sequence[Id]) -> Statement:
     )
 
 
-def _requests(ids: Sequence[Id], places: Places) -> str:
+def _requests(ids: Sequence[Id], places: SqlParameters) -> str:
     return f"SELECT tenant, request_id FROM {DEAD_LETTERS} WHERE {among_ids(ids, places)}"  # noqa: S608
 
 
@@ -158,7 +158,7 @@ def correct(one: Id, body: bytes) -> Statement:
 
 def _mark(ids: Sequence[Id], *, replayed: str, dropped: str, correction: str) -> Statement:
     """Write the rows anew.  `updated` grows whatever the clock says."""
-    places = Places()
+    places = SqlParameters()
     return Statement(
         f"INSERT INTO {DEAD_LETTERS} ({_COLUMNS}, replayed_at, dropped_at, correction, updated)"  # noqa: S608
         f" SELECT {_COLUMNS}, {replayed}, {dropped}, {correction},"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from schemas.identity import is_request_id, is_tenant
-from services.erasure.core.identity import user_hash
+from services.erasure.core.erasures import user_hash
 
 MOST_REQUESTS = 100_000
 """In one call; a user may have any number."""

@@ -7,9 +7,9 @@ from enum import Enum
 from schemas.tables import MINIMUM_VERSION, Migration
 from schemas.topics import EVENTS_RETENTION_MS, Topology
 from services.pipeline.core.continuity import Recorded, is_abandoned
-from services.pipeline.core.generation_states import LIMIT, Standing, standing_of
-from services.runtime.kafka.core.copies import Brokers, shortage
-from services.runtime.kafka.core.copies import wanted as copies_wanted
+from services.pipeline.core.generation_states import LIMIT, GenerationState, standing_of
+from services.runtime.kafka.core.topic_copies import Brokers, shortage
+from services.runtime.kafka.core.topic_copies import wanted as copies_wanted
 
 
 class Weight(Enum):
@@ -105,7 +105,7 @@ def check_deployment(
     database: str,
     *,
     has_rows: bool = True,
-    standing: Standing = Standing.OPEN,
+    standing: GenerationState = GenerationState.OPEN,
 ) -> None:
     """Refuse to connect these tables to these topics when rows would be lost or overwritten.
 
@@ -114,7 +114,7 @@ def check_deployment(
     """
     own = next((record for record in recorded if record.generation == generation), None)
     newest = max((record.generation for record in recorded), default=0)
-    if standing is Standing.NEW:
+    if standing is GenerationState.NEW:
         raise RefusedError(
             f"Generation {generation} of the topics was begun and never opened, so its states may not be"
             " complete. Run the `afterword recover` or `afterword resize` again that was cut off."
@@ -198,7 +198,7 @@ def _settings(found: Existing, config: Mapping[str, str]) -> Iterator[Finding]:
         actual = found.config.get(name)
         if actual is None or actual == wanted:
             continue
-        if name == LIMIT and standing_of(int(actual)) is not Standing.OPEN:
+        if name == LIMIT and standing_of(int(actual)) is not GenerationState.OPEN:
             yield Finding(
                 Weight.NOTE,
                 f"{found.name} takes no events: a resize or a recovery has paused them.",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.operations.exits import CommandError
 from services.pipeline.core.continuity import Recorded, is_abandoned, next_generation
-from services.pipeline.core.generation_states import Generation, Standing
+from services.pipeline.core.generation_states import Generation, GenerationState
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def plan(
     `given` is the generation that the environment names, which may only be the next one.  `adopt` takes
     topics of another cluster than the recorded one for the same log.
     """
-    new = {one.number for one in found if one.standing is Standing.NEW}
+    new = {one.number for one in found if one.standing is GenerationState.NEW}
     used = [one for one in recorded if one.generation not in new]
     if not used:
         raise CommandError(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.pipeline.core.continuity import next_generation
-from services.pipeline.core.generation_states import Generation, Standing, in_use
+from services.pipeline.core.generation_states import Generation, GenerationState, in_use
 
 NEAR_RECORDS = 5_000
 """So few states left to copy and compare do not make the pause longer."""
@@ -126,8 +126,8 @@ def plan(found: Sequence[Generation], taken: Iterable[int], partitions: int, *, 
     current = next((one for one in found if one.number == in_use(found)), None)
     if current is None:
         return None
-    new = [one for one in found if one.standing is Standing.NEW and one.number > current.number]
-    if current.standing is Standing.OPEN and current.partitions == partitions and not anew:
+    new = [one for one in found if one.standing is GenerationState.NEW and one.number > current.number]
+    if current.standing is GenerationState.OPEN and current.partitions == partitions and not anew:
         return Plan(current, current.number, partitions, tuple(one.number for one in new))
     newest = max([*(one.number for one in found), *taken])
     half_made = next((one for one in new if one.number == newest and one.partitions == partitions), None)

@@ -7,7 +7,7 @@ from functools import cached_property
 from schemas.identity import OFFSET_BITS
 from schemas.topics import Topology
 from services.operations.audit.core.row_to_event import events_topic
-from services.pipeline.core.continuity import LogRange, Problem
+from services.pipeline.core.continuity import ContinuityProblem, LogRange
 from services.reconciliation.core.ranges import Place
 
 Log = tuple[str, int]
@@ -44,7 +44,7 @@ class Cut:
     logs: Mapping[Log, LogRange] = field(default_factory=dict)
     members: Mapping[str, int] = field(default_factory=dict)
     """How many consumers each group had."""
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[ContinuityProblem, ...] = ()
 
     @property
     def here(self) -> tuple[Generation, ...]:

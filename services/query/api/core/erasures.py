@@ -10,8 +10,7 @@ import orjson
 
 from schemas.identity import is_request_id
 from schemas.limits import MIB
-from services.erasure.core.erasures import By, Erasure, State
-from services.erasure.core.identity import user_hash
+from services.erasure.core.erasures import Erasure, ErasureState, RequestedBy, user_hash
 from services.query.core.problems import Fault, invalid
 
 MAX_BODY_BYTES = 2 * MIB
@@ -29,7 +28,7 @@ def asked(tenant: str, body: bytes, erasure: UUID, now: datetime) -> Erasure:
     unknown = content.keys() - {"request_id", "request_ids", "user_id"}
     if unknown or len(content) != 1:
         raise invalid(Fault("", _ONE))
-    one = Erasure(tenant=tenant, id=erasure, state=State.ASKED, asked_at=now, asked_by=By.API)
+    one = Erasure(tenant=tenant, id=erasure, state=ErasureState.ASKED, asked_at=now, asked_by=RequestedBy.API)
     if "user_id" not in content:
         return _of_requests(one, content)
     user = content["user_id"]

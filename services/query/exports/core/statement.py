@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from services.query.exports.core.columns import COLUMNS
 from services.query.reads.core.filters import Filters
 from services.query.reads.core.sql import where
-from services.runtime.clickhouse.core.statement import Places, Statement
+from services.runtime.clickhouse.core.statement import SqlParameters, Statement
 
 _SELECTED = ", ".join(column.sql for column in COLUMNS)
 
@@ -30,7 +30,7 @@ def statement(wanted: Wanted) -> Statement:
 
     That order is the table's own, so ClickHouse sends rows as it reads them and sorts none.
     """
-    values = Places()
+    values = SqlParameters()
     condition = where(wanted.tenant, wanted.filters, values).sql
     if wanted.after:
         condition += f" AND request_id > {values.place(wanted.after, 'String')}"

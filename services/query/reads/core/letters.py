@@ -20,7 +20,7 @@ from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS
 from services.query.core.problems import Fault, invalid
 from services.query.reads.core.advice import advice
 from services.query.reads.core.sql import moment
-from services.runtime.clickhouse.core.statement import Places, Statement
+from services.runtime.clickhouse.core.statement import SqlParameters, Statement
 
 Row = Mapping[str, Any]
 
@@ -87,7 +87,7 @@ def page_statement(
 
     Which ones these are is found without their bytes, and nobody else's are read.
     """
-    places = Places()
+    places = SqlParameters()
     own = f"{DEAD_LETTERS} FINAL PREWHERE tenant = {places.tenant(tenant)}"
     condition = " AND ".join(_conditions(asked, after, places)) or "1"
     shown = f"substring(ifNull(raw, ''), 1, {places.place(raw_bytes, 'UInt32')})"
@@ -118,7 +118,7 @@ def erased_statement(tenant: str, request_ids: list[str]) -> Statement:
     )
 
 
-def _conditions(asked: Asked, after: Position | None, places: Places) -> list[str]:
+def _conditions(asked: Asked, after: Position | None, places: SqlParameters) -> list[str]:
     equal = {"stage": asked.stage, "reason": asked.reason, "request_id": asked.request_id}
     found = [f"{column} = {places.place(value, 'String')}" for column, value in equal.items() if value]
     if asked.state:
@@ -134,7 +134,7 @@ def _conditions(asked: Asked, after: Position | None, places: Places) -> list[st
 _KIND = "DateTime64(6, 'UTC')"
 
 
-def _after(position: Position, places: Places) -> str:
+def _after(position: Position, places: SqlParameters) -> str:
     failed_at = places.place(position.failed_at.replace("T", " ").removesuffix("Z"), _KIND)
     topic = places.place(position.topic, "String")
     partition, offset = places.place(position.partition, "UInt32"), places.place(position.offset, "UInt64")

@@ -6,7 +6,7 @@ from services.query.reads.core.filters import Filters
 from services.query.reads.core.orders import Order, Position
 from services.query.reads.core.rows import SELECTED
 from services.query.reads.core.sql import where
-from services.runtime.clickhouse.core.statement import Places, Statement
+from services.runtime.clickhouse.core.statement import SqlParameters, Statement
 
 MAX_IDS = 100
 """Ids that one parameter holds: a server takes 128 KiB of each."""
@@ -23,7 +23,7 @@ class Listing:
 
 def places_after(listing: Listing, start: Position | None, count: int) -> Statement:
     """Return the question for the next places in the order, those of old versions among them."""
-    values = Places()
+    values = SqlParameters()
     condition = _condition(listing, start, None, values)
     column = "" if listing.order.column == "request_id" else f", {listing.order.column}"
     return Statement(
@@ -35,7 +35,7 @@ def places_after(listing: Listing, start: Position | None, count: int) -> Statem
 
 def rows_of(listing: Listing, ids: list[str], start: Position | None, end: Position) -> Statement:
     """Return the question for the final rows of some ids that stand after `start`, up to `end`."""
-    values = Places()
+    values = SqlParameters()
     condition = _condition(listing, start, end, values)
     among = " OR ".join(f"request_id IN {values.place(part, 'Array(String)')}" for part in _parts(ids))
     return Statement(
@@ -51,7 +51,7 @@ def _parts(ids: list[str]) -> list[list[str]]:
 
 def rows_after(listing: Listing, start: Position | None, count: int) -> Statement:
     """Return the question for the final rows after a position, whatever it takes."""
-    values = Places()
+    values = SqlParameters()
     condition = _condition(listing, start, None, values)
     return Statement(
         f"SELECT {SELECTED} FROM feedback_state FINAL WHERE {condition} "
@@ -60,7 +60,7 @@ def rows_after(listing: Listing, start: Position | None, count: int) -> Statemen
     )
 
 
-def _condition(listing: Listing, start: Position | None, end: Position | None, values: Places) -> str:
+def _condition(listing: Listing, start: Position | None, end: Position | None, values: SqlParameters) -> str:
     parts = [where(listing.tenant, listing.filters, values).sql]
     if start is not None:
         parts.append(listing.order.after(start, values))

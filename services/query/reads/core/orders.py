@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from services.query.core.problems import Fault, invalid
-from services.runtime.clickhouse.core.statement import Places
+from services.runtime.clickhouse.core.statement import SqlParameters
 
 TIME = "DateTime64(6, 'UTC')"
 
@@ -109,15 +109,15 @@ class Order:
             return column.nullable
         return _KINDS[column.kind](position.value)
 
-    def after(self, position: Position, places: Places) -> str:
+    def after(self, position: Position, places: SqlParameters) -> str:
         """Return the condition of the rows that come after a position."""
         return self._beyond(position, places, "<" if self.descending else ">")
 
-    def up_to(self, position: Position, places: Places) -> str:
+    def up_to(self, position: Position, places: SqlParameters) -> str:
         """Return the condition of the rows that come before a position, or stand there."""
         return f"NOT ({self.after(position, places)})"
 
-    def _beyond(self, position: Position, places: Places, beyond: str) -> str:
+    def _beyond(self, position: Position, places: SqlParameters, beyond: str) -> str:
         id_beyond = f"request_id {beyond} {places.place(position.request_id, 'String')}"
         if self.column == "request_id":
             return id_beyond
@@ -128,7 +128,7 @@ class Order:
         kept = f"{self.key} {beyond}= {place} AND ({self.key} {beyond} {place} OR {id_beyond})"
         return f"ifNull({kept}, 1)" if COLUMNS[self.column].nullable else f"({kept})"
 
-    def _place(self, value: Any, places: Places) -> str:
+    def _place(self, value: Any, places: SqlParameters) -> str:
         kind = COLUMNS[self.column].kind
         if kind == TIME:
             value = str(value).replace("T", " ").removesuffix("Z")

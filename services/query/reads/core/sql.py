@@ -16,19 +16,19 @@ from services.query.reads.core.filters import (
     number,
     words,
 )
-from services.runtime.clickhouse.core.statement import Clause, Places
+from services.runtime.clickhouse.core.statement import Clause, SqlParameters
 
 _WHOLE = "('Int64', 'UInt64')"
 _SIGNS = {Operator.LT: "<", Operator.LE: "<=", Operator.GT: ">", Operator.GE: ">="}
 _FIELDS = {"vote": "vote", "sentiment": "sentiment", "model": "model", "provider": "provider"}
 
 
-def where(tenant: str, filters: Filters, places: Places | None = None) -> Clause:
+def where(tenant: str, filters: Filters, places: SqlParameters | None = None) -> Clause:
     """Return what follows WHERE over the columns of `feedback_state`; `tenant` always comes first.
 
     `places` is the statement's, where the clause is not its only part with values.
     """
-    places = places or Places()
+    places = places or SqlParameters()
     parts = [f"tenant = {places.tenant(tenant)}", *_conditions(filters, places)]
     return Clause(" AND ".join(parts), places.parameters)
 
@@ -38,7 +38,7 @@ def moment(value: datetime) -> str:
     return value.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def _conditions(filters: Filters, places: Places) -> Iterator[str]:
+def _conditions(filters: Filters, places: SqlParameters) -> Iterator[str]:
     if filters.request_id:
         yield f"request_id = {places.place(filters.request_id, 'String')}"
     for name, column in _FIELDS.items():
@@ -58,7 +58,7 @@ def _conditions(filters: Filters, places: Places) -> Iterator[str]:
         yield _compared(comparison, places)
 
 
-def _ratings(filters: Filters, places: Places) -> Iterator[str]:
+def _ratings(filters: Filters, places: SqlParameters) -> Iterator[str]:
     if filters.rating:
         values = _both_zeros([float(text) for text in filters.rating if text not in WORDS])
         votes = [text for text in filters.rating if text in WORDS]
@@ -77,7 +77,7 @@ def _both_zeros(values: list[float]) -> list[float]:
     return [*values, 0.0, -0.0] if 0 in values else values
 
 
-def _people(filters: Filters, places: Places) -> Iterator[str]:
+def _people(filters: Filters, places: SqlParameters) -> Iterator[str]:
     if filters.user_id:
         yield f"user_id = {places.place(filters.user_id, 'String')}"
     if filters.session_id:
@@ -86,7 +86,7 @@ def _people(filters: Filters, places: Places) -> Iterator[str]:
         yield f"if({given} != '', {given}, {known}) = {place}"
 
 
-def _searched(filters: Filters, places: Places) -> Iterator[str]:
+def _searched(filters: Filters, places: SqlParameters) -> Iterator[str]:
     for word in words(filters.q):
         place = places.place(word, "String")
         if is_unspaced(word):
@@ -105,7 +105,7 @@ def _switches(filters: Filters) -> Iterator[str]:
             yield condition if wanted else f"NOT {condition}"
 
 
-def _times(filters: Filters, places: Places) -> Iterator[str]:
+def _times(filters: Filters, places: SqlParameters) -> Iterator[str]:
     for value, column, sign in (
         (filters.last_from, "last_received_at", ">="),
         (filters.last_to, "last_received_at", "<"),
@@ -117,7 +117,7 @@ def _times(filters: Filters, places: Places) -> Iterator[str]:
             yield f"{column} {sign} {place}"
 
 
-def _compared(comparison: Comparison, places: Places) -> str:
+def _compared(comparison: Comparison, places: SqlParameters) -> str:
     place = f"{comparison.part}, {places.place(comparison.key, 'String')}"
     match comparison.operator:
         case Operator.EXISTS:
@@ -130,7 +130,7 @@ def _compared(comparison: Comparison, places: Places) -> str:
             return _ordered(comparison.text, place, _SIGNS[operator], places)
 
 
-def _equal(text: str, place: str, places: Places) -> str:
+def _equal(text: str, place: str, places: SqlParameters) -> str:
     options = [_text_is(place, "=", text, places)]
     value = number(text)
     if value is not None:
@@ -140,19 +140,19 @@ def _equal(text: str, place: str, places: Places) -> str:
     return f"({' OR '.join(options)})"
 
 
-def _ordered(text: str, place: str, sign: str, places: Places) -> str:
+def _ordered(text: str, place: str, sign: str, places: SqlParameters) -> str:
     value = number(text)
     if value is None:
         return _text_is(place, sign, text, places)
     return _number_is(place, sign, value, places)
 
 
-def _text_is(place: str, sign: str, text: str, places: Places) -> str:
+def _text_is(place: str, sign: str, text: str, places: SqlParameters) -> str:
     compared = f"JSONExtractString({place}) {sign} {places.place(text, 'String')}"
     return f"(JSONType({place}) = 'String' AND {compared})"
 
 
-def _number_is(place: str, sign: str, value: float, places: Places) -> str:
+def _number_is(place: str, sign: str, value: float, places: SqlParameters) -> str:
     """Compare exactly: a whole number that a Float64 cannot hold is not rounded to its neighbour."""
     bound = places.place(value, "Int128" if isinstance(value, int) else "Float64")
     return (

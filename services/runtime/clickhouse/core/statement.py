@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 
-class Limits(Enum):
+class QueryCost(Enum):
     """What a question may cost."""
 
     QUESTION = "question"
@@ -45,7 +45,7 @@ class Clause:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-class Places:
+class SqlParameters:
     """Hands out names for values, so that parts of a statement never use one name twice."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ REMEMBERED = 10_000
 """Addresses, at most; the longest unheard of is forgotten first."""
 
 
-class Attempts:
+class SignInLimit:
     """Counts wrong keys by address, as a bucket that empties with time."""
 
     def __init__(self) -> None:

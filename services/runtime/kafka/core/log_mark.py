@@ -28,7 +28,7 @@ class LogMark:
         return f"{self.offset}:{self.digest}"
 
 
-class Match(Enum):
+class MarkMatch(Enum):
     """Whether a log is the one that a mark was taken from."""
 
     SAME = "same"
@@ -63,7 +63,7 @@ def newer(*marks: LogMark | None) -> LogMark | None:
     return max((mark for mark in marks if mark is not None), key=lambda one: one.offset, default=None)
 
 
-def match(mark: LogMark | None, start: int, found: LogMark | None, *, is_compacted: bool) -> Match:
+def match(mark: LogMark | None, start: int, found: LogMark | None, *, is_compacted: bool) -> MarkMatch:
     """Compare a mark with what the log has now.
 
     `start` is the log's first offset, `found` the first record at the mark's offset or behind it, None when
@@ -71,7 +71,7 @@ def match(mark: LogMark | None, start: int, found: LogMark | None, *, is_compact
     another log.
     """
     if mark is None or mark.offset < start:
-        return Match.UNKNOWN
+        return MarkMatch.UNKNOWN
     if found is None or found.offset != mark.offset:
-        return Match.UNKNOWN if is_compacted else Match.DIFFERS
-    return Match.SAME if found == mark else Match.DIFFERS
+        return MarkMatch.UNKNOWN if is_compacted else MarkMatch.DIFFERS
+    return MarkMatch.SAME if found == mark else MarkMatch.DIFFERS

@@ -26,7 +26,7 @@ class Record(Protocol):
     def headers(self) -> Headers: ...  # noqa: D102
 
 
-class PlacedRecord(Record, Protocol):
+class LocatedRecordLike(Record, Protocol):
     """A record that says where it comes from."""
 
     @property
@@ -35,7 +35,7 @@ class PlacedRecord(Record, Protocol):
     def partition(self) -> int: ...  # noqa: D102
 
 
-class Placed(msgspec.Struct, gc=False):
+class LocatedRecord(msgspec.Struct, gc=False):
     """A record with the place that whoever read it knows."""
 
     topic: str
@@ -47,10 +47,10 @@ class Placed(msgspec.Struct, gc=False):
     headers: Headers
 
 
-def placed(topic: str, partition: int, records: Iterable[Record]) -> list[Placed]:
+def placed(topic: str, partition: int, records: Iterable[Record]) -> list[LocatedRecord]:
     """Return records of a partition as records that say where they come from."""
     return [
-        Placed(topic, partition, one.offset, one.timestamp, one.key, one.value, one.headers)
+        LocatedRecord(topic, partition, one.offset, one.timestamp, one.key, one.value, one.headers)
         for one in records
     ]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.erasure.core.identity import user_hash
+from services.erasure.core.erasures import user_hash
 from services.operations.erase.core.subject import MOST_REQUESTS, Subject, subject
 from services.operations.erase.core.view import plan
 from tests.support.operations.command import afterword

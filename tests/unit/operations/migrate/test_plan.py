@@ -17,7 +17,7 @@ from services.operations.migrate.core.plan import (
     pending,
 )
 from services.pipeline.core.continuity import Recorded, abandoned
-from services.pipeline.core.generation_states import Standing
+from services.pipeline.core.generation_states import GenerationState
 
 TOPOLOGY = Topology()
 FIRST, SECOND = Migration(1, "create_a", "SELECT 1;"), Migration(2, "create_b", "SELECT 2;")
@@ -88,7 +88,9 @@ def test_another_cluster_is_refused_and_a_new_generation_is_the_way_out() -> Non
 def test_a_generation_that_was_never_opened_or_was_left_is_refused() -> None:
     """Its states may not be complete; or a newer one holds all of it."""
     with pytest.raises(RefusedError, match="never opened"):
-        check_deployment([Recorded(2, "kraft-1", 4)], 2, "kraft-1", [], "afterword", standing=Standing.NEW)
+        check_deployment(
+            [Recorded(2, "kraft-1", 4)], 2, "kraft-1", [], "afterword", standing=GenerationState.NEW
+        )
     left = [abandoned(Recorded(0, "kraft-1", 4)), Recorded(2, "kraft-1", 4)]
     with pytest.raises(RefusedError, match="set it to 2"):
         check_deployment(left, 0, "kraft-1", [], "afterword")

@@ -5,9 +5,9 @@ import pytest
 from services.operations.exits import CommandError
 from services.operations.recover.core.decisions import plan
 from services.pipeline.core.continuity import Recorded, abandoned
-from services.pipeline.core.generation_states import Generation, Standing
+from services.pipeline.core.generation_states import Generation, GenerationState
 
-OPEN, NEW, CLOSED = Standing.OPEN, Standing.NEW, Standing.CLOSED
+OPEN, NEW, CLOSED = GenerationState.OPEN, GenerationState.NEW, GenerationState.CLOSED
 
 
 def test_a_wiped_kafka_gets_the_next_generation_with_as_many_partitions() -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from services.operations.resize.core.decisions import plan
 from services.operations.resize.core.view import Report, plan_lines, report_lines
-from services.pipeline.core.generation_states import Generation, Standing
+from services.pipeline.core.generation_states import Generation, GenerationState
 
-OPEN, CLOSED, NEW = Standing.OPEN, Standing.CLOSED, Standing.NEW
+OPEN, CLOSED, NEW = GenerationState.OPEN, GenerationState.CLOSED, GenerationState.NEW
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ OPEN, CLOSED, NEW = Standing.OPEN, Standing.CLOSED, Standing.NEW
     ],
 )
 def test_the_way_leads_to_a_number_that_was_never_used(
-    found: list[tuple[int, Standing, int]],
+    found: list[tuple[int, GenerationState, int]],
     taken: list[int],
     anew: bool,  # noqa: FBT001 (a case of the table)
     to: int,

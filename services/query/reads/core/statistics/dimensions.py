@@ -7,7 +7,7 @@ from typing import NamedTuple
 from schemas.limits import MAX_KEY_LENGTH
 from services.query.core.problems import Fault, invalid
 from services.query.reads.core.statistics.periods import UNITS
-from services.runtime.clickhouse.core.statement import Places
+from services.runtime.clickhouse.core.statement import SqlParameters
 
 MAX_DIMENSIONS = 2
 
@@ -65,7 +65,7 @@ class Dimension(NamedTuple):
         """A row may belong to several groups."""
         return self.target in LISTS
 
-    def sql(self, places: Places) -> str:
+    def sql(self, places: SqlParameters) -> str:
         """Return the expression of a row's group, a text; of its groups for a list; empty means none."""
         if self.target in COLUMNS:
             return COLUMNS[self.target]
@@ -85,7 +85,7 @@ class Measure(NamedTuple):
         """The table has it ready: `value` is a column, and values of other types are not told from none."""
         return self.name in NUMBERS
 
-    def value(self, places: Places) -> str:
+    def value(self, places: SqlParameters) -> str:
         """Return the expression of a row's number, or NULL."""
         if self.is_column:
             return NUMBERS[self.name]
@@ -93,7 +93,7 @@ class Measure(NamedTuple):
         place = f"{part}, {places.place(key, 'String')}"
         return f"if(JSONType({place}) IN {_NUMERIC}, JSONExtract({place}, 'Nullable(Float64)'), NULL)"
 
-    def is_other(self, places: Places) -> str:
+    def is_other(self, places: SqlParameters) -> str:
         """Return the condition of rows whose value is no number, though there is one."""
         if self.is_column:
             return "0"

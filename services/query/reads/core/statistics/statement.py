@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from services.query.reads.core.sql import moment, where
 from services.query.reads.core.statistics.question import MAX_GROUPS, MAX_NAME, Question
-from services.runtime.clickhouse.core.statement import Places, Statement
+from services.runtime.clickhouse.core.statement import SqlParameters, Statement
 
 CURRENT, PREVIOUS, UNDATED = 0, 1, 2
 """Which period a row of the answer counts for; UNDATED: the request's time is not known."""
@@ -36,7 +36,7 @@ def statement(question: Question) -> Statement:
     `k0`, `k1` (the names of its group), `bucket`, `period`, COUNTS, `total` (the sum of the measure),
     `spread` (its variance), `names` (how many names there are without a limit).
     """
-    places = Places()
+    places = SqlParameters()
     parts = ", ".join(f"part.{number} AS {name}" for number, name in enumerate(_PARTS, 1))
     sums = ", ".join(f"sum({name}) AS {name}" for name in (*COUNTS, "total"))
     keys = "".join(f", substringUTF8(any({key}), 1, {MAX_NAME}) AS {key}" for key in _keys(question))
@@ -54,7 +54,7 @@ def statement(question: Question) -> Statement:
 _PARTS = ("bucket", "period", *COUNTS, "total", "state")
 
 
-def _placed(question: Question, places: Places) -> str:
+def _placed(question: Question, places: SqlParameters) -> str:
     """Return step 2: one row a name, with its place and its groups."""
     keys = ", ".join(["is_total", *_keys(question)])
     window = f"(PARTITION BY is_total ORDER BY {_order(question)})"
@@ -86,7 +86,7 @@ def _ratio(part: str, whole: str) -> str:
     return f"if({whole} = 0, NULL, {part} / {whole})"
 
 
-def _grouped(question: Question, places: Places) -> str:
+def _grouped(question: Question, places: SqlParameters) -> str:
     """Return step 1: from rows to groups."""
     keys = ["is_total", *_keys(question), "bucket", "period"]
     return (
@@ -99,7 +99,7 @@ def _grouped(question: Question, places: Places) -> str:
     )
 
 
-def _rows(question: Question, places: Places) -> str:
+def _rows(question: Question, places: SqlParameters) -> str:
     """Return what is counted: the rows of both periods, one for each group that a row belongs to."""
     condition = where(question.tenant, question.filters, places).sql
     period, within = _period(question, places)
@@ -121,7 +121,7 @@ def _name(sql: str, *, is_list: bool) -> str:
     return sql
 
 
-def _period(question: Question, places: Places) -> tuple[str, str]:
+def _period(question: Question, places: SqlParameters) -> tuple[str, str]:
     """Return the expression of a row's period, and the condition of rows in one."""
     time, current, previous = question.time, question.periods.current, question.periods.previous
     start, end = (places.place(moment(one), _TIME) for one in (current.start, current.end))
@@ -135,7 +135,7 @@ def _period(question: Question, places: Places) -> tuple[str, str]:
     return period, within
 
 
-def _bucket(question: Question, places: Places) -> str:
+def _bucket(question: Question, places: SqlParameters) -> str:
     """Return the expression of a row's stretch of time; the previous period is laid over this one."""
     if question.unit is None:
         return "0"

@@ -9,7 +9,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True)
-class Erased:
+class ErasedRequest:
     """Up to where a request is erased: a version, and when that event was appended; None if nobody knows."""
 
     version: int
@@ -17,19 +17,19 @@ class Erased:
 
 
 @dataclass(frozen=True)
-class Letter:
+class CoveredLetter:
     """What counts of a dead letter.  `version`: its place in the order of events, None where unknown."""
 
     version: int | None
     failed_at: datetime
 
 
-def takes_event(erased: Erased, op: str, version: int) -> bool:
+def takes_event(erased: ErasedRequest, op: str, version: int) -> bool:
     """Tell whether an event's row goes."""
     return op != "erase" and version <= erased.version
 
 
-def takes_letter(erased: Erased, letter: Letter) -> bool:
+def takes_letter(erased: ErasedRequest, letter: CoveredLetter) -> bool:
     """Tell whether a dead letter goes; one whose place is unknown does if it failed before the erase."""
     if letter.version is not None:
         return letter.version <= erased.version

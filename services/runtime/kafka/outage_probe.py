@@ -26,7 +26,7 @@ AWAY = (KafkaError, OSError, TimeoutError)
 ANSWER_SECONDS = 10.0
 """How long Kafka may take to say what it is like, before it counts as away."""
 PATIENCE_SECONDS = 20.0
-"""The same for a question of `Kept`."""
+"""The same for a question of `KeptClients`."""
 _REQUEST_MS = 5_000
 _MIN_IN_SYNC = "min.insync.replicas"
 
@@ -74,7 +74,7 @@ async def _min_in_sync(client: AIOKafkaClient, broker: int, topics: Iterable[str
     }
 
 
-class Kept(Generic[T]):
+class KeptClients(Generic[T]):
     """Clients that are kept between questions.  A question that they fail is asked once more, of new ones."""
 
     def __init__(self, connect: Callable[[], AbstractAsyncContextManager[T]]) -> None:

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
-from services.runtime.kafka.tolerant import TolerantBatch
+from services.runtime.kafka.lenient_decoding import TolerantBatch
 
 
 class Fetched:
@@ -88,15 +88,15 @@ class WholeConsumer(AIOKafkaConsumer):
 def fetch_whole(consumer: AIOKafkaConsumer) -> None:
     """Have a consumer that was started give `Fetched` where it gave lists, in `getmany` without a limit."""
     fetcher = consumer._fetcher
-    if not isinstance(fetcher._records, _Results):
-        fetcher._records = _Results(fetcher._records, partial(_losses, consumer))
+    if not isinstance(fetcher._records, _FetchResults):
+        fetcher._records = _FetchResults(fetcher._records, partial(_losses, consumer))
 
 
 def _losses(consumer: AIOKafkaConsumer) -> int:
     return getattr(consumer._client, "losses", 0)  # of what `runtime.kafka` has made
 
 
-class _Results(OrderedDict[Any, Any]):
+class _FetchResults(OrderedDict[Any, Any]):
     """What was fetched, by partition, until somebody asks for it."""
 
     def __init__(self, found: Mapping[Any, Any], losses: Callable[[], int]) -> None:

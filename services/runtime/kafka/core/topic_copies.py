@@ -14,7 +14,7 @@ MOST_COPIES = 3
 
 
 @dataclass(frozen=True)
-class Copies:
+class TopicCopies:
     """Of one topic: copies and copies in sync of its worst partition, and how many it takes to write.
 
     `lagging` partitions have a copy that is not in sync, `refusing` ones too few to be written to.
@@ -34,7 +34,7 @@ class Brokers:
 
     live: frozenset[int]
     known: frozenset[int]
-    copies: tuple[Copies, ...] = ()
+    copies: tuple[TopicCopies, ...] = ()
 
     @property
     def away(self) -> frozenset[int]:

@@ -5,17 +5,19 @@ Whoever does it may die anywhere: nothing is done that is not either seen by the
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from schemas.tables import FEEDBACK
 from services.erasure.core import leftovers, statements
 from services.erasure.core.certificate import certificate
-from services.erasure.core.erasures import Erasure, Facts, State, Step, next_step
-from services.erasure.core.statements import of_erasure
-from services.erasure.log import Log
-from services.erasure.tables import Tables
-from services.pipeline.core.passage import Passage
+from services.erasure.core.erasures import Erasure, ErasureFacts, ErasureState, ErasureStep, next_step
+from services.erasure.core.statements import EVERY, noted_since, of_erasure
+from services.erasure.log import ErasureLog
+from services.erasure.tables import ErasureTables
+from services.pipeline.core.barrier import LogBarrier
 
 LOOK_SECONDS = 0.2
 BEAT_SECONDS = 10.0
@@ -32,11 +34,11 @@ def _silent(_doing: str) -> None:
 
 
 @dataclass
-class Work:
+class ErasureRun:
     """One erasure being carried out; `patience` seconds without an end of a wait end the work for now."""
 
-    tables: Tables
-    log: Log
+    tables: ErasureTables
+    log: ErasureLog
     erasure: Erasure
     patience: float | None = None
     shown: Shown = _silent
@@ -44,7 +46,7 @@ class Work:
 
     async def run(self) -> Erasure:
         """Return the erasure once it is verified, or has a problem."""
-        while self.erasure.state is not State.VERIFIED:
+        while self.erasure.state is not ErasureState.VERIFIED:
             merged = await self._passed()
             if merged is None:
                 break
@@ -55,18 +57,18 @@ class Work:
                 break
         return self.erasure
 
-    async def _take(self, step: Step, facts: Facts, missing: list[str]) -> bool:
+    async def _take(self, step: ErasureStep, facts: ErasureFacts, missing: list[str]) -> bool:
         """Do a step; tell whether to go on."""
         match step:
-            case Step.PUBLISH:
+            case ErasureStep.PUBLISH:
                 await self._publish(missing)
-            case Step.DELETE if self.deletes < MOST_DELETES:
+            case ErasureStep.DELETE if self.deletes < MOST_DELETES:
                 await self._delete()
-            case Step.CERTIFY:
+            case ErasureStep.CERTIFY:
                 await self._certify(facts)
             case _:
                 await self._complain(facts)
-        return step in (Step.PUBLISH, Step.DELETE) and not self.erasure.problem
+        return step in (ErasureStep.PUBLISH, ErasureStep.DELETE) and not self.erasure.problem
 
     async def _passed(self) -> Mapping[int, int] | None:
         """Wait until everything logged by now is merged and stored, and return up to where that is.
@@ -74,15 +76,15 @@ class Work:
         None when that takes too long.
         """
         began = beaten = time.monotonic()
-        passage = Passage(await self.log.ends())
+        barrier = LogBarrier(await self.log.ends())
         while True:
-            passage = passage.after(await self.log.seen(self.tables))
-            if passage.is_over:
-                return passage.target
+            barrier = barrier.after(await self.log.snapshot(self.tables))
+            if barrier.is_passed:
+                return barrier.target
             now = time.monotonic()
-            self.shown(f"Waiting for the {passage.waits_for}")
+            self.shown(f"Waiting for the {barrier.waits_for}")
             if self.patience is not None and now - began > self.patience:
-                await self._write(problem=f"the {passage.waits_for} is behind, or does not run")
+                await self._write(problem=f"the {barrier.waits_for} is behind, or does not run")
                 return None
             if now - beaten > BEAT_SECONDS:
                 beaten = now
@@ -97,10 +99,10 @@ class Work:
         erased = await self.tables.erased_by(one.tenant, one.id)
         return [request_id for request_id in one.asked_for if request_id not in erased]
 
-    async def _decided(self, missing: list[str]) -> tuple[Step, Facts]:
+    async def _decided(self, missing: list[str]) -> tuple[ErasureStep, ErasureFacts]:
         one, tables = self.erasure, self.tables
         scope = of_erasure(one.tenant, one.id)
-        facts = Facts(
+        facts = ErasureFacts(
             by_user=bool(one.user_hash),
             missing=len(missing),
             given_up=await tables.number(statements.given_up(one.tenant, one.id)),
@@ -118,16 +120,16 @@ class Work:
         self.erasure = one.counted(fresh, found)
         await self._write()
         await self.log.publish(one.tenant, one.id, missing, await self.tables.now())
-        await self._write(state=State.PUBLISHED)
+        await self._write(state=ErasureState.PUBLISHED)
 
     async def _delete(self) -> None:
         self.shown("Deleting")
-        await self._write(state=State.MERGED)
+        await self._write(state=ErasureState.MERGED)
         self.deletes += 1
         await self.tables.delete(of_erasure(self.erasure.tenant, self.erasure.id))
-        await self._write(state=State.DELETED)
+        await self._write(state=ErasureState.DELETED)
 
-    async def _certify(self, facts: Facts) -> None:
+    async def _certify(self, facts: ErasureFacts) -> None:
         self.shown("Verifying")
         one = self.erasure
         erased = await self.tables.erased_by(one.tenant, one.id)
@@ -140,15 +142,15 @@ class Work:
             erased_at=max(erased.values(), default=None),
             topics=await self.log.kept(generations),
         )
-        await self._write(state=State.VERIFIED, certificate=done)
+        await self._write(state=ErasureState.VERIFIED, certificate=done)
 
-    async def _complain(self, facts: Facts) -> None:
+    async def _complain(self, facts: ErasureFacts) -> None:
         await self._write(problem=complaint(facts))
 
     async def _write(
         self,
         *,
-        state: State | None = None,
+        state: ErasureState | None = None,
         problem: str = "",
         certificate: Mapping[str, object] | None = None,
     ) -> None:
@@ -157,7 +159,7 @@ class Work:
         await self.tables.write(self.erasure)
 
 
-def complaint(facts: Facts) -> str:
+def complaint(facts: ErasureFacts) -> str:
     """Return why an erasure does not come to its end, and what to do."""
     if facts.given_up:
         return (
@@ -171,17 +173,49 @@ def complaint(facts: Facts) -> str:
     return "rows that were deleted come back: does anything restore or rebuild tables right now?"
 
 
-async def settled(log: Log, tables: Tables, patience: float) -> Mapping[int, int] | None:
+async def settled(log: ErasureLog, tables: ErasureTables, patience: float) -> Mapping[int, int] | None:
     """Wait until all that the merger has committed is stored, dead letters too, and return up to where.
 
     None if that takes longer.
     """
     began = time.monotonic()
-    seen = await log.seen(tables)
-    passage = Passage(seen.merged).after(seen)
-    while not passage.is_over:
+    snapshot = await log.snapshot(tables)
+    barrier = LogBarrier(snapshot.merged).after(snapshot)
+    while not barrier.is_passed:
         if time.monotonic() - began > patience:
             return None
         await asyncio.sleep(LOOK_SECONDS)
-        passage = passage.after(await log.seen(tables))
-    return passage.target
+        barrier = barrier.after(await log.snapshot(tables))
+    return barrier.target
+
+
+MARGIN = timedelta(minutes=2)
+"""How much older than the last sweep a part may be and still be looked at: inserts take their time."""
+WHOLE_AFTER = timedelta(days=1)
+"""How often everything is looked at; in between, what was written since the last time."""
+PATIENCE_SECONDS = 20.0
+
+
+class ErasureSweep:
+    """Sweeps again and again.  It remembers only since when to look, and looks at all when that is lost."""
+
+    def __init__(self) -> None:
+        self._since: datetime | None = None
+        self._whole_at: datetime | None = None
+
+    async def run(self, tables: ErasureTables, log: ErasureLog) -> Mapping[str, int]:
+        """Return how many rows went from each table."""
+        now = await tables.now()
+        merged = await settled(log, tables, PATIENCE_SECONDS)
+        if merged is not None:
+            await tables.run(statements.gather(log.topology.generation, merged))
+        if self._since is None or self._whole_at is None or now - self._whole_at > WHOLE_AFTER:
+            await tables.run(statements.gather_states())
+            gone = Counter(await tables.delete(EVERY))
+            self._whole_at = now
+        else:
+            since = self._since.isoformat(timespec="seconds")
+            gone = Counter(await tables.delete(noted_since(since)))
+            gone.update(await tables.delete(EVERY, since))
+        self._since = now - MARGIN
+        return gone

@@ -4,14 +4,17 @@ import resource
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
 from prometheus_client import Counter, Gauge
+
+from services.runtime.http.core.problems import PROBLEM_TYPE, ProblemMeaning, problem_body
 
 OWN_FILES = 128
 """Files that a process has open beside its clients' connections: logs, brokers, key file, store."""
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ConnectionLimits:
     """How much, in bytes and numbers, and how long, in seconds."""
 
     head_bytes: int = 64 << 10
@@ -39,7 +42,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Meter:
+class ConnectionMetrics:
     """What is counted of connections.  `cut` has the label `reason`, from `REASONS`."""
 
     open: Gauge
@@ -59,7 +62,7 @@ REASONS = (
 """Why connections end early."""
 
 
-def fitting(bounds: Bounds) -> Bounds:
+def fitting(bounds: ConnectionLimits) -> ConnectionLimits:
     """Let the process open as many files as its connections need; return what it has room for."""
     wanted = bounds.connections + bounds.spare + OWN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -76,16 +79,16 @@ def crowded(url: bytes) -> bool:
     return url.partition(b"?")[0].removesuffix(b"/") not in (b"/livez", b"/readyz", b"/metrics")
 
 
-PROBLEM = (
-    b'{"type":"urn:afterword:problem:overloaded","title":"Too many connections","status":503,'
-    b'"code":"overloaded","detail":"as many connections are open as may be; nothing of this was done"}'
+CROWDED = ProblemMeaning(503, "Too many connections", 1)
+PROBLEM = orjson.dumps(
+    problem_body("overloaded", CROWDED, "as many connections are open as may be; nothing of this was done")
 )
 
 
 async def too_many(_scope: Any, _receive: Any, send: Any) -> None:
     """Answer, as an ASGI application, that there are too many connections."""
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", PROBLEM_TYPE.encode()),
         (b"content-length", b"%d" % len(PROBLEM)),
         (b"retry-after", b"1"),
         (b"connection", b"close"),

@@ -1,6 +1,6 @@
-"""Removing a person's feedback for good, wherever it is: state, tables, history, dead letters.
+"""Erases a person's feedback for good: state, tables, history, dead letters; and certifies it.
 
-What is decided is pure: `identity`, `passage`, `coverage`, `erasures`, `statements`, `leftovers`,
-`certificate`.  `tables` is ClickHouse, `log` is Kafka; `work` carries out one erasure, `sweep` keeps away
-what comes back later.
+`run.py` carries out one erasure, and sweeps what is stored later.  `log.py` is Kafka, `tables.py` is
+ClickHouse.  `core/erasures.py` decides the next step, `core/statements.py` and `core/leftovers.py` are the
+SQL, `core/certificate.py` lists what is retained.  Read `core/erasures.py` first, then `run.py`.
 """

@@ -67,7 +67,7 @@ class ErasureLog:
             raise WrongKafkaError(
                 f"Kafka at {self._settings.kafka_bootstrap_servers} is not the one that these tables belong"
                 f" to (cluster {cluster}, generation {self.topology.generation}): is KAFKA_BOOTSTRAP_SERVERS"
-                " right, and KAFKA_TOPIC_GENERATION?  `afterword migrate` says more."
+                " right, and KAFKA_TOPIC_GENERATION?  `afterword migrate` shows more."
             )
         return recorded
 

@@ -1,6 +1,9 @@
-"""Carries out one erasure, from wherever it is: looks at the servers, does what is next, looks again.
+"""Carries out an erasure step by step from what the servers have, and sweeps rows that an erase covers.
 
-Whoever does it may die anywhere: nothing is done that is not either seen by the next look or safe to repeat.
+It may be killed anywhere: each step is either visible to the next run or safe to repeat.
+
+An event from before an erase can be stored after it: late, as a replayed dead letter, or because a topic is
+read again.  The merger ignores it, and no view shows it; a sweep deletes it from the tables.
 """
 
 import asyncio
@@ -13,7 +16,7 @@ from datetime import datetime, timedelta
 from schemas.tables import FEEDBACK
 from services.erasure.core import leftovers, statements
 from services.erasure.core.certificate import certificate
-from services.erasure.core.erasures import Erasure, ErasureFacts, ErasureState, ErasureStep, next_step
+from services.erasure.core.erasures import ErasureFacts, ErasureRecord, ErasureState, ErasureStep, next_step
 from services.erasure.core.statements import EVERY, noted_since, of_erasure
 from services.erasure.log import ErasureLog
 from services.erasure.tables import ErasureTables
@@ -21,9 +24,9 @@ from services.pipeline.core.barrier import LogBarrier
 
 LOOK_SECONDS = 0.2
 BEAT_SECONDS = 10.0
-"""How often an erasure is written while it waits, so that nobody takes it for abandoned."""
+"""How often an erasure is written while it waits, so that it does not count as abandoned."""
 MOST_DELETES = 5
-"""How often rows may turn up again before somebody has to look."""
+"""How often rows may reappear before an operator has to look."""
 
 Shown = Callable[[str], None]
 """Hears what is being done."""
@@ -39,12 +42,12 @@ class ErasureRun:
 
     tables: ErasureTables
     log: ErasureLog
-    erasure: Erasure
+    erasure: ErasureRecord
     patience: float | None = None
     shown: Shown = _silent
     deletes: int = field(default=0, init=False)
 
-    async def run(self) -> Erasure:
+    async def run(self) -> ErasureRecord:
         """Return the erasure once it is verified, or has a problem."""
         while self.erasure.state is not ErasureState.VERIFIED:
             merged = await self._passed()
@@ -58,7 +61,7 @@ class ErasureRun:
         return self.erasure
 
     async def _take(self, step: ErasureStep, facts: ErasureFacts, missing: list[str]) -> bool:
-        """Do a step; tell whether to go on."""
+        """Do a step; return whether to continue."""
         match step:
             case ErasureStep.PUBLISH:
                 await self._publish(missing)
@@ -197,7 +200,7 @@ PATIENCE_SECONDS = 20.0
 
 
 class ErasureSweep:
-    """Sweeps again and again.  It remembers only since when to look, and looks at all when that is lost."""
+    """Repeated sweeps.  It remembers only the time of the last one, and checks all rows when that is lost."""
 
     def __init__(self) -> None:
         self._since: datetime | None = None

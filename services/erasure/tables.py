@@ -15,7 +15,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from schemas.limits import MIB
 from schemas.tables import DEAD_LETTERS, ERASURES, FEEDBACK_EVENTS, FEEDBACK_STATE
 from services.erasure.core import leftovers, statements
-from services.erasure.core.erasures import Erasure
+from services.erasure.core.erasures import ErasureRecord
 from services.erasure.core.statements import ErasureScope
 from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
 from services.runtime.clickhouse.core.statement import Statement
@@ -27,9 +27,9 @@ Row = Mapping[str, Any]
 Deletes = Callable[[Iterable[Row]], Iterator[Statement]]
 
 MUTATION_SECONDS = 600.0
-"""What one mutation may take; a longer one goes on in ClickHouse, and is waited for at the next try."""
+"""What one mutation may take; a longer one continues in ClickHouse, and the next attempt waits for it."""
 BATCH = 5_000
-"""Requests or dead letters of one mutation: each one writes the parts anew that it touches."""
+"""Requests or dead letters of one mutation: each one rewrites the parts that it touches."""
 _ANSWER = {
     "output_format_json_quote_64bit_integers": 0,
     "date_time_output_format": "iso",
@@ -39,7 +39,7 @@ _LONGEST_STATEMENT = 16 * MIB
 
 
 class RowsNotDeletedError(Exception):
-    """ClickHouse says that it deleted rows, and still has them."""
+    """ClickHouse reported rows as deleted, and still has them."""
 
 
 class MutationsRunningError(Exception):
@@ -57,11 +57,11 @@ class ErasureTables:
         ((now,),) = [row.values() for row in await self.rows(statements.now())]
         return datetime.fromisoformat(now)
 
-    async def open_erasures(self) -> list[Erasure]:
-        """Return every erasure that is not verified, whoever's it is."""
-        return [Erasure.of(row) for row in await self.rows(statements.erasures())]
+    async def open_erasures(self) -> list[ErasureRecord]:
+        """Return every erasure that is not verified, of any tenant."""
+        return [ErasureRecord.of(row) for row in await self.rows(statements.erasures())]
 
-    async def write(self, erasure: Erasure) -> None:
+    async def write(self, erasure: ErasureRecord) -> None:
         """Store an erasure as it is now."""
         line = orjson.dumps(erasure.row())
         await self._client.raw_insert(ERASURES, None, line, settings=dict(INSERT_SETTINGS), fmt="JSONEachRow")
@@ -114,7 +114,7 @@ class ErasureTables:
         return {FEEDBACK_EVENTS: events, FEEDBACK_STATE: states, DEAD_LETTERS: letters}
 
     async def _emptied(self, table: str, left: Statement, deletes: Deletes) -> int:
-        """Delete until nothing is left; return how many rows went."""
+        """Delete until no row remains; return how many rows were deleted."""
         gone, before = 0, None
         while rows := await self.rows(left):
             if rows == before:

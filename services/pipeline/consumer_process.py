@@ -1,4 +1,4 @@
-"""What processes that read the log share at their rim: their arguments, and how they refuse to start."""
+"""What consumer processes share: their arguments, `accept-loss`, and how they refuse to start."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ ACCEPT_LOSS = "accept-loss"
 
 
 def parser(service: str, description: str, *, loss: str) -> argparse.ArgumentParser:
-    """Return the arguments of a service; `loss` says which records a position may be moved past."""
+    """Return the arguments of a service; `loss` describes the records that positions may be moved past."""
     service_parser = argparse.ArgumentParser(
         prog=f"afterword {service}",
         description=description,
@@ -30,7 +30,7 @@ def parser(service: str, description: str, *, loss: str) -> argparse.ArgumentPar
     commands = service_parser.add_subparsers(dest="command", metavar="")
     accepting = commands.add_parser(
         ACCEPT_LOSS,
-        help=f"go on although {loss}",
+        help=f"continue although {loss}",
         description="Move the positions to the start of the log, past what is gone.",
     )
     accepting.add_argument("--yes", action="store_true", help="do not ask")
@@ -38,10 +38,10 @@ def parser(service: str, description: str, *, loss: str) -> argparse.ArgumentPar
 
 
 def refuse(service: str, error: ContinuityError) -> int:
-    """Say why a service must not start, to people and to the log; the exit code."""
+    """Report why a service must not start, to the operator and to the log; return the exit code."""
     complain(service, str(error), FOUND)
     for problem in error.problems:
-        # No traceback: where it was found does not matter, and the text says what mends it.
+        # No traceback: the text has the fix.
         log.error("start refused", problem=problem.kind, text=problem.text, mend=problem.mend)
     return FOUND
 
@@ -84,5 +84,5 @@ def accept_loss(
     return DONE
 
 
-def _is_yes(said: str) -> bool:
-    return said.strip().lower() in ("y", "yes")
+def _is_yes(answer: str) -> bool:
+    return answer.strip().lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""Asks Kafka which generation of the topics is in use, so that every process finds the same answer."""
+"""Reads from Kafka which topic generation is in use, so that every process finds the same one."""
 
 import asyncio
 from collections.abc import Iterable
@@ -75,4 +75,4 @@ async def superseded(settings: KafkaSettings, client_id: str, number: int) -> in
                         return found
                     await asyncio.sleep(LOOK_SECONDS)
         except (KafkaError, OSError, TimeoutError):
-            await asyncio.sleep(LOOK_SECONDS)  # whoever works with Kafka says that it is away
+            await asyncio.sleep(LOOK_SECONDS)  # the clients that do the work log that Kafka is unreachable

@@ -1,4 +1,4 @@
-"""Refusals of merger and sink, written down in ClickHouse: they survive restarts, and every part reads them.
+"""Refusals of merger and sink, stored in ClickHouse: they survive restarts, and every service reads them.
 
 A refusal that shows a log without records it once had does not end because new records pass the old end.  It
 ends with another generation of the topics, or when the record of its mark is in the log again.
@@ -35,7 +35,7 @@ CURRENT = (
 
 
 class Refusals:
-    """What keeps one service from its work, while it waits for somebody to act."""
+    """Why one service does not work, while it waits for an operator."""
 
     def __init__(self, settings: ClickHouseSettings, service: str, gauge: Gauge) -> None:
         self._settings, self._service, self._gauge = settings, service, gauge
@@ -50,7 +50,7 @@ class Refusals:
     async def note(self, error: ContinuityError, generation: int) -> None:
         """Write down why the service refuses; raise the error unless it is a log that lost records.
 
-        Only there something else than a start mends it: services move to a new generation by themselves.
+        Only that is fixed by something else than a restart: services move to a new generation by themselves.
         """
         if self._clearing is not None:
             await self._clearing
@@ -59,7 +59,7 @@ class Refusals:
             raise error
         if error.problems != self._problems:
             for one in error.problems:
-                log.error("refused to go on", problem=one.kind, text=one.text, mend=one.mend)
+                log.error("refused to continue", problem=one.kind, text=one.text, mend=one.mend)
         self._problems = error.problems
         self._gauge.set(len(error.problems))
 
@@ -72,7 +72,7 @@ class Refusals:
 
 
 async def standing(client: AsyncClient, database: str, generation: int) -> list[ContinuityProblem]:
-    """Return the refusals of a generation that show a log without records it once had, whoever's they are."""
+    """Return the refusals of a generation that show a log without records it once had, of any service."""
     return [problem for _, problem in await _open(client, database, generation) if problem.kind in LOST]
 
 

@@ -1,4 +1,4 @@
-"""Gathers what `continuity` decides on: what Kafka has, and what ClickHouse recorded.
+"""Gathers the facts for `continuity`: what Kafka has, and what ClickHouse recorded.
 
 It never joins a group, commits or creates anything.
 """
@@ -53,7 +53,7 @@ async def partition_counts(client: AIOKafkaAdminClient, topics: Iterable[str]) -
 
 
 async def brokers_and_copies(client: AIOKafkaAdminClient, names: Iterable[str]) -> Brokers:
-    """Ask for the brokers, and for the copies of those of our topics, and of Kafka's own, that exist.
+    """Return the brokers, and the replicas of those of our topics, and of Kafka's own, that exist.
 
     A broker that is away is known of if any partition of any topic has a copy there.
     """
@@ -242,7 +242,7 @@ EVERY_TABLE = (f"{FEEDBACK_STATE} WHERE is_deleted = 0", FEEDBACK_EVENTS, ERASED
 
 
 async def has_rows(client: AsyncClient, database: str, tables: Sequence[str] = EVERY_TABLE) -> bool:
-    """Tell whether any of the tables holds anything: states, events and erasures, or some of these."""
+    """Return whether any of the tables has rows: states, events and erasures, or some of these."""
     asked = " UNION ALL ".join(
         f"SELECT 1 FROM (SELECT 1 FROM {database}.{table} LIMIT 1)"  # noqa: S608 (names of ours)
         for table in tables

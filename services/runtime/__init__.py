@@ -1,4 +1,6 @@
-"""What any process needs, whatever it does: settings, clients, logs, metrics, health.
+"""What any process needs: settings, logs, metrics, exit codes, locks, and clients and servers by protocol.
 
-A closed list of files, and no word of feedback in any of them.
+`kafka` makes every client of Kafka, `clickhouse` sends statements and inserts, `http` serves requests with
+limits, keys and probes.  Nothing here knows of feedback, except for names of topics and tables.
+Read `settings.py` first, then the guide of the package that you need.
 """

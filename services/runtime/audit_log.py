@@ -1,7 +1,7 @@
-"""The audit log: what was done with an operator's rights, when, and how it ended.
+"""The audit log: what operators did, when, and how it ended.
 
 One JSON object a line, only ever appended, in a file that its owner alone may read.  It names keys, tenants,
-topics and numbers, never what people wrote, and no secret.
+topics and numbers, never feedback, and no secret.
 """
 
 import getpass
@@ -75,7 +75,7 @@ def append(path: Path, entry: Mapping[str, Any]) -> None:
 
 
 def is_kept(path: Path) -> bool:
-    """Tell whether what is written there can be read again; so can a file that is not there yet."""
+    """Return whether entries can be read again: a regular file, or one that does not exist yet."""
     return _own_descriptor(path) is None and (path.is_file() or not path.exists())
 
 

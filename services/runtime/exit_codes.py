@@ -1,4 +1,4 @@
-"""The exit codes of `afterword` and of its services, and how a process says why it ends.
+"""The exit codes of `afterword` and of its services, and how a process reports why it ends.
 
 It imports next to nothing, so that a list of commands is shown at once.
 """
@@ -8,7 +8,7 @@ import sys
 
 DONE = 0
 FOUND = 1
-"""Rejects or differences were found, or a service must not go on as things are."""
+"""Rejects or differences were found, or a service must not start as things are."""
 USAGE = 2
 """The call or the settings are wrong."""
 UNREACHABLE = 75
@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 def complain(service: str, message: str, code: int) -> int:
-    """Tell whoever started a service by hand why it ends; the code that was given."""
+    """Write why a service ends to standard error, for the operator; return `code`."""
     for line in message.splitlines():
         sys.stderr.write(f"{service}: {line}\n")
     return code

@@ -16,9 +16,9 @@ EVERY_SECONDS = 10.0
 
 
 class RepeatFilter(logging.Filter):
-    """Lets the first record of each place in the code through, and then one every so many seconds.
+    """Passes the first record of each line of code, and then one every `every` seconds.
 
-    A client library that cannot reach its server says so several times a second, for as long as that lasts.
+    A client library that cannot reach its server logs that several times a second, for as long as it lasts.
     A record that follows on others which were held back has their number as `repeated`.  Records of other
     loggers than the library's pass.
     """
@@ -31,7 +31,7 @@ class RepeatFilter(logging.Filter):
         self._places: dict[tuple[str, int], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the record is to be shown.  A handler calls it, one record at a time."""
+        """Return whether the record is logged.  A handler calls it, one record at a time."""
         if not super().filter(record):
             return True
         place, now = (record.pathname, record.lineno), self._clock()

@@ -12,7 +12,7 @@ EVERY_SECONDS = 10.0
 
 
 def collect_seldom(young: int, middle: int, old: int) -> None:
-    """Leave alone for good what lives now, the modules' objects among it, and look at the rest seldom.
+    """Exclude what lives now, the modules' objects among it, from collections, and collect the rest seldom.
 
     The numbers are those of `gc.set_threshold`.  For processes of a service: it is never undone.
 
@@ -34,7 +34,7 @@ def give_back_now() -> None:
 
 
 def give_back(every: float = EVERY_SECONDS) -> None:
-    """Return free memory every so many seconds, in a thread that ends with the process.
+    """Return free memory every `every` seconds, in a thread that ends with the process.
 
     Clients of Kafka and Faust leave cycles of a few dead objects that hold whole batches: too few objects
     for Python to look for them.  And glibc keeps what was freed between blocks that live on.
@@ -49,9 +49,9 @@ def _give_back(every: float) -> None:
 
 
 def begin_again() -> NoReturn:
-    """Run this program once more in the same process, with the same arguments and environment.
+    """Restart this program in the same process, with the same arguments and environment.
 
-    For what has stopped in order, and has to begin anew: nothing of it is left, and no supervisor is needed.
+    For a service that has stopped in order and has to restart: nothing of it remains, without a supervisor.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -20,7 +20,7 @@ from services.runtime.http.core.proxies import checked_networks, checked_root
 
 MASK = "********"
 FOUND_OUT: dict[str, JsonValue] = {"found_out": True}
-"""Marks a field whose default only stands in until a process has found out what it was not given."""
+"""Marks a field whose default holds only until a process has found out the value."""
 
 
 def _host_and_port(text: str) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import structlog
 
-from services.erasure.core.erasures import Erasure
+from services.erasure.core.erasures import ErasureRecord
 from services.erasure.log import log as open_log
 from services.erasure.run import ErasureRun, ErasureSweep
 from services.erasure.tables import ErasureTables
@@ -74,13 +74,13 @@ class _Chores:
             log.info("erased rows swept", **gone)
 
 
-def _measure(erasures: Sequence[Erasure], now: datetime) -> None:
+def _measure(erasures: Sequence[ErasureRecord], now: datetime) -> None:
     ages = [(now - one.asked_at).total_seconds() for one in erasures]
     metrics.ERASURES_OPEN.set(len(ages))
     metrics.ERASURES_OLDEST_SECONDS.set(max(ages, default=0))
 
 
-def _tell(one: Erasure) -> None:
+def _tell(one: ErasureRecord) -> None:
     log.info(
         "erasure worked at",
         erasure=str(one.id),

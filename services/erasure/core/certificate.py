@@ -1,4 +1,4 @@
-"""What an erasure can say in the end: what went, what was asked again, what is kept until when.  Pure.
+"""The certificate of an erasure: what was deleted, what was verified, what is retained until when.
 
 Kafka deletes whole segments: a record stays until the newest record of its segment is older than the topic's
 retention, and a segment takes records for as long as `segment.ms`.  So a date is the latest possible one.
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.erasure.core.erasures import Erasure
+from services.erasure.core.erasures import ErasureRecord
 
 Settings = Mapping[str, str]
-"""A topic's settings, as Kafka says them."""
+"""A topic's settings, as Kafka returns them."""
 
 NOT_REACHED = (
     "backups of ClickHouse, of Kafka and of the merger's directory",
@@ -29,7 +29,7 @@ _LONGEST_LAG = timedelta(days=36_500)
 
 @dataclass(frozen=True)
 class TopicRetention:
-    """A place that keeps older bytes for a while: until when at the latest; None if nobody can tell."""
+    """A place that keeps older bytes for a while: until when at the latest; None if unknown."""
 
     place: str
     until: datetime | None
@@ -42,7 +42,7 @@ class TopicRetention:
 
 
 def certificate(
-    erasure: Erasure,
+    erasure: ErasureRecord,
     *,
     checked_at: datetime,
     left: Mapping[str, int],
@@ -79,7 +79,7 @@ def _kafka(
         if "compact" in settings.get("cleanup.policy", "delete"):
             yield _compacted(name, settings, checked_at)
         else:
-            # The merger and the sink give up what they read later than it was appended.
+            # Merger and sink dead-letter what they read later than it was appended.
             newest = checked_at if "-dlq" in name else erased_at
             yield _deleted(name, settings, newest)
 

@@ -1,7 +1,8 @@
-"""An erasure, and what is to be done next about it.  Pure: what the servers say in, a step out.
+"""An erasure, the ids of its events, and its next step.
 
-Nothing depends on remembered progress: an erasure that was cut off anywhere is looked at anew, and what is
-missing is done.  Its state is for those who ask.
+Nothing depends on remembered progress: an erasure that was interrupted is inspected again, and what is
+missing is done.  Its state is for clients and operators.  The event that erases a request has the same id in
+each attempt, so that what was published is known from the log.
 """
 
 from collections.abc import Iterable, Mapping
@@ -41,11 +42,11 @@ def prefix(erasure: UUID) -> str:
 
 
 MOST_ROUNDS = 5
-"""How often new requests are looked for: who goes on giving feedback must not keep it from ending."""
+"""How often new requests are looked for: a user who keeps sending feedback must not keep it from ending."""
 ABANDONED_AFTER = timedelta(seconds=30)
-"""A command that works at its erasure writes it more often than that; else the sink goes on with it."""
+"""A command that works at its erasure writes it more often than that; else the sink resumes it."""
 AGAIN_AFTER = timedelta(seconds=60)
-"""How long an erasure with a problem is left alone."""
+"""Seconds before an erasure with a problem is retried."""
 
 
 class ErasureState(StrEnum):
@@ -55,23 +56,23 @@ class ErasureState(StrEnum):
     PUBLISHED = "published"
     """Erase events are in the log."""
     MERGED = "merged"
-    """The latest rows are gone, and nothing that names the user is left but what is being deleted."""
+    """The latest rows are gone, and nothing names the user but what is being deleted."""
     DELETED = "deleted"
     """History, dead letters and older versions of the rows are deleted."""
     VERIFIED = "verified"
-    """Every place was asked again; the certificate says what is left, and until when."""
+    """Every table was checked again; the certificate lists what is retained, and until when."""
 
 
 class RequestedBy(StrEnum):
-    """Who asked for it."""
+    """How the erasure was requested."""
 
     API = "api"
     COMMAND = "command"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Erasure:
-    """One erasure, as the table has it.  Either `user_hash` or `asked_for` says what it is about."""
+class ErasureRecord:
+    """One erasure, as the table has it.  Its subject is either `user_hash` or `asked_for`."""
 
     tenant: str
     id: UUID
@@ -124,7 +125,7 @@ class Erasure:
             "certificate": "" if self.certificate is None else orjson.dumps(self.certificate).decode(),
         }
 
-    def counted(self, request_ids: Iterable[str], found: Mapping[str, int]) -> "Erasure":
+    def counted(self, request_ids: Iterable[str], found: Mapping[str, int]) -> "ErasureRecord":
         """Return it with requests that it is going to erase, and how many rows these have."""
         known = set(self.request_ids)
         more = [one for one in dict.fromkeys(request_ids) if one not in known]
@@ -132,7 +133,7 @@ class Erasure:
         return replace(self, request_ids=(*self.request_ids, *more), found=total, rounds=self.rounds + 1)
 
     def is_due(self, now: datetime) -> bool:
-        """Tell whether the sink should work at it."""
+        """Return whether the sink should work on it."""
         if self.state is ErasureState.VERIFIED:
             return False
         since = now - (self.updated or self.asked_at)

@@ -1,6 +1,6 @@
 """What lies at or below erases, asked for and deleted.  Pure: SQL of ours, and values beside it.
 
-The rule is in `coverage`, said in Python; tests hold both together.
+Tests compare them with the same rule in Python.
 """
 
 from collections.abc import Mapping, Sequence

@@ -185,7 +185,7 @@ def gather(generation: int, merged: Mapping[int, int]) -> Statement:
 
 
 def gather_states() -> Statement:
-    """Note what rows say of erases whose events are gone, as after tables were made anew from topics."""
+    """Record erases from rows whose events are gone, as after tables were rebuilt from topics."""
     return Statement(
         f"INSERT INTO {ERASED_REQUESTS} (tenant, request_id, version, event_id, appended_at)"
         f" SELECT DISTINCT tenant, request_id, erased, toUUID('{UUID(int=0)}'), toDateTime64(0, 3, 'UTC')"

@@ -12,7 +12,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 
 from services.erasure.core.certificate import lines
-from services.erasure.core.erasures import Erasure, ErasureState, RequestedBy
+from services.erasure.core.erasures import ErasureRecord, ErasureState, RequestedBy
 from services.erasure.log import CLIENT, ErasureLog, WrongKafkaError
 from services.erasure.log import log as open_log
 from services.erasure.run import ErasureRun
@@ -52,8 +52,8 @@ async def _requests(tables: ErasureTables, subject: Subject) -> list[str]:
     return [*subject.request_ids]
 
 
-def _asked(subject: Subject, now: datetime) -> Erasure:
-    return Erasure(
+def _asked(subject: Subject, now: datetime) -> ErasureRecord:
+    return ErasureRecord(
         tenant=subject.tenant,
         id=uuid4(),
         state=ErasureState.ASKED,
@@ -65,7 +65,7 @@ def _asked(subject: Subject, now: datetime) -> Erasure:
 
 
 async def _carry_out(
-    settings: EraseSettings, tables: ErasureTables, log: ErasureLog, erasure: Erasure, *, json: bool
+    settings: EraseSettings, tables: ErasureTables, log: ErasureLog, erasure: ErasureRecord, *, json: bool
 ) -> int:
     _audit(settings, "begun", erasure)
     outcome = "failed"
@@ -95,7 +95,7 @@ def _steps(bar: Bar) -> Callable[[str], None]:
     return shown
 
 
-def _told(erasure: Erasure, *, json: bool) -> int:
+def _told(erasure: ErasureRecord, *, json: bool) -> int:
     if erasure.certificate is None:
         typer.echo(f"erasure {erasure.id}: {erasure.problem}", err=True)
         return FOUND
@@ -107,7 +107,7 @@ def _told(erasure: Erasure, *, json: bool) -> int:
     return DONE
 
 
-def _audit(settings: EraseSettings, outcome: str, erasure: Erasure) -> None:
+def _audit(settings: EraseSettings, outcome: str, erasure: ErasureRecord) -> None:
     now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
     about = "user" if erasure.user_hash else "requests"
     record(

@@ -1,1 +1,1 @@
-"""Pure: values in, values out; no input or output, no clock, no chance."""
+"""Decisions: values in, values out; no input or output, no clock, no randomness."""

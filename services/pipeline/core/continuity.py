@@ -1,7 +1,7 @@
-"""May a consumer trust its positions?  Pure: facts in, problems out, each with the command that mends it.
+"""Decides whether a consumer may trust its positions; each problem has the command that fixes it.
 
 A position is a promise that everything before it was dealt with.  After Kafka was wiped, a topic
-recreated or a log cut short, the numbers still look like positions but mean other records; going on
+recreated or a log cut short, the numbers still look like positions but mean other records; to continue
 would skip some for ever, and versions would no longer grow.  So the merger and the sink ask here
 first, after each reconnect, and whenever a log ends below a position; they refuse on any problem.
 Offsets alone show a cut log only until new records pass its old end: see `log_mark`.
@@ -27,7 +27,7 @@ class LogRange:
 
 @dataclass(frozen=True)
 class HeldPosition:
-    """The offset of the next record to read, and who says so, such as `committed by feedback-merger-v0`.
+    """The offset of the next record to read, and its holder, such as `committed by feedback-merger-v0`.
 
     `mark` identifies a record below it, None when none is known.
     """
@@ -71,7 +71,7 @@ class ContinuityFacts:
     compacted: frozenset[str] = frozenset()
     """Topics that Kafka deletes records from anywhere."""
     refused: Sequence["ContinuityProblem"] = field(default=())
-    """What was refused before, of the kinds in LOST: it stands until its mark is found in the log again."""
+    """What was refused before, of the kinds in LOST: it holds until its mark is found in the log again."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,11 @@ RECOVER = (
     "run `afterword recover`: it fills the next generation of topics from all that ClickHouse and Kafka still"
     " have, deletes nothing, and versions go on growing"
 )
-"""The mend of whatever was lost of Kafka."""
+"""The fix for any loss in Kafka."""
 
 
 class ContinuityError(Exception):
-    """The positions of a service do not fit the log.  `problems` says how, and what mends it."""
+    """The positions of a service do not fit the log.  `problems` has why, and the fix."""
 
     def __init__(self, problems: Sequence[ContinuityProblem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -117,7 +117,7 @@ def abandoned(record: Recorded) -> Recorded:
 
 
 def is_abandoned(record: Recorded) -> bool:
-    """Tell whether a generation was left for good, and all of it filled into a newer one."""
+    """Return whether a generation was abandoned, and all of it filled into a newer one."""
     return record.cluster_id.startswith(_ABANDONED)
 
 
@@ -127,12 +127,12 @@ def next_generation(generation: int) -> int:
 
 
 def problems(facts: ContinuityFacts) -> list[ContinuityProblem]:
-    """Return why the service must not start, in the order in which to mend; empty when it may."""
+    """Return why the service must not start, in the order in which to fix it; empty when it may."""
     return (
         [*_deployment(facts)]
         or [*_topics(facts)]
         or [*_partitions(facts), *misplaced(facts), *_unfilled(facts)]
-    )  # each group only makes sense once the one before it is mended
+    )  # each group only makes sense once the one before it is fixed
 
 
 def refuse(found: Sequence[ContinuityProblem]) -> None:
@@ -205,7 +205,7 @@ def misplaced(facts: ContinuityFacts) -> Iterator[ContinuityProblem]:
 
 
 def _is_back(facts: ContinuityFacts, position: HeldPosition) -> bool:
-    """Tell whether the log has again what a position was refused for."""
+    """Return whether the log has again what a position was refused for."""
     log = facts.log.get((position.topic, position.partition))
     return log is not None and position.offset <= log.end and matched(facts, position) is MarkMatch.SAME
 
@@ -241,7 +241,7 @@ def _misplaced(facts: ContinuityFacts) -> Iterator[ContinuityProblem]:
 
 
 def matched(facts: ContinuityFacts, position: HeldPosition) -> MarkMatch:
-    """Tell whether the log is the one that a position was taken in."""
+    """Return whether the log is the one that a position was taken in."""
     place = position.topic, position.partition
     if position.mark is None or (*place, position.mark.offset) not in facts.found:
         return MarkMatch.UNKNOWN

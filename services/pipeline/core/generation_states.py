@@ -1,10 +1,10 @@
-"""How generations of the topics stand, and which one is in use.  Pure.
+"""The state of each topic generation, and which one is in use.
 
 The truth is the largest record that each generation's events topic takes:
 
-- `NEVER_OPENED`: the topics are being filled, and nobody may write events yet;
+- `NEVER_OPENED`: the topics are being filled, and events are refused;
 - `FILLING`: the same, but for `afterword recover`, which carries events over;
-- `CLOSED`: the generation was in use, and Kafka itself refuses every event, whoever sends it;
+- `CLOSED`: the generation was in use, and Kafka refuses every event of any producer;
 - anything else: it is open.
 
 `afterword resize` makes a generation, closes the one before it and opens the new one, so at most one is open.
@@ -47,7 +47,7 @@ class Generation:
 
 
 def standing_of(limit: int) -> GenerationState:
-    """Return how a generation stands whose events topic takes records of so many bytes at most."""
+    """Return the state of a generation whose events topic has this `max.message.bytes`."""
     if limit in (NEVER_OPENED, FILLING):
         return GenerationState.NEW
     return GenerationState.CLOSED if limit == CLOSED else GenerationState.OPEN

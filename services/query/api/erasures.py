@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Request
 
 from services.erasure.core import statements
-from services.erasure.core.erasures import Erasure
+from services.erasure.core.erasures import ErasureRecord
 from services.erasure.tables import tables
 from services.query.access import Admin
 from services.query.api import models
@@ -102,9 +102,9 @@ def _unknown() -> Problem:
     return Problem(Code.UNKNOWN_ERASURE, "no erasure of this tenant has this id")
 
 
-async def _found(service: "Service", statement: Statement) -> list[Erasure]:
+async def _found(service: "Service", statement: Statement) -> list[ErasureRecord]:
     rows = await service.store.rows(Statement(statement.sql, dict(statement.parameters)))
-    return [Erasure.of(row) for row in rows]
+    return [ErasureRecord.of(row) for row in rows]
 
 
 async def _body(request: Request) -> bytes:
@@ -123,7 +123,7 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-def _note(settings: "QuerySettings", outcome: str, one: Erasure, key_id: str) -> None:
+def _note(settings: "QuerySettings", outcome: str, one: ErasureRecord, key_id: str) -> None:
     """Write it into the audit log; Problem when that is impossible."""
     now = datetime.now(UTC)  # noqa: TID251 (the rim of the process)
     about = "user" if one.user_hash else "requests"

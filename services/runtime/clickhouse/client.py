@@ -19,7 +19,7 @@ INSERT_SETTINGS: dict[str, str] = {
 """Sent with each insert: their defaults differ between releases, and `async_insert` is on in recent ones.
 
 With `optimize_on_insert` the engine drops older rows of a key already while it inserts, and copies every row
-for that, a quarter of an insert's time; whoever reads writes FINAL anyway, and merges drop them later.
+for that, a quarter of an insert's time; queries use FINAL anyway, and merges drop them later.
 Skip indexes are a fifth of an insert's time.  The first merge of a part makes them; until then it is read
 without.  Parallel parsing has chunks larger than most inserts, and would only look for ends of rows first.
 """

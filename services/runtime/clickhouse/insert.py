@@ -1,4 +1,4 @@
-"""Writes lines of JSON to ClickHouse, and tells apart whose fault it is when that fails."""
+"""Inserts lines of JSON into ClickHouse; a failure is either of the rows or of the server."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -89,7 +89,7 @@ class ClickHouseWriter:
         return self._client
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()

@@ -1,14 +1,17 @@
-"""HTTP/1.1 with the limits that uvicorn does not have: nobody fills the memory, or stays for ever.
+"""HTTP/1.1 with the limits that uvicorn lacks: no client fills the memory or holds a connection for ever.
 
-- The head of a request, its line and headers, has so many bytes, and so long to arrive.  The same holds for
-  what is neither head nor body: chunk extensions, trailers, empty lines between requests.
-- What is left of a body once its request was answered, refused say, is read and thrown away, so that the
-  connection can go on; past so many bytes, or so long, the connection ends instead.
-- Answers that a client does not take are held for so long, and of all clients so many bytes.
-- So many connections are served; a few more are told that there are too many, or answered for a probe.
-- Requests are answered in their order, and nothing after one that could be read in two ways is read at all.
+- The head of a request, its line and headers, is limited in bytes and in time.  So is what is neither head
+  nor body: chunk extensions, trailers, empty lines between requests.
+- The rest of a body whose request was already answered is read and discarded, so that the connection can be
+  reused; past a limit in bytes or time the connection is closed instead.
+- Unread responses are limited in time for a connection, and in bytes for all connections together.
+- Connections are limited in number; a few more get 503, or the answer to a probe.
+- Requests are answered in order, and nothing is read after a request that is ambiguous.
 
-Whoever reads a body bounds that itself: here nobody does any more.
+The size of a body is limited by the application, which reads it.
+
+uvicorn has none of these limits but one on concurrency, so its protocol class is extended; this module can go
+once uvicorn limits heads, idle bodies and unread responses by itself.
 """
 
 from asyncio import Transport
@@ -45,12 +48,12 @@ SINGLE = {
 
 
 class BoundedProtocol(FramedProtocol):
-    """A connection.  Timers are for those who take their time: a request in one piece sets none."""
+    """A connection.  Timers are for slow clients: a request that arrives in one piece sets none."""
 
     bounds: ClassVar[ConnectionLimits] = ConnectionLimits()
     meter: ClassVar[ConnectionMetrics | None] = None
     is_draining: ClassVar[bool] = False
-    """The server stops before long: each connection ends with its next answer."""
+    """The server is about to stop: each connection ends with its next answer."""
     unread: ClassVar[set["BoundedProtocol"]] = set()
     """Connections whose clients have not taken all of an answer."""
 
@@ -150,7 +153,7 @@ class BoundedProtocol(FramedProtocol):
             return "only versions 1.1 and 1.0 of HTTP are understood"
         if b"transfer-encoding" in names:
             if version == "1.0":
-                # Whoever stands in front may take the body for another request.
+                # A proxy in front may take the body for another request.
                 return "version 1.0 of HTTP has no Transfer-Encoding: send a Content-Length"
             if dict(self.headers)[b"transfer-encoding"].strip().lower() != b"chunked":
                 return "the only Transfer-Encoding that is supported is `chunked`"
@@ -159,7 +162,7 @@ class BoundedProtocol(FramedProtocol):
         return ""
 
     def on_body(self, body: bytes) -> None:
-        """Hand on a piece of a body, or throw it away when nobody reads it any more."""
+        """Pass on a piece of a body, or discard it once the request was answered."""
         self._body_bytes += len(body) + CHUNK_BYTES
         if not self.cycle.response_complete:
             self._lift()
@@ -178,13 +181,13 @@ class BoundedProtocol(FramedProtocol):
             self._lift()
 
     def on_response_complete(self) -> None:
-        """Go on with the request that stands behind; what is left of this one has so long to arrive."""
+        """Start the next pipelined request; the rest of this body is limited in time."""
         super().on_response_complete()
         if self._in_body and self.cycle.response_complete:
             self._limit(self.bounds.rest_seconds)
 
     def pause_writing(self) -> None:
-        """Let the application wait: its client takes nothing at the moment, and has so long to do so."""
+        """Pause the application: the client reads nothing, which is limited in time."""
         super().pause_writing()
         self.unread.add(self)
         self._unread_bytes = self.transport.get_write_buffer_size()
@@ -195,7 +198,7 @@ class BoundedProtocol(FramedProtocol):
             most._cut_reader("unread")  # noqa: SLF001 (one of us)
 
     def resume_writing(self) -> None:
-        """Let the application go on."""
+        """Resume the application."""
         self._forget_reader()
         super().resume_writing()
 
@@ -203,7 +206,7 @@ class BoundedProtocol(FramedProtocol):
         self._reader_timer = self.loop.call_later(self.bounds.send_seconds / LOOKS, self._look, 1)
 
     def _look(self, times: int) -> None:
-        """Cut a client off that has taken nothing for long enough."""
+        """Abort the connection of a client that has read nothing for `send_seconds`."""
         left = self.transport.get_write_buffer_size()
         if left < self._unread_bytes:
             times, self._unread_bytes = 0, left
@@ -224,7 +227,7 @@ class BoundedProtocol(FramedProtocol):
             self._reader_timer = None
 
     def _limit(self, seconds: float) -> None:
-        """End the connection in so many seconds unless this is lifted; a limit that stands is left alone."""
+        """Close the connection in `seconds` unless lifted; a timer that already runs is kept."""
         if self._timer is None:
             self._timer = self.loop.call_later(seconds, self._end)
 
@@ -242,7 +245,7 @@ class BoundedProtocol(FramedProtocol):
             self.transport.close()
 
     def _refuse(self, status: HTTPStatus, reason: str, detail: str = "") -> None:
-        """Answer what cannot be a request and end the connection, once what came before is answered."""
+        """Answer an invalid request and close the connection, once earlier requests are answered."""
         self._count(reason)
         self._lift()
         if self._in_body:

@@ -1,9 +1,11 @@
-"""HTTP/1.1 messages as RFC 9110 and 9112 frame them, where uvicorn and its parser do otherwise.
+"""Frames HTTP/1.1 messages by RFC 9110 and 9112 where uvicorn and its parser deviate.
 
 - A request to upgrade the connection is answered like any other: its body is read, and so is what follows.
 - Fields of a trailer, which follows a chunked body, are dropped: only fields of the head are headers.
 - A client that ends its side of the connection still gets the answers to what it has sent whole.
 - Empty lines between requests keep no connection open.
+
+Each is a deviation of uvicorn's `httptools_impl`; an override can go once uvicorn does the same.
 """
 
 import asyncio
@@ -48,10 +50,9 @@ class FramedProtocol(RequestCycleProtocol):
         self._unanswered = deque[RequestResponseCycle]()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client, and tell every request of it that was not answered.
+        """Forget the client, and mark every unanswered request as disconnected.
 
-        uvicorn tells the last one alone.  The one that is being worked on would go on for nobody, and fail
-        when it answers.
+        uvicorn marks only the latest one.  An earlier one would run to its end, and fail when it answers.
         """
         for one in self._unanswered:
             _disconnect(one)
@@ -122,7 +123,7 @@ class FramedProtocol(RequestCycleProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Go on with the request that stands behind, if one does."""
+        """Start the next pipelined request, if there is one."""
         if self._unanswered:
             self._unanswered.popleft()
         super().on_response_complete()

@@ -1,7 +1,7 @@
-"""Liveness, readiness and metrics over HTTP, for processes that serve nothing else.
+"""Liveness, readiness and metrics over HTTP.
 
-Liveness fails when only a restart can help.  Readiness says whether the process does its work right
-now; it may fail for as long as a server is away, and nobody restarts anything because of it.
+Liveness fails when only a restart can help.  Readiness is whether the process does its work now; it may fail
+for as long as a server is unreachable, and is no reason for a restart.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ class Health:
     liveness: dict[str, Check] = field(default_factory=dict)
     readiness: dict[str, Check] = field(default_factory=dict)
     warnings: dict[str, Check] = field(default_factory=dict)
-    """What an operator has to see to, though the process does its work; it fails no probe."""
+    """What an operator has to fix, though the process does its work; it fails no probe."""
 
     def stop(self) -> None:
-        """Be not ready from now on: the process was told to stop."""
+        """Fail readiness from now on: the process is stopping."""
         self.readiness["stop"] = lambda: "stopping"
 
     def live(self) -> tuple[int, dict[str, Any]]:

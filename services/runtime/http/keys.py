@@ -1,8 +1,8 @@
-"""API keys, tenants and scopes: who may do what, read from a file that holds no key.
+"""API keys, tenants and scopes, read from a file that holds only digests of keys.
 
 The file is TOML with the SHA-256 of each key, reread when it changes.  Without a file a service is
-open, but to this machine only: whoever can reach it is the default tenant, and browsers' pages
-from elsewhere are refused.
+open, but to this machine only: every client is the default tenant, and pages of other origins are
+refused.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ _NO_DIGEST = bytes(32)
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sends a request."""
+    """The caller of a request."""
 
     tenant: str
     scopes: frozenset[Scope]
@@ -77,15 +77,15 @@ class Caller:
     key_rate: float | None = None
     """Events per second that the key may send; None: no limit of its own."""
     tenant_rate: float | None = None
-    """Events per second that the tenant may send; None: what the service's setting says."""
+    """Events per second that the tenant may send; None: the service's setting."""
 
     def may(self, scope: Scope) -> bool:
-        """Tell whether the caller has a scope; `admin` has all of them."""
+        """Return whether the caller has a scope; `admin` has all of them."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
 LOCAL_CALLER = Caller(DEFAULT_TENANT, frozenset(Scope))
-"""Whoever reaches a service that has no key file."""
+"""The caller of a service that has no key file."""
 
 
 class Unauthenticated(Exception):  # noqa: N818 (the caller's fault, not an error of ours)
@@ -93,7 +93,7 @@ class Unauthenticated(Exception):  # noqa: N818 (the caller's fault, not an erro
 
 
 class Forbidden(Exception):  # noqa: N818
-    """A request that nobody may make here."""
+    """A request that the caller may not make here."""
 
 
 class KeyRing:
@@ -119,7 +119,7 @@ class KeyRing:
     def caller(self, key: bytes) -> Caller | None:
         """Return whose key it is.
 
-        The time this takes tells nothing of any key: what is compared is the digest, found by its
+        The time this takes reveals nothing of any key: what is compared is the digest, found by its
         first bytes and compared in constant time, and what is not found is compared as well.
         """
         return self.owner(sha256(key).digest())
@@ -154,7 +154,7 @@ class _Content(NamedTuple):
     ring: KeyRing | None
     problem: str = ""
     is_named: bool = True
-    """It says which keys there are, also where it says that there are none."""
+    """The file names its keys, or states that there are none."""
     is_settled: bool = True
     """Reading it again gives the same, until it changes."""
 
@@ -165,7 +165,7 @@ class KeyFile:
 
     A file that is damaged changes nothing but `problem`: the keys last read stay valid.  Damaged is also a
     file that has lost all its keys without saying so.  Each content is read once, and beside the event loop
-    where there is one, but for the first: before that nobody may be let in.
+    where there is one, but for the first: before that no caller is accepted.
     """
 
     path: Path
@@ -257,8 +257,8 @@ class KeyFile:
     def _check_mode(self, mode: int) -> None:
         """Warn of a file that others may read or write: what it holds of a key signs browsers' sessions."""
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            told = f"chmod 600 {self.path}"
-            log.warning("others may read or write the key file", mode=f"{stat.S_IMODE(mode):o}", mend=told)
+            fix = f"chmod 600 {self.path}"
+            log.warning("others may read or write the key file", mode=f"{stat.S_IMODE(mode):o}", mend=fix)
 
     def _complain(self, problem: str) -> None:
         if self.problem != problem:
@@ -312,8 +312,8 @@ class Guard:
     ) -> None:
         """Raise Forbidden for what comes from elsewhere while there are no keys.
 
-        A page from another site may have a name that leads here (DNS rebinding): its Host tells.  A proxy on
-        this machine names its client, or the host that it was asked for.
+        A page from another site may have a name that resolves here (DNS rebinding): its Host shows it.
+        A proxy on this machine names its client, or the host that it was asked for.
         """
         if self._keys.ring() is not None:
             return
@@ -353,7 +353,7 @@ def _hostname(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address means this machine only."""
+    """Return whether a host name or address means this machine only."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

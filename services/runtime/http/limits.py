@@ -1,4 +1,4 @@
-"""How much of a process one client, and all of them together, may have."""
+"""Limits of connections: what one client, and all clients together, may take of a process."""
 
 import resource
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ OWN_FILES = 128
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """How much, in bytes and numbers, and how long, in seconds."""
+    """Limits of connections, in bytes, numbers and seconds."""
 
     head_bytes: int = 64 << 10
     """Request line and headers; chunk extensions and trailers of one body, too."""
@@ -23,13 +23,13 @@ class ConnectionLimits:
     head_seconds: float = 30.0
     """From a connection's, or a request's, first byte to its head's end; also for a trailer, an extension."""
     rest_bytes: int = 32 << 20
-    """What is left of a body once its request was answered."""
+    """The rest of a body whose request was already answered."""
     rest_seconds: float = 30.0
     idle_seconds: int = 75
     """Between an answer and the next request: longer than the 60 s of proxies, which must end it first."""
     connections: int = 2000
     pipelined: int = 32
-    """Requests that stand behind one that is not answered yet."""
+    """Requests that wait behind one that is not answered yet."""
     send_seconds: float = 60.0
     """How long a client may take nothing of an answer."""
     unread_bytes: int = 256 << 20
@@ -37,7 +37,7 @@ class ConnectionLimits:
 
     @property
     def spare(self) -> int:
-        """Connections beyond, which are told that there are too many, or answered for a probe."""
+        """Connections beyond the limit, which get 503 or the answer to a probe."""
         return max(16, self.connections // 8)
 
 
@@ -75,7 +75,7 @@ def fitting(bounds: ConnectionLimits) -> ConnectionLimits:
 
 
 def crowded(url: bytes) -> bool:
-    """Tell whether a request is refused where there are too many connections: probes are answered."""
+    """Return whether a request is refused when there are too many connections: probes are answered."""
     return url.partition(b"?")[0].removesuffix(b"/") not in (b"/livez", b"/readyz", b"/metrics")
 
 

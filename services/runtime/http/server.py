@@ -1,4 +1,4 @@
-"""What processes that answer HTTP share at their rim: where they listen, their server, their end."""
+"""Runs an HTTP service: listens, serves, drains and stops."""
 
 import signal
 import socket
@@ -28,7 +28,7 @@ GRACEFUL_SECONDS = 3
 """How long running requests may take to end once no more are taken.
 
 With the drain before them and what stops after them, less than the ten seconds that supervisors usually wait.
-Exports and live pages are cut off then: their readers go on where they stopped.
+Exports and live pages are cut off then: their clients resume where they stopped.
 """
 
 
@@ -111,9 +111,9 @@ def run(
 class DrainingServer(uvicorn.Server):
     """Drains before it stops, so that no client is refused that looks at `/readyz` once a second.
 
-    Once told to stop by SIGTERM, it takes connections and requests as before, but answers each with
+    After SIGTERM it takes connections and requests as before, but answers each with
     `Connection: close`: clients with connections of their own go elsewhere with the next request.  A second
-    signal ends that at once, as does SIGINT, which is Ctrl-C of somebody who waits.
+    signal ends that at once, as does SIGINT (Ctrl-C).
     """
 
     def __init__(self, config: uvicorn.Config, drain_seconds: float) -> None:

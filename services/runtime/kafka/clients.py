@@ -1,6 +1,8 @@
-"""Makes every client of Kafka: with options that agree with the topics' sizes, and with what aiokafka lacks.
+"""Makes every client of Kafka, with options that fit the topics' sizes and with fixes for aiokafka.
 
-A client that is made elsewhere lacks the repairs of `repair`, so a contract test looks for such.
+`repair` fixes three things of aiokafka 0.14, each described at its function with its upstream issue where
+there is one; it can go once they are fixed there.  A client that is made elsewhere lacks them, which a
+contract test checks.
 """
 
 import asyncio
@@ -29,12 +31,12 @@ BOOTSTRAP_PAUSE_SECONDS = 1.0
 BOOTSTRAP_TIMEOUT_MS = 5_000
 """How long each of them may take: of a server that is gone, its address may still swallow packets."""
 LAST_MOMENT_SECONDS = 1.0
-"""How long whoever cancels a client's start waits for its end."""
+"""How long a cancelled `connect` waits for the client's start to end."""
 
 FETCH_MIN_BYTES = 128 << 10
 FETCH_WAIT_MS = 200
-"""Kafka answers a fetch of merger and sink when it has so much, or after so long.  Answering each batch of
-ingest, and each transaction of the merger, by itself is most of what reading costs on both sides; and the
+"""Kafka answers a fetch of merger and sink once it has this much, or after this time.  Answering each batch
+of ingest, and each transaction of the merger, by itself is most of what reading costs on both sides; and the
 merger would spend itself on small transactions, whose cost hardly depends on what is in them."""
 
 RECORD_OVERHEAD_BYTES = 64 << 10
@@ -44,7 +46,7 @@ RECORD_OVERHEAD_BYTES = 64 << 10
 T = TypeVar("T")
 
 _UNCUT = set[asyncio.Task[Any]]()
-"""Work that goes on though nobody waits for it any more; the loop alone would not keep it."""
+"""Tasks that outlive their callers; the event loop alone keeps no reference to them."""
 
 
 class StartableClient(Protocol):
@@ -57,8 +59,7 @@ class StartableClient(Protocol):
 async def connect(client: StartableClient) -> None:
     """Start a client, which has to be stopped even if this fails.
 
-    Who cancels this waits a moment: aiokafka forgets the connection that it learns the brokers over, and
-    nobody could close it.
+    A cancelled call waits a moment: aiokafka forgets its bootstrap connection, which would never be closed.
     """
     starting = asyncio.create_task(client.start())
     try:
@@ -73,9 +74,9 @@ async def connect(client: StartableClient) -> None:
 
 
 async def uncut(work: Coroutine[Any, Any, T]) -> T:
-    """Return what the work returns.  Who cancels this does not cancel the work, which ends by itself.
+    """Return what the work returns.  Cancelling this does not cancel the work, which ends by itself.
 
-    aiokafka forgets a connection that is cancelled while it is being made, and nobody could close it.
+    aiokafka forgets a connection that is cancelled while it is being made, which would never be closed.
     """
     return await asyncio.shield(_kept(asyncio.create_task(work)))
 
@@ -99,7 +100,7 @@ def client_options(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
 def consumer_options(settings: KafkaSettings, client_id: str, topics: Iterable[Topic]) -> dict[str, Any]:
     """Return the options of a consumer that can fetch the largest record of these topics.
 
-    It sees only committed records, and its offsets are committed by whoever has stored the result.
+    It sees only committed records, and its offsets are committed by the caller, once the result is stored.
     """
     return {
         **client_options(settings, client_id),

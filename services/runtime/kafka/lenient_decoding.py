@@ -1,10 +1,11 @@
-"""Makes aiokafka hand on records with a header whose name is not UTF-8, which only foreign programs write.
+"""Makes aiokafka return records with a header whose name is not UTF-8, which only other programs write.
 
-aiokafka raises in the middle of such a batch, at each new try, so whoever reads the partition would never get
-past it.  Here the rest of the batch is decoded once more, with the bytes that are no text as lone surrogates,
-which no name that is text holds: `records.is_text` tells them apart, and the record can be given up.
+aiokafka raises in the middle of such a batch, at each retry, so a consumer would never get past it.  Here the
+rest of the batch is decoded again, with invalid bytes as lone surrogates, which no valid name has:
+`records.is_text` detects them, and the record can be dead-lettered.
 
-Every name of aiokafka that this reaches for is private, and pinned by a contract test.
+Every name of aiokafka that this uses is private, and pinned by a contract test.  It can go once aiokafka
+returns record batches.
 """
 
 from collections.abc import Iterator

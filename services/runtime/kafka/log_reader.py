@@ -1,4 +1,4 @@
-"""Reads stretches of the log from outside: no group, no commit, committed records only, bounded memory."""
+"""Reads ranges of offsets without a group: committed records only, in bounded memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -17,7 +17,7 @@ from services.runtime.settings import KafkaSettings
 _POLL_MS = 500
 _FETCH_BYTES = 8 * MIB
 PATIENCE_SECONDS = 30.0
-"""How long the log may yield nothing before a reader gives up on Kafka."""
+"""How long the log may yield nothing before KafkaTimeoutError."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class ReadRecords(NamedTuple):
 async def read(
     settings: KafkaSettings, client_id: str, topics: Sequence[Topic], stretches: Iterable[OffsetRange]
 ) -> AsyncIterator[ReadRecords]:
-    """Yield everything that the stretches hold, each partition in its order, partitions mixed.
+    """Yield the records of all ranges, each partition in its order, partitions mixed.
 
-    `topics` are those that the stretches name.  A stretch that begins before its log yields what is left of
-    it.  KafkaError when Kafka does not answer.
+    `topics` are those that the ranges name.  Of a range that begins before its log, the rest is yielded.
+    KafkaError when Kafka does not answer.
     """
     left = {TopicPartition(one.topic, one.partition): one for one in stretches if one.start < one.end}
     if not left:

@@ -1,4 +1,4 @@
-"""Going on although records were deleted from the log before they were read: a position is moved by hand."""
+"""Moves a group's positions past records that were deleted before they were read, once an operator agrees."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ class Loss:
 
 
 Agree = Callable[[Sequence[Loss]], bool]
-"""Shows what is lost to somebody who may decide, and returns whether to go on without it."""
+"""Shows the operator what is lost, and returns whether to continue without it."""
 
 
 def client_name(service: str) -> str:
-    """Return what Kafka is told of who asks."""
+    """Return the client id."""
     return f"afterword-{service}-accept-loss"
 
 

@@ -1,7 +1,6 @@
-"""Asks Kafka whether it could do what a process does not, by a client that is made for the question.
+"""Checks with a new client whether Kafka is available for what a process needs.
 
-The clients that the process works with share nothing with this one: whatever they have got stuck in, it is
-not stuck in that.
+The new client shares nothing with those that the process works with: what they may hang in, it does not.
 """
 
 import asyncio
@@ -22,9 +21,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 AWAY = (KafkaError, OSError, TimeoutError)
-"""What says that Kafka does not answer."""
+"""Errors that mean that Kafka does not answer."""
 ANSWER_SECONDS = 10.0
-"""How long Kafka may take to say what it is like, before it counts as away."""
+"""Timeout of the check, after which Kafka counts as unreachable."""
 PATIENCE_SECONDS = 20.0
 """The same for a question of `KeptClients`."""
 _REQUEST_MS = 5_000
@@ -32,7 +31,7 @@ _MIN_IN_SYNC = "min.insync.replicas"
 
 
 async def kafka_outage(settings: KafkaSettings, client_id: str, needs: Needs) -> str | None:
-    """Return why Kafka can do nothing of what is needed for anybody at the moment, or None if it can."""
+    """Return why Kafka cannot serve these needs at the moment, for any client; None if it can."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await uncut(_outage(settings, client_id, needs))
@@ -75,7 +74,7 @@ async def _min_in_sync(client: AIOKafkaClient, broker: int, topics: Iterable[str
 
 
 class KeptClients(Generic[T]):
-    """Clients that are kept between questions.  A question that they fail is asked once more, of new ones."""
+    """Clients that are kept between questions.  A question that fails is retried once, with new clients."""
 
     def __init__(self, connect: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         self._connect, self._stack = connect, AsyncExitStack()

@@ -1,12 +1,13 @@
 # ruff: noqa: SLF001 (that is what this file is for)
-"""Has a consumer of aiokafka hand on what it fetched as it came: record batches that nobody decoded yet.
+"""Returns fetched record batches of an aiokafka consumer undecoded.
 
-aiokafka decodes all that it fetched, wraps each record in another, and hands them through three generators
-one by one: more than it takes to decode them, and more memory.  Here a reader decodes as much as it works
-on, a record batch at a time.  Its records have an offset, a timestamp, a key, a value and headers, but no
-topic and no partition, which whoever asked for a partition knows.
+aiokafka decodes all that it fetched, wraps each record in another, and passes them through three generators
+one by one: more than it takes to decode them, and more memory.  Here a reader decodes a record batch at a
+time.  Its records have an offset, a timestamp, a key, a value and headers, but no topic and no partition,
+which the caller of `getmany` has from the keys of the result.
 
-Every name of aiokafka that this reaches for is private, and pinned by a contract test.
+Every name of aiokafka that this uses is private, and pinned by a contract test.  It can go once aiokafka
+returns record batches.
 """
 
 from collections import OrderedDict, deque
@@ -43,7 +44,7 @@ class Fetched:
         return not self._rest and not self._batches
 
     def take(self, most: int) -> list[Any]:
-        """Return the next records, so many if there are, and let go of them."""
+        """Return the next records, at most `most`, and release them."""
         taken = self._rest
         while len(taken) < most and self._batches:
             taken += self._records(self._batches.popleft())
@@ -51,7 +52,7 @@ class Fetched:
         return taken[:most]
 
     def pieces(self, most: int) -> Iterator[list[Any]]:
-        """Yield the records in order, so many at a time, and let go of what was yielded."""
+        """Yield the records in order, at most `most` at a time, and release what was yielded."""
         while piece := self.take(most):
             yield piece
 
@@ -64,7 +65,7 @@ class Fetched:
 
 
 def in_pieces(records: Fetched | Sequence[Any], most: int) -> Iterator[Sequence[Any]]:
-    """Yield records in order, so many at a time."""
+    """Yield records in order, at most `most` at a time."""
     if isinstance(records, Fetched):
         yield from records.pieces(most)
     else:
@@ -97,7 +98,7 @@ def _losses(consumer: AIOKafkaConsumer) -> int:
 
 
 class _FetchResults(OrderedDict[Any, Any]):
-    """What was fetched, by partition, until somebody asks for it."""
+    """Fetch results by partition, until `getmany` takes them."""
 
     def __init__(self, found: Mapping[Any, Any], losses: Callable[[], int]) -> None:
         self._losses = losses
@@ -135,7 +136,7 @@ def _shown(records: PartitionRecords) -> Iterator[Any]:
 
 
 def _is_rolled_back(records: PartitionRecords, batch: Any) -> bool:
-    """Tell whether a batch is of a transaction that was rolled back; ask about each batch, in order."""
+    """Return whether a batch is of an aborted transaction; to be called for each batch, in order."""
     if records._isolation_level != READ_COMMITTED or batch.producer_id is None:
         return False
     records._consume_aborted_up_to(batch.base_offset)

@@ -215,7 +215,7 @@ async def test_it_refuses_a_log_that_was_cut_and_stays_to_say_so(mergers: Start,
     await eventually(lambda: _refuses(merger), within=60)
 
     assert (await merger.get("/livez"))[0] == 200
-    assert "refused to go on" in merger.said()
+    assert "refused to continue" in merger.said()
     starting.cancel()
 
 

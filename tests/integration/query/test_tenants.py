@@ -13,7 +13,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from schemas.tables import ERASURES
-from services.erasure.core.erasures import Erasure, ErasureState, RequestedBy
+from services.erasure.core.erasures import ErasureRecord, ErasureState, RequestedBy
 from services.query.api import ROUTERS
 from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
@@ -83,7 +83,7 @@ def rows_of(tenant: str) -> dict[str, list[dict[str, Any]]]:
 def erasure_of(tenant: str) -> dict[str, Any]:
     """Return an erasure of the tenant's, with the id that the other one's has."""
     now = datetime(2026, 11, 22, tzinfo=UTC)
-    return Erasure(
+    return ErasureRecord(
         tenant=tenant,
         id=UUID(int=1),
         state=ErasureState.ASKED,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.tables import FEEDBACK_EVENTS
-from services.erasure.core.erasures import MOST_ROUNDS, Erasure, ErasureState
+from services.erasure.core.erasures import MOST_ROUNDS, ErasureRecord, ErasureState
 from services.erasure.run import ErasureRun
 from tests.support.operations.erasure_in_memory import (
     ID,
@@ -26,14 +26,14 @@ EVENTS = st.lists(st.builds(Event, REQUESTS, st.sampled_from(["", USER, "other"]
 DEATHS = st.lists(st.integers(0, 25), max_size=6)
 
 
-async def worked(world: World, lives: int | None) -> Erasure:
+async def worked(world: World, lives: int | None) -> ErasureRecord:
     """Work at the world's erasure with a process that makes so many calls."""
     world.lives = lives
     assert world.erasure is not None
     return await ErasureRun(cast("Any", FakeTables(world)), cast("Any", FakeLog(world)), world.erasure).run()
 
 
-async def carried_out(world: World, deaths: list[int]) -> Erasure:
+async def carried_out(world: World, deaths: list[int]) -> ErasureRecord:
     """Die as often as that, each time with another process going on, and come to the end."""
     for lives in deaths:
         try:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from services.erasure.core import leftovers, statements
-from services.erasure.core.erasures import Erasure, ErasureState, RequestedBy, event_id, user_hash
+from services.erasure.core.erasures import ErasureRecord, ErasureState, RequestedBy, event_id, user_hash
 from services.erasure.core.statements import ErasureScope, of_erasure
 from services.pipeline.core.snapshot import PipelineSnapshot
 from services.runtime.clickhouse.core.statement import Statement
@@ -41,7 +41,7 @@ class World:
     stored: dict[int, Event] = field(default_factory=dict)
     """Events in ClickHouse, by version."""
     erased: dict[tuple[str, int], UUID] = field(default_factory=dict)
-    erasure: Erasure | None = None
+    erasure: ErasureRecord | None = None
     lives: int | None = None
     """How many calls the process has left; None: it does not die."""
 
@@ -81,7 +81,7 @@ class FakeTables:
         """Return always the same time."""
         return AT
 
-    async def write(self, erasure: Erasure) -> None:
+    async def write(self, erasure: ErasureRecord) -> None:
         """Keep an erasure."""
         self.world.step()
         self.world.erasure = replace(erasure, updated=AT)
@@ -187,9 +187,9 @@ class FakeLog:
         return {}
 
 
-def an_erasure(**changes: Any) -> Erasure:
+def an_erasure(**changes: Any) -> ErasureRecord:
     """Return an erasure of the user that was asked for just now."""
     given = {"user_hash": user_hash(TENANT, USER), **changes}
-    return Erasure(
+    return ErasureRecord(
         tenant=TENANT, id=ID, state=ErasureState.ASKED, asked_at=AT, asked_by=RequestedBy.API, **given
     )

@@ -10,8 +10,8 @@ import pytest
 
 from services.erasure.core.erasures import (
     MOST_ROUNDS,
-    Erasure,
     ErasureFacts,
+    ErasureRecord,
     ErasureState,
     ErasureStep,
     RequestedBy,
@@ -78,7 +78,7 @@ def test_an_erasure_survives_its_row() -> None:
     )
     row = orjson.loads(orjson.dumps({**one.row(), "updated": AT}))
 
-    assert Erasure.of(row) == one
+    assert ErasureRecord.of(row) == one
     assert one.request_ids == ("r1", "r2")
     assert one.counted(["r2", "r3"], {"feedback": 1}).found == {"feedback": 3}
 

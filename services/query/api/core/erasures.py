@@ -10,7 +10,7 @@ import orjson
 
 from schemas.identity import is_request_id
 from schemas.limits import MIB
-from services.erasure.core.erasures import Erasure, ErasureState, RequestedBy, user_hash
+from services.erasure.core.erasures import ErasureRecord, ErasureState, RequestedBy, user_hash
 from services.query.core.problems import Fault, invalid
 
 MAX_BODY_BYTES = 2 * MIB
@@ -22,13 +22,15 @@ _ONE = "exactly one of `request_id`, `request_ids` and `user_id`"
 _REQUEST_ID = "1 to 256 characters, no control characters"
 
 
-def asked(tenant: str, body: bytes, erasure: UUID, now: datetime) -> Erasure:
+def asked(tenant: str, body: bytes, erasure: UUID, now: datetime) -> ErasureRecord:
     """Return the erasure that a body asks for; raise Problem."""
     content = _object(body)
     unknown = content.keys() - {"request_id", "request_ids", "user_id"}
     if unknown or len(content) != 1:
         raise invalid(Fault("", _ONE))
-    one = Erasure(tenant=tenant, id=erasure, state=ErasureState.ASKED, asked_at=now, asked_by=RequestedBy.API)
+    one = ErasureRecord(
+        tenant=tenant, id=erasure, state=ErasureState.ASKED, asked_at=now, asked_by=RequestedBy.API
+    )
     if "user_id" not in content:
         return _of_requests(one, content)
     user = content["user_id"]
@@ -48,7 +50,7 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return content
 
 
-def _of_requests(one: Erasure, content: Mapping[str, Any]) -> Erasure:
+def _of_requests(one: ErasureRecord, content: Mapping[str, Any]) -> ErasureRecord:
     ((name, value),) = content.items()
     ids = value if name == "request_ids" else [value]
     if not isinstance(ids, list) or not 0 < len(ids) <= MAX_REQUESTS:
@@ -67,7 +69,7 @@ def _is_text(value: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def item(one: Erasure, *, whole: bool) -> dict[str, Any]:
+def item(one: ErasureRecord, *, whole: bool) -> dict[str, Any]:
     """Return an erasure as callers get it; a list leaves out what may be long."""
     shown = {
         "id": str(one.id),

@@ -1,4 +1,4 @@
-"""Which answers of ClickHouse mean that a row is at fault, and how that row is found.  Pure."""
+"""Which errors of ClickHouse mean that a row is invalid, and how that row is found."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ DEFAULT_SHARE = 0.1
 
 
 def is_refusal(code: int | None) -> bool:
-    """Tell whether the error says that a row is at fault."""
+    """Return whether the error means that a row is invalid."""
     return code in REFUSALS
 
 
@@ -36,7 +36,7 @@ class Tolerance:
     """How many rows of the last thousand or so were refused.
 
     More than a share of them (a tenth) is no bad data but a bad deployment: tables and rows that do not
-    fit each other.  Going on would drain the log into the dead letters.
+    fit each other.  To continue would drain the log into the dead letters.
     """
 
     rows: int = 0
@@ -44,12 +44,12 @@ class Tolerance:
     share: float = DEFAULT_SHARE
 
     def after(self, rows: int, refused: int) -> "Tolerance":
-        """Return the count with one more batch; a full window starts anew with that batch."""
+        """Return the count with one more batch; a full window restarts with that batch."""
         if self.rows >= _WINDOW:
             return Tolerance(rows, refused, self.share)
         return Tolerance(self.rows + rows, self.refused + refused, self.share)
 
     @property
     def exceeded(self) -> bool:
-        """Whether to stop instead of giving up more rows."""
+        """Whether to stop instead of dead-lettering more rows."""
         return self.refused > self.share * max(self.rows, _WINDOW)

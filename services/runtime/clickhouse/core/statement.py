@@ -1,4 +1,4 @@
-"""What is asked of ClickHouse: SQL text of ours, and values that travel beside it.  Pure.
+"""A statement for ClickHouse: SQL text of ours, and values that are sent beside it.
 
 No value of a caller is ever part of the text: names of parameters are, and the server puts the values in.
 """
@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 
 class QueryCost(Enum):
-    """What a question may cost."""
+    """Which limits a query runs under."""
 
     QUESTION = "question"
-    """Answered while somebody waits."""
+    """Answered while the client waits."""
     EXPORT = "export"
     """Streamed for as long as it takes."""
 
@@ -33,7 +33,7 @@ class Statement:
 
     @property
     def tenant(self) -> str:
-        """Whose rows it asks for; empty for what belongs to nobody, as positions do."""
+        """The tenant whose rows it reads; empty for rows without a tenant, as positions are."""
         return str(self.parameters.get("tenant", ""))
 
 

@@ -1,4 +1,4 @@
-"""What the key file holds: keys by their SHA-256, and what tenants may send.  Pure."""
+"""The content of the key file: keys by their SHA-256, and what tenants may send."""
 
 import tomllib
 from datetime import UTC, datetime
@@ -42,10 +42,10 @@ class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TenantRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the file says of a tenant."""
+    """A tenant in the file."""
 
     events_per_second: Rate | None = None
-    """What all keys of the tenant may send together; None: what the service's setting says."""
+    """Events per second of all keys of the tenant together; None: the service's setting."""
 
 
 class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,17 +65,17 @@ def digest(key: str) -> str:
 
 
 def parse(text: str) -> tuple[KeyRecord, ...]:
-    """Return the keys of a file; KeyFileError says what is wrong with it."""
+    """Return the keys of a file; KeyFileError with what is wrong in it."""
     return parse_file(text).keys
 
 
 def parse_file(text: str) -> Keys:
-    """Return what a file says; KeyFileError says what is wrong with it."""
+    """Return the content of a file; KeyFileError with what is wrong in it."""
     return parse_named(text)[0]
 
 
 def parse_named(text: str) -> tuple[Keys, bool]:
-    """Return what a file says, and whether it names its keys at all; KeyFileError as `parse_file`.
+    """Return the content of a file, and whether it names its keys at all; KeyFileError as `parse_file`.
 
     A file that has no keys on purpose has `keys = []`.  One that was cut, or not written yet, has not.
     """
@@ -100,5 +100,5 @@ def ends_at(record: KeyRecord) -> float:
 
 
 def has_expired(record: KeyRecord, now: float) -> bool:
-    """Tell whether a key is not valid any more; `now` is Unix time in seconds.  No zone means UTC."""
+    """Return whether a key has expired; `now` is Unix time in seconds.  No zone means UTC."""
     return ends_at(record) <= now

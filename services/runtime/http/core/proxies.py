@@ -1,4 +1,4 @@
-"""Behind proxies: who the client is, and the path prefix that a service is published under.  Pure."""
+"""The client of a request behind proxies, and the path prefix that a service is published under."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +33,7 @@ class Visitor(NamedTuple):
 
 
 class Proxies:
-    """Tells who a request comes from, given the networks of the proxies that are trusted."""
+    """Finds the client of a request, given the networks of the proxies that are trusted."""
 
     def __init__(self, networks: str) -> None:
         self._networks = [] if networks == NONE else [ip_network(one) for one in networks.split(",")]
@@ -41,8 +41,8 @@ class Proxies:
     def seen(self, peer: str, headers: Headers) -> Visitor:
         """Return the client of a request that the address `peer` sent.
 
-        That is the rightmost address that is not a trusted proxy's: what stands left of it, its owner may
-        have made up.  What is no address ends the search, and counts for nothing.
+        That is the rightmost address that is not a trusted proxy's: what is left of it, the client may
+        have forged.  What is no address ends the search, and counts for nothing.
         """
         if not self._trusts(_address(peer)):
             return Visitor(peer, "http")
@@ -80,7 +80,7 @@ class Proxies:
 
 
 def checked_networks(text: str) -> str:
-    """Return a list of networks as it is kept, or `none`; ValueError says what is no network."""
+    """Return a list of networks as it is kept, or `none`; ValueError names what is no network."""
     if text.strip().lower() == NONE:
         return NONE
     try:
@@ -98,7 +98,7 @@ def limited(address: str) -> str:
 
 
 def is_forwarded(headers: Mapping[bytes, bytes]) -> bool:
-    """Tell whether headers name a client, or a host, that is not this machine; whoever wrote them."""
+    """Return whether forwarding headers name a client, or a host, that is not this machine."""
     named = [headers[name].decode("latin-1") for name in FORWARDING if name in headers]
     return bool(named) and not all(_is_here(one) for one in named)
 

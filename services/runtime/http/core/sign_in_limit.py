@@ -1,4 +1,4 @@
-"""How often an address may try wrong keys.  Pure: time is handed in.
+"""Limits how often an address may try wrong keys.
 
 Keys are far too long to be guessed, so a right one never waits; this bounds what is logged of wrong ones.
 """
@@ -10,7 +10,7 @@ TRIES = 10
 SECONDS_EACH = 6.0
 """After this long, one more may be tried."""
 REMEMBERED = 10_000
-"""Addresses, at most; the longest unheard of is forgotten first."""
+"""Addresses, at most; the least recent is forgotten first."""
 
 
 class SignInLimit:
@@ -21,7 +21,7 @@ class SignInLimit:
         """When everything an address has done wrong is forgotten."""
 
     def failed(self, client: str, now: float) -> float:
-        """Count a wrong key; return how long its address has to wait before another one is told from none.
+        """Count a wrong key; return the seconds before another key of its address is checked.
 
         0: it need not, and the key counts.  What is tried while it has to wait makes it wait no longer.
         """

@@ -1,4 +1,4 @@
-"""What identifies the log before a position: its newest record there, by offset and hash.  Pure.
+"""Identifies the log before a position by its newest record there: offset and hash.
 
 A position is a number, and after a log was cut short or replaced the same number means other records.  A
 mark is kept beside it: `offset:hash`, of the newest record that was read below the position.  Markers of

@@ -1,4 +1,4 @@
-"""Does Kafka itself keep a process from its work?  Pure: what a process needs and what Kafka is like, in.
+"""Decides whether Kafka itself keeps a process from its work.
 
 A process that makes no progress is stalled only if a client that was made just now could do what it does not.
 Where a partition has no leader, or too few replicas, or a broker does not answer, no restart helps: that is
@@ -51,7 +51,7 @@ class Cluster:
 
 
 def outage(needs: Needs, found: Cluster) -> str | None:
-    """Return why what is needed cannot be read or written at the moment, by anybody; None if it can."""
+    """Return why what is needed cannot be read or written at the moment, by any client; None if it can."""
     writes = needs.writes | {
         *_coordinated(POSITIONS, needs.groups, found),
         *_coordinated(TRANSACTIONS, needs.transactions, found),

@@ -1,4 +1,4 @@
-"""What those who read the log use of a Kafka record: no more than a test has to make up.  Pure."""
+"""The part of a Kafka record that consumers use, so that tests can make records."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -27,7 +27,7 @@ class Record(Protocol):
 
 
 class LocatedRecordLike(Record, Protocol):
-    """A record that says where it comes from."""
+    """A record with its topic and partition."""
 
     @property
     def topic(self) -> str: ...  # noqa: D102
@@ -36,7 +36,7 @@ class LocatedRecordLike(Record, Protocol):
 
 
 class LocatedRecord(msgspec.Struct, gc=False):
-    """A record with the place that whoever read it knows."""
+    """A record with the topic and partition that its reader knows."""
 
     topic: str
     partition: int
@@ -48,7 +48,7 @@ class LocatedRecord(msgspec.Struct, gc=False):
 
 
 def placed(topic: str, partition: int, records: Iterable[Record]) -> list[LocatedRecord]:
-    """Return records of a partition as records that say where they come from."""
+    """Return records of a partition with its topic and number."""
     return [
         LocatedRecord(topic, partition, one.offset, one.timestamp, one.key, one.value, one.headers)
         for one in records
@@ -56,7 +56,7 @@ def placed(topic: str, partition: int, records: Iterable[Record]) -> list[Locate
 
 
 def is_text(name: str) -> bool:
-    """Tell whether the bytes of a header's name were UTF-8; what is not stands there as lone surrogates."""
+    """Return whether the bytes of a header's name were UTF-8; others were decoded as lone surrogates."""
     if name.isascii():
         return True
     try:

@@ -1,7 +1,7 @@
-"""How many copies Kafka really keeps of topics, and how many of those are in sync.  Pure.
+"""How many replicas Kafka really keeps of topics, and how many of those are in sync.
 
-What a topic was made with says nothing of today: copies may lie on a broker that is away, and Kafka's own
-topics, which hold the groups' positions and the transactions, get as many as its brokers' settings say.
+The replication factor of a topic does not show that: replicas may be on a broker that is down, and Kafka's
+own topics, which hold the groups' positions and the transactions, get as many as its brokers' settings say.
 """
 
 from collections.abc import Iterable, Iterator
@@ -48,7 +48,7 @@ def wanted(wished: int | None, found: Brokers) -> int:
 
 
 def shortage(copies: int, found: Brokers) -> str:
-    """Return why a topic cannot be made with so many copies now; empty if it can."""
+    """Return why a topic cannot be made with `copies` replicas now; empty if it can."""
     if copies <= len(found.live):
         return ""
     away = f"; {_brokers(found.away)} away" if found.away else ""

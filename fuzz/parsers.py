@@ -15,19 +15,19 @@ from chdb_server.core import statements
 from chdb_server.core.errors import RefusedError
 from schemas.identity import event_key
 from services.ingest.core.content import (
+    BodyFormat,
     BrokenArray,
-    Kind,
-    body_kind,
+    body_format,
     check_size,
     decompress,
     encoding_of,
     is_array,
     items_of,
-    taken_apart,
+    split_broken_array,
 )
 from services.ingest.core.errors import Rejection
 from services.ingest.core.event import event_bytes, idempotency_key
-from services.ingest.core.router import Paths, redacted, request_id_of
+from services.ingest.core.router import Router, redacted, request_id_of
 from services.ingest.dialects import DIALECTS, gptboost, native, requesty
 from services.ingest.dialects.dialect import Submission
 from services.merger.core import events, state
@@ -46,7 +46,7 @@ Target = Callable[[bytes], bool]
 _LIMIT = 1 << 16
 _SOURCE = Source("feedback-events", 0, 0, 1)
 _EVENT_ID = "0199d8a0-0000-7000-8000-000000000000"
-_PATHS = Paths(DIALECTS)
+_PATHS = Router(DIALECTS)
 _READERS: tuple[Callable[[bytes], Submission], ...] = (
     lambda body: requesty.read("r-1", body),
     lambda body: gptboost.read("", body),
@@ -101,24 +101,24 @@ def _is_canonical(row: bytes) -> None:
 def batches(data: bytes) -> bool:
     """Arrays and lines taken apart, and each item read; the first byte chooses between them."""
     choice, body = _split(data)
-    kind = (Kind.JSON, Kind.LINES)[choice % 2]
+    kind = (BodyFormat.JSON, BodyFormat.LINES)[choice % 2]
     accepted = False
-    if kind is Kind.JSON and not is_array(body):
+    if kind is BodyFormat.JSON and not is_array(body):
         return False
     try:
         items = items_of(kind, body)
-        if kind is Kind.JSON and items:
-            assert taken_apart(body, BrokenArray(ValueError())) == [
+        if kind is BodyFormat.JSON and items:
+            assert split_broken_array(body, BrokenArray(ValueError())) == [
                 item._replace(body=item.body.strip()) for item in items
             ]
     except BrokenArray as broken:
         try:
-            items = taken_apart(body, broken)
+            items = split_broken_array(body, broken)
         except Rejection:
             return False
     except Rejection:
         return False
-    assert [item.place for item in items] == sorted({item.place for item in items})
+    assert [item.position for item in items] == sorted({item.position for item in items})
     for item in items[:50]:
         try:
             check_size(item)
@@ -149,7 +149,7 @@ def paths(data: bytes) -> bool:
     for parse in (
         lambda: request_id_of(data if found is None or found.raw_id is None else found.raw_id),
         lambda: encoding_of(data),
-        lambda: body_kind({b"content-type": data}, lines=True),
+        lambda: body_format({b"content-type": data}, lines=True),
         lambda: idempotency_key(data),
     ):
         try:

@@ -1,4 +1,4 @@
-"""Ingest as a process: `python -m services.ingest`."""
+"""The ingest process: `python -m services.ingest`."""
 
 import sys
 
@@ -13,18 +13,18 @@ from services.runtime.settings import SettingsError, load
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT, then answer what was taken; the exit code."""
+    """Serve until SIGTERM or SIGINT, finish the accepted requests, and return the exit code."""
     try:
         settings = load(IngestSettings)
     except SettingsError as error:
         return complain("ingest", str(error), USAGE)
     logs.configure("ingest", settings)
     keys = key_file(settings.keys_file)
-    place = settings.ingest_host, settings.ingest_port
     meter = ConnectionMetrics(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
     return server.run(
         "ingest",
-        *place,
+        settings.ingest_host,
+        settings.ingest_port,
         keys,
         lambda: IngestApp(build(settings, keys)),
         settings.bounds(),

@@ -1,7 +1,7 @@
-"""Natural group commit: whatever arrives while a produce request is in flight is the next one.
+"""Groups events into record batches: those that arrive during a produce request form the next batch.
 
-No linger and no timer: with one client an event leaves at once, with many the time of flight gathers
-them.  aiokafka has one produce request in flight to each broker, so there is a lane for each.
+There is no linger: with one client an event is sent at once, with many the time of a request collects them.
+aiokafka has one produce request in flight for each broker, so there is one accumulator for each.
 """
 
 import asyncio
@@ -13,18 +13,19 @@ from typing import Any, Protocol
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.structs import TopicPartition
 
-from services.ingest.core.quota import Shares
-from services.ingest.event_log import NO_OFFSET, LogUnavailable, Overloaded, Record, Stretch
+from services.ingest.core.quota import ByteQuota
+from services.ingest.event_log import NO_OFFSET, LogUnavailable, OffsetRange, Overloaded, Record
 from services.ingest.metrics import BATCH_RECORDS, PRODUCE_SECONDS
 
 UNKNOWN = 0
 
 
-def sends(producer: Any, topic: str, partition: int) -> Callable[[], int]:
-    """Return what tells how often the batch was sent that `send_batch` has just taken.
+def send_count(producer: Any, topic: str, partition: int) -> Callable[[], int]:
+    """Return a function that returns how often the batch was sent that `send_batch` has just accepted.
 
-    Call it before anything else is awaited.  aiokafka does not tell, so its own books are read; a contract
-    test pins their names.
+    Only a batch that was sent once is certainly not written when Kafka refuses it.  Call this before anything
+    else is awaited.  aiokafka has no public API for it, so private attributes are read, which a contract test
+    pins.
     """
     accumulator = getattr(producer, "_message_accumulator", None)
     if accumulator is None:
@@ -34,25 +35,25 @@ def sends(producer: Any, topic: str, partition: int) -> Callable[[], int]:
 
 
 RECORD_OVERHEAD_BYTES = 200
-"""What an event costs in memory beside its key and value: its record, its future, its waiting request."""
+"""Memory of an event in addition to key and value: its record, its future, its waiting request."""
 
-NOT_WRITTEN = "Kafka does not take events at the moment; the event was not written"
+NOT_WRITTEN = "Kafka does not accept events at the moment; the event was not written"
 MAYBE_WRITTEN = (
     "Kafka did not acknowledge the event in time; it may still be written, once: "
     "send it again with the same Idempotency-Key"
 )
 
 MAX_BATCH_BYTES = 900_000
-"""Below the topic's max.message.bytes, and above the largest event."""
+"""Less than the topic's max.message.bytes, more than the largest event."""
 
 MOVING = "the topics are moving to a new generation; the event was not written: send it again in a moment"
 
 
-class Batch:
+class RecordBatch:
     """Events of one partition that are written, acknowledged and counted together.
 
-    Each waiter has a future of its own: a task that is cancelled while it awaits a shared future cancels
-    that for all.  Who waits for several that lie one behind the other waits for the first.
+    Each waiter has its own future, because a task that is cancelled while it awaits a shared future cancels
+    it for all.  A caller with consecutive events waits for the offset of the first.
     """
 
     __slots__ = ("_count", "_waiters", "builder", "charges", "handed_over_at", "partition", "timer")
@@ -60,28 +61,28 @@ class Batch:
     def __init__(self, partition: int, builder: Any) -> None:
         self.partition = partition
         self.charges: dict[bytes, int] = {}
-        """Bytes counted as in flight, by tenant."""
+        """Bytes taken from the quota, by tenant."""
         self.handed_over_at: float | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.builder = builder
         self._waiters: list[tuple[int, asyncio.Future[int]]] = []
-        """Who waits, and for which record."""
+        """The index of a record, and the future of its offset."""
         self._count = 0
 
     def add(self, key: bytes, value: bytes, tenant: bytes, size: int, waiter: asyncio.Future[int]) -> bool:
-        """Take one more event, unless the batch is full.  The first always fits."""
+        """Append an event; return False if the batch is full.  The first event always fits."""
         if self.builder.append(timestamp=None, key=key, value=value) is None:
             return False
         self._expect(tenant, size, waiter, 1)
         return True
 
     def add_all(
-        self, records: Sequence[Record], places: Sequence[int], tenant: bytes, waiter: asyncio.Future[int]
+        self, records: Sequence[Record], indexes: Sequence[int], tenant: bytes, waiter: asyncio.Future[int]
     ) -> int:
-        """Take what is at these places, as far as it fits, for one waiter; return how many were taken."""
+        """Append the records at `indexes` that fit, for one waiter; return how many were appended."""
         append, size, taken = self.builder.append, 0, 0
-        for place in places:
-            key, value = records[place]
+        for index in indexes:
+            key, value = records[index]
             if append(timestamp=None, key=key, value=value) is None:
                 break
             size += len(key) + len(value) + RECORD_OVERHEAD_BYTES
@@ -99,32 +100,32 @@ class Batch:
         return self._count
 
     def hand_over(self, now: float) -> None:
-        """Close the batch for the producer, which may retry it for ever from now on.
+        """Close the batch and pass it to the producer, which retries it without limit.
 
-        Closed first, because aiokafka counts the records when it takes a batch and builds it one step of
-        the loop later: a record added between the two would upset the sequence numbers.
+        It must be closed first: aiokafka counts the records when it accepts a batch, and builds it an
+        iteration of the event loop later.  A record appended in between would break the sequence numbers.
         """
         self.builder.close()
         self.handed_over_at = now
 
     def acknowledge(self, first_offset: int) -> None:
-        """Tell everyone their offset; a negative one means that Kafka has the batch, but not where."""
+        """Set the offsets of all waiters; a negative `first_offset` means that Kafka returned none."""
         for index, waiter in self._settled():
             if not waiter.done():
                 waiter.set_result(first_offset + index if first_offset >= 0 else NO_OFFSET)
 
     def fail(self) -> None:
-        """Tell everyone that there is no acknowledgement, and whether there may still be a record."""
+        """Fail all waiters with LogUnavailable; a batch that was handed over may still be written."""
         unknown = self.handed_over_at is not None
         for _, waiter in self._settled():
             if not waiter.done():
                 waiter.set_exception(
                     LogUnavailable(MAYBE_WRITTEN if unknown else NOT_WRITTEN, unknown=unknown)
                 )
-                waiter.exception()  # seen: a waiter whose request was cancelled is nothing to complain about
+                waiter.exception()  # marks it as retrieved: asyncio would log it if the request was cancelled
 
     def refuse(self) -> None:
-        """Tell everyone that nothing was written, since Kafka takes no events at the moment."""
+        """Fail all waiters with Overloaded: nothing was written, because the topic generation is closed."""
         for _, waiter in self._settled():
             if not waiter.done():
                 waiter.set_exception(Overloaded(MOVING))
@@ -132,12 +133,12 @@ class Batch:
 
     @property
     def is_ordinary(self) -> bool:
-        """Tell that no open topic refuses the batch for its size."""
+        """Whether the batch is small enough for any open topic."""
         return int(self.builder.size()) <= MAX_BATCH_BYTES
 
     @property
     def expired(self) -> bool:
-        """Tell that everyone was told, or nobody waited."""
+        """Whether no waiter is left."""
         return not self._waiters
 
     def _settled(self) -> list[tuple[int, asyncio.Future[int]]]:
@@ -147,42 +148,47 @@ class Batch:
         return waiters
 
 
-class Owner(Protocol):
-    """Who is told what goes wrong in a lane."""
+class AccumulatorListener(Protocol):
+    """Is notified of failures in an accumulator."""
 
     def lost(self) -> None:
-        """Some events were given up."""
+        """Queued events were dropped, or may have been."""
         ...
 
     def refused(self, producer: Any) -> None:
-        """Kafka takes no events on this topic any more."""
+        """Kafka no longer accepts events on this topic."""
         ...
 
     def broken(self, producer: Any, reason: str) -> None:
-        """This producer must not be used again."""
+        """The producer failed and must not be used again."""
         ...
 
 
-class Lane:
-    """The way to one broker.
+class Accumulator:
+    """Queues events for the partitions of one broker.
 
-    A batch's bytes count against its tenants' shares until Kafka has answered for it, or until it is certain
-    that Kafka never will: not until its waiters have given up.
+    The bytes of a batch count against its tenants' quota until Kafka has answered, or certainly never will,
+    even after its waiters have timed out.
     """
 
     def __init__(
-        self, producer: Any, topic: str, shares: Shares, deadline_seconds: float, owner: Owner
+        self,
+        producer: Any,
+        topic: str,
+        quota: ByteQuota,
+        deadline_seconds: float,
+        listener: AccumulatorListener,
     ) -> None:
-        self._producer, self._topic, self._shares = producer, topic, shares
-        self._deadline, self._owner = deadline_seconds, owner
+        self._producer, self._topic, self._quota = producer, topic, quota
+        self._deadline, self._listener = deadline_seconds, listener
         self._loop = asyncio.get_running_loop()
-        self._open: dict[int, Batch] = {}
-        self._queue: deque[Batch] = deque()
-        self._unanswered: set[Batch] = set()
+        self._open: dict[int, RecordBatch] = {}
+        self._queue: deque[RecordBatch] = deque()
+        self._unanswered: set[RecordBatch] = set()
         self.draining: asyncio.Task[None] | None = None
-        """Done when nothing is queued or unanswered."""
+        """Done when no batch is queued or unanswered."""
         self.stuck = False
-        """A batch has passed its deadline unanswered: nobody else should wait for theirs."""
+        """A batch has passed its deadline unanswered, so new events are refused."""
 
     def oldest(self) -> float | None:
         """Return when the oldest unanswered batch was handed over, in monotonic seconds."""
@@ -190,7 +196,7 @@ class Lane:
         return min(times, default=None)
 
     def add(self, partition: int, key: bytes, value: bytes, tenant: bytes, size: int) -> asyncio.Future[int]:
-        """Queue an event whose bytes are taken from the tenant's share already."""
+        """Queue an event whose bytes were taken from the quota."""
         if self.stuck:
             raise LogUnavailable(NOT_WRITTEN, unknown=False)
         waiter = self._loop.create_future()
@@ -200,26 +206,26 @@ class Lane:
         return waiter
 
     def add_all(
-        self, partition: int, records: Sequence[Record], places: list[int], tenant: bytes
-    ) -> list[Stretch]:
-        """Queue the events at these places, whose bytes are taken from the tenant's share already."""
-        stretches = []
-        while places:
+        self, partition: int, records: Sequence[Record], indexes: list[int], tenant: bytes
+    ) -> list[OffsetRange]:
+        """Queue the records at `indexes`, whose bytes were taken from the quota."""
+        ranges = []
+        while indexes:
             waiter, batch = self._loop.create_future(), self._open.get(partition)
-            taken = 0 if batch is None else batch.add_all(records, places, tenant, waiter)
-            if not taken:  # there is none, or it is full: the first record always fits
-                taken = self._start_batch(partition).add_all(records, places, tenant, waiter)
-            stretches.append(Stretch(waiter, places[:taken]))
-            places = places[taken:]
-        return stretches
+            taken = 0 if batch is None else batch.add_all(records, indexes, tenant, waiter)
+            if not taken:  # no open batch, or a full one; in a new batch the first record always fits
+                taken = self._start_batch(partition).add_all(records, indexes, tenant, waiter)
+            ranges.append(OffsetRange(waiter, indexes[:taken]))
+            indexes = indexes[taken:]
+        return ranges
 
-    def _start_batch(self, partition: int) -> Batch:
-        batch = Batch(partition, self._producer.create_batch())
+    def _start_batch(self, partition: int) -> RecordBatch:
+        batch = RecordBatch(partition, self._producer.create_batch())
         batch.timer = self._loop.call_later(self._deadline, self._expire, batch)
         self._open[partition] = batch
         self._queue.append(batch)
         if self.draining is None or self.draining.done():
-            self.draining = self._loop.create_task(self._drain(), name="lane")
+            self.draining = self._loop.create_task(self._drain(), name="accumulator")
             self.draining.add_done_callback(self._drained)
         return batch
 
@@ -232,12 +238,12 @@ class Lane:
 
     def _drained(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._owner.broken(self._producer, f"{error!r}")
+            self._listener.broken(self._producer, f"{error!r}")
 
-    def _round(self) -> list[Batch]:
-        """Take at most one batch of each partition: aiokafka waits for the first before it takes a second."""
-        taken: dict[int, Batch] = {}
-        later: list[Batch] = []
+    def _round(self) -> list[RecordBatch]:
+        """Close at most one batch per partition: aiokafka accepts a second only after the first is done."""
+        taken: dict[int, RecordBatch] = {}
+        later: list[RecordBatch] = []
         while self._queue:
             batch = self._queue.popleft()
             if taken.setdefault(batch.partition, batch) is not batch:
@@ -249,12 +255,12 @@ class Lane:
             self._unanswered.add(batch)
         return list(taken.values())
 
-    def _close(self, batch: Batch) -> None:
+    def _close(self, batch: RecordBatch) -> None:
         if self._open.get(batch.partition) is batch:
             del self._open[batch.partition]
 
-    async def _hand_over(self, batch: Batch) -> asyncio.Future[Any] | None:
-        if batch.expired:  # while the one before it was handed over
+    async def _hand_over(self, batch: RecordBatch) -> asyncio.Future[Any] | None:
+        if batch.expired:  # while an earlier batch was handed over
             self._release(batch)
             return None
         BATCH_RECORDS.observe(len(batch))
@@ -262,17 +268,17 @@ class Lane:
             answer: asyncio.Future[Any] = await self._producer.send_batch(
                 batch.builder, self._topic, partition=batch.partition
             )
-        except Exception as error:  # noqa: BLE001 (whatever it is, this producer is not to be trusted again)
+        except Exception as error:  # noqa: BLE001 (after any error the producer is replaced)
             self._release(batch)
             self._fail(batch)
-            self._owner.broken(self._producer, f"{error!r}")
+            self._listener.broken(self._producer, f"{error!r}")
             return None
-        times = sends(self._producer, self._topic, batch.partition)
+        times = send_count(self._producer, self._topic, batch.partition)
         answer.add_done_callback(lambda done: self._answered(batch, done, times))
         return answer
 
-    def _answered(self, batch: Batch, answer: asyncio.Future[Any], times: Callable[[], int]) -> None:
-        """Settle a batch that Kafka has answered for, in time or long after the deadline."""
+    def _answered(self, batch: RecordBatch, answer: asyncio.Future[Any], times: Callable[[], int]) -> None:
+        """Settle a batch that Kafka has answered, in time or after its deadline."""
         error = answer.exception() if not answer.cancelled() else asyncio.CancelledError()
         if batch not in self._unanswered:
             return
@@ -283,52 +289,52 @@ class Lane:
         if error is None:
             batch.acknowledge(answer.result().offset)
         elif isinstance(error, MessageSizeTooLargeError) and batch.is_ordinary:
-            # What was sent twice may have been written the first time, before the topic was closed.
+            # A batch that was sent twice may have been written the first time, before the topic was closed.
             self._fail(batch, refused=times() == 1)
-            self._owner.refused(self._producer)
+            self._listener.refused(self._producer)
         else:
             self._fail(batch)
-            self._owner.broken(self._producer, f"{error!r}")
+            self._listener.broken(self._producer, f"{error!r}")
 
-    def _release(self, batch: Batch) -> None:
+    def _release(self, batch: RecordBatch) -> None:
         self._unanswered.discard(batch)
         self._give_back(batch)
 
-    def _give_back(self, batch: Batch) -> None:
+    def _give_back(self, batch: RecordBatch) -> None:
         for tenant, size in batch.charges.items():
-            self._shares.give(tenant, size)
+            self._quota.give(tenant, size)
 
-    def _expire(self, batch: Batch) -> None:
-        """End the waiting.  What was handed over may be written at any time, so its bytes stay counted."""
+    def _expire(self, batch: RecordBatch) -> None:
+        """Fail the waiters.  A batch that was handed over may still be written, so its bytes stay counted."""
         if batch.handed_over_at is None:
-            self._forget(batch)
+            self._drop(batch)
             return
         self.stuck = True
         self._fail(batch)
 
-    def _forget(self, batch: Batch, *, refused: bool = False) -> None:
+    def _drop(self, batch: RecordBatch, *, refused: bool = False) -> None:
         self._queue.remove(batch)
         self._close(batch)
         self._give_back(batch)
         self._fail(batch, refused=refused)
 
-    def _fail(self, batch: Batch, *, refused: bool = False) -> None:
+    def _fail(self, batch: RecordBatch, *, refused: bool = False) -> None:
         if refused:
             batch.refuse()
         else:
             batch.fail()
-        self._owner.lost()
+        self._listener.lost()
 
     def drop_queue(self, *, refused: bool = False) -> None:
-        """Give up everything that was not handed over: it is certain that it will never be written.
+        """Drop all batches that were not handed over: they are certainly not written.
 
-        `refused`: Kafka takes no events at the moment, which is what those who wait are told.
+        `refused`: fail the waiters with Overloaded, because the topic generation is closed.
         """
         while self._queue:
-            self._forget(self._queue[0], refused=refused)
+            self._drop(self._queue[0], refused=refused)
 
     def abandon(self) -> None:
-        """Give up everything: the producer is gone, and nothing more can come of it."""
+        """Drop all batches: the producer has ended, and will not answer."""
         self.drop_queue()
         if self.draining is not None:
             self.draining.cancel()

@@ -1,4 +1,4 @@
-"""Reading a request's body, within limits of size and time."""
+"""Reads and decompresses request bodies, within limits of size, memory and time."""
 
 import asyncio
 import time
@@ -7,19 +7,23 @@ from typing import Any, Self, TypeVar
 
 from services.ingest.core.content import decompress, encoding_of, too_large
 from services.ingest.core.errors import Code, Rejection
-from services.ingest.core.quota import Shares
+from services.ingest.core.quota import ByteQuota
 from services.ingest.core.validation import BYTE_ORDER_MARK
 from services.ingest.event_log import Overloaded
 from services.ingest.metrics import BODY_BYTES, UPLOAD_BYTES
 
 T = TypeVar("T")
 
-ROUNDS = 8
-"""A wait that is too long ends within an eighth of the limit after it."""
+CHECKS = 8
+"""Checks per timeout: a wait ends at most an eighth of the timeout too late."""
 
 
-class Patience:
-    """Ends waits that take longer than so many seconds."""
+class CoarseTimeout:
+    """A timeout for waits that nearly always end at once.
+
+    `asyncio.timeout` arms and cancels a timer for each wait, a tenth of the cost of a request here.  One
+    timer that checks all waits now and then is much cheaper, and less exact.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -28,12 +32,12 @@ class Patience:
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, awaitable: Awaitable[T]) -> T:
-        """Return the result, or raise TimeoutError.  A task waits for one thing at a time."""
+        """Return the result, or raise TimeoutError.  A task may wait for one awaitable at a time."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (a coroutine is always run by a task)
         self._waiting[task] = time.monotonic()
         if self._timer is None:
-            self._look_later()
+            self._check_later()
         try:
             return await awaitable
         except asyncio.CancelledError:
@@ -45,10 +49,10 @@ class Patience:
             del self._waiting[task]
             self._late.discard(task)
 
-    def _look_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self.seconds / ROUNDS, self._look)
+    def _check_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self.seconds / CHECKS, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         now = time.monotonic()
         for task, since in self._waiting.items():
@@ -56,31 +60,31 @@ class Patience:
                 self._late.add(task)
                 task.cancel()
         if self._waiting:
-            self._look_later()
+            self._check_later()
 
 
 Receive = Callable[[], Awaitable[Any]]
 Headers = Mapping[bytes, bytes]
 
 INLINE_BYTES = 64 << 10
-"""Decompressed on the event loop up to this size; beyond, in a thread.  Larger bodies are counted."""
+"""Larger bodies are decompressed in a thread, and count against the quota."""
 
 
-class ClientGone(Exception):  # noqa: N818
-    """The client left before its body had arrived: nobody is there to answer."""
+class ClientDisconnected(Exception):  # noqa: N818
+    """The client disconnected before its body had arrived, so no answer is sent."""
 
 
-class Hold:
-    """What one request holds of the bytes that large bodies may take; a `with` block gives them back."""
+class UploadReservation:
+    """The bytes that a request holds of the quota for large bodies, until the end of a `with` block."""
 
-    __slots__ = ("_shares", "_size", "_tenant")
+    __slots__ = ("_quota", "_size", "_tenant")
 
-    def __init__(self, shares: Shares, tenant: str) -> None:
-        self._shares, self._tenant, self._size = shares, tenant, 0
+    def __init__(self, quota: ByteQuota, tenant: str) -> None:
+        self._quota, self._tenant, self._size = quota, tenant, 0
 
     def grow(self, count: int) -> None:
-        """Hold so many more; Overloaded when that is too much.  Who is alone may hold any number."""
-        if not self._shares.take_more(self._tenant, count, self._size):
+        """Hold `count` more bytes; raise Overloaded if the quota refuses them."""
+        if not self._quota.take_more(self._tenant, count, self._size):
             raise Overloaded
         self._size += count
 
@@ -89,84 +93,90 @@ class Hold:
 
     def __exit__(self, *_: object) -> None:
         if self._size:
-            self._shares.give(self._tenant, self._size)
+            self._quota.give(self._tenant, self._size)
 
 
-class Bodies:
-    """Reads bodies, and bounds the bytes of all that are on their way in, or being worked on."""
+class BodyReader:
+    """Reads bodies, and limits the total bytes of those that arrive or are worked on."""
 
     def __init__(self, max_upload_bytes: int, seconds: float) -> None:
-        self._shares = Shares(max_upload_bytes)
-        self._patience = Patience(seconds)
-        UPLOAD_BYTES.set_function(lambda: self._shares.used)
+        self._quota = ByteQuota(max_upload_bytes)
+        self._timeout = CoarseTimeout(seconds)
+        UPLOAD_BYTES.set_function(lambda: self._quota.used)
 
-    def hold(self, tenant: str) -> Hold:
-        """Return what a tenant's request holds while it is worked on: nothing yet."""
-        return Hold(self._shares, tenant)
+    def hold(self, tenant: str) -> UploadReservation:
+        """Return an empty reservation for a tenant's request."""
+        return UploadReservation(self._quota, tenant)
 
     async def read(
-        self, receive: Receive, headers: Headers, limit: int, hold: Hold, arrived: bytes | None = None
+        self,
+        receive: Receive,
+        headers: Headers,
+        limit: int,
+        reservation: UploadReservation,
+        arrived: bytes | None = None,
     ) -> bytes:
-        """Return the body, decompressed, without a byte order mark, at most `limit` bytes either way.
+        """Return the body, decompressed and without byte order mark; both forms take at most `limit` bytes.
 
-        `arrived` is what nobody has to wait for.  Raises Rejection, Overloaded or ClientGone.
+        `arrived` is the body if it has been received already.  Raises Rejection, Overloaded or
+        ClientDisconnected.
         """
         encoding = encoding_of(headers.get(b"content-encoding"))
         if int(headers.get(b"content-length", b"0")) > limit:
             raise too_large(limit)
         if arrived is None:
-            body = await self._wait_for(receive, limit, hold)
+            body = await self._wait_for(receive, limit, reservation)
         else:
-            body = _checked(arrived, limit, hold)
+            body = _checked(arrived, limit, reservation)
         BODY_BYTES.inc(len(body))
         if encoding is not None:
-            body = await self._plain(encoding, body, limit, hold)
+            body = await self._plain(encoding, body, limit, reservation)
         return body.removeprefix(BYTE_ORDER_MARK)
 
-    async def _plain(self, encoding: str, body: bytes, limit: int, hold: Hold) -> bytes:
+    async def _plain(self, encoding: str, body: bytes, limit: int, reservation: UploadReservation) -> bytes:
         if len(body) <= INLINE_BYTES:
             plain = decompress(encoding, body, limit)
         else:
             plain = await asyncio.to_thread(decompress, encoding, body, limit)
         if len(plain) > INLINE_BYTES:
-            hold.grow(len(plain))
+            reservation.grow(len(plain))
         return plain
 
-    async def _wait_for(self, receive: Receive, limit: int, hold: Hold) -> bytes:
+    async def _wait_for(self, receive: Receive, limit: int, reservation: UploadReservation) -> bytes:
         try:
-            return await self._patience.wait(_received(receive, limit, hold))
+            return await self._timeout.wait(_received(receive, limit, reservation))
         except TimeoutError:
-            detail = f"the body did not arrive within {self._patience.seconds:g} s"
+            detail = f"the body did not arrive within {self._timeout.seconds:g} s"
             raise Rejection(Code.REQUEST_TIMEOUT, detail) from None
 
 
-def _checked(body: bytes, limit: int, hold: Hold) -> bytes:
+def _checked(body: bytes, limit: int, reservation: UploadReservation) -> bytes:
     if len(body) > limit:
         raise too_large(limit)
     if len(body) > INLINE_BYTES:
-        hold.grow(len(body))
+        reservation.grow(len(body))
     return body
 
 
-async def _received(receive: Receive, limit: int, hold: Hold) -> bytes:
+async def _received(receive: Receive, limit: int, reservation: UploadReservation) -> bytes:
     message = await receive()
     if message["type"] != "http.request":
-        raise ClientGone
-    if not message.get("more_body", False):  # nearly always: one message, and no copy of it
-        return _checked(message.get("body", b""), limit, hold)
-    return await _gathered(receive, message, limit, hold)
+        raise ClientDisconnected
+    if not message.get("more_body", False):  # nearly always a single message, which needs no copy
+        return _checked(message.get("body", b""), limit, reservation)
+    return await _gathered(receive, message, limit, reservation)
 
 
-async def _gathered(receive: Receive, message: Any, limit: int, hold: Hold) -> bytes:
+async def _gathered(receive: Receive, message: Any, limit: int, reservation: UploadReservation) -> bytes:
     body = bytearray()
     while True:
         piece = message.get("body", b"")
         if len(body) + len(piece) > limit:
             raise too_large(limit)
-        hold.grow(len(piece))
+        reservation.grow(len(piece))
         body += piece
         if not message.get("more_body", False):
             return bytes(body)
         message = await receive()
         if message["type"] != "http.request":
-            raise ClientGone
+            raise ClientDisconnected

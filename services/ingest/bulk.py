@@ -1,4 +1,4 @@
-"""Requests that carry many events: each is judged alone, all are awaited together."""
+"""Handles requests that carry many events: each is answered by itself, all are awaited together."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -8,196 +8,206 @@ import orjson
 
 from schemas.events import Op
 from services.ingest.accumulator import NOT_WRITTEN
-from services.ingest.core.content import Item, check_size, read_run, runs
-from services.ingest.core.errors import Rejection, error_of
-from services.ingest.core.event import unread
+from services.ingest.core.content import BatchItem, check_size, read_run, runs
+from services.ingest.core.errors import Rejection, item_error
+from services.ingest.core.event import column_warnings
 from services.ingest.dialects.dialect import Reply, Submission
 from services.ingest.dialects.native import read_event
 from services.ingest.erase_log import EraseLog
-from services.ingest.event_builder import Flight, Intake, Origin, Submitted
-from services.ingest.event_log import LogUnavailable, Overloaded, Stretch, rejection_of
-from services.ingest.fair_queue import Desk, Turns
+from services.ingest.event_builder import EventBuilder, Origin, SubmittedEvent, SubmittedRun
+from services.ingest.event_log import LogUnavailable, OffsetRange, Overloaded, rejection_of
+from services.ingest.fair_queue import FairQueue, TimeSlices
 from services.ingest.metrics import REJECTED
 from services.runtime.http.keys import Scope
 
 
-class _Waiting(NamedTuple):
-    item: Item
+class _PendingEvent(NamedTuple):
+    """An event that was queued by itself."""
+
+    item: BatchItem
     submission: Submission
-    submitted: Submitted
+    submitted: SubmittedEvent
 
 
-class _Flying(NamedTuple):
-    """A run that was queued at once."""
+class _PendingRun(NamedTuple):
+    """A run whose events were queued together."""
 
-    run: list[Item]
+    items: list[BatchItem]
     submissions: list[Submission]
-    flight: Flight
+    submitted: SubmittedRun
 
 
 @dataclass
-class _Outcome:
-    waiting: list[_Waiting] = field(default_factory=list)
-    flying: list[_Flying] = field(default_factory=list)
+class _BulkResult:
+    events: list[_PendingEvent] = field(default_factory=list)
+    runs: list[_PendingRun] = field(default_factory=list)
     answers: dict[int, dict[str, Any]] = field(default_factory=dict)
     accepted: int = 0
-    erasing: list[str] = field(default_factory=list)
-    """Requests that are to be erased, or were to be without the right to."""
+    erasures: list[str] = field(default_factory=list)
+    """Ids of the requests to erase, whether or not the caller may."""
     refusal: Rejection | None = None
-    """The latest reason for which the log did not take an event."""
+    """The latest reason for which the log did not accept an event."""
 
-    def reject(self, item: Item, rejection: Rejection) -> None:
+    def reject(self, item: BatchItem, rejection: Rejection) -> None:
         REJECTED.labels(rejection.code).inc()
-        self.answers[item.place] = {"index": item.place, "status": "rejected", "error": error_of(rejection)}
+        self.answers[item.position] = {
+            "index": item.position,
+            "status": "rejected",
+            "error": item_error(rejection),
+        }
 
-    def refuse(self, item: Item, error: LogUnavailable | Overloaded) -> None:
+    def refuse(self, item: BatchItem, error: LogUnavailable | Overloaded) -> None:
         self.refusal = rejection_of(error)
         self.reject(item, self.refusal)
 
-    def accept(self, item: Item, submission: Submission, event_id: str, version: int | None) -> None:
+    def accept(self, item: BatchItem, submission: Submission, event_id: str, version: int | None) -> None:
         self.accepted += 1
-        place = item.place
-        answer = self.answers[place] = {
-            "index": place,
+        position = item.position
+        answer = self.answers[position] = {
+            "index": position,
             "status": "accepted",
             "request_id": submission.request_id,
             "event_id": event_id,
         }
         if version is not None:
             answer["version"] = str(version)
-        if warnings := unread(submission.request):
+        if warnings := column_warnings(submission.request):
             answer["warnings"] = warnings
 
-    def accept_all(self, flying: _Flying, stretch: Stretch, first_version: int | None) -> None:
-        event_ids = flying.flight.event_ids
-        for version, index in enumerate(stretch.places, first_version or 0):
+    def accept_all(self, run: _PendingRun, offsets: OffsetRange, first_version: int | None) -> None:
+        event_ids = run.submitted.event_ids
+        for version, index in enumerate(offsets.indexes, first_version or 0):
             known = None if first_version is None else version
-            self.accept(flying.run[index], flying.submissions[index], event_ids[index], known)
+            self.accept(run.items[index], run.submissions[index], event_ids[index], known)
 
 
-class Batches:
-    """Takes many events.
+class BulkEvents:
+    """Publishes the events of a batch.
 
-    As soon as the log refuses one, or gives one up, the rest is refused too: so no event of a request
-    can overtake an earlier one of the same batch, and the caller can send them again in order.
+    Once the log refuses an event, or loses one, it refuses the remaining ones too: so no event of a request
+    can overtake an earlier one of the same batch, and the client can send them again in order.
     """
 
-    def __init__(self, intake: Intake, erase_log: EraseLog) -> None:
-        self._intake, self._erase_log = intake, erase_log
-        self._desk = Desk()
+    def __init__(self, builder: EventBuilder, erase_log: EraseLog) -> None:
+        self._builder, self._erase_log = builder, erase_log
+        self._queue = FairQueue()
 
-    async def take(self, origin: Origin, items: list[Item]) -> Reply:
-        """Publish what is valid, and answer item by item; raise Rejection if the log took none at all."""
-        outcome = _Outcome()
-        turns = Turns(self._desk, origin.caller.tenant)
-        async with turns:
-            await self._submit_all(origin, items, outcome, turns)
-        async with turns:
-            await self._hear_of_all(origin, outcome, turns)
-        await self._end_erasures(origin, outcome)
-        if outcome.refusal is not None and not outcome.accepted:
-            raise outcome.refusal
-        return _reply(outcome)
+    async def take(self, origin: Origin, items: list[BatchItem]) -> Reply:
+        """Publish the valid events, and answer for each item; raise Rejection if the log accepted none."""
+        result = _BulkResult()
+        slices = TimeSlices(self._queue, origin.caller.tenant)
+        async with slices:
+            await self._submit_all(origin, items, result, slices)
+        async with slices:
+            await self._await_all(origin, result, slices)
+        await self._end_erasures(origin, result)
+        if result.refusal is not None and not result.accepted:
+            raise result.refusal
+        return _reply(result)
 
-    async def _note(self, origin: Origin, submission: Submission, outcome: _Outcome, turns: Turns) -> None:
-        """Have the audit log say that erasing begins, before the first event that does; raise Rejection."""
-        if not outcome.erasing and origin.caller.may(Scope.ADMIN):
-            turns.leave()
+    async def _begin_erasure(
+        self, origin: Origin, submission: Submission, result: _BulkResult, slices: TimeSlices
+    ) -> None:
+        """Record the erasures in the audit log before the first of them is queued; raise Rejection."""
+        if not result.erasures and origin.caller.may(Scope.ADMIN):
+            slices.leave()
             try:
                 await self._erase_log.begun(origin.caller)
             finally:
-                await turns.enter()
-        outcome.erasing.append(submission.request_id)
+                await slices.enter()
+        result.erasures.append(submission.request_id)
 
-    async def _end_erasures(self, origin: Origin, outcome: _Outcome) -> None:
-        if not outcome.erasing:
+    async def _end_erasures(self, origin: Origin, result: _BulkResult) -> None:
+        if not result.erasures:
             return
         if not origin.caller.may(Scope.ADMIN):
-            await self._erase_log.refused(origin.caller, outcome.erasing)
+            await self._erase_log.refused(origin.caller, result.erasures)
             return
-        ended = "done" if outcome.refusal is None else "failed"
-        await self._erase_log.ended(ended, origin.caller, outcome.erasing)
+        outcome = "done" if result.refusal is None else "failed"
+        await self._erase_log.ended(outcome, origin.caller, result.erasures)
 
-    async def _hear_of_all(self, origin: Origin, outcome: _Outcome, turns: Turns) -> None:
-        for flying in outcome.flying:
-            for stretch in flying.flight.stretches:
-                await _settled(stretch.first, turns)
-                await self._hear_of_stretch(origin, flying, stretch, outcome)
-        for one in outcome.waiting:
-            await _settled(one.submitted.offset, turns)
+    async def _await_all(self, origin: Origin, result: _BulkResult, slices: TimeSlices) -> None:
+        for run in result.runs:
+            for offsets in run.submitted.ranges:
+                await _settled(offsets.first, slices)
+                await self._await_range(origin, run, offsets, result)
+        for event in result.events:
+            await _settled(event.submitted.offset, slices)
             try:
-                version = await self._intake.version(origin, one.submission, one.submitted)
+                version = await self._builder.version(origin, event.submission, event.submitted)
             except (LogUnavailable, Overloaded) as error:
-                outcome.refuse(one.item, error)
+                result.refuse(event.item, error)
             else:
-                outcome.accept(one.item, one.submission, one.submitted.event_id, version)
+                result.accept(event.item, event.submission, event.submitted.event_id, version)
 
-    async def _hear_of_stretch(
-        self, origin: Origin, flying: _Flying, stretch: Stretch, outcome: _Outcome
+    async def _await_range(
+        self, origin: Origin, run: _PendingRun, offsets: OffsetRange, result: _BulkResult
     ) -> None:
         try:
-            first_version = await self._intake.first_version(origin, flying.flight, stretch)
+            first_version = await self._builder.first_version(origin, run.submitted, offsets)
         except (LogUnavailable, Overloaded) as error:
-            for index in stretch.places:
-                outcome.refuse(flying.run[index], error)
+            for index in offsets.indexes:
+                result.refuse(run.items[index], error)
         else:
-            outcome.accept_all(flying, stretch, first_version)
+            result.accept_all(run, offsets, first_version)
 
-    async def _submit_all(self, origin: Origin, items: list[Item], outcome: _Outcome, turns: Turns) -> None:
-        epoch = self._intake.log.epoch
+    async def _submit_all(
+        self, origin: Origin, items: list[BatchItem], result: _BulkResult, slices: TimeSlices
+    ) -> None:
+        epoch = self._builder.log.epoch
         for run in runs(items):
-            await turns.pause()
-            unbroken = outcome.refusal is None and self._intake.log.epoch == epoch
-            if not (unbroken and self._submit_at_once(origin, run, outcome)):
-                await self._submit_each(origin, run, outcome, turns, epoch)
+            await slices.pause()
+            unbroken = result.refusal is None and self._builder.log.epoch == epoch
+            if not (unbroken and self._submit_run(origin, run, result)):
+                await self._submit_each(origin, run, result, slices, epoch)
 
-    def _submit_at_once(self, origin: Origin, run: list[Item], outcome: _Outcome) -> bool:
-        """Queue a whole run, or nothing: then it is told event by event what is the matter."""
+    def _submit_run(self, origin: Origin, run: list[BatchItem], result: _BulkResult) -> bool:
+        """Queue a whole run and return True, or queue nothing: `_submit_each` then finds the error."""
         try:
             submissions = read_run(run)
             if submissions is None:
                 return False
-            flight = self._intake.submit_all(origin, submissions, [item.place for item in run])
+            submitted = self._builder.submit_all(origin, submissions, [item.position for item in run])
         except (Rejection, LogUnavailable, Overloaded):
             return False
-        outcome.flying.append(_Flying(run, submissions, flight))
+        result.runs.append(_PendingRun(run, submissions, submitted))
         return True
 
     async def _submit_each(
-        self, origin: Origin, run: list[Item], outcome: _Outcome, turns: Turns, epoch: int
+        self, origin: Origin, run: list[BatchItem], result: _BulkResult, slices: TimeSlices, epoch: int
     ) -> None:
         for item in run:
-            await turns.pause()
+            await slices.pause()
             try:
                 check_size(item)
                 submission = read_event(item.body)
                 if submission.op is Op.ERASE:
-                    await self._note(origin, submission, outcome, turns)
-                _check_unbroken(outcome, self._intake.log.epoch == epoch)
-                submitted = self._intake.submit(origin, submission, item.place)
+                    await self._begin_erasure(origin, submission, result, slices)
+                _check_unbroken(result, self._builder.log.epoch == epoch)
+                submitted = self._builder.submit(origin, submission, item.position)
             except Rejection as rejection:
-                outcome.reject(item, rejection)
+                result.reject(item, rejection)
             except (LogUnavailable, Overloaded) as error:
-                outcome.refuse(item, error)
+                result.refuse(item, error)
             else:
-                outcome.waiting.append(_Waiting(item, submission, submitted))
+                result.events.append(_PendingEvent(item, submission, submitted))
 
 
-async def _settled(offset: asyncio.Future[int], turns: Turns) -> None:
-    """Wait for Kafka's answer while others work."""
+async def _settled(offset: asyncio.Future[int], slices: TimeSlices) -> None:
+    """Wait for Kafka's answer while other batches are worked on."""
     if not offset.done():
-        turns.leave()
+        slices.leave()
         await asyncio.wait([offset])
-        await turns.enter()
-    await turns.pause()
+        await slices.enter()
+    await slices.pause()
 
 
-def _check_unbroken(outcome: _Outcome, same_epoch: bool) -> None:  # noqa: FBT001
-    if outcome.refusal is not None or not same_epoch:
+def _check_unbroken(result: _BulkResult, same_epoch: bool) -> None:  # noqa: FBT001
+    if result.refusal is not None or not same_epoch:
         raise LogUnavailable(NOT_WRITTEN, unknown=False)
 
 
-def _reply(outcome: _Outcome) -> Reply:
-    answers = [outcome.answers[index] for index in sorted(outcome.answers)]
-    counts = {"accepted": outcome.accepted, "rejected": len(answers) - outcome.accepted}
+def _reply(result: _BulkResult) -> Reply:
+    answers = [result.answers[position] for position in sorted(result.answers)]
+    counts = {"accepted": result.accepted, "rejected": len(answers) - result.accepted}
     return Reply(207, orjson.dumps({**counts, "items": answers}))

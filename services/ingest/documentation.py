@@ -1,4 +1,4 @@
-"""The models that `/openapi.json` shows.  They are not what runs; tests hold both together."""
+"""The models of `/openapi.json`.  Requests are not validated with them; tests compare both."""
 
 from typing import Annotated, Any, Literal
 
@@ -29,8 +29,8 @@ Fields = Annotated[
 Version = Annotated[
     str,
     Field(
-        description="The event's place in the order of all events of its request: a 64-bit number, as text. "
-        "Absent if Kafka did not say where the event is.",
+        description="The event's position in the order of its request's events: a 64-bit number, as text. "
+        "Absent if Kafka did not return the event's offset.",
         examples=["4711"],
     ),
 ]
@@ -42,18 +42,18 @@ FEEDBACK: Any = {"rating": 5, "message": "The response was very accurate and hel
 
 
 class FeedbackBody(BaseModel):
-    """Feedback in Requesty's dialect.  Fields beside `data` are left out."""
+    """Feedback in Requesty's dialect.  Fields other than `data` are ignored."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"data": FEEDBACK}]})
 
     data: Fields = Field(
         description=f"Free-form keys, nested at most {MAX_DEPTH} deep. "
-        "A key replaces the same key of earlier feedback; null clears it; other keys stay."
+        "A key replaces the same key of earlier feedback; null clears it; other keys are kept."
     )
 
 
 class Vote(BaseModel):
-    """A vote in GPTBoost's dialect.  Other fields are kept as they come."""
+    """A vote in GPTBoost's dialect.  Other fields are stored unchanged."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -85,7 +85,7 @@ class Event(BaseModel):
     request: Fields | None = Field(default=None, description="Facts of the request itself, any keys.")
     op: Literal["merge", "retract", "erase"] = Field(
         default="merge",
-        description="`retract` clears all feedback given so far; `erase` removes the row for good, and needs "
+        description="`retract` clears all earlier feedback; `erase` removes the row permanently, and needs "
         "a key with the scope `admin`.",
     )
 
@@ -99,7 +99,7 @@ class Facts(BaseModel):
 
 
 class Unread(BaseModel):
-    """A fact that is stored, but cannot be read as what its column holds."""
+    """A fact that is stored, but whose typed column cannot hold it."""
 
     key: str = Field(examples=["request.started_at"])
     detail: str
@@ -107,12 +107,14 @@ class Unread(BaseModel):
 
 Warnings = Annotated[
     list[Unread],
-    Field(description="Facts whose column stays empty, and what it takes. Absent where there are none."),
+    Field(
+        description="Facts whose column stays empty, and what the column accepts. Absent if there are none."
+    ),
 ]
 
 
 class Accepted(BaseModel):
-    """Kafka has the event."""
+    """Kafka has stored the event."""
 
     status: Literal["accepted"]
     request_id: str
@@ -122,7 +124,7 @@ class Accepted(BaseModel):
 
 
 class VoteAccepted(BaseModel):
-    """Kafka has the vote."""
+    """Kafka has stored the vote."""
 
     status: Literal["accepted"]
     message_id: str
@@ -131,7 +133,7 @@ class VoteAccepted(BaseModel):
 
 
 class VoteRepeated(BaseModel):
-    """Kafka has the vote, and the same rating, comment and tags were stored before it."""
+    """Kafka has stored the vote, and a row with the same rating, comment and tags existed before."""
 
     status: Literal["already_reported"]
     message_id: str
@@ -140,7 +142,7 @@ class VoteRepeated(BaseModel):
 
 
 class VoteUnknown(BaseModel):
-    """Nothing was written: this deployment, or this key, wants known requests only."""
+    """Nothing was written: this deployment, or this key, accepts feedback on known requests only."""
 
     status: Literal["not_found"]
     message_id: str
@@ -148,14 +150,14 @@ class VoteUnknown(BaseModel):
 
 
 class FaultShown(BaseModel):
-    """One thing wrong with the body."""
+    """An invalid value in the body."""
 
-    path: str = Field(description="Where: `data.tags[3]`. Empty for the whole body.")
+    path: str = Field(description="Path of the value, such as `data.tags[3]`. Empty for the whole body.")
     detail: str
 
 
 class ItemError(BaseModel):
-    """Why an event of a batch was not accepted."""
+    """Why an event of a batch was rejected."""
 
     code: Code
     detail: str
@@ -163,9 +165,9 @@ class ItemError(BaseModel):
 
 
 class ItemAccepted(BaseModel):
-    """An event of a batch that Kafka has."""
+    """An event of a batch that Kafka has stored."""
 
-    index: int = Field(description="Its place in the array, or its line, from 0.")
+    index: int = Field(description="Its index in the array, or its line, from 0.")
     status: Literal["accepted"]
     request_id: str
     event_id: EventId
@@ -174,7 +176,7 @@ class ItemAccepted(BaseModel):
 
 
 class ItemRejected(BaseModel):
-    """An event of a batch that was not accepted."""
+    """A rejected event of a batch."""
 
     index: int
     status: Literal["rejected"]
@@ -182,7 +184,7 @@ class ItemRejected(BaseModel):
 
 
 class BatchResult(BaseModel):
-    """What became of each event of a batch."""
+    """The outcome of each event of a batch."""
 
     accepted: int
     rejected: int
@@ -190,7 +192,7 @@ class BatchResult(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error as RFC 9457 has it, with a stable code."""
+    """An error as defined by RFC 9457, with a stable code."""
 
     type: str
     title: str
@@ -201,7 +203,7 @@ class Problem(BaseModel):
 
 
 class Probe(BaseModel):
-    """What is wrong, by the name of the check; `warnings` fail no probe."""
+    """The failing checks by name; `warnings` do not fail a probe."""
 
     status: Literal["ok", "failing"]
     failing: dict[str, str]

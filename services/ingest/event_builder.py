@@ -1,4 +1,4 @@
-"""From a judged submission to an event that is on its way into the log."""
+"""Builds events from valid submissions, queues them in the log, and returns their versions."""
 
 import asyncio
 import os
@@ -11,48 +11,48 @@ from schemas.identity import event_key, version_of
 from services.ingest.core.errors import Code, Rejection
 from services.ingest.core.event import Stamp, event_bytes, idempotent_id
 from services.ingest.dialects.dialect import Submission
-from services.ingest.event_log import NO_OFFSET, Log, Stretch
+from services.ingest.event_log import NO_OFFSET, EventLog, OffsetRange
 from services.ingest.metrics import event_count
 from services.runtime.http.keys import Caller, Scope
 
 
 class Origin(NamedTuple):
-    """Who sent a request, through which dialect, and the Idempotency-Key it carried."""
+    """The caller of a request, the name of its dialect, and its Idempotency-Key."""
 
     caller: Caller
     source: str
     idempotency_key: str | None = None
 
 
-class Submitted(NamedTuple):
-    """An event that was queued; it is accepted once its offset is known."""
+class SubmittedEvent(NamedTuple):
+    """A queued event; it is accepted once its offset is known."""
 
     event_id: str
     offset: asyncio.Future[int]
     generation: int
-    """Of the topics, in which the offset counts."""
+    """The topic generation that the offset belongs to."""
 
 
-class Flight(NamedTuple):
-    """Events that were queued together."""
+class SubmittedRun(NamedTuple):
+    """Events that were queued by one call."""
 
     event_ids: list[str]
-    stretches: list[Stretch]
+    ranges: list[OffsetRange]
     generation: int
 
 
-class Intake:
-    """Stamps events and hands them to the log."""
+class EventBuilder:
+    """Builds events and queues them in the log."""
 
-    def __init__(self, log: Log, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, log: EventLog, clock: Callable[[], int] = time.time_ns) -> None:
         self.log = log
         self._clock = clock
         self._stamp = Stamp(os.urandom(9))
 
-    def submit(self, origin: Origin, submission: Submission, index: int = 0) -> Submitted:
-        """Queue one event.
+    def submit(self, origin: Origin, submission: Submission, index: int = 0) -> SubmittedEvent:
+        """Queue one event; `index` is its position in its batch.
 
-        Raises Rejection for what may not be written, and what `Log.publish` raises.
+        Raises Rejection if the event may not be written, and what `EventLog.publish` raises.
         """
         caller = origin.caller
         if submission.op is Op.ERASE and not caller.may(Scope.ADMIN):
@@ -69,13 +69,12 @@ class Intake:
             idempotent=origin.idempotency_key is not None,
         )
         offset = self.log.publish(event_key(caller.tenant, submission.request_id), value)
-        return Submitted(event_id, offset, self.log.generation)
+        return SubmittedEvent(event_id, offset, self.log.generation)
 
-    def submit_all(self, origin: Origin, submissions: Sequence[Submission], indexes: Sequence[int]) -> Flight:
-        """Queue events with op merge, all of them or none.
-
-        Raises as `submit` does when any of them may not be written.
-        """
+    def submit_all(
+        self, origin: Origin, submissions: Sequence[Submission], indexes: Sequence[int]
+    ) -> SubmittedRun:
+        """Queue events with op merge, all of them or none; raise as `submit` does."""
         tenant, source, key = origin.caller.tenant, origin.source, origin.idempotency_key
         now, stamp = self._clock(), self._stamp
         event_ids, records = [], []
@@ -86,21 +85,21 @@ class Intake:
             value = event_bytes(tenant, source, submission, event_id, received_at, idempotent=key is not None)
             event_ids.append(event_id)
             records.append((event_key(tenant, submission.request_id), value))
-        return Flight(event_ids, self.log.publish_all(records), self.log.generation)
+        return SubmittedRun(event_ids, self.log.publish_all(records), self.log.generation)
 
-    async def first_version(self, origin: Origin, flight: Flight, stretch: Stretch) -> int | None:
-        """Wait for Kafka; return the version of a stretch's first event, as `version` does.
+    async def first_version(self, origin: Origin, run: SubmittedRun, offsets: OffsetRange) -> int | None:
+        """Wait for Kafka; return the version of the first event of a range, as `version` does.
 
-        Each further one is greater by one.
+        The versions of the following events are consecutive.
         """
-        offset = await stretch.first
-        event_count(origin.source, Op.MERGE).inc(len(stretch.places))
-        return None if offset == NO_OFFSET else version_of(flight.generation, offset)
+        offset = await offsets.first
+        event_count(origin.source, Op.MERGE).inc(len(offsets.indexes))
+        return None if offset == NO_OFFSET else version_of(run.generation, offset)
 
-    async def version(self, origin: Origin, submission: Submission, submitted: Submitted) -> int | None:
-        """Wait for Kafka; return the event's version, or None if Kafka has it but did not say where.
+    async def version(self, origin: Origin, submission: Submission, submitted: SubmittedEvent) -> int | None:
+        """Wait for Kafka; return the event's version, or None if Kafka did not return an offset.
 
-        Raises what the future of `Log.publish` raises.
+        Raises what the future of `EventLog.publish` raises.
         """
         offset = await submitted.offset
         event_count(origin.source, submission.op).inc()

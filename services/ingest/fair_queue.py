@@ -1,4 +1,4 @@
-"""Long work in short turns: one batch at a time, tenant by tenant, and everything else in between."""
+"""Time slices for batches: one batch at a time, tenants in rotation, other requests in between."""
 
 import asyncio
 import time
@@ -9,81 +9,81 @@ T = TypeVar("T")
 
 
 class Rotation(Generic[T]):
-    """Lines of waiting ones, one a tenant.  A tenant that waits with a hundred gets the turns of one."""
+    """A queue for each tenant, served in rotation, however many entries each has."""
 
     def __init__(self) -> None:
-        self._lines: OrderedDict[str, deque[T]] = OrderedDict()
+        self._queues: OrderedDict[str, deque[T]] = OrderedDict()
 
-    def add(self, tenant: str, one: T) -> None:
-        """Stand in line."""
-        self._lines.setdefault(tenant, deque()).append(one)
+    def add(self, tenant: str, entry: T) -> None:
+        """Append an entry to its tenant's queue."""
+        self._queues.setdefault(tenant, deque()).append(entry)
 
     def next(self) -> T | None:
-        """Return who is next, None if nobody waits; its tenant is the last in the round now."""
-        if not self._lines:
+        """Return the next entry, None if there is none; its tenant moves to the end of the rotation."""
+        if not self._queues:
             return None
-        tenant, line = self._lines.popitem(last=False)
-        one = line.popleft()
-        if line:
-            self._lines[tenant] = line
-        return one
+        tenant, queue = self._queues.popitem(last=False)
+        entry = queue.popleft()
+        if queue:
+            self._queues[tenant] = queue
+        return entry
 
     def __bool__(self) -> bool:
-        return bool(self._lines)
+        return bool(self._queues)
 
 
-TURN_SECONDS = 0.005
-"""How long a batch may work without a pause: it must not hold up everyone else."""
+SLICE_SECONDS = 0.005
+"""How long a batch may occupy the event loop without a pause."""
 
 
-class Desk:
-    """Where batches are worked on: by one at a time, so that a hundred of them cost others one turn."""
+class FairQueue:
+    """Lets one batch work at a time, so that many of them delay other requests by one time slice."""
 
     def __init__(self) -> None:
         self._is_taken = False
         self._waiting: Rotation[asyncio.Future[None]] = Rotation()
 
     async def take(self, tenant: str) -> None:
-        """Wait until it is the tenant's turn."""
+        """Wait for a turn of the tenant."""
         if self._is_taken:
-            await self._called(self._in_line(tenant))
+            await self._turn(self._enqueue(tenant))
         self._is_taken = True
 
     async def take_again(self, tenant: str) -> None:
-        """Leave, and wait until it is the tenant's turn again: at least for a round of the loop."""
-        place = self._in_line(tenant)
+        """End the turn, and wait for the tenant's next: at least for one iteration of the event loop."""
+        entry = self._enqueue(tenant)
         self.leave()
-        await self._called(place)
+        await self._turn(entry)
 
-    def _in_line(self, tenant: str) -> asyncio.Future[None]:
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(tenant, place)
-        return place
+    def _enqueue(self, tenant: str) -> asyncio.Future[None]:
+        entry: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(tenant, entry)
+        return entry
 
-    async def _called(self, place: asyncio.Future[None]) -> None:
+    async def _turn(self, entry: asyncio.Future[None]) -> None:
         try:
             await asyncio.sleep(0)
-            await place
+            await entry
         except asyncio.CancelledError:
-            if not place.cancel() and not place.cancelled():  # called just now, and will not come
+            if not entry.cancel() and not entry.cancelled():  # the turn was given, and will not be used
                 self.leave()
             raise
 
     def leave(self) -> None:
-        """Let the next one work."""
-        while (called := self._waiting.next()) is not None:
-            if not called.done():
-                called.set_result(None)
+        """End the turn, and give it to the next entry."""
+        while (entry := self._waiting.next()) is not None:
+            if not entry.done():
+                entry.set_result(None)
                 return
         self._is_taken = False
 
 
-class Turns:
-    """The turns of one batch: `async with turns:` works at the desk, and `pause` lets others work."""
+class TimeSlices:
+    """The time slices of one batch: work inside of `async with slices:`, and call `pause` between steps."""
 
-    def __init__(self, desk: Desk, tenant: str) -> None:
-        self._desk, self._tenant = desk, tenant
-        self._is_here = False
+    def __init__(self, queue: FairQueue, tenant: str) -> None:
+        self._queue, self._tenant = queue, tenant
+        self._is_working = False
         self._ends = 0.0
 
     async def __aenter__(self) -> None:
@@ -93,19 +93,19 @@ class Turns:
         self.leave()
 
     async def enter(self) -> None:
-        """Wait for a turn."""
-        await self._desk.take(self._tenant)
-        self._is_here, self._ends = True, time.monotonic() + TURN_SECONDS
+        """Wait for a time slice."""
+        await self._queue.take(self._tenant)
+        self._is_working, self._ends = True, time.monotonic() + SLICE_SECONDS
 
     def leave(self) -> None:
-        """End the turn, if it is this batch's."""
-        if self._is_here:
-            self._is_here = False
-            self._desk.leave()
+        """End the time slice, if the batch has one."""
+        if self._is_working:
+            self._is_working = False
+            self._queue.leave()
 
     async def pause(self) -> None:
-        """Let others have their turn when this one has taken long enough."""
+        """Give the turn to other batches if the time slice is over."""
         if time.monotonic() > self._ends:
-            self._is_here = False
-            await self._desk.take_again(self._tenant)
-            self._is_here, self._ends = True, time.monotonic() + TURN_SECONDS
+            self._is_working = False
+            await self._queue.take_again(self._tenant)
+            self._is_working, self._ends = True, time.monotonic() + SLICE_SECONDS

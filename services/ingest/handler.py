@@ -1,4 +1,4 @@
-"""The edge of HTTP: from an ASGI request to the part that takes it, and back to an answer."""
+"""Handles the HTTP requests of all dialects: from an ASGI request to a submission, and back to an answer."""
 
 import asyncio
 import re
@@ -10,29 +10,29 @@ from typing import Any
 import structlog
 
 from schemas.limits import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES
-from services.ingest.body import Bodies, ClientGone, Headers, Hold, Receive
-from services.ingest.bulk import Batches
+from services.ingest.body import BodyReader, ClientDisconnected, Headers, Receive, UploadReservation
+from services.ingest.bulk import BulkEvents
 from services.ingest.core.content import (
     ITEM_BYTES,
+    BatchItem,
+    BodyFormat,
     BrokenArray,
-    Item,
-    Kind,
-    body_kind,
+    body_format,
     is_array,
     items_of,
-    taken_apart,
+    split_broken_array,
     too_large,
 )
-from services.ingest.core.errors import Code, Rejection, problem_of
+from services.ingest.core.errors import Code, Rejection, rejection_body
 from services.ingest.core.event import idempotency_key
-from services.ingest.core.quota import Rates
-from services.ingest.core.router import Found, Place, redacted, request_id_of
+from services.ingest.core.quota import RateLimiter
+from services.ingest.core.router import DialectRoute, PathMatch, redacted, request_id_of
 from services.ingest.dialects.dialect import Reply
 from services.ingest.dialects.native import read_event
 from services.ingest.event_builder import Origin
 from services.ingest.event_log import LogUnavailable, Overloaded, rejection_of
 from services.ingest.metrics import REJECTED, request_count, request_seconds
-from services.ingest.single import Singles
+from services.ingest.single import SingleEvents
 from services.runtime.http.core.proxies import Proxies
 from services.runtime.http.keys import Caller, Forbidden, Guard, Scope, Unauthenticated
 from services.runtime.http.request_cycle import exchange_of
@@ -50,7 +50,7 @@ PREFLIGHT: RawHeaders = [
     (b"access-control-max-age", b"86400"),
     (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
 ]
-"""For routes under `/k/`: a page may send feedback with a key that can do nothing else."""
+"""For routes under `/k/`: a web page may send feedback with a key that has no other scope."""
 
 _ORIGIN = re.compile(rb"[!-~]{1,300}")
 
@@ -59,44 +59,44 @@ STOPPING = "this server is stopping, and Kafka has not answered yet; the event m
 
 
 @dataclass(frozen=True)
-class Door:
+class Handler:
     """Answers every request of every dialect.
 
-    It runs before any middleware and before FastAPI's own handling, so nothing else catches what it does not.
+    It runs outside FastAPI and its middleware, so it must catch every exception itself.
     """
 
     guard: Guard
-    bodies: Bodies
-    rates: Rates
-    singles: Singles
-    batches: Batches
+    bodies: BodyReader
+    rate_limiter: RateLimiter
+    single_events: SingleEvents
+    bulk_events: BulkEvents
     proxies: Proxies
 
-    async def answer(self, found: Found, scope: Any, receive: Receive, send: Send) -> None:
+    async def answer(self, match: PathMatch, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
         method, exchange = scope["method"], exchange_of(scope)
-        place = found.places.get(method)
-        extra = _cors(scope["headers"]) if found.path_key is not None else []
+        route = match.routes.get(method)
+        extra = _cors(scope["headers"]) if match.path_key is not None else []
         try:
-            if place is None:
-                status, headers, body = _other_method(method, found)
+            if route is None:
+                status, headers, body = _other_method(method, match)
             else:
                 arrived = None if exchange is None else exchange.arrived()
-                reply = await self._reply(place, found, dict(scope["headers"]), receive, arrived)
+                reply = await self._reply(route, match, dict(scope["headers"]), receive, arrived)
                 status, headers, body = reply.status, [JSON], reply.body
             outcome = _OUTCOMES[status]
-            if outcome == Code.UNKNOWN_REQUEST:  # in the dialect's own shape, and a rejection all the same
+            if outcome == Code.UNKNOWN_REQUEST:  # answered in the dialect's format, but still a rejection
                 REJECTED.labels(outcome).inc()
-        except ClientGone:
-            request_count(place.dialect.name if place is not None else "none", "left").inc()
+        except ClientDisconnected:
+            request_count(route.dialect.name if route is not None else "none", "left").inc()
             return
-        # A server that stops cancels what is not done in time, and nothing else does: its last words are
-        # an answer, so the cancellation ends here.
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (a caller is owed an answer)
+        # Only a stopping server cancels this task, for requests that are not done in time.  The client still
+        # gets an answer, so the cancellation ends here.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (every client gets an answer)
             rejection = self._rejection(error, scope)
-            status, headers, body, outcome = *problem(rejection), rejection.code
-        dialect = place.dialect.name if place is not None else "none"
+            status, headers, body, outcome = *problem_response(rejection), rejection.code
+        dialect = route.dialect.name if route is not None else "none"
         request_count(dialect, outcome).inc()
         request_seconds(dialect).observe(time.perf_counter() - started)
         if exchange is None:
@@ -105,55 +105,57 @@ class Door:
             await exchange.answer(status, headers + extra, body)
 
     async def _reply(
-        self, place: Place, found: Found, headers: Headers, receive: Receive, arrived: bytes | None
+        self, route: DialectRoute, match: PathMatch, headers: Headers, receive: Receive, arrived: bytes | None
     ) -> Reply:
-        """Do what was asked: who, which request, what, in this order, so that strangers cost little."""
-        caller = self._caller(found, headers)
-        request_id = "" if found.raw_id is None else request_id_of(found.raw_id)
+        """Authenticate, then read the id, then the body, so that unauthorised requests cost little."""
+        caller = self._caller(match, headers)
+        request_id = "" if match.raw_id is None else request_id_of(match.raw_id)
         key = headers.get(b"idempotency-key")
-        origin = Origin(caller, place.dialect.name, None if key is None else idempotency_key(key))
-        with self.bodies.hold(caller.tenant) as hold:
-            if place.route.read is None:
-                is_text = found.path_key is not None
-                return await self._events(place, origin, headers, receive, hold, arrived, is_text=is_text)
+        origin = Origin(caller, route.dialect.name, None if key is None else idempotency_key(key))
+        with self.bodies.hold(caller.tenant) as reservation:
+            if route.route.read is None:
+                is_text = match.path_key is not None
+                return await self._events(
+                    route, origin, headers, receive, reservation, arrived, is_text=is_text
+                )
             body = b""
-            if place.route.has_body:
-                body_kind(headers, lines=False, text=found.path_key is not None)
-                body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, hold, arrived)
-            submission = place.route.read(request_id, body)
+            if route.route.has_body:
+                body_format(headers, lines=False, text=match.path_key is not None)
+                body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, reservation, arrived)
+            submission = route.route.read(request_id, body)
             self._spend(caller, 1)
-            return await self.singles.take(place.route, origin, submission)
+            return await self.single_events.take(route.route, origin, submission)
 
     async def _events(
         self,
-        place: Place,
+        route: DialectRoute,
         origin: Origin,
         headers: Headers,
         receive: Receive,
-        hold: Hold,
+        reservation: UploadReservation,
         arrived: bytes | None,
         *,
         is_text: bool,
     ) -> Reply:
-        kind = body_kind(headers, lines=True, text=is_text)
-        body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES, hold, arrived)
-        if kind is Kind.LINES or is_array(body):
-            items = await _items(kind, body)
+        format_ = body_format(headers, lines=True, text=is_text)
+        body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES, reservation, arrived)
+        if format_ is BodyFormat.LINES or is_array(body):
+            items = await _items(format_, body)
             del body
-            hold.grow(len(items) * ITEM_BYTES)
+            reservation.grow(len(items) * ITEM_BYTES)
             self._spend(origin.caller, len(items))
-            return await self.batches.take(origin, items)
+            return await self.bulk_events.take(origin, items)
         if len(body) > MAX_BODY_BYTES:
             raise too_large(MAX_BODY_BYTES)
         submission = read_event(body)
         self._spend(origin.caller, 1)
-        return await self.singles.take(place.route, origin, submission)
+        return await self.single_events.take(route.route, origin, submission)
 
-    def _caller(self, found: Found, headers: Headers) -> Caller:
+    def _caller(self, match: PathMatch, headers: Headers) -> Caller:
         caller = self.guard.caller(
             authorization=headers.get(b"authorization"),
             x_api_key=headers.get(b"x-api-key"),
-            path_key=found.path_key,
+            path_key=match.path_key,
             host=headers.get(b"host"),
             origin=headers.get(b"origin"),
             headers=headers,
@@ -188,7 +190,7 @@ class Door:
         log.error("request failed", method=scope["method"], path=path, client=visitor.address, exc_info=error)
 
     def _spend(self, caller: Caller, count: int) -> None:
-        wait = self.rates.take(
+        wait = self.rate_limiter.take(
             caller.tenant,
             count,
             time.monotonic(),
@@ -197,15 +199,15 @@ class Door:
             key_rate=caller.key_rate,
         )
         if wait:
-            detail = f"tenant {caller.tenant} sends more events than it or this key may; wait {wait:.1f} s"
+            detail = f"tenant {caller.tenant} exceeds its rate limit or this key's; retry after {wait:.1f} s"
             raise Rejection(Code.RATE_LIMITED, detail, retry_after_seconds=int(wait) + 1)
 
 
-async def _items(kind: Kind, body: bytes) -> list[Item]:
+async def _items(format_: BodyFormat, body: bytes) -> list[BatchItem]:
     try:
-        return items_of(kind, body)
+        return items_of(format_, body)
     except BrokenArray as broken:
-        return await asyncio.to_thread(taken_apart, body, broken)
+        return await asyncio.to_thread(split_broken_array, body, broken)
 
 
 _OUTCOMES = {
@@ -219,9 +221,9 @@ _OUTCOMES = {
 
 
 def _cors(headers: RawHeaders) -> RawHeaders:
-    """Return what lets a page read the answer to a key in the path.
+    """Return the headers that let a web page read the answer to a request with its key in the path.
 
-    A beacon goes with the page's cookies, which browsers allow to a named origin alone; none counts here.
+    A beacon carries the page's cookies, which browsers allow only for a named origin; ingest ignores them.
     """
     origin = next((value for name, value in headers if name == b"origin"), b"")
     exposed = (b"access-control-expose-headers", b"retry-after")
@@ -235,25 +237,25 @@ def _cors(headers: RawHeaders) -> RawHeaders:
     ]
 
 
-def _other_method(method: str, found: Found) -> tuple[int, RawHeaders, bytes]:
-    allowed = ", ".join(found.places).encode()
-    if method == "OPTIONS" and found.path_key is not None:
+def _other_method(method: str, match: PathMatch) -> tuple[int, RawHeaders, bytes]:
+    allowed = ", ".join(match.routes).encode()
+    if method == "OPTIONS" and match.path_key is not None:
         return 204, [(b"access-control-allow-methods", allowed), *PREFLIGHT], b""
     raise Rejection(
-        Code.METHOD_NOT_ALLOWED, f"this route takes {allowed.decode()}", headers=((b"allow", allowed),)
+        Code.METHOD_NOT_ALLOWED, f"this route accepts {allowed.decode()}", headers=((b"allow", allowed),)
     )
 
 
-def problem(rejection: Rejection) -> tuple[int, RawHeaders, bytes]:
-    """Return the answer that a rejection is."""
+def problem_response(rejection: Rejection) -> tuple[int, RawHeaders, bytes]:
+    """Return status, headers and body of a rejection."""
     headers = [PROBLEM, *rejection.headers]
     if rejection.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % rejection.retry_after_seconds))
-    return rejection.status, headers, problem_of(rejection)
+    return rejection.status, headers, rejection_body(rejection)
 
 
 async def respond(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
-    """Send a whole answer."""
+    """Send a complete response."""
     if status != 204:
         headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})

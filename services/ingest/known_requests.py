@@ -1,4 +1,7 @@
-"""What is known of a request when feedback on it comes in; in doubt, nothing."""
+"""Looks requests up in ClickHouse when feedback on them arrives: repeated votes, and requests without facts.
+
+A lookup that is slow, fails or may be stale is skipped, and the feedback is accepted without it.
+"""
 
 import asyncio
 import time
@@ -31,10 +34,10 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 DOWN_SECONDS = 5.0
-"""How long ClickHouse is left alone after an error."""
+"""Pause of lookups after an error."""
 
 SLOW_SECONDS = 1.0
-"""How long it is left alone after it did not answer in time."""
+"""Pause of lookups after one that timed out."""
 
 FAILURES = (ClickHouseError, aiohttp.ClientError, OSError)
 
@@ -48,8 +51,8 @@ POSITION = (
 )
 
 
-class Stored(NamedTuple):
-    """The row of a request, as far as ingest cares."""
+class StoredRequest(NamedTuple):
+    """The columns of a request's row that ingest uses."""
 
     version: int
     data: dict[str, Any]
@@ -57,7 +60,7 @@ class Stored(NamedTuple):
 
 
 class LookupSkipped(Exception):  # noqa: N818
-    """Nothing is known, for a `reason`: down, paused, busy with other lookups, or stale."""
+    """A lookup was not done, for a `reason`: down, paused, busy or stale."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -65,7 +68,7 @@ class LookupSkipped(Exception):  # noqa: N818
 
 
 class ClickHouseLookups:
-    """Asks ClickHouse, a few questions at a time.  How long to wait is for the caller to say."""
+    """Reads rows and positions from ClickHouse, a limited number at a time.  Callers set the timeout."""
 
     def __init__(self, settings: IngestSettings) -> None:
         self._settings = settings
@@ -75,13 +78,13 @@ class ClickHouseLookups:
         self._resume_at = float("-inf")
 
     def connect_soon(self) -> None:
-        """Begin to connect, unless that was done already."""
+        """Start to connect, once."""
         if self._connecting is None:
             self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="lookups")
 
     @property
     def connected(self) -> bool:
-        """ClickHouse was reached."""
+        """Whether ClickHouse has been connected."""
         return self._client is not None
 
     async def stop(self) -> None:
@@ -92,28 +95,28 @@ class ClickHouseLookups:
         if self._client is not None:
             await self._client.close()
 
-    async def stored(self, tenant: str, request_id: str) -> Stored | None:
+    async def stored(self, tenant: str, request_id: str) -> StoredRequest | None:
         """Return the row of a request, or None if there is none; raise LookupSkipped."""
         row = await self._first(ROW, {"tenant": tenant, "request_id": request_id})
         if row is None:
             return None
-        return Stored(int(row["version"]), orjson.loads(row["data"]), row["request"] not in ("", "{}"))
+        return StoredRequest(int(row["version"]), orjson.loads(row["data"]), row["request"] not in ("", "{}"))
 
     async def position(self, topic: str, partition: int) -> int:
-        """Return the offset below which everything of a partition is stored; raise LookupSkipped."""
+        """Return the offset below which a partition's records are in ClickHouse; raise LookupSkipped."""
         row = await self._first(POSITION, {"topic": topic, "partition": partition})
         return int(row["position"]) if row else 0
 
     async def _first(self, query: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
-        answer = await self._asked(lambda client: client.raw_query(query, parameters, fmt="JSONEachRow"))
+        answer = await self._query(lambda client: client.raw_query(query, parameters, fmt="JSONEachRow"))
         line = answer.partition(b"\n")[0]
         return orjson.loads(line) if line else None
 
-    async def _asked(self, ask: Callable[[AsyncClient], Awaitable[bytes]]) -> bytes:
+    async def _query(self, send: Callable[[AsyncClient], Awaitable[bytes]]) -> bytes:
         client = self._ready_client()
         self._free -= 1
         try:
-            return await ask(client)
+            return await send(client)
         except FAILURES as error:
             self._resume_at = time.monotonic() + DOWN_SECONDS
             log.warning("lookups paused", seconds=DOWN_SECONDS, error=str(error).partition("\n")[0])
@@ -122,7 +125,7 @@ class ClickHouseLookups:
             self._free += 1
 
     def was_slow(self) -> None:
-        """Leave ClickHouse alone for a moment, so that not every request waits for it in vain."""
+        """Pause lookups after one that timed out, so that not every request waits for the timeout."""
         self._resume_at = time.monotonic() + SLOW_SECONDS
 
     def _ready_client(self) -> AsyncClient:
@@ -136,7 +139,7 @@ class ClickHouseLookups:
         return self._client
 
     async def _connect(self) -> None:
-        """Make the client, which asks the server for its version first, so it may take a while."""
+        """Connect in the background: the client queries the server's version first."""
         while self._client is None:
             try:
                 self._client = await clickhouse.connect(self._settings, timeout_seconds=DOWN_SECONDS)
@@ -145,7 +148,10 @@ class ClickHouseLookups:
 
 
 class Freshness:
-    """Reads the positions of the merger and of the sink.  It joins no group and commits nothing."""
+    """Checks whether ClickHouse has all events of a request that are in Kafka.
+
+    Compares positions of the merger and the sink; joins no consumer group and commits nothing.
+    """
 
     def __init__(
         self,
@@ -163,12 +169,12 @@ class Freshness:
         self._connecting: asyncio.Task[None] | None = None
 
     async def up_to_date(self, tenant: str, request_id: str) -> bool:
-        """Tell whether everything logged about a request before this call can be read in ClickHouse.
+        """Return whether all events of a request that were logged before this call are in ClickHouse.
 
-        In this order: the end of the events, the merger's position past it, then the end of the state,
-        the sink's position past that.  Raises LookupSkipped when it cannot be told.
+        Reads in this order: the end of the events partition, the merger's offset at or after it, the end of
+        the state partition, the sink's position at or after it.  Raises LookupSkipped if any is unknown.
         """
-        await self._turn()
+        await self._follow_generation()
         partition = self._partition_of(event_key(tenant, request_id))
         if self._consumer is None or partition is None:
             self._connect_soon()
@@ -184,33 +190,35 @@ class Freshness:
             raise LookupSkipped("down") from error
         return await self._lookups.position(state.topic, partition) >= int(merged)
 
-    async def _turn(self) -> None:
-        """Ask the group of the generation that events go to."""
+    async def _follow_generation(self) -> None:
+        """Switch to the topic generation that events are written to."""
         if self._topology.generation != self._generation():
             await self.stop()
             self._topology, self._consumer, self._connecting = Topology(self._generation()), None, None
 
     @property
     def connected(self) -> bool:
-        """Kafka was reached."""
+        """Whether Kafka has been connected."""
         return self._consumer is not None
 
     def _connect_soon(self) -> None:
-        """Find Kafka in the background: only deployments that ask for known requests need the connection."""
+        """Start to connect to Kafka, once: only deployments that require known requests need it."""
         if self._connecting is None:
             self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="freshness")
 
     async def _connect(self) -> None:
         for delay in delays():
-            asking = kafka.consumer(self._settings, "ingest-freshness", group_id=self._topology.merger_group)
+            consumer = kafka.consumer(
+                self._settings, "ingest-freshness", group_id=self._topology.merger_group
+            )
             try:
-                await kafka.connect(asking)
+                await kafka.connect(consumer)
             except (KafkaError, OSError, TimeoutError) as error:
-                await asking.stop()
+                await consumer.stop()
                 log.warning("freshness not connected", error=repr(error))
                 await asyncio.sleep(delay)
             else:
-                self._consumer = asking
+                self._consumer = consumer
                 return
 
     async def stop(self) -> None:
@@ -222,22 +230,22 @@ class Freshness:
             await self._consumer.stop()
 
 
-class Knowledge(Protocol):
-    """Answers quickly, or with no."""
+class KnownRequests(Protocol):
+    """Answers within a timeout, or with no."""
 
     async def certainly_unknown(self, tenant: str, request_id: str) -> bool:
-        """Tell whether no fact of a request had been logged when this was asked."""
+        """Return whether it is certain that no facts of a request had been logged before this call."""
         ...
 
     async def repeated(
-        self, tenant: str, request_id: str, said: dict[str, Any], repeats: Repeats
+        self, tenant: str, request_id: str, data: dict[str, Any], repeats: Repeats
     ) -> int | None:
-        """Return the version of the stored row that says the same already, or None."""
+        """Return the version of the stored row that has the same feedback already, or None."""
         ...
 
 
-class StoredKnowledge:
-    """What ClickHouse knows, and how fresh that is."""
+class StoredRequests:
+    """Answers from the rows in ClickHouse."""
 
     def __init__(self, settings: IngestSettings, lookups: ClickHouseLookups, freshness: Freshness) -> None:
         self._seconds = settings.ingest_lookup_seconds
@@ -245,12 +253,11 @@ class StoredKnowledge:
         self._freshness = freshness
 
     async def certainly_unknown(self, tenant: str, request_id: str) -> bool:
-        """Tell whether no fact of a request had been logged when this was asked.
+        """Return whether it is certain that no facts of a request had been logged before this call.
 
-        The row is read again once everything logged is known to be stored: what the first reading
-        missed, the second one finds.
+        Reads the row again after the freshness check, which shows all events logged before this call.
         """
-        return await self._told(self._unknown(tenant, request_id)) or False
+        return await self._answer(self._unknown(tenant, request_id)) or False
 
     async def _unknown(self, tenant: str, request_id: str) -> bool:
         if await self._has_facts(tenant, request_id):
@@ -264,22 +271,22 @@ class StoredKnowledge:
         return stored is not None and stored.has_facts
 
     async def repeated(
-        self, tenant: str, request_id: str, said: dict[str, Any], repeats: Repeats
+        self, tenant: str, request_id: str, data: dict[str, Any], repeats: Repeats
     ) -> int | None:
-        """Return the version of the stored row that says the same already, or None."""
-        return await self._told(self._repeated(tenant, request_id, said, repeats))
+        """Return the version of the stored row that has the same feedback already, or None."""
+        return await self._answer(self._repeated(tenant, request_id, data, repeats))
 
     async def _repeated(
-        self, tenant: str, request_id: str, said: dict[str, Any], repeats: Repeats
+        self, tenant: str, request_id: str, data: dict[str, Any], repeats: Repeats
     ) -> int | None:
         stored = await self._lookups.stored(tenant, request_id)
-        return stored.version if stored is not None and repeats(stored.data, said) else None
+        return stored.version if stored is not None and repeats(stored.data, data) else None
 
-    async def _told(self, question: Awaitable[T]) -> T | None:
-        """Return the answer, or None if there is none in time."""
+    async def _answer(self, lookup: Awaitable[T]) -> T | None:
+        """Return the result, or None if the lookup is skipped or times out."""
         try:
             async with asyncio.timeout(self._seconds):
-                answer = await question
+                answer = await lookup
         except LookupSkipped as skipped:
             LOOKUPS.labels(skipped.reason).inc()
             return None

@@ -1,6 +1,6 @@
-"""Every metric of ingest.
+"""The metrics of ingest.
 
-Finding a metric by its labels costs more than counting does, so the hot path asks once for each.
+Looking a metric up by its labels takes longer than counting, so the hot path uses cached lookups.
 """
 
 from functools import cache
@@ -20,9 +20,9 @@ REQUEST_SECONDS = Histogram(
 )
 EVENTS = Counter("ingest_events_total", "Events acknowledged by Kafka, by dialect and op.", ["dialect", "op"])
 REJECTED = Counter(
-    "ingest_rejected_total", "Requests, and events of a batch, that were not accepted, by reason.", ["reason"]
+    "ingest_rejected_total", "Requests, and events of batches, that were rejected, by code.", ["reason"]
 )
-BODY_BYTES = Counter("ingest_body_bytes_total", "Bytes of bodies as they arrived.")
+BODY_BYTES = Counter("ingest_body_bytes_total", "Bytes of bodies as received, before decompression.")
 BATCH_RECORDS = Histogram(
     "ingest_produce_batch_records", "Events in one record batch for Kafka.", buckets=COUNTS
 )
@@ -31,10 +31,14 @@ PRODUCE_SECONDS = Histogram(
     "From handing a record batch to the producer to Kafka's answer.",
     buckets=SECONDS,
 )
-INFLIGHT_BYTES = Gauge("ingest_inflight_bytes", "Bytes of events that wait for Kafka's answer.")
-INFLIGHT_TENANTS = Gauge("ingest_inflight_tenants", "Tenants that have events waiting for Kafka's answer.")
-UPLOAD_BYTES = Gauge("ingest_upload_bytes", "Bytes that large bodies and batches count as, while worked on.")
-PRODUCERS_REPLACED = Counter("ingest_producers_replaced_total", "Producers given up, by reason.", ["reason"])
+INFLIGHT_BYTES = Gauge("ingest_inflight_bytes", "Bytes of events that wait for Kafka's acknowledgement.")
+INFLIGHT_TENANTS = Gauge(
+    "ingest_inflight_tenants", "Tenants with events that wait for Kafka's acknowledgement."
+)
+UPLOAD_BYTES = Gauge(
+    "ingest_upload_bytes", "Bytes of memory that large bodies and batches take, while worked on."
+)
+PRODUCERS_REPLACED = Counter("ingest_producers_replaced_total", "Producers replaced, by reason.", ["reason"])
 LOG_READY = Gauge("ingest_log_ready", "1 while events can be written to Kafka.")
 KEYS_DAMAGED = Gauge(
     "ingest_key_file_damaged",

@@ -1,4 +1,4 @@
-"""The log as ingest writes it: one producer at a time, replaced as soon as it cannot be trusted."""
+"""Publishes events to Kafka with one producer at a time, which is replaced when it fails or hangs."""
 
 import asyncio
 import contextlib
@@ -12,10 +12,10 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from schemas.topics import Topology
 from services.ingest.accumulator import MOVING, NOT_WRITTEN, RECORD_OVERHEAD_BYTES
-from services.ingest.core.quota import Shares
-from services.ingest.event_log import LogUnavailable, Overloaded, Record, Stretch
+from services.ingest.core.quota import ByteQuota
+from services.ingest.event_log import LogUnavailable, OffsetRange, Overloaded, Record
 from services.ingest.metrics import INFLIGHT_BYTES, INFLIGHT_TENANTS, LOG_READY, PRODUCERS_REPLACED
-from services.ingest.producer import Connection, open_connection
+from services.ingest.producer import EventProducer, open_producer
 from services.ingest.settings import IngestSettings
 from services.pipeline.core.generation_states import Generation, GenerationState, writable
 from services.pipeline.generations import LOOK_SECONDS, generations
@@ -26,131 +26,131 @@ from services.runtime.kafka.outage_probe import kafka_outage
 log = structlog.get_logger()
 
 OPEN_SECONDS = 30.0
-"""How long one try to start a producer may take."""
+"""How long one attempt to start a producer may take."""
 
 MOVING_SECONDS = 0.2
-"""Between two looks for a generation that takes events, while none does."""
+"""Delay between attempts to find a topic generation that is open, while none is."""
 
 WATCH_SECONDS = 1.0
 PING_SECONDS = 5.0
-"""How long Kafka may take to answer a question for metadata, before it counts as away."""
+"""How long Kafka may take to answer a metadata request."""
 DOUBTFUL_SECONDS = 2.0
-"""A batch that waits for longer is a reason to ask whether Kafka takes anything at the moment."""
+"""A batch that waits longer for its answer triggers a check of Kafka."""
 OUTAGE_SECONDS = 5.0
-"""How often that is asked for no reason."""
+"""Interval of the checks of Kafka without such a trigger."""
 WATCH_HANGS_SECONDS = 60.0
-"""Within which the watch has looked again, whatever Kafka does."""
+"""Longest interval between two checks of the producer, in any state of Kafka."""
 
 CLIENT = "ingest-generation"
 
 
-class Moving(Exception):  # noqa: N818 (it says what happens)
-    """No generation takes events at the moment; the text says what to do if that lasts."""
+class TopicsMoving(Exception):  # noqa: N818 (a state, not a failure)
+    """No topic generation accepts events at the moment; the text names the remedy if that lasts."""
 
 
-async def destination(settings: IngestSettings) -> int:
-    """Return the generation to write to; Moving when there is none, KafkaError when Kafka does not answer."""
+async def writable_generation(settings: IngestSettings) -> int:
+    """Return the topic generation to write to; raise TopicsMoving if none is open, or KafkaError."""
     given = settings.kafka_topic_generation if settings.is_generation_given else None
     async with admin(settings, CLIENT) as client:
-        found = await generations(client, given)
+        existing = await generations(client, given)
     if given is not None:
-        return _checked(given, found)
-    number = writable(found)
+        return _checked(given, existing)
+    number = writable(existing)
     if number is None:
-        raise Moving(
-            "the topics are moving to a new generation, and none takes events for a while; if that lasts,"
-            " `afterword resize` was cut off: run it again, or `afterword resize --abort`"
+        raise TopicsMoving(
+            "the topics are moving to a new generation, and none accepts events for a while; if that lasts,"
+            " `afterword resize` was interrupted: run it again, or `afterword resize --abort`"
         )
     return number
 
 
-def _checked(given: int, found: list[Generation]) -> int:
-    if any(one.standing is not GenerationState.OPEN for one in found):
-        raise Moving(
-            f"generation {given} of the topics takes no events; KAFKA_TOPIC_GENERATION names it: unset it,"
-            " and start ingest again, to use the one that does"
+def _checked(given: int, existing: list[Generation]) -> int:
+    if any(generation.standing is not GenerationState.OPEN for generation in existing):
+        raise TopicsMoving(
+            f"generation {given} of the topics accepts no events, and KAFKA_TOPIC_GENERATION selects it:"
+            " unset it, and restart ingest, to use the open one"
         )
     return given
 
 
 class Publisher:
-    """Writes events to Kafka, each acknowledged by all in-sync replicas before its future is done.
+    """An `EventLog` in Kafka; an event's future is done when all in-sync replicas have acknowledged it.
 
-    Events that were queued when a producer failed are certainly not written.  Events that were handed over
-    may be: their bytes count against the budget until Kafka answers or the producer has ended.
+    When a producer fails, queued events are certainly not written.  Events that were handed over may be:
+    their bytes count against the quota until Kafka answers or the producer has ended.
     """
 
     def __init__(self, settings: IngestSettings) -> None:
         self.epoch = 0
         self._settings = settings
         self.generation = settings.kafka_topic_generation
-        """The generation of the topics that the latest connection writes to."""
+        """The topic generation that the latest producer writes to."""
         self._is_moving = False
-        """No generation takes events: they move to a new one."""
-        self._shares = Shares(settings.ingest_max_inflight_bytes)
-        self._connection: Connection | None = None
-        self._problem: str | None = "Kafka has not been reached yet"
+        """Whether no topic generation is open, because the topics move to a new one."""
+        self._quota = ByteQuota(settings.ingest_max_inflight_bytes)
+        self._connection: EventProducer | None = None
+        self._problem: str | None = "Kafka has not been connected yet"
         self._stopping = False
         self._silent_since: float | None = None
-        """Since when the producer has not heard from Kafka, in monotonic seconds."""
+        """Monotonic time since which the producer has got no answer to metadata requests."""
         self._outage: str | None = None
-        self._outage_asked_at = self._outage_seen_at = float("-inf")
+        self._outage_checked_at = self._outage_seen_at = float("-inf")
         self._watched_at = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
-        INFLIGHT_BYTES.set_function(lambda: self._shares.used)
-        INFLIGHT_TENANTS.set_function(lambda: self._shares.tenants)
+        INFLIGHT_BYTES.set_function(lambda: self._quota.used)
+        INFLIGHT_TENANTS.set_function(lambda: self._quota.tenants)
         LOG_READY.set_function(lambda: self.readiness() is None)
 
     @property
     def inflight_bytes(self) -> int:
-        """Bytes that wait for Kafka's answer."""
-        return self._shares.used
+        """Bytes of events that wait for Kafka's acknowledgement."""
+        return self._quota.used
 
     def start(self) -> None:
-        """Begin to look for Kafka.  Until it is found, `publish` refuses."""
+        """Start to connect to Kafka; until then `publish` raises LogUnavailable."""
         self._spawn(self._connect(), "connect")
         self._spawn(self._watch(), "watch")
         if not self._settings.is_generation_given:
             self._spawn(self._follow(), "follow")
 
     def publish(self, key: bytes, value: bytes) -> asyncio.Future[int]:
-        """Queue an event; see `Log`."""
-        connection = self._connection or self._refused()
+        """Queue an event; see `EventLog`."""
+        connection = self._connection or self._raise_unavailable()
         size = len(key) + len(value) + RECORD_OVERHEAD_BYTES
         tenant = key.partition(b"/")[0]
-        if not self._shares.take(tenant, size):
+        if not self._quota.take(tenant, size):
             raise Overloaded
         try:
             return connection.add(key, value, tenant, size)
         except LogUnavailable:
-            self._shares.give(tenant, size)
+            self._quota.give(tenant, size)
             raise
 
-    def publish_all(self, records: Sequence[Record]) -> list[Stretch]:
-        """Queue events of one tenant, or none of them; see `Log`."""
-        connection = self._connection or self._refused()
+    def publish_all(self, records: Sequence[Record]) -> list[OffsetRange]:
+        """Queue events of one tenant, or none of them; see `EventLog`."""
+        connection = self._connection or self._raise_unavailable()
         size = sum([len(key) + len(value) for key, value in records]) + RECORD_OVERHEAD_BYTES * len(records)
         tenant = records[0][0].partition(b"/")[0]
-        if not self._shares.take(tenant, size):
+        if not self._quota.take(tenant, size):
             raise Overloaded
         try:
             return connection.add_all(records, tenant)
         except LogUnavailable:
-            self._shares.give(tenant, size)
+            self._quota.give(tenant, size)
             raise
 
-    def _refused(self) -> NoReturn:
-        """Say why there is no connection."""
+    def _raise_unavailable(self) -> NoReturn:
+        """Raise the error for an event that arrives while there is no producer."""
         if self._is_moving:
             raise Overloaded(MOVING)
         raise LogUnavailable(NOT_WRITTEN, unknown=False)
 
     def partition_of(self, key: bytes) -> int | None:
-        """Return the partition of a key, or None until Kafka has been reached."""
+        """Return the partition of a key, or None without a producer."""
         return None if self._connection is None else self._connection.partition_of(key)
 
     def readiness(self) -> str | None:
-        """Return why events cannot be written right now, or None."""
+        """Return why events cannot be written at the moment, or None."""
         if self._stopping:
             return "stopping"
         if self._connection is not None and self._connection.stuck:
@@ -158,35 +158,34 @@ class Publisher:
         return self._problem
 
     def liveness(self) -> str | None:
-        """Return why only a restart can help, or None.
+        """Return why the process needs a restart, or None.
 
-        Kafka being away is no such reason, nor that it takes nothing for want of a leader or of replicas.  A
-        producer that hangs though Kafka does not is replaced, and the new one is sought for as long as it
-        takes.
+        An unreachable Kafka, or partitions without leader or enough replicas, are no reasons.  A producer
+        that hangs while Kafka works is replaced, and connecting a new one is retried without limit.
         """
         if any(task.done() and not task.cancelled() for task in self._tasks):
-            return "a task of the publisher has ended"
+            return "a task of the publisher ended"
         stalled = 2 * self._settings.ingest_stalled_seconds
         if self._stuck_for() > stalled:
             return f"no progress for {self._stuck_for():.0f} s"
         unwatched = time.monotonic() - self._watched_at
         if unwatched > max(stalled, WATCH_HANGS_SECONDS):
-            return f"the producer was not looked at for {unwatched:.0f} s"
+            return f"the producer was not checked for {unwatched:.0f} s"
         return None
 
     def _age(self) -> float:
-        """Return for how many seconds the oldest batch has been waiting for Kafka's answer."""
+        """Return for how many seconds the oldest batch has waited for Kafka's answer."""
         oldest = self._connection.oldest() if self._connection else None
         return time.monotonic() - oldest if oldest is not None else 0.0
 
     def _stuck_for(self) -> float:
-        """Return for how many seconds the producer has got no answer though Kafka would have given one."""
+        """Return for how many seconds the producer has got no answer while Kafka was available."""
         oldest = self._connection.oldest() if self._connection else None
         began = min((since for since in (oldest, self._silent_since) if since is not None), default=None)
         return 0.0 if began is None else time.monotonic() - max(began, self._outage_seen_at)
 
     async def stop(self, grace: float) -> None:
-        """Refuse what is new, wait for Kafka's answers to the rest for so many seconds, and end."""
+        """Refuse new events, wait up to `grace` seconds for the acknowledgement of others, and end."""
         self._stopping = True
         connection, self._connection = self._connection, None
         deadline = time.monotonic() + grace
@@ -198,13 +197,13 @@ class Publisher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connect(self) -> None:
-        """Find Kafka, however long it takes."""
-        told = None
+        """Connect a producer, and retry until that succeeds."""
+        logged = None
         for delay in delays(first=0.2, longest=2.0):
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
                     await self._open()
-            except Moving as moving:
+            except TopicsMoving as moving:
                 self._problem, self._is_moving = str(moving), True
             except UnknownTopicOrPartitionError:
                 self._problem = f"the topic {self._topic} does not exist; run `afterword migrate`"
@@ -216,48 +215,48 @@ class Publisher:
                 self._problem, self._is_moving = None, False
                 log.info("log opened", topic=self._topic, epoch=self.epoch)
                 return
-            if self._problem != told:
-                told = self._problem
-                log.warning("log not opened", problem=told)
+            if self._problem != logged:
+                logged = self._problem
+                log.warning("log not opened", problem=logged)
             await asyncio.sleep(min(delay, MOVING_SECONDS) if self._is_moving else delay)
 
     async def _open(self) -> None:
-        """Connect to the generation that takes events; Moving when none does, and what a producer raises."""
-        self.generation = await destination(self._settings)
-        self._connection = await open_connection(self._settings, self._topic, self._shares, self)
+        """Connect a producer to the open topic generation; raise TopicsMoving or aiokafka's errors."""
+        self.generation = await writable_generation(self._settings)
+        self._connection = await open_producer(self._settings, self._topic, self._quota, self)
 
     @property
     def _topic(self) -> str:
         return Topology(self.generation).events.name
 
     async def _follow(self) -> None:
-        """Leave a generation that takes no events any more, though none is sent that Kafka could refuse."""
+        """Notice that the topic generation was closed while no events are sent that Kafka could refuse."""
         while True:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
                 async with admin(self._settings, "ingest-generation") as client:
                     while True:
-                        await self._look(client)
+                        await self._check_generation(client)
                         await asyncio.sleep(LOOK_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _look(self, client: AIOKafkaAdminClient) -> None:
+    async def _check_generation(self, client: AIOKafkaAdminClient) -> None:
         connection, number = self._connection, self.generation
         if connection is not None and writable(await generations(client)) != number:
             self.refused(connection.producer)
 
     def lost(self) -> None:
-        """Note that events were given up, for whoever sends several in order."""
+        """Advance the epoch, for callers that send several events in order."""
         self.epoch += 1
 
     def refused(self, producer: Any) -> None:
-        """Look for the generation that takes events now; what was not handed over is refused, too."""
+        """Connect to the generation that is open now, and refuse the batches that were not handed over."""
         if self._connection is not None and self._connection.producer is producer:
             self._is_moving = True
-            reason = f"{self._topic} takes no events any more"
+            reason = f"{self._topic} no longer accepts events"
             self._replace("refused", reason, grace=self._settings.ingest_deadline_seconds)
 
     def broken(self, producer: Any, reason: str) -> None:
-        """Replace the producer that failed, unless that was done already."""
+        """Replace the producer that failed, once."""
         if self._connection is not None and self._connection.producer is producer:
             self._replace("failed", reason, grace=self._settings.ingest_deadline_seconds)
 
@@ -269,14 +268,14 @@ class Publisher:
         self.epoch += 1
         self._problem = f"the producer is being replaced: {reason}"
         PRODUCERS_REPLACED.labels(label).inc()
-        tell = log.info if self._is_moving else log.error
-        tell("producer replaced", reason=reason, unanswered_bytes=self._shares.used)
+        write = log.info if self._is_moving else log.error
+        write("producer replaced", reason=reason, unanswered_bytes=self._quota.used)
         connection.drop_queue(refused=self._is_moving)
         self._spawn(connection.retire(grace), "retire")
         self._spawn(self._connect(), "connect")
 
     async def _watch(self) -> None:
-        """Replace a producer that hangs, and notice while nothing is sent that Kafka takes nothing."""
+        """Replace a producer that hangs, and detect outages of Kafka while no events are sent."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             self._watched_at = time.monotonic()
@@ -287,24 +286,26 @@ class Publisher:
             answers = await connection.answers(PING_SECONDS)
             self._silent_since = None if answers else self._silent_since or time.monotonic()
             if self._is_doubtful(connection):
-                await self._look_for_outage(connection)
+                await self._check_for_outage(connection)
             if connection is not self._connection:
                 continue
-            self._problem = self._outage or (None if answers else "the producer does not hear from Kafka")
+            self._problem = self._outage or (None if answers else "the producer gets no answer from Kafka")
             stuck = self._stuck_for()
             if stuck > self._settings.ingest_stalled_seconds:
-                self._replace("stalled", f"no answer for {stuck:.0f} s, though Kafka gives some", grace=0)
+                self._replace(
+                    "stalled", f"no answer for {stuck:.0f} s, while Kafka answers other clients", grace=0
+                )
 
-    def _is_doubtful(self, connection: Connection) -> bool:
-        """Tell whether there is a reason to ask a new client what Kafka can do: there is one now and then."""
-        is_late = time.monotonic() - self._outage_asked_at > OUTAGE_SECONDS
+    def _is_doubtful(self, connection: EventProducer) -> bool:
+        """Return whether to check Kafka with a new client."""
+        is_late = time.monotonic() - self._outage_checked_at > OUTAGE_SECONDS
         is_silent = self._silent_since is not None or self._age() > DOUBTFUL_SECONDS
         return is_late or is_silent or self._outage is not None or not connection.is_whole
 
-    async def _look_for_outage(self, connection: Connection) -> None:
+    async def _check_for_outage(self, connection: EventProducer) -> None:
         before = self._outage
         self._outage = await kafka_outage(self._settings, "ingest-watch", connection.needs())
-        self._outage_asked_at = time.monotonic()
+        self._outage_checked_at = time.monotonic()
         if self._outage is not None:
             self._outage_seen_at = time.monotonic()
             if before is None:
@@ -316,7 +317,7 @@ class Publisher:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Forget a task that did its work; keep one that failed, for liveness to see."""
+        """Drop a task that succeeded; keep one that failed, for `liveness`."""
         with contextlib.suppress(asyncio.CancelledError):
             error = task.exception()
             if error is not None:

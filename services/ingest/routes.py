@@ -1,4 +1,4 @@
-"""What FastAPI knows of the routes: their documentation.  The door answers before FastAPI would."""
+"""Declares the routes in FastAPI for their documentation only: `Handler` answers them."""
 
 from functools import partial
 from typing import Annotated, Any, NoReturn
@@ -28,11 +28,13 @@ IdempotencyKey = Annotated[
     Header(
         min_length=1,
         max_length=256,
-        description="The same key again, for the same request, changes nothing. "
-        "On a batch it counts for each event by its index.",
+        description="A repeated key for the same request changes nothing. "
+        "On a batch it applies to each event by its index.",
     ),
 ]
-ContentEncoding = Annotated[str | None, Header(description="gzip or zstd; limits count what comes out.")]
+ContentEncoding = Annotated[
+    str | None, Header(description="gzip or zstd; limits apply to the decompressed body.")
+]
 
 SECURITY: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -55,9 +57,9 @@ ALWAYS = (
 )
 
 
-def answered_at_the_door() -> NoReturn:
-    """Never run: the door answered."""
-    raise AssertionError("the door answers this route")
+def answered_by_handler() -> NoReturn:
+    """Raise: `Handler` answers the route before FastAPI is reached."""
+    raise AssertionError("the handler answers this route")
 
 
 async def post_feedback(
@@ -68,18 +70,18 @@ async def post_feedback(
 ) -> None:
     """Add feedback to a request, in Requesty's dialect.
 
-    Send as often as you like: keys are merged, and a later value of a key replaces the earlier one.
-    202 means that Kafka has it.
+    May be called any number of times: keys are merged, and a later value of a key replaces an earlier one.
+    202 means that Kafka has stored the event.
     """
-    answered_at_the_door()
+    answered_by_handler()
 
 
 async def delete_feedback(request_id: RequestIdPath, idempotency_key: IdempotencyKey = None) -> None:
-    """Retract all feedback given on a request so far.
+    """Retract all earlier feedback on a request.
 
-    The request's own facts stay, and so does its history.
+    The facts and the history of the request are kept.
     """
-    answered_at_the_door()
+    answered_by_handler()
 
 
 async def post_vote(
@@ -89,10 +91,10 @@ async def post_vote(
 ) -> None:
     """Vote on a completion, in GPTBoost's dialect.
 
-    The vote is always written, also when the answer is 208.
-    404 is only for keys, or deployments, that ask for known requests.
+    The vote is always written, also if the answer is 208.
+    404 occurs only with keys, or deployments, that require known requests.
     """
-    answered_at_the_door()
+    answered_by_handler()
 
 
 async def post_events(
@@ -102,9 +104,9 @@ async def post_events(
 ) -> None:
     """Send events: one object (202), or an array or newline-delimited JSON (207).
 
-    In a batch each event is judged alone, and answered by its index. 503 means that not one was accepted.
+    Each event of a batch is validated and answered by itself, by index. 503 means that none was accepted.
     """
-    answered_at_the_door()
+    answered_by_handler()
 
 
 async def put_request(
@@ -113,25 +115,25 @@ async def put_request(
     idempotency_key: IdempotencyKey = None,
     content_encoding: ContentEncoding = None,
 ) -> None:
-    """Tell the facts of a request: its model, its latency, any keys.
+    """Add facts of a request: its model, its latency, any keys.
 
-    They may come before, after or without feedback; a later value of a key replaces the earlier one.
+    They may be sent before, after or without feedback; a later value of a key replaces an earlier one.
     """
-    answered_at_the_door()
+    answered_by_handler()
 
 
 async def probe() -> None:
-    """Tell whether the process lives (`/livez`), or does its work right now (`/readyz`)."""
-    answered_at_the_door()
+    """Return whether the process is alive (`/livez`), or can accept events (`/readyz`)."""
+    answered_by_handler()
 
 
 async def metrics() -> None:
-    """Return all metrics in Prometheus' text format."""
-    answered_at_the_door()
+    """Return the metrics in the Prometheus text format."""
+    answered_by_handler()
 
 
 class DocumentedRoute(APIRoute):
-    """Shown, never matched: what the door does not answer is not there."""
+    """Documented, but never matched: a path that `Handler` does not answer does not exist."""
 
     def matches(self, scope: Any) -> Any:  # noqa: ARG002 (the signature is Starlette's)
         """Match nothing."""
@@ -142,8 +144,8 @@ def _problems(*codes: Code) -> dict[int | str, dict[str, Any]]:
     return problem_answers((code, MEANINGS[code]) for code in codes)
 
 
-def declare(app: FastAPI, root: str = "") -> None:
-    """Add every route to the documentation, each under the prefixes at which it is answered too.
+def document_routes(app: FastAPI, root: str = "") -> None:
+    """Add every route to the documentation, with the prefixes under which it is available.
 
     `root` is the path prefix under which a proxy publishes all of them.
     """
@@ -167,7 +169,7 @@ def declare(app: FastAPI, root: str = "") -> None:
 
 NDJSON = {
     "application/x-ndjson": {
-        "schema": {"type": "string", "description": "One event a line."},
+        "schema": {"type": "string", "description": "One event per line."},
         "example": '{"request_id": "chatcmpl-1", "data": {"rating": 5}}\n',
     }
 }
@@ -191,7 +193,7 @@ def _add(
         + [
             {
                 "url": f"{root}/k/{{write_key}}{prefix}",
-                "description": "With the key in the path, for browsers and clients that send no header.",
+                "description": "With the key in the path, for browsers and clients that cannot send headers.",
                 "variables": {"write_key": {"default": "your-key"}},
             }
             for prefix in prefixes
@@ -238,8 +240,8 @@ def _add_probes(app: FastAPI) -> None:
     )
 
 
-def with_problem(document: dict[str, Any]) -> dict[str, Any]:
-    """Add to an OpenAPI document what FastAPI cannot derive: problems, and the ways to send a key."""
+def with_problem_schema(document: dict[str, Any]) -> dict[str, Any]:
+    """Add to an OpenAPI document what FastAPI cannot derive: the schema of problems, and authentication."""
     components = document.setdefault("components", {})
     schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     components.setdefault("schemas", {}).update(schema.pop("$defs", {}) | {"Problem": schema})

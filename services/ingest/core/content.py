@@ -1,12 +1,7 @@
-"""What kind of body a request says it carries.  Pure.
+"""The content of a body: its media type, its compression, and the items of a batch.
 
-Compressed bodies, with the limit on what comes out.  Pure.
-
-The items of a batch, still unread.  Pure.
-
-A batch in runs: events that are judged, stamped and queued together, without a pause.  Pure.
-
-Only as long as nothing is the matter: a run in which anything is goes event by event instead.
+Items stay undecoded.  A batch is worked on in runs: small groups of items that are decoded, stamped and
+queued together.  A run with anything but valid merges is worked on event by event instead.
 """
 
 import re
@@ -19,7 +14,7 @@ from typing import Any, NamedTuple
 from schemas.events import Op
 from schemas.limits import MAX_BODY_BYTES, MIB
 from services.ingest.core.errors import Code, Rejection
-from services.ingest.core.validation import REFUSED, decode_items
+from services.ingest.core.validation import DECODE_ERRORS, decode_items
 from services.ingest.dialects.dialect import Submission
 from services.ingest.dialects.native import read_event
 
@@ -31,29 +26,29 @@ NDJSON_TYPES = (
 )
 
 
-class Kind(Enum):
-    """How to read a body."""
+class BodyFormat(Enum):
+    """The format of a body."""
 
     JSON = "json"
     LINES = "lines"
 
 
-def body_kind(headers: Mapping[bytes, bytes], *, lines: bool, text: bool = False) -> Kind:
-    """Return how to read a body, or raise Rejection; without a Content-Type it is JSON.
+def body_format(headers: Mapping[bytes, bytes], *, lines: bool, text: bool = False) -> BodyFormat:
+    """Return the format that Content-Type names, JSON if it is missing; raise Rejection.
 
-    `lines` says that the route takes newline-delimited JSON as well; `text`, that plain text is JSON: pages
-    that close can send nothing else without being asked first.
+    `lines`: the route accepts newline-delimited JSON as well.  `text`: text/plain is read as JSON, because a
+    page that closes cannot send another type without a CORS preflight.
     """
     header = headers.get(b"content-type")
     if header is None or header == b"application/json":
-        return Kind.JSON
+        return BodyFormat.JSON
     name = header.partition(b";")[0].strip().lower()
     if name in (b"", b"application/json") or (name.startswith(b"application/") and name.endswith(b"+json")):
-        return Kind.JSON
+        return BodyFormat.JSON
     if text and name == b"text/plain":
-        return Kind.JSON
+        return BodyFormat.JSON
     if lines and name in NDJSON_TYPES:
-        return Kind.LINES
+        return BodyFormat.LINES
     supported = "application/json" + (" and application/x-ndjson are" if lines else " is")
     detail = f"Content-Type {name.decode('latin-1')[:60]!r} is not supported; {supported}"
     raise Rejection(Code.UNSUPPORTED_MEDIA_TYPE, detail)
@@ -69,11 +64,13 @@ ACCEPTED = ((b"accept-encoding", b"gzip, zstd"),)
 
 MOST_STREAMS = 1000
 PIECE_BYTES = 1 << 16
-"""Fed at once: the bytes behind a stream's end are copied, so that many small streams would cost a square."""
+"""Bytes fed to a decompressor at once.  It copies what follows the end of a stream, so with whole bodies many
+small streams would take quadratic time.
+"""
 
 _GZIP = 16 + zlib.MAX_WBITS
 _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 24}
-"""A frame may ask for a window of gigabytes; 16 MiB is as much as a body can use."""
+"""A frame may demand a window of gigabytes; a body cannot use more than 16 MiB."""
 
 
 def encoding_of(header: bytes | None) -> str | None:
@@ -90,9 +87,9 @@ def encoding_of(header: bytes | None) -> str | None:
 
 
 def decompress(encoding: str, body: bytes, limit: int) -> bytes:
-    """Return the plain body, never holding more than `limit` bytes of it; raise Rejection.
+    """Return the decompressed body, which never takes more than `limit` bytes; raise Rejection.
 
-    Several gzip members or zstd frames in a row are one body, as their formats have it.
+    Consecutive gzip members or zstd frames are one body, as their formats define.
     """
     out, rest = bytearray(), memoryview(body)
     for _ in range(MOST_STREAMS):
@@ -106,12 +103,12 @@ def decompress(encoding: str, body: bytes, limit: int) -> bytes:
 
 
 def _append_stream(out: bytearray, stream: Any, rest: memoryview, limit: int) -> memoryview:
-    """Decompress one stream into `out`, and return what follows it."""
+    """Decompress one stream into `out`, and return the bytes after it."""
     position = 0
     while not stream.eof:
         piece = rest[position : position + PIECE_BYTES]
         if not piece:
-            raise Rejection(Code.MALFORMED_JSON, "the compressed body is cut short")
+            raise Rejection(Code.MALFORMED_JSON, "the compressed body is truncated")
         position += len(piece)
         out += stream.decompress(piece, limit + 1 - len(out))
         if len(out) > limit:
@@ -134,64 +131,64 @@ MAX_ITEMS = 100_000
 """Events in one batch."""
 
 ITEM_BYTES = 600
-"""What an item takes beside its bytes while its batch is worked on: its parts, its event, its answer."""
+"""Memory of an item in addition to its bytes while its batch is worked on: its values, event and answer."""
 
 MAX_COMMAS = 4 * MIB
-"""In a JSON array: each could be an item of two bytes, and an unread item takes 70."""
+"""Commas in a JSON array: each could end an item of two bytes, and an undecoded item takes 70 bytes."""
 
 MAX_BRACKETS = MIB
-"""In an array of which an item is no JSON: each is a step of a loop."""
+"""Brackets in an array with invalid items: each takes a step of a loop."""
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
-# What ends an item, or is a bracket, behind anything that is neither; commas inside of an item are skipped.
+# The next bracket, or comma between items, after any other text; commas inside an item are skipped.
 _OUTER_MARK = re.compile(rb'(?:[^"\[\]{},]++|%b)*+([\[\]{},])' % _STRING, re.DOTALL)
 _INNER_MARK = re.compile(rb'(?:[^"\[\]{}]++|%b)*+([\[\]{}])' % _STRING, re.DOTALL)
 _OPENING = {b"]": b"[", b"}": b"{"}
 _BLANKS = b" \t\r\n"
 
 
-class Item(NamedTuple):
-    """One item.  Its place is its index in the array, or its line, from 0, blank lines counted."""
+class BatchItem(NamedTuple):
+    """An undecoded item.  `position` is its index in the array, or its line from 0, blank lines included."""
 
-    place: int
+    position: int
     body: bytes
 
 
 class BrokenArray(Rejection):
-    """An array of which not everything is JSON: its items may still be told apart."""
+    """An array that is not valid JSON as a whole; `split_broken_array` may still separate its items."""
 
     def __init__(self, error: Exception) -> None:
-        super().__init__(Code.MALFORMED_JSON, f"the array cannot be read: {error}")
+        super().__init__(Code.MALFORMED_JSON, f"the array is not valid JSON: {error}")
 
 
 def is_array(body: bytes) -> bool:
-    """Tell whether a JSON body is an array."""
+    """Return whether a JSON body is an array."""
     return (body[:64].lstrip() or body.lstrip())[:1] == b"["
 
 
-def items_of(kind: Kind, body: bytes) -> list[Item]:
-    """Return the items of a batch; raise Rejection when it has too many, BrokenArray for `taken_apart`."""
-    if kind is Kind.LINES:
+def items_of(kind: BodyFormat, body: bytes) -> list[BatchItem]:
+    """Return the items of a batch; raise Rejection if there are too many, BrokenArray if it is not JSON."""
+    if kind is BodyFormat.LINES:
         return _lines(body)
     if body.count(b",") > MAX_COMMAS:
         raise Rejection(Code.TOO_LARGE, "the array holds too many values; send it in parts, or as NDJSON")
     try:
         raws = decode_items(body)
-    except REFUSED as error:
+    except DECODE_ERRORS as error:
         raise BrokenArray(error) from None
-    return _bounded([Item(place, bytes(raw)) for place, raw in enumerate(raws)])
+    return _bounded([BatchItem(position, bytes(raw)) for position, raw in enumerate(raws)])
 
 
-def taken_apart(body: bytes, broken: BrokenArray) -> list[Item]:
-    """Return the items of an array of which some are no JSON, by nothing but its brackets and strings.
+def split_broken_array(body: bytes, broken: BrokenArray) -> list[BatchItem]:
+    """Return the items of an array with invalid items, separated by brackets, commas and strings alone.
 
-    Each is judged by itself later, which names its fault.  Raises `broken` where the array itself has no end,
-    or its brackets do not match.  Takes up to half a second.
+    Each item is decoded later, which names its fault.  Raises `broken` if the array does not end or its
+    brackets do not match.  Takes up to half a second.
     """
     if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
         raise broken
     start = at = body.index(b"[") + 1
-    items: list[Item] = []
+    items: list[BatchItem] = []
     depth: list[bytes] = []
     while found := (_INNER_MARK if depth else _OUTER_MARK).match(body, at):
         mark, at = found[1], found.end()
@@ -203,7 +200,7 @@ def taken_apart(body: bytes, broken: BrokenArray) -> list[Item]:
         elif mark == b"}":
             break
         else:
-            items.append(Item(len(items), body[start : at - 1].strip(_BLANKS)))
+            items.append(BatchItem(len(items), body[start : at - 1].strip(_BLANKS)))
             start = at
             if len(items) > MAX_ITEMS:
                 raise _too_many()
@@ -214,15 +211,17 @@ def taken_apart(body: bytes, broken: BrokenArray) -> list[Item]:
     raise broken
 
 
-def _lines(body: bytes) -> list[Item]:
-    if not body:  # what a body looks like that something in front has lost
+def _lines(body: bytes) -> list[BatchItem]:
+    if not body:  # a proxy that loses a body forwards an empty one
         raise Rejection(Code.MALFORMED_JSON, "the body is empty: send a line for each event")
     if body.count(b"\n") > 2 * MAX_ITEMS:
         raise _too_many()
-    return _bounded([item for item in map(Item._make, enumerate(body.split(b"\n"))) if item.body.strip()])
+    return _bounded(
+        [item for item in map(BatchItem._make, enumerate(body.split(b"\n"))) if item.body.strip()]
+    )
 
 
-def _bounded(items: list[Item]) -> list[Item]:
+def _bounded(items: list[BatchItem]) -> list[BatchItem]:
     if len(items) > MAX_ITEMS:
         raise _too_many()
     return items
@@ -232,20 +231,20 @@ def _too_many() -> Rejection:
     return Rejection(Code.TOO_LARGE, f"a batch has at most {MAX_ITEMS} events; send it in parts")
 
 
-def check_size(item: Item) -> None:
-    """Raise Rejection for an item that would be too large as a body of its own."""
+def check_size(item: BatchItem) -> None:
+    """Raise Rejection if an item exceeds the limit for the body of a single event."""
     if len(item.body) > MAX_BODY_BYTES:
         raise Rejection(Code.TOO_LARGE, f"the event is larger than {MAX_BODY_BYTES} bytes")
 
 
 RUN_ITEMS = 64
 RUN_BYTES = 64 << 10
-"""Far less than a turn takes, and less than the largest event."""
+"""Takes far less time than a time slice, and is less than the largest event."""
 
 
-def runs(items: list[Item]) -> Iterator[list[Item]]:
-    """Yield the items in runs; a large one is a run of its own."""
-    run: list[Item] = []
+def runs(items: list[BatchItem]) -> Iterator[list[BatchItem]]:
+    """Yield the items in runs; a large item is a run of its own."""
+    run: list[BatchItem] = []
     size = 0
     for item in items:
         size += len(item[1])
@@ -257,12 +256,12 @@ def runs(items: list[Item]) -> Iterator[list[Item]]:
         yield run
 
 
-def read_run(run: list[Item]) -> list[Submission] | None:
-    """Return what a run says, if all of it is to be merged, and None otherwise; raise Rejection.
+def read_run(run: list[BatchItem]) -> list[Submission] | None:
+    """Return the submissions of a run if all of them are merges, otherwise None; raise Rejection.
 
-    A run of one may be too large.
+    None as well for a run of one item, whose size must be checked first.
     """
     if len(run) == 1:
         return None
     submissions = [read_event(body) for _, body in run]
-    return submissions if all(one.op is Op.MERGE for one in submissions) else None
+    return submissions if all(submission.op is Op.MERGE for submission in submissions) else None

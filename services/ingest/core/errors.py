@@ -1,6 +1,6 @@
-"""Every way in which ingest says no: one closed list of codes, each with its HTTP status.
+"""Errors that ingest returns: a closed list of codes, each with its HTTP status.
 
-The codes are the API: clients branch on them, metrics are labelled with them.  Pure.
+The codes are part of the API: clients branch on them, and metrics use them as labels.
 """
 
 from enum import StrEnum
@@ -33,36 +33,36 @@ class Code(StrEnum):
 MEANINGS: dict[Code, ProblemMeaning] = {
     Code.MALFORMED_JSON: ProblemMeaning(400, "The body cannot be read as JSON"),
     Code.UNAUTHENTICATED: ProblemMeaning(401, "A valid API key is required"),
-    Code.FORBIDDEN: ProblemMeaning(403, "This is not allowed here"),
+    Code.FORBIDDEN: ProblemMeaning(403, "This is not allowed"),
     Code.UNKNOWN_REQUEST: ProblemMeaning(404, "The request is not known"),
     Code.NOT_FOUND: ProblemMeaning(404, "There is no such route"),
-    Code.METHOD_NOT_ALLOWED: ProblemMeaning(405, "The route does not take this method"),
+    Code.METHOD_NOT_ALLOWED: ProblemMeaning(405, "The route does not accept this method"),
     Code.REQUEST_TIMEOUT: ProblemMeaning(408, "The body did not arrive in time"),
     Code.TOO_LARGE: ProblemMeaning(413, "The body or the event is too large"),
     Code.UNSUPPORTED_MEDIA_TYPE: ProblemMeaning(415, "The body's type or encoding is not supported"),
     Code.INVALID_FEEDBACK: ProblemMeaning(422, "The feedback is not valid"),
     Code.RATE_LIMITED: ProblemMeaning(429, "Too many events", 1),
-    Code.INTERNAL_ERROR: ProblemMeaning(500, "Afterword failed; its log says why"),
+    Code.INTERNAL_ERROR: ProblemMeaning(500, "Internal error; see the log of ingest"),
     Code.LOG_UNAVAILABLE: ProblemMeaning(503, "Kafka did not acknowledge the event", 2),
-    Code.OVERLOADED: ProblemMeaning(503, "Too much is waiting for Kafka", 1),
+    Code.OVERLOADED: ProblemMeaning(503, "Too many bytes are waiting for Kafka", 1),
 }
 
 
-class Fault(NamedTuple):
-    """One thing wrong with a body, and where: `data.tags[3]`; an empty path is the whole body."""
+class BodyFault(NamedTuple):
+    """An invalid value in a body and its path, such as `data.tags[3]`; an empty path is the whole body."""
 
     path: str
     detail: str
 
 
-class Rejection(Exception):  # noqa: N818 (nothing is wrong with us: the caller is answered)
-    """The end of a request that is not accepted."""
+class Rejection(Exception):  # noqa: N818 (not a failure of the service)
+    """Ends a request, or an item of a batch, that is not accepted."""
 
     def __init__(
         self,
         code: Code,
         detail: str,
-        faults: tuple[Fault, ...] = (),
+        faults: tuple[BodyFault, ...] = (),
         *,
         retry_after_seconds: int | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
@@ -80,24 +80,24 @@ class Rejection(Exception):  # noqa: N818 (nothing is wrong with us: the caller 
         return MEANINGS[self.code].status
 
 
-def invalid(*faults: Fault) -> Rejection:
+def invalid(*faults: BodyFault) -> Rejection:
     """Return the rejection of a body that is JSON but not feedback."""
     return Rejection(Code.INVALID_FEEDBACK, _sentence(faults), faults)
 
 
-def _sentence(faults: tuple[Fault, ...]) -> str:
+def _sentence(faults: tuple[BodyFault, ...]) -> str:
     path, detail = faults[0]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return f"{path or 'the body'} {detail}{more}"
 
 
-def error_of(rejection: Rejection) -> dict[str, Any]:
-    """Return what an item of a batch says about its rejection."""
+def item_error(rejection: Rejection) -> dict[str, Any]:
+    """Return the `error` member of a rejected item of a batch."""
     return problem_error(rejection.code, rejection.detail, rejection.faults)
 
 
-def problem_of(rejection: Rejection) -> bytes:
-    """Return the body of an answer as RFC 9457 has it: `application/problem+json`."""
+def rejection_body(rejection: Rejection) -> bytes:
+    """Return the response body as `application/problem+json` (RFC 9457)."""
     return orjson.dumps(
         problem_body(rejection.code, MEANINGS[rejection.code], rejection.detail, rejection.faults)
     )

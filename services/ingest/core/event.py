@@ -1,14 +1,8 @@
-"""Event ids and times.  Pure: nanoseconds and random bits are handed in.
+"""Makes an event from a submission: its id, its time, its bytes, and warnings about its facts.
 
-From what a caller said to the bytes of the event.  Pure.
-
-Writing the event is the last check: orjson refuses what no later stage could read.
-
-
-Facts whose value their column cannot hold: they are stored, and the answer warns of each.  Pure.
-
-The columns read the texts of the values, as the DDL of `feedback_state` has it; its `unread` names the same
-keys.
+Encoding is the last check: orjson refuses what no later stage could read.  A fact whose typed column cannot
+hold its value is stored all the same, and the answer warns about it; `unread` in the DDL of `feedback_state`
+names the same keys.
 """
 
 import re
@@ -37,12 +31,12 @@ class Stamp:
     """Makes a UUIDv7 and an RFC 3339 time from one reading of the clock.
 
     RFC 9562 6.2: 48 bits of milliseconds, a counter of 26 bits, and 48 random bits of this process.
-    The counter goes on over milliseconds, so that ids repeat only after 2^26 within one of them.
-    Each process needs its own: a fork would share the random bits.
+    The counter is not reset each millisecond, so an id repeats only after 2^26 events in one of them.
+    Each process needs its own instance: a fork would share the random bits.
     """
 
     def __init__(self, node: bytes) -> None:
-        """Take at least nine random bytes."""
+        """`node` is at least nine random bytes."""
         self._node = "-" + node[:6].hex()
         self._count = int.from_bytes(node[6:9], "big")
         self._microsecond = self._second = self._high = -1
@@ -57,7 +51,7 @@ class Stamp:
         return f"{self._before}{count & _LOW_MASK | _VARIANT:04x}{self._node}", self._received_at
 
     def _turn(self, microsecond: int, high: int) -> None:
-        """Write anew what many events have in common."""
+        """Update the text that consecutive events share."""
         self._microsecond, self._high = microsecond, high
         second, rest = divmod(microsecond, 1_000_000)
         if second != self._second:
@@ -69,9 +63,9 @@ class Stamp:
 
 
 def idempotent_id(tenant: str, request_id: str, idempotency_key: str, index: int) -> str:
-    """Return the UUIDv8 that the same call always gets: from SHA-256 of what names it.
+    """Return a UUIDv8 from the SHA-256 of the arguments, so that a repeated call gets the same id.
 
-    `index` is the event's place in its batch, 0 for a single one.  No part can contain the separator.
+    `index` is the position in the batch, 0 for a single event.  No argument can contain the separator.
     """
     named = "\0".join((tenant, request_id, idempotency_key, str(index)))
     digits = sha256(named.encode()).hexdigest()
@@ -85,7 +79,7 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 256
 def event_bytes(
     tenant: str, source: str, submission: Submission, event_id: str, received_at: str, *, idempotent: bool
 ) -> bytes:
-    """Return the event as it goes to Kafka, at most MAX_EVENT_BYTES; raise Rejection otherwise."""
+    """Return the event as JSON; raise Rejection if it exceeds MAX_EVENT_BYTES or cannot be encoded."""
     request_id, data, request, op = submission
     event: dict[str, Any] = {
         "event_id": event_id,
@@ -113,7 +107,7 @@ def event_bytes(
 
 
 def _refused(submission: Submission) -> Rejection:
-    """Find the path of an integer that the typed decoders let through."""
+    """Return the rejection that names an integer out of range, which the typed decoders accept."""
     faults = Faults()
     for name, fields in (("data", submission.data), ("request", submission.request)):
         if fields is not None:
@@ -122,7 +116,7 @@ def _refused(submission: Submission) -> Rejection:
         faults.verdict()
     except Rejection as rejection:
         return rejection
-    raise AssertionError("orjson refused an event in which nothing is wrong")
+    raise AssertionError("orjson refused a valid event")
 
 
 def idempotency_key(header: bytes) -> str:
@@ -144,20 +138,20 @@ _USUAL = re.compile(
     r"(Z|[+-]([01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
-"""Most times, told in a fraction of what it takes to read one."""
+"""Matches most times in a fraction of the time that parsing takes."""
 _USUAL_SECONDS = int(END_OF_TIMES.timestamp())
 
 
-def unread(facts: Mapping[str, Any] | None) -> list[dict[str, str]]:
-    """Return a warning for each fact of a request that its typed column cannot hold."""
+def column_warnings(facts: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """Return a warning, with `key` and `detail`, for each fact whose typed column cannot hold its value."""
     if not facts:
         return []
-    found = []
-    for name, (reads, wanted) in _COLUMNS.items():
-        if name in facts and not reads(facts[name]):
-            detail = f"the value is stored, but its column stays empty: it takes {wanted}"
-            found.append({"key": f"request.{name}", "detail": detail})
-    return found
+    warnings = []
+    for name, (accepts, accepted) in _COLUMNS.items():
+        if name in facts and not accepts(facts[name]):
+            detail = f"the value is stored, but its column stays empty: it takes {accepted}"
+            warnings.append({"key": f"request.{name}", "detail": detail})
+    return warnings
 
 
 def _is_time(value: Any) -> bool:

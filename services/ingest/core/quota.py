@@ -1,21 +1,21 @@
-"""Bytes that may be held at once, shared among tenants.  Pure.
+"""Limits per tenant: bytes held in memory at once, and events per second.
 
-Who holds them is one name: a tenant's, as text or bytes.
+A tenant's name may be text or bytes, but the same for one `ByteQuota`.
 """
 
 from collections.abc import Hashable
 from typing import NamedTuple
 
 TIMES_FREE = 4
-"""A tenant may hold as many times what is then left free.
+"""A tenant may hold this many times the bytes that are then free.
 
-One tenant alone may hold four fifths of all, two that want all four ninths each, n of them 4 / (1 + 4n):
-all the same, and some is always left for who comes next.  Nobody has to know how many tenants there are.
+A single tenant can hold 4/5 of the limit, two competing tenants 4/9 each, n of them 4 / (1 + 4n) each.  So
+shares are equal, some bytes are always free for a new tenant, and the number of tenants need not be known.
 """
 
 
-class Shares:
-    """Counts bytes against a limit; who holds most is refused first.  What was taken is given back."""
+class ByteQuota:
+    """Counts bytes against a limit; the tenant that holds most is refused first."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -23,9 +23,9 @@ class Shares:
         self._held: dict[Hashable, int] = {}
 
     def take(self, tenant: Hashable, count: int) -> bool:
-        """Take so many bytes, or nothing if that is more than there is, or than the tenant's share.
+        """Take `count` bytes; return False, and take none, if that exceeds the limit or the tenant's share.
 
-        What comes while nothing is held is taken whatever its size.
+        While nothing is held, any size is taken.
         """
         held = self._held.get(tenant, 0) + count
         if held > TIMES_FREE * (self.limit - self.used - count) and self.used:
@@ -35,7 +35,7 @@ class Shares:
         return True
 
     def take_more(self, tenant: Hashable, count: int, mine: int) -> bool:
-        """Take more for something that holds `mine` already: whatever it comes to, if it is alone."""
+        """Take more bytes for a holder of `mine` bytes; any size if nothing else is held."""
         if self.take(tenant, count):
             return True
         if mine < self.used:
@@ -45,7 +45,7 @@ class Shares:
         return True
 
     def give(self, tenant: Hashable, count: int) -> None:
-        """Give bytes back."""
+        """Give `count` bytes back."""
         held = self._held.get(tenant, 0) - count
         if held:
             self._held[tenant] = held
@@ -59,15 +59,15 @@ class Shares:
 
     @property
     def tenants(self) -> int:
-        """How many tenants hold any."""
+        """Number of tenants that hold bytes."""
         return len(self._held)
 
 
 BURST_SECONDS = 10.0
-"""Who was quiet may send that many seconds' worth at once."""
+"""Seconds' worth of events that an idle tenant may send at once."""
 
 REMEMBERED = 10_000
-"""Buckets; past that those that are full again are forgotten, which changes nothing."""
+"""Buckets kept; beyond, full ones are dropped, since a new bucket is full as well."""
 
 
 class _Bucket(NamedTuple):
@@ -76,13 +76,13 @@ class _Bucket(NamedTuple):
     rate: float
 
     def at(self, now: float, rate: float) -> "_Bucket":
-        """Return the bucket as it is now, filled at a rate that may have changed."""
+        """Return the bucket refilled up to `now`; `rate` may differ from before."""
         tokens = min(rate * BURST_SECONDS, self.tokens + max(0.0, now - self.then) * rate)
         return _Bucket(tokens, now, rate)
 
     @property
     def wait(self) -> float:
-        """Seconds until it pays for something."""
+        """Seconds until the bucket can pay for an event."""
         least = min(1.0, self.rate * BURST_SECONDS)
         return max(0.0, (least - self.tokens) / self.rate)
 
@@ -91,10 +91,10 @@ class _Bucket(NamedTuple):
         return self.tokens >= self.rate * BURST_SECONDS
 
 
-class Rates:
-    """A token bucket for each tenant, and one for each key that has a limit of its own.
+class RateLimiter:
+    """A token bucket for each tenant, and one for each key with its own limit.
 
-    `events_per_second` is for tenants that nothing else is said of; 0 is no limit.
+    `events_per_second` is the default for tenants without a configured rate; 0 means no limit.
     """
 
     def __init__(self, events_per_second: float) -> None:
@@ -111,11 +111,11 @@ class Rates:
         key_id: str = "",
         key_rate: float | None = None,
     ) -> float:
-        """Take tokens for so many events and return 0, or take none and return the seconds to wait.
+        """Take tokens for `count` events and return 0, or take none and return the seconds to wait.
 
-        Who waits that long, and is alone in doing so, gets through.  A bucket with any token left pays for
-        the whole of a batch and goes below zero, so that batches larger than a burst get through, at the same
-        rate on average.
+        After that wait the same call succeeds, unless others took the tokens.  A bucket with any token left
+        pays for a whole batch and goes below zero, so batches larger than a burst pass, at the same average
+        rate.
         """
         rate = self._default if tenant_rate is None else tenant_rate
         if not rate and key_rate is None:
@@ -126,7 +126,9 @@ class Rates:
         buckets = {name: self._bucket(name, limit, now) for name, limit in limits.items()}
         wait = max(bucket.wait for bucket in buckets.values())
         if not wait:
-            buckets = {name: one._replace(tokens=one.tokens - count) for name, one in buckets.items()}
+            buckets = {
+                name: bucket._replace(tokens=bucket.tokens - count) for name, bucket in buckets.items()
+            }
         self._buckets |= buckets
         if len(self._buckets) > REMEMBERED:
             self._forget(now)
@@ -138,5 +140,5 @@ class Rates:
 
     def _forget(self, now: float) -> None:
         self._buckets = {
-            name: one for name, one in self._buckets.items() if not one.at(now, one.rate).is_full
+            name: bucket for name, bucket in self._buckets.items() if not bucket.at(now, bucket.rate).is_full
         }

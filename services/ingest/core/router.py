@@ -1,7 +1,7 @@
-"""From the raw path of a request to its route.  Pure.
+"""Maps the raw path of a request to the routes of the dialects.
 
-Servers decode `%2F` in the path that they hand on; only the raw one tells it from `/`.  So an id may
-contain any character, and a literal `/` in it is no such route; at the end of a path it means nothing.
+ASGI servers decode `%2F` in `path`; only `raw_path` distinguishes it from `/`.  So a request id may contain
+any character, a literal `/` inside it matches no route, and one trailing `/` is ignored.
 """
 
 import re
@@ -9,50 +9,50 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from services.ingest.core.errors import Fault, invalid
+from services.ingest.core.errors import BodyFault, invalid
 from services.ingest.dialects.dialect import REQUEST_ID, Dialect, Route
 
 KEY_PREFIX = b"/k/"
-"""`/k/{write_key}` before any route, for clients that send no header."""
+"""Precedes `{write_key}` in front of any route, for clients that cannot send headers."""
 
 _PATH_KEY = re.compile(r"/k/[^/]*")
 _DOTS = (".", "..")
 _ID_SUFFIX = "/" + REQUEST_ID
 
 
-class Place(NamedTuple):
-    """A dialect's route at a path."""
+class DialectRoute(NamedTuple):
+    """A route and the dialect that it belongs to."""
 
     dialect: Dialect
     route: Route
 
 
-class Found(NamedTuple):
-    """What a path leads to: its routes by method, and the parts of the path that matter."""
+class PathMatch(NamedTuple):
+    """The routes of a path by method, the percent-encoded request id, and the API key in the path."""
 
-    places: dict[str, Place]
+    routes: dict[str, DialectRoute]
     raw_id: bytes | None
     path_key: bytes | None
 
 
-class Paths:
-    """All paths of all dialects, bare and under each dialect's own prefix."""
+class Router:
+    """Finds routes by path, with and without the prefix of their dialect."""
 
     def __init__(self, dialects: Iterable[Dialect]) -> None:
-        self._exact: dict[bytes, dict[str, Place]] = {}
-        self._before_id: dict[bytes, dict[str, Place]] = {}
+        self._exact: dict[bytes, dict[str, DialectRoute]] = {}
+        self._before_id: dict[bytes, dict[str, DialectRoute]] = {}
         for dialect in dialects:
             for route in dialect.routes:
                 for prefix in ("", f"/{dialect.name}"):
-                    self._add(prefix + route.path, Place(dialect, route))
+                    self._add(prefix + route.path, DialectRoute(dialect, route))
 
-    def _add(self, path: str, place: Place) -> None:
+    def _add(self, path: str, route: DialectRoute) -> None:
         table = self._before_id if path.endswith(_ID_SUFFIX) else self._exact
-        places = table.setdefault(path.removesuffix(_ID_SUFFIX).removesuffix("/").encode(), {})
-        places.setdefault(place.route.method, place)
+        routes = table.setdefault(path.removesuffix(_ID_SUFFIX).removesuffix("/").encode(), {})
+        routes.setdefault(route.route.method, route)
 
-    def find(self, raw_path: bytes) -> Found | None:
-        """Return what a path leads to, or None."""
+    def find(self, raw_path: bytes) -> PathMatch | None:
+        """Return the routes of a path, or None."""
         path_key = None
         if raw_path.startswith(KEY_PREFIX):
             path_key, slash, rest = raw_path[len(KEY_PREFIX) :].partition(b"/")
@@ -62,28 +62,33 @@ class Paths:
             found = self._at(raw_path[:-1], path_key)
         return found
 
-    def _at(self, raw_path: bytes, path_key: bytes | None) -> Found | None:
-        places = self._exact.get(raw_path)
-        if places is not None:
-            return Found(places, None, path_key)
+    def _at(self, raw_path: bytes, path_key: bytes | None) -> PathMatch | None:
+        routes = self._exact.get(raw_path)
+        if routes is not None:
+            return PathMatch(routes, None, path_key)
         before, _, raw_id = raw_path.rpartition(b"/")
-        places = self._before_id.get(before)
-        return None if places is None else Found(places, raw_id, path_key)
+        routes = self._before_id.get(before)
+        return None if routes is None else PathMatch(routes, raw_id, path_key)
 
 
 def request_id_of(raw_id: bytes) -> str:
-    """Return the id that a path's last segment is; `.` and `..` are refused, since proxies rewrite them."""
+    """Return the request id of a percent-encoded path segment; raise Rejection.
+
+    `.` and `..` are rejected, because proxies rewrite them.
+    """
     try:
         request_id = (unquote_to_bytes(raw_id) if b"%" in raw_id else raw_id).decode()
     except UnicodeDecodeError:
-        raise invalid(Fault("request_id", "is not UTF-8 when percent-decoded")) from None
+        raise invalid(BodyFault("request_id", "is not UTF-8 when percent-decoded")) from None
     if request_id in _DOTS:
         raise invalid(
-            Fault("request_id", f"{request_id!r} cannot be sent in a path; send it in the body of /v1/events")
+            BodyFault(
+                "request_id", f"{request_id!r} cannot be sent in a path; send it in the body of /v1/events"
+            )
         )
     return request_id
 
 
 def redacted(raw_path: bytes) -> str:
-    """Return a path as it may be logged: without the key that it may carry."""
+    """Return a path for the log, with an API key in it replaced."""
     return _PATH_KEY.sub("/k/***", raw_path.decode("ascii", "replace"))

@@ -1,7 +1,8 @@
-"""The exact, slow judgement of a body, with the path of each fault.  Pure.
+"""Decodes JSON bodies: typed decoders first, and an exact validation that names the path of each fault.
 
-The typed decoders of `shapes` accept nearly everything that is valid in one pass; whatever they
-refuse is judged again here.  So this module alone decides what is accepted, and it may be slow.
+The typed decoders accept nearly every valid body in one pass in C, but only a subset: no more than six levels
+and no unknown fields.  They also accept integers that are too large, which encoding the event rejects.
+A body that they refuse goes through `parse` and `Faults`, which may be slow and alone define what is valid.
 """
 
 import json
@@ -15,13 +16,13 @@ from msgspec import Meta
 
 from schemas.events import Op
 from schemas.limits import MAX_DEPTH, MAX_INTEGER, MAX_KEY_LENGTH, MAX_KEYS, MIN_INTEGER
-from services.ingest.core.errors import Code, Fault, Rejection, invalid
+from services.ingest.core.errors import BodyFault, Code, Rejection, invalid
 
 TYPED_DEPTH = 6
-"""The nested type doubles with each level: six take milliseconds to build, sixteen would take seconds."""
+"""The type doubles with each level: six levels take milliseconds to build, sixteen would take seconds."""
 
-REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a decoder raises for a body that it does not accept."""
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Raised by a decoder for a body that it does not accept."""
 
 Key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)]
 
@@ -38,13 +39,13 @@ Fields: Any = _fields(TYPED_DEPTH)
 
 # Unknown fields are forbidden, because msgspec does not check the UTF-8 of a value that it skips.
 class RequestyBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """`{"data": {…}}`."""
+    """A body in Requesty's dialect: `{"data": {…}}`."""
 
     data: Fields
 
 
 class GptBoostBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A vote."""
+    """A vote in GPTBoost's dialect."""
 
     message_id: str
     rating: Literal["positive", "negative", "amazing"]
@@ -53,7 +54,7 @@ class GptBoostBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class NativeBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """An event as Afterword itself has it."""
+    """An event in the native dialect."""
 
     request_id: str
     op: Op = Op.MERGE
@@ -69,23 +70,23 @@ decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 MOST_FAULTS = 20
-"""A body is judged no further after that many."""
+"""Validation of a body stops after this many faults."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-"""Some programs write it before UTF-8: RFC 8259 (8.1) lets a reader ignore it."""
+"""Some programs write it in front of UTF-8; RFC 8259 (8.1) lets a reader ignore it."""
 
 _SHOWN_KEY_LENGTH = 40
 _LONGEST_INTEGER = 21
-"""Characters of an integer that can be in range; longer ones are never converted, which is quadratic."""
+"""Characters of an integer that can be in range; converting longer ones would take quadratic time."""
 
 _name = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _surrogate = re.compile("[\ud800-\udfff]")
 
 
 def parse(body: bytes) -> Any:
-    """Return the JSON value of a body; the last of duplicate keys wins.
+    """Return the JSON value of a body; the last of duplicate keys wins.  Raises Rejection.
 
-    Numbers out of range come back as infinities or huge integers, for the walk to name their path.
+    Numbers out of range are returned as infinities or huge integers, so that `Faults` can name their path.
     """
     try:
         text = body.removeprefix(BYTE_ORDER_MARK).decode()
@@ -96,7 +97,7 @@ def parse(body: bytes) -> Any:
         where = f"line {error.lineno}, column {error.colno}"
         raise Rejection(Code.MALFORMED_JSON, f"{error.msg.removesuffix(' at')} ({where})") from None
     except RecursionError:
-        raise invalid(Fault("", f"is nested deeper than {MAX_DEPTH} levels")) from None
+        raise invalid(BodyFault("", f"is nested deeper than {MAX_DEPTH} levels")) from None
 
 
 def _integer(text: str) -> int:
@@ -110,36 +111,36 @@ def _no_constant(name: str) -> NoReturn:
 
 
 class Faults:
-    """Collects what is wrong with one body, in the order of its text."""
+    """Collects the faults of one body, in the order of its text."""
 
     def __init__(self) -> None:
-        self.found: list[Fault] = []
+        self.faults: list[BodyFault] = []
 
     def add(self, path: str, detail: str) -> None:
-        """Note one fault."""
-        self.found.append(Fault(path, detail))
+        """Record a fault."""
+        self.faults.append(BodyFault(path, detail))
 
     @property
     def full(self) -> bool:
-        """Tell that nobody reads further."""
-        return len(self.found) >= MOST_FAULTS
+        """Whether validation can stop."""
+        return len(self.faults) >= MOST_FAULTS
 
     def verdict(self) -> None:
-        """Raise the rejection, if anything is wrong."""
-        if self.found:
-            raise invalid(*self.found[:MOST_FAULTS])
+        """Raise Rejection if any fault was recorded."""
+        if self.faults:
+            raise invalid(*self.faults[:MOST_FAULTS])
 
     def fields(self, path: str, value: Any) -> None:
-        """Judge an object of free-form keys: `data` or `request`."""
+        """Validate an object of free-form keys: `data` or `request`."""
         if not isinstance(value, dict):
-            self.add(path, f"must be an object, not {kind_of(value)}")
+            self.add(path, f"must be an object, not {json_type(value)}")
             return
         if len(value) > MAX_KEYS:
             self.add(path, f"has {len(value)} keys; at most {MAX_KEYS} are allowed")
         self.value(path, value, 1)
 
     def value(self, path: str, value: Any, depth: int) -> None:
-        """Judge any JSON value; `depth` is the level that it is on if it is an object or a list."""
+        """Validate any JSON value; `depth` is its level if it is an object or a list."""
         if isinstance(value, dict | list):
             self._container(path, value, depth)
         elif isinstance(value, str):
@@ -151,9 +152,9 @@ class Faults:
             self.add(path, "is a number too large for 64 bits")
 
     def text(self, path: str, value: str) -> None:
-        """Judge a string."""
+        """Validate a string."""
         if _surrogate.search(value):
-            self.add(path, "contains half of a surrogate pair, which is no Unicode text")
+            self.add(path, "contains half of a surrogate pair, which is not valid Unicode")
 
     def _container(self, path: str, value: dict[str, Any] | list[Any], depth: int) -> None:
         if depth > MAX_DEPTH:
@@ -169,15 +170,15 @@ class Faults:
             yield from ((f"{path}[{index}]", item) for index, item in enumerate(value))
             return
         for key, item in value.items():
-            inner = joined(path, key)
+            inner = member_path(path, key)
             if not 0 < len(key) <= MAX_KEY_LENGTH:
                 self.add(inner, f"is a key of {len(key)} characters; 1 to {MAX_KEY_LENGTH} are allowed")
             self.text(inner, key)
             yield inner, item
 
 
-def joined(path: str, key: str) -> str:
-    """Return the path of a member: `data.tags`, or `data["two words"]`; long keys are cut."""
+def member_path(path: str, key: str) -> str:
+    """Return the path of a member, such as `data.tags` or `data["two words"]`; long keys are truncated."""
     shown = key if len(key) <= _SHOWN_KEY_LENGTH else key[:_SHOWN_KEY_LENGTH] + "…"
     shown = _surrogate.sub("\ufffd", shown)
     if not _name.match(shown):
@@ -185,8 +186,8 @@ def joined(path: str, key: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
-def kind_of(value: Any) -> str:
-    """Return what a JSON value is, for people."""
+def json_type(value: Any) -> str:
+    """Return the type of a JSON value in words, for error messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,7 +1,8 @@
-"""The dialects that ingest speaks: one file each, one row here.  Pure.
+"""The dialects of clients: one module each, and one row in the table DIALECTS.
 
-Where two dialects claim the same path, the first in the table gets it; under its own prefix, as in
-`/gptboost/v1/feedback/`, each dialect has all of its paths.
+If two dialects have the same path, the first in the table gets it; under its own prefix, as in
+`/gptboost/v1/feedback/`, each dialect has all of its paths.  Read `dialect.py` first.  Like `core`, the
+package is pure.
 """
 
 from services.ingest.dialects import gptboost, native, requesty

@@ -1,7 +1,4 @@
-"""What a dialect is: its routes, how it reads a body, and how it answers.  Pure.
-
-A dialect is one file and one row in the table of this package.
-"""
+"""The interface of a dialect: its routes, how it decodes a body, and how it answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +10,14 @@ import orjson
 from schemas.events import Op
 from schemas.identity import is_request_id
 from schemas.limits import MAX_REQUEST_ID_LENGTH
-from services.ingest.core.errors import Code, Fault, Rejection, invalid
+from services.ingest.core.errors import BodyFault, Code, Rejection, invalid
 
 REQUEST_ID = "{request_id}"
 """The last segment of a route's path, where the path carries the id."""
 
 
 class Submission(NamedTuple):
-    """What a caller said about one request, judged and ready to become an event."""
+    """The validated content of an event about one request."""
 
     request_id: str
     data: dict[str, Any] | None = None
@@ -28,8 +25,8 @@ class Submission(NamedTuple):
     op: Op = Op.MERGE
 
 
-class Standing(StrEnum):
-    """What became of a submission that is not at fault."""
+class ReceiptStatus(StrEnum):
+    """The outcome of a valid submission."""
 
     ACCEPTED = "accepted"
     REPEATED = "already_reported"
@@ -37,33 +34,33 @@ class Standing(StrEnum):
 
 
 class Receipt(NamedTuple):
-    """What a caller is told.  `version` None: the event is in the log, but Kafka did not say where."""
+    """The content of an answer.  `version` None: the event is in Kafka, but its offset is unknown."""
 
-    standing: Standing
+    status: ReceiptStatus
     request_id: str
     event_id: str = ""
     version: int | None = None
     warnings: Sequence[Mapping[str, str]] = ()
-    """Of facts that no column can hold."""
+    """Warnings about facts that their columns cannot hold."""
 
 
 class Reply(NamedTuple):
-    """An answer with a JSON body."""
+    """A response with a JSON body."""
 
     status: int
     body: bytes
 
 
 Read = Callable[[str, bytes], Submission]
-"""Takes the request id of the path (empty where the path has none) and the body; raises Rejection."""
+"""Takes the request id of the path (empty if the path has none) and the body; raises Rejection."""
 
 Repeats = Callable[[dict[str, Any], dict[str, Any]], bool]
-"""Takes the stored `data` and the submitted one; tells whether the same was said before."""
+"""Takes the stored `data` and the submitted `data`; returns whether the submission changes nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One method of one path.  `read` None: the body is a batch, or one event, of the native dialect."""
+    """One method of one path.  `read` None: the body is a batch, or one event, in the native dialect."""
 
     method: str
     path: str
@@ -71,34 +68,34 @@ class Route:
     answer: Callable[[Receipt], Reply]
     has_body: bool = True
     repeats: Repeats | None = None
-    """Given, an exact repeat of what is stored is answered as such."""
+    """If given, an exact repeat of the stored feedback is answered as a repeat."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """A way in which some clients speak.  Its name is the event's `source` and its own path prefix."""
+    """An HTTP interface that some clients use.  Its name is the event's `source`, and its path prefix."""
 
     name: str
     routes: tuple[Route, ...]
 
 
 def checked_id(request_id: str, path: str = "request_id") -> str:
-    """Return the id, or raise the rejection that says what an id may be."""
+    """Return the id if it is valid, or raise Rejection."""
     if is_request_id(request_id):
         return request_id
     if not request_id:
-        raise invalid(Fault(path, "is empty"))
+        raise invalid(BodyFault(path, "is empty"))
     if len(request_id) > MAX_REQUEST_ID_LENGTH:
-        raise invalid(Fault(path, f"has more than {MAX_REQUEST_ID_LENGTH} characters"))
-    raise invalid(Fault(path, "contains control characters"))
+        raise invalid(BodyFault(path, f"has more than {MAX_REQUEST_ID_LENGTH} characters"))
+    raise invalid(BodyFault(path, "contains control characters"))
 
 
 def acknowledge(receipt: Receipt) -> Reply:
-    """Return the answer of dialects that have none of their own.
+    """Return the default answer of dialects.
 
-    Written by hand: it is on the hot path, and its shape never varies.
+    The JSON is written by hand, because this is on the hot path and the format does not vary.
     """
-    if receipt.standing is Standing.UNKNOWN:
+    if receipt.status is ReceiptStatus.UNKNOWN:
         raise Rejection(
             Code.UNKNOWN_REQUEST,
             f"no facts of request {receipt.request_id!r} have arrived; nothing was written",

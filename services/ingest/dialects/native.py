@@ -1,16 +1,16 @@
-"""Afterword's own dialect: whole events, batches of them, and facts of requests.  Pure."""
+"""Afterword's own dialect: events, batches of events, and facts of requests."""
 
 from typing import Any
 
 from schemas.events import Op
 from schemas.identity import is_request_id
 from services.ingest.core.validation import (
-    REFUSED,
+    DECODE_ERRORS,
     Faults,
     NativeBody,
     decode_facts,
     decode_native,
-    kind_of,
+    json_type,
     parse,
 )
 from services.ingest.dialects.dialect import (
@@ -26,11 +26,11 @@ FIELDS = ("request_id", "data", "request", "op")
 
 
 def read_event(body: bytes) -> Submission:
-    """Return what one event says: a whole body, or one item of a batch."""
+    """Return the submission of one event: a whole body, or an item of a batch."""
     try:
         event = decode_native(body)
-    except REFUSED:
-        return _judged(parse(body))
+    except DECODE_ERRORS:
+        return _validated(parse(body))
     request_id, op, data, request = event.request_id, event.op, event.data, event.request
     if op is Op.MERGE and (data is not None or request is not None) and is_request_id(request_id):
         return Submission(request_id, data, request)
@@ -38,30 +38,30 @@ def read_event(body: bytes) -> Submission:
 
 
 def read_facts(request_id: str, body: bytes) -> Submission:
-    """Return the facts of a request: the body is the object itself."""
+    """Return the submission of a request's facts: the body is the object of facts."""
     checked_id(request_id)
     try:
         return Submission(request_id, request=decode_facts(body))
-    except REFUSED:
+    except DECODE_ERRORS:
         facts = parse(body)
     faults = Faults()
     if isinstance(facts, dict):
         faults.fields("", facts)
     else:
-        faults.add("", f"must be an object with the request's facts, not {kind_of(facts)}")
+        faults.add("", f"must be an object with the request's facts, not {json_type(facts)}")
     faults.verdict()
     return Submission(request_id, request=facts)
 
 
-def _judged(value: Any) -> Submission:
+def _validated(value: Any) -> Submission:
     faults = Faults()
     if not isinstance(value, dict):
-        faults.add("", f"must be an object, not {kind_of(value)}")
+        faults.add("", f"must be an object, not {json_type(value)}")
         faults.verdict()
     for name in value:
         if name not in FIELDS:
-            faults.add(name[:40], f"is no field of an event; these are: {', '.join(FIELDS)}")
-    _judge_id(faults, value)
+            faults.add(name[:40], f"is not a field of an event; the fields are {', '.join(FIELDS)}")
+    _validate_id(faults, value)
     if value.get("op", Op.MERGE) not in tuple(Op):
         faults.add("op", "must be merge, retract or erase")
     for name in ("data", "request"):
@@ -71,11 +71,11 @@ def _judged(value: Any) -> Submission:
     return _complete(NativeBody(**value))
 
 
-def _judge_id(faults: Faults, value: dict[str, Any]) -> None:
+def _validate_id(faults: Faults, value: dict[str, Any]) -> None:
     if "request_id" not in value:
         faults.add("request_id", "is missing: the id of the request that the feedback is about")
     elif not isinstance(value["request_id"], str):
-        faults.add("request_id", f"must be a string, not {kind_of(value['request_id'])}")
+        faults.add("request_id", f"must be a string, not {json_type(value['request_id'])}")
     else:
         faults.text("request_id", value["request_id"])
 

@@ -1,33 +1,33 @@
-"""Requesty: `POST /feedback/{request_id}` with `{"data": {…}}`, and its opposite.  Pure.
+"""Requesty: `POST /feedback/{request_id}` with `{"data": {…}}`, and DELETE to retract.
 
-Fields beside `data` mean nothing in this dialect and are left out.
+Fields other than `data` are ignored.
 """
 
 from typing import Any
 
 from schemas.events import Op
-from services.ingest.core.validation import REFUSED, Faults, decode_requesty, kind_of, parse
+from services.ingest.core.validation import DECODE_ERRORS, Faults, decode_requesty, json_type, parse
 from services.ingest.dialects.dialect import REQUEST_ID, Dialect, Route, Submission, acknowledge, checked_id
 
 
 def read(request_id: str, body: bytes) -> Submission:
-    """Return what a body says."""
+    """Return the submission of a body; raise Rejection."""
     checked_id(request_id)
     try:
         return Submission(request_id, decode_requesty(body).data)
-    except REFUSED:
-        return Submission(request_id, _judged(parse(body)))
+    except DECODE_ERRORS:
+        return Submission(request_id, _validated(parse(body)))
 
 
 def retract(request_id: str, _body: bytes) -> Submission:
-    """Return the submission that clears all feedback given so far."""
+    """Return the submission that retracts all earlier feedback."""
     return Submission(checked_id(request_id), op=Op.RETRACT)
 
 
-def _judged(value: Any) -> dict[str, Any]:
+def _validated(value: Any) -> dict[str, Any]:
     faults = Faults()
     if not isinstance(value, dict):
-        faults.add("", f"must be an object with `data` in it, not {kind_of(value)}")
+        faults.add("", f"must be an object with `data` in it, not {json_type(value)}")
     elif "data" not in value:
         faults.add("data", "is missing: an object with the feedback's keys")
     else:

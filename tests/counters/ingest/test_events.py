@@ -8,9 +8,9 @@ import orjson
 
 from bench.events import lines, partials
 from schemas.identity import event_key
-from services.ingest.core.content import Kind, items_of, read_run, runs
+from services.ingest.core.content import BodyFormat, items_of, read_run, runs
 from services.ingest.dialects import requesty
-from services.ingest.event_builder import Intake, Origin
+from services.ingest.event_builder import EventBuilder, Origin
 from services.ingest.settings import IngestSettings
 from services.runtime.http.keys import LOCAL_CALLER
 from tests.support.counting import count
@@ -21,9 +21,9 @@ NATIVE = Origin(LOCAL_CALLER, "native")
 REQUESTY = Origin(LOCAL_CALLER, "requesty")
 
 
-def an_intake(home: Path) -> Intake:
-    """Return an intake with a producer that needs no Kafka."""
-    return Intake(publisher_over(FakeProducer(), IngestSettings(afterword_home=home)), lambda: 10**18)
+def a_builder(home: Path) -> EventBuilder:
+    """Return a builder with a producer that needs no Kafka."""
+    return EventBuilder(publisher_over(FakeProducer(), IngestSettings(afterword_home=home)), lambda: 10**18)
 
 
 def test_a_line_is_judged() -> None:
@@ -31,7 +31,7 @@ def test_a_line_is_judged() -> None:
     body = next(lines(partials(EVENTS), EVENTS))
 
     def work() -> list[Any]:
-        return [read_run(run) for run in runs(items_of(Kind.LINES, body))]
+        return [read_run(run) for run in runs(items_of(BodyFormat.LINES, body))]
 
     instructions, calls = count(work).each(EVENTS)
     assert instructions < 160
@@ -40,13 +40,13 @@ def test_a_line_is_judged() -> None:
 
 async def test_a_line_is_queued(tmp_path: Path) -> None:
     """Stamped, written as JSON, and put into the record batch of its partition."""
-    intake = an_intake(tmp_path)
-    read = [read_run(run) for run in runs(items_of(Kind.LINES, next(lines(partials(EVENTS), EVENTS))))]
+    builder = a_builder(tmp_path)
+    read = [read_run(run) for run in runs(items_of(BodyFormat.LINES, next(lines(partials(EVENTS), EVENTS))))]
 
     def work() -> None:
         for run in read:
             assert run is not None
-            intake.submit_all(NATIVE, run, range(len(run)))
+            builder.submit_all(NATIVE, run, range(len(run)))
 
     instructions, calls = count(work).each(EVENTS)
     assert instructions < 310
@@ -55,12 +55,12 @@ async def test_a_line_is_queued(tmp_path: Path) -> None:
 
 async def test_a_single_event_is_judged_and_queued(tmp_path: Path) -> None:
     """It alone pays for what the events of a run share."""
-    intake = an_intake(tmp_path)
+    builder = a_builder(tmp_path)
     bodies = [(item["request_id"], orjson.dumps({"data": item["data"]})) for item in partials(EVENTS)]
 
     def work() -> None:
         for request_id, body in bodies:
-            intake.submit(REQUESTY, requesty.read(request_id, body))
+            builder.submit(REQUESTY, requesty.read(request_id, body))
 
     instructions, calls = count(work).each(EVENTS)
     assert instructions < 530
@@ -84,13 +84,13 @@ async def test_produce_requests_for_a_thousand_events(tmp_path: Path) -> None:
 async def test_produce_requests_for_events_that_came_together(tmp_path: Path) -> None:
     """One for each 64 at most, however they are spread over partitions."""
     producer = FakeProducer()
-    intake = Intake(publisher_over(producer, IngestSettings(afterword_home=tmp_path)))
-    stretches = []
-    for run in runs(items_of(Kind.LINES, next(lines(partials(EVENTS), EVENTS)))):
+    builder = EventBuilder(publisher_over(producer, IngestSettings(afterword_home=tmp_path)))
+    ranges = []
+    for run in runs(items_of(BodyFormat.LINES, next(lines(partials(EVENTS), EVENTS)))):
         submissions = read_run(run)
         assert submissions is not None
-        stretches += intake.submit_all(NATIVE, submissions, range(len(run))).stretches
-    await asyncio.gather(*(stretch.first for stretch in stretches))
+        ranges += builder.submit_all(NATIVE, submissions, range(len(run))).ranges
+    await asyncio.gather(*(offsets.first for offsets in ranges))
 
     assert sum(producer.records) == EVENTS
     assert producer.rounds == 1

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from schemas.topics import Topology
-from services.ingest.app import Connected, IngestApp, build, key_file
+from services.ingest.app import ConnectedIngest, IngestApp, build, key_file
 from services.ingest.settings import IngestSettings
 from services.runtime.http.keys import Scope
 from services.runtime.settings import KafkaSettings
@@ -27,7 +27,7 @@ class Running:
 
     url: str
     settings: IngestSettings
-    service: Connected
+    service: ConnectedIngest
     keys: dict[str, str]
 
     def client(self, tenant: str = "default") -> httpx.AsyncClient:

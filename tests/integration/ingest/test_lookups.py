@@ -15,7 +15,7 @@ from schemas.identity import event_key, partition_of
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
 from schemas.topics import Topology
 from services.ingest.app import IngestApp, build, key_file
-from services.ingest.known_requests import ClickHouseLookups, LookupSkipped, Stored
+from services.ingest.known_requests import ClickHouseLookups, LookupSkipped, StoredRequest
 from services.ingest.metrics import LOOKUPS
 from services.ingest.settings import IngestSettings
 from services.local.ports import free_port
@@ -93,7 +93,7 @@ async def test_a_row_is_found_by_its_exact_id(
     ]
     await insert(tables, FEEDBACK_STATE, rows)
 
-    assert await lookups.stored("default", request_id) == Stored(7, {"rating": 5}, has_facts=True)
+    assert await lookups.stored("default", request_id) == StoredRequest(7, {"rating": 5}, has_facts=True)
     assert await lookups.stored("default", request_id + "y") is None
 
 
@@ -106,7 +106,7 @@ async def test_the_newest_row_counts_and_an_erased_one_is_gone(
     await insert(tables, FEEDBACK_STATE, [state_row("b", 1)])
     await insert(tables, FEEDBACK_STATE, [state_row("b", 2, is_deleted=1)])
 
-    assert await lookups.stored("default", "a") == Stored(2, {"rating": 2}, has_facts=False)
+    assert await lookups.stored("default", "a") == StoredRequest(2, {"rating": 2}, has_facts=False)
     assert await lookups.stored("default", "b") is None
 
 

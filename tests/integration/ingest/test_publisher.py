@@ -73,7 +73,7 @@ async def test_a_batch_that_kafka_refuses_costs_one_producer_and_no_more(
 ) -> None:
     """A producer is never used again after a failed batch: its sequence numbers are wrong for ever.
 
-    A record over the topic's limit stands for whatever Kafka may refuse; the door keeps those out.
+    A record over the topic's limit stands for whatever Kafka may refuse; ingest rejects those.
     """
     key = event_key("t", "r")
     assert await log.publish(key, b"before") == 0

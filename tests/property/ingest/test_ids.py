@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas.identity import is_request_id
 from services.ingest.core.errors import Rejection
 from services.ingest.core.event import Stamp, idempotent_id
-from services.ingest.core.router import Paths, redacted, request_id_of
+from services.ingest.core.router import Router, redacted, request_id_of
 from services.ingest.dialects import DIALECTS
 
 request_ids = st.text(min_size=1, max_size=40).filter(is_request_id)
@@ -22,7 +22,7 @@ names = st.tuples(
     st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=20),
     st.integers(0, 1000),
 )
-paths = Paths(DIALECTS)
+paths = Router(DIALECTS)
 
 
 @given(names, names)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from schemas.tables import FEEDBACK, FEEDBACK_STATE
-from services.ingest.core.event import unread
+from services.ingest.core.event import column_warnings
 from services.runtime.clickhouse.client import INSERT_SETTINGS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.clickhouse.tables import create_tables, state_row
@@ -187,7 +187,7 @@ def test_clickhouse_and_python_agree(
     for row, (data, request) in zip(found, documents, strict=True):
         wanted = expected(data, request)
         assert {name: row[name] for name in wanted} == wanted
-        assert row["unread"] == [warning["key"] for warning in unread(request)]
+        assert row["unread"] == [warning["key"] for warning in column_warnings(request)]
         assert orjson.loads(row["data"]) == data
         assert orjson.loads(row["request"]) == request
         assert same(row["model"], request.get("model"))
@@ -339,7 +339,7 @@ def test_times_of_every_form_that_clients_print(client: Client) -> None:
     assert [row["started_at"] for row in found] == [moment for _, moment in TIMES]
     for row, (value, moment) in zip(found, TIMES, strict=True):
         assert row["unread"] == ([] if moment else ["request.started_at"])
-        assert bool(unread({"started_at": value})) == (moment is None)
+        assert bool(column_warnings({"started_at": value})) == (moment is None)
 
 
 def test_no_value_is_no_warning(client: Client) -> None:
@@ -347,7 +347,7 @@ def test_no_value_is_no_warning(client: Client) -> None:
     facts: list[dict[str, Any]] = [{}, dict.fromkeys(NAMED), dict.fromkeys(NAMED, "")]
 
     assert [row["unread"] for row in computed(client, [({}, one) for one in facts])] == [[], [], []]
-    assert [unread(one) for one in facts] == [[], [], []]
+    assert [column_warnings(one) for one in facts] == [[], [], []]
 
 
 NAMED = ("started_at", "latency_ms", "cost_usd")

@@ -10,21 +10,21 @@ from schemas.identity import DEFAULT_TENANT
 from services.cli.keys import create_key
 from services.ingest.app import IngestApp, assemble, key_file
 from services.ingest.dialects.dialect import Repeats
-from services.ingest.event_log import Log
-from services.ingest.known_requests import Knowledge
+from services.ingest.event_log import EventLog
+from services.ingest.known_requests import KnownRequests
 from services.ingest.settings import IngestSettings
 from services.runtime.http.keys import Scope
 
 
-class Ignorance:
-    """The knowledge of an ingest that never reached ClickHouse: all feedback is news."""
+class NothingKnown:
+    """The lookups of an ingest that never reached ClickHouse: they find nothing."""
 
     async def certainly_unknown(self, _tenant: str, _request_id: str) -> bool:
         """Never be certain."""
         return False
 
     async def repeated(
-        self, _tenant: str, _request_id: str, _said: dict[str, Any], _repeats: Repeats
+        self, _tenant: str, _request_id: str, _data: dict[str, Any], _repeats: Repeats
     ) -> int | None:
         """Find no repeat."""
         return None
@@ -38,10 +38,12 @@ def new_key(home: Path, *scopes: Scope, tenant: str = DEFAULT_TENANT, known_requ
     return made.key
 
 
-def ingest_over(log: Log, home: Path, knowledge: Knowledge | None = None, **settings: Any) -> IngestApp:
+def ingest_over(
+    log: EventLog, home: Path, known_requests: KnownRequests | None = None, **settings: Any
+) -> IngestApp:
     """Return the application over a log; open if the home has no key file."""
     chosen = IngestSettings(afterword_home=home, **settings)
-    return IngestApp(assemble(chosen, log, knowledge or Ignorance(), key_file(chosen.keys_file)))
+    return IngestApp(assemble(chosen, log, known_requests or NothingKnown(), key_file(chosen.keys_file)))
 
 
 def client_of(app: IngestApp, key: str | None = None, **headers: str) -> httpx.AsyncClient:

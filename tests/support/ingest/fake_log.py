@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from schemas.identity import partition_of
-from services.ingest.event_log import NO_OFFSET, LogUnavailable, Overloaded, Record, Stretch
+from services.ingest.event_log import NO_OFFSET, LogUnavailable, OffsetRange, Overloaded, Record
 
 
 class FakeLog:
@@ -49,19 +49,19 @@ class FakeLog:
             self.held.append((answer, offset, len(value)))
         return answer
 
-    def publish_all(self, records: Sequence[Record]) -> list[Stretch]:
+    def publish_all(self, records: Sequence[Record]) -> list[OffsetRange]:
         """Append events; those that come after a failure are not acknowledged."""
-        stretches: list[Stretch] = []
-        for place, (key, value) in enumerate(records):
+        ranges: list[OffsetRange] = []
+        for index, (key, value) in enumerate(records):
             try:
                 answer = self.publish(key, value)
             except (LogUnavailable, Overloaded) as error:
-                if not stretches:
+                if not ranges:
                     raise
                 answer = asyncio.get_running_loop().create_future()
                 answer.set_exception(error)
-            stretches.append(Stretch(answer, [place]))
-        return stretches
+            ranges.append(OffsetRange(answer, [index]))
+        return ranges
 
     def answer_held(self) -> None:
         """Acknowledge what was held back."""

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
 from schemas.identity import event_key, partition_of
-from services.ingest.event_log import Log
+from services.ingest.event_log import EventLog
 
 Record = tuple[bytes, bytes]
 Reading = Callable[[], Awaitable[list[list[Record]]]]
@@ -16,7 +16,7 @@ class LogContract:
     """One suite for all: a subclass brings the fixtures `log`, which is ready, and `reading`."""
 
     async def test_each_event_is_found_at_the_offset_that_was_promised(
-        self, log: Log, reading: Reading
+        self, log: EventLog, reading: Reading
     ) -> None:
         """Many at once, over all partitions."""
         sent = [(event_key("t", f"r{number}"), b'{"n":%d}' % number) for number in range(200)]
@@ -28,7 +28,7 @@ class LogContract:
         assert sum(map(len, partitions)) == len(sent)
 
     async def test_events_of_a_key_keep_the_order_in_which_they_came(
-        self, log: Log, reading: Reading
+        self, log: EventLog, reading: Reading
     ) -> None:
         """Also when nobody waits for one before the next is sent."""
         futures = []
@@ -45,7 +45,7 @@ class LogContract:
         assert len(values) == 3
         assert all(numbers == sorted(numbers) for numbers in values.values())
 
-    async def test_who_stops_waiting_disturbs_nobody(self, log: Log, reading: Reading) -> None:
+    async def test_who_stops_waiting_disturbs_nobody(self, log: EventLog, reading: Reading) -> None:
         """The event is written all the same, and the others get their offsets."""
         key = event_key("t", "r")
         futures = [log.publish(key, b"%d" % number) for number in range(5)]
@@ -63,7 +63,7 @@ class LogContract:
             b"4",
         ]
 
-    async def test_a_log_that_works_is_ready_and_alive(self, log: Log) -> None:
+    async def test_a_log_that_works_is_ready_and_alive(self, log: EventLog) -> None:
         """And its epoch stands still."""
         epoch = log.epoch
         await log.publish(event_key("t", "r"), b"{}")
@@ -72,17 +72,17 @@ class LogContract:
         assert log.liveness() is None
         assert log.epoch == epoch
 
-    async def test_events_that_are_sent_together_are_found_where_their_stretches_say(
-        self, log: Log, reading: Reading
+    async def test_events_that_are_sent_together_are_found_at_their_offsets(
+        self, log: EventLog, reading: Reading
     ) -> None:
-        """Every one is in exactly one stretch, those of a key in their order, between others sent alone."""
+        """Every one is in exactly one range, those of a key in their order, between others sent alone."""
         sent = [(event_key("t", f"r{number % 7}"), b'{"n":%d}' % number) for number in range(100)]
         alone = log.publish(*sent[0])
-        stretches = log.publish_all(sent[1:])
+        ranges = log.publish_all(sent[1:])
         found = {0: await alone}
-        for stretch in stretches:
-            for offset, place in enumerate(stretch.places, await stretch.first):
-                found[place + 1] = offset
+        for offsets in ranges:
+            for offset, index in enumerate(offsets.indexes, await offsets.first):
+                found[index + 1] = offset
         partitions = await reading()
 
         assert sorted(found) == list(range(100))

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from services.ingest.accumulator import MAX_BATCH_BYTES, Lane
-from services.ingest.core.quota import Shares
-from services.ingest.producer import Connection
+from services.ingest.accumulator import MAX_BATCH_BYTES, Accumulator
+from services.ingest.core.quota import ByteQuota
+from services.ingest.producer import EventProducer
 from services.ingest.publisher import Publisher
 from services.ingest.settings import IngestSettings
 
@@ -62,9 +62,9 @@ class TopicOffset(SimpleNamespace):
 def publisher_over(producer: Any, settings: IngestSettings) -> Publisher:
     """Return a publisher that is connected to a producer; it watches nothing."""
     publisher = Publisher(settings)
-    shares = Shares(settings.ingest_max_inflight_bytes)
-    vars(publisher).update(_shares=shares, _problem=None)
+    quota = ByteQuota(settings.ingest_max_inflight_bytes)
+    vars(publisher).update(_quota=quota, _problem=None)
     deadline = settings.ingest_deadline_seconds
-    lane = lambda: Lane(producer, "feedback-events", shares, deadline, publisher)  # noqa: E731
-    vars(publisher)["_connection"] = Connection(producer, "feedback-events", lane)
+    accumulator = lambda: Accumulator(producer, "feedback-events", quota, deadline, publisher)  # noqa: E731
+    vars(publisher)["_connection"] = EventProducer(producer, "feedback-events", accumulator)
     return publisher

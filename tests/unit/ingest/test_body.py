@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.ingest.body import Bodies, ClientGone, Headers, Receive
+from services.ingest.body import BodyReader, ClientDisconnected, Headers, Receive
 from services.ingest.core.errors import Code, Rejection
 from services.ingest.event_log import Overloaded
 
@@ -27,7 +27,9 @@ def pieces(*bodies: bytes, ending: Any = None) -> Callable[[], Any]:
     return receive
 
 
-async def read(bodies: Bodies, receive: Receive, headers: Headers | None = None, tenant: str = "t") -> bytes:
+async def read(
+    bodies: BodyReader, receive: Receive, headers: Headers | None = None, tenant: str = "t"
+) -> bytes:
     """Read a body of at most 100 bytes, and hold it no longer than that."""
     with bodies.hold(tenant) as hold:
         return await bodies.read(receive, headers or {}, 100, hold)
@@ -35,7 +37,7 @@ async def read(bodies: Bodies, receive: Receive, headers: Headers | None = None,
 
 async def test_pieces_are_put_together() -> None:
     """However a client cuts its body."""
-    bodies = Bodies(MIB, 5)
+    bodies = BodyReader(MIB, 5)
 
     assert await read(bodies, pieces(b'{"da', b"", b'ta":{}}')) == b'{"data":{}}'
 
@@ -47,7 +49,7 @@ async def test_a_declared_length_over_the_limit_is_refused_before_anything_is_re
         raise AssertionError("read")
 
     with pytest.raises(Rejection) as refused:
-        await read(Bodies(MIB, 5), receive, {b"content-length": b"101"})
+        await read(BodyReader(MIB, 5), receive, {b"content-length": b"101"})
     assert refused.value.code is Code.TOO_LARGE
 
 
@@ -55,14 +57,14 @@ async def test_a_declared_length_over_the_limit_is_refused_before_anything_is_re
 async def test_a_body_without_a_length_is_cut_off_at_the_limit(body: list[bytes]) -> None:
     """In one piece or in several."""
     with pytest.raises(Rejection) as refused:
-        await read(Bodies(MIB, 5), pieces(*body))
+        await read(BodyReader(MIB, 5), pieces(*body))
     assert refused.value.code is Code.TOO_LARGE
 
 
 async def test_a_client_that_dawdles_is_told_so() -> None:
     """408 after the limit, and the connection's task goes on."""
     with pytest.raises(Rejection) as refused:
-        await read(Bodies(MIB, 0.05), _silent())
+        await read(BodyReader(MIB, 0.05), _silent())
     assert refused.value.code is Code.REQUEST_TIMEOUT
     task = asyncio.current_task()
     assert task is not None
@@ -79,19 +81,19 @@ def _silent() -> Callable[[], Any]:
 async def test_a_client_that_leaves_is_not_answered() -> None:
     """Before its body, or in the middle of it."""
     gone = {"type": "http.disconnect"}
-    with pytest.raises(ClientGone):
-        await read(Bodies(MIB, 5), pieces(b"{", ending=gone))
+    with pytest.raises(ClientDisconnected):
+        await read(BodyReader(MIB, 5), pieces(b"{", ending=gone))
 
     async def receive() -> Any:
         return gone
 
-    with pytest.raises(ClientGone):
-        await read(Bodies(MIB, 5), receive)
+    with pytest.raises(ClientDisconnected):
+        await read(BodyReader(MIB, 5), receive)
 
 
 async def test_large_bodies_on_their_way_are_bounded_together() -> None:
     """The one too many is refused at once; the bytes are free again when an upload ends or is given up."""
-    bodies = Bodies(100, 5)
+    bodies = BodyReader(100, 5)
     held = asyncio.create_task(read(bodies, _slow(b"x" * 80)))
     await asyncio.sleep(0)
 
@@ -113,7 +115,7 @@ def _slow(first: bytes) -> Callable[[], Any]:
 
 async def test_being_cancelled_is_not_mistaken_for_dawdling() -> None:
     """A server that stops cancels its requests: that goes through."""
-    reading = asyncio.create_task(read(Bodies(MIB, 30), _silent()))
+    reading = asyncio.create_task(read(BodyReader(MIB, 30), _silent()))
     await asyncio.sleep(0)
     reading.cancel()
 

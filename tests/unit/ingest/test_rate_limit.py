@@ -1,18 +1,18 @@
 """Token buckets."""
 
-from services.ingest.core.quota import Rates
+from services.ingest.core.quota import RateLimiter
 
 
 def test_no_rate_is_no_limit() -> None:
     """Zero lets everything through."""
-    rates = Rates(0)
+    rates = RateLimiter(0)
 
     assert all(rates.take("t", 1000, now=0.0) == 0 for _ in range(1000))
 
 
 def test_a_burst_of_ten_seconds_then_the_rate() -> None:
     """After the burst, one event each tenth of a second at ten a second."""
-    rates = Rates(10)
+    rates = RateLimiter(10)
 
     assert [rates.take("t", 1, now=5.0) for _ in range(100)] == [0.0] * 100
     wait = rates.take("t", 1, now=5.0)
@@ -22,7 +22,7 @@ def test_a_burst_of_ten_seconds_then_the_rate() -> None:
 
 def test_a_batch_larger_than_a_burst_gets_through_and_is_paid_for() -> None:
     """On average the rate holds."""
-    rates = Rates(10)
+    rates = RateLimiter(10)
 
     assert rates.take("t", 300, now=0.0) == 0
     assert rates.take("t", 1, now=10.0) > 9
@@ -31,7 +31,7 @@ def test_a_batch_larger_than_a_burst_gets_through_and_is_paid_for() -> None:
 
 def test_tenants_do_not_share_a_bucket() -> None:
     """One's burst leaves the other's whole."""
-    rates = Rates(1)
+    rates = RateLimiter(1)
     rates.take("a", 10, now=0.0)
 
     assert rates.take("a", 1, now=0.0) > 0
@@ -40,7 +40,7 @@ def test_tenants_do_not_share_a_bucket() -> None:
 
 def test_a_rate_below_one_event_a_burst_still_lets_events_through() -> None:
     """One event in a hundred seconds is a rate as well."""
-    rates = Rates(0.01)
+    rates = RateLimiter(0.01)
 
     assert rates.take("t", 1, now=0.0) == 0
     assert rates.take("t", 1, now=1.0) > 0

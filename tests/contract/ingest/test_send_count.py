@@ -4,7 +4,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.structs import TopicPartition
 
-from services.ingest.accumulator import UNKNOWN, sends
+from services.ingest.accumulator import UNKNOWN, send_count
 
 PLACE = TopicPartition("feedback-events", 0)
 
@@ -23,7 +23,7 @@ async def test_the_number_of_times_a_batch_was_sent_can_be_read() -> None:
     batch = a_batch()
     producer._message_accumulator._batches[PLACE].append(batch)
 
-    times = sends(producer, *PLACE)
+    times = send_count(producer, *PLACE)
     assert times() == 0
     batch.drain_ready()
     assert times() == 1
@@ -34,4 +34,4 @@ async def test_the_number_of_times_a_batch_was_sent_can_be_read() -> None:
 
 def test_of_another_producer_nobody_knows() -> None:
     """So that what it refuses counts as unknown."""
-    assert sends(object(), *PLACE)() == UNKNOWN
+    assert send_count(object(), *PLACE)() == UNKNOWN

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingest.core.quota import BURST_SECONDS, REMEMBERED, Rates
+from services.ingest.core.quota import BURST_SECONDS, REMEMBERED, RateLimiter
 
 RATE = st.floats(0.001, 100_000)
 CALLS = st.lists(st.tuples(st.floats(0, 1_000), st.integers(1, 100_000)), min_size=1, max_size=30)
@@ -15,7 +15,7 @@ def test_who_waits_as_told_gets_through(
     rate: float, key_rate: float | None, calls: list[tuple[float, int]], start: float
 ) -> None:
     """In the whole seconds of Retry-After, whatever was sent before, with a limit of the key or without."""
-    rates, now = Rates(rate), start
+    rates, now = RateLimiter(rate), start
     for pause, count in calls:
         now += pause
         wait = rates.take("t", count, now, key_id="k", key_rate=key_rate)
@@ -28,7 +28,7 @@ def test_who_waits_as_told_gets_through(
 @given(RATE, CALLS)
 def test_no_more_gets_through_than_the_rate_and_a_burst(rate: float, calls: list[tuple[float, int]]) -> None:
     """But for one last batch, which is paid for afterwards."""
-    rates, now, passed = Rates(rate), 0.0, []
+    rates, now, passed = RateLimiter(rate), 0.0, []
     for pause, count in calls:
         now += pause
         if not rates.take("t", count, now):
@@ -40,7 +40,7 @@ def test_no_more_gets_through_than_the_rate_and_a_burst(rate: float, calls: list
 @given(RATE, RATE, st.integers(1, 100))
 def test_a_refusal_takes_nothing(rate: float, key_rate: float, count: int) -> None:
     """Of either bucket: what one lets through and the other does not is not paid for."""
-    rates = Rates(rate)
+    rates = RateLimiter(rate)
     rates.take("t", 10**7, 0, key_id="k", key_rate=key_rate)
     first = rates.take("t", count, 0, key_id="k", key_rate=key_rate)
 
@@ -50,7 +50,7 @@ def test_a_refusal_takes_nothing(rate: float, key_rate: float, count: int) -> No
 
 def test_what_the_file_says_of_a_tenant_counts_before_the_setting() -> None:
     """More, or less."""
-    rates = Rates(10)
+    rates = RateLimiter(10)
 
     assert rates.take("more", 1000, 0, tenant_rate=1000) == 0
     assert rates.take("more", 1, 0, tenant_rate=1000) == 0
@@ -60,7 +60,7 @@ def test_what_the_file_says_of_a_tenant_counts_before_the_setting() -> None:
 
 def test_a_key_has_its_limit_within_its_tenants() -> None:
     """Another key of the same tenant goes on until the tenant's is used up."""
-    rates = Rates(10)
+    rates = RateLimiter(10)
 
     assert rates.take("t", 10, 0, key_id="slow", key_rate=1) == 0
     assert rates.take("t", 1, 0, key_id="slow", key_rate=1) > 0
@@ -70,7 +70,7 @@ def test_a_key_has_its_limit_within_its_tenants() -> None:
 
 def test_buckets_that_are_full_again_are_forgotten() -> None:
     """However many tenants there have been."""
-    rates = Rates(1)
+    rates = RateLimiter(1)
     for number in range(REMEMBERED + 100):
         rates.take(f"t{number}", 1, float(number))
 

@@ -16,7 +16,7 @@ VOTE = {"message_id": "m", "rating": "positive", "comment": "x"}
 
 
 class Memory:
-    """Knowledge that a test dictates."""
+    """Lookup results that a test sets."""
 
     def __init__(self, stored: dict[str, Any] | None = None, version: int = 0) -> None:
         self.stored, self.version = stored, version
@@ -31,11 +31,11 @@ class Memory:
         return request_id in self.unknown
 
     async def repeated(
-        self, _tenant: str, _request_id: str, said: dict[str, Any], repeats: Repeats
+        self, _tenant: str, _request_id: str, data: dict[str, Any], repeats: Repeats
     ) -> int | None:
         """Compare with what the test says is stored."""
         await self.gate.wait()
-        return self.version if self.stored is not None and repeats(self.stored, said) else None
+        return self.version if self.stored is not None and repeats(self.stored, data) else None
 
 
 def gptboost(log: FakeLog, home: Path, memory: Memory, **settings: Any) -> httpx.AsyncClient:

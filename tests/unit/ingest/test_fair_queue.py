@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.fair_queue import Desk, Rotation, Turns
+from services.ingest.fair_queue import FairQueue, Rotation, TimeSlices
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers()), max_size=50))
@@ -27,9 +27,9 @@ def test_tenants_take_turns_and_each_keeps_its_order(waiting: list[tuple[str, in
             assert all([name for name, _ in served[:place]].count(other) <= rank for other in "abc")
 
 
-async def work(desk: Desk, tenant: str, done: list[str], steps: int) -> None:
+async def work(queue: FairQueue, tenant: str, done: list[str], steps: int) -> None:
     """Work in many turns."""
-    mine = Turns(desk, tenant)
+    mine = TimeSlices(queue, tenant)
     async with mine:
         for _ in range(steps):
             done.append(tenant)
@@ -39,35 +39,35 @@ async def work(desk: Desk, tenant: str, done: list[str], steps: int) -> None:
 
 async def test_a_tenant_with_a_hundred_batches_has_every_other_turn() -> None:
     """One batch of another tenant is done while a hundred wait."""
-    desk, done = Desk(), list[str]()
-    busy = [asyncio.create_task(work(desk, "busy", done, 5)) for _ in range(100)]
+    queue, done = FairQueue(), list[str]()
+    busy = [asyncio.create_task(work(queue, "busy", done, 5)) for _ in range(100)]
     await asyncio.sleep(0)
-    await work(desk, "other", done, 20)
+    await work(queue, "other", done, 20)
 
     assert done.count("busy") <= 30
     await asyncio.gather(*busy)
     assert done.count("busy") == 500
 
 
-async def test_who_is_cancelled_in_its_pause_does_not_keep_the_desk() -> None:
+async def test_who_is_cancelled_in_its_pause_does_not_keep_the_queue() -> None:
     """Nor does it stand in line any more."""
-    desk, done = Desk(), list[str]()
-    working = asyncio.create_task(work(desk, "a", done, 100))
+    queue, done = FairQueue(), list[str]()
+    working = asyncio.create_task(work(queue, "a", done, 100))
     await asyncio.sleep(0)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
 
-    await asyncio.wait_for(work(desk, "b", done, 3), 5)
+    await asyncio.wait_for(work(queue, "b", done, 3), 5)
     assert done.count("b") == 3
 
 
-async def test_who_leaves_while_waiting_does_not_keep_the_desk() -> None:
+async def test_who_leaves_while_waiting_does_not_keep_the_queue() -> None:
     """Cancelled before its turn, in its turn, and just as it is called."""
-    desk, done = Desk(), list[str]()
-    holder = Turns(desk, "a")
+    queue, done = FairQueue(), list[str]()
+    holder = TimeSlices(queue, "a")
     await holder.enter()
-    before = asyncio.create_task(work(desk, "b", done, 1))
-    called = asyncio.create_task(work(desk, "c", done, 1))
+    before = asyncio.create_task(work(queue, "b", done, 1))
+    called = asyncio.create_task(work(queue, "c", done, 1))
     await asyncio.sleep(0)
     before.cancel()
     await asyncio.sleep(0)
@@ -75,5 +75,5 @@ async def test_who_leaves_while_waiting_does_not_keep_the_desk() -> None:
     called.cancel()
     await asyncio.gather(before, called, return_exceptions=True)
 
-    await asyncio.wait_for(work(desk, "d", done, 3), 5)
+    await asyncio.wait_for(work(queue, "d", done, 3), 5)
     assert done == ["d"] * 3

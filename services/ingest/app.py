@@ -195,7 +195,7 @@ class IngestApp(FastAPI):
         is has precedence.
         """
         match = self._router.find(scope["raw_path"])
-        if match is not None and (scope["method"] in match.routes or not self._root):
+        if match is not None and (scope["method"] in match.endpoints or not self._root):
             return match
         raw_path = inner_path(self._root, scope["raw_path"])
         if raw_path != scope["raw_path"]:

@@ -104,7 +104,7 @@ class BodyReader:
         self._timeout = CoarseTimeout(seconds)
         UPLOAD_BYTES.set_function(lambda: self._quota.used)
 
-    def hold(self, tenant: str) -> UploadReservation:
+    def reserve(self, tenant: str) -> UploadReservation:
         """Return an empty reservation for a tenant's request."""
         return UploadReservation(self._quota, tenant)
 

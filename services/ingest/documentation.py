@@ -14,7 +14,7 @@ def _within_limits(value: dict[str, Any]) -> dict[str, Any]:
     faults = Faults()
     faults.fields("", value)
     try:
-        faults.verdict()
+        faults.raise_if_any()
     except Rejection as rejection:
         raise ValueError(rejection.detail) from None
     return value

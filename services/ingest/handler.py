@@ -26,7 +26,7 @@ from services.ingest.core.content import (
 from services.ingest.core.errors import Code, Rejection, rejection_body
 from services.ingest.core.event import idempotency_key
 from services.ingest.core.quota import RateLimiter
-from services.ingest.core.router import DialectRoute, PathMatch, redacted, request_id_of
+from services.ingest.core.router import Endpoint, PathMatch, redacted, request_id_of
 from services.ingest.dialects.dialect import Reply
 from services.ingest.dialects.native import read_event
 from services.ingest.event_builder import Origin
@@ -76,27 +76,27 @@ class Handler:
         """Answer one request."""
         started = time.perf_counter()
         method, exchange = scope["method"], exchange_of(scope)
-        route = match.routes.get(method)
+        endpoint = match.endpoints.get(method)
         extra = _cors(scope["headers"]) if match.path_key is not None else []
         try:
-            if route is None:
+            if endpoint is None:
                 status, headers, body = _other_method(method, match)
             else:
                 arrived = None if exchange is None else exchange.arrived()
-                reply = await self._reply(route, match, dict(scope["headers"]), receive, arrived)
+                reply = await self._reply(endpoint, match, dict(scope["headers"]), receive, arrived)
                 status, headers, body = reply.status, [JSON], reply.body
             outcome = _OUTCOMES[status]
             if outcome == Code.UNKNOWN_REQUEST:  # answered in the dialect's format, but still a rejection
                 REJECTED.labels(outcome).inc()
         except ClientDisconnected:
-            request_count(route.dialect.name if route is not None else "none", "left").inc()
+            request_count(endpoint.dialect.name if endpoint is not None else "none", "left").inc()
             return
         # Only a stopping server cancels this task, for requests that are not done in time.  The client still
         # gets an answer, so the cancellation ends here.
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (every client gets an answer)
             rejection = self._rejection(error, scope)
             status, headers, body, outcome = *problem_response(rejection), rejection.code
-        dialect = route.dialect.name if route is not None else "none"
+        dialect = endpoint.dialect.name if endpoint is not None else "none"
         request_count(dialect, outcome).inc()
         request_seconds(dialect).observe(time.perf_counter() - started)
         if exchange is None:
@@ -105,30 +105,30 @@ class Handler:
             await exchange.answer(status, headers + extra, body)
 
     async def _reply(
-        self, route: DialectRoute, match: PathMatch, headers: Headers, receive: Receive, arrived: bytes | None
+        self, endpoint: Endpoint, match: PathMatch, headers: Headers, receive: Receive, arrived: bytes | None
     ) -> Reply:
         """Authenticate, then read the id, then the body, so that unauthorised requests cost little."""
         caller = self._caller(match, headers)
         request_id = "" if match.raw_id is None else request_id_of(match.raw_id)
         key = headers.get(b"idempotency-key")
-        origin = Origin(caller, route.dialect.name, None if key is None else idempotency_key(key))
-        with self.bodies.hold(caller.tenant) as reservation:
-            if route.route.read is None:
+        origin = Origin(caller, endpoint.dialect.name, None if key is None else idempotency_key(key))
+        with self.bodies.reserve(caller.tenant) as reservation:
+            if endpoint.route.read is None:
                 is_text = match.path_key is not None
                 return await self._events(
-                    route, origin, headers, receive, reservation, arrived, is_text=is_text
+                    endpoint, origin, headers, receive, reservation, arrived, is_text=is_text
                 )
             body = b""
-            if route.route.has_body:
+            if endpoint.route.has_body:
                 body_format(headers, lines=False, text=match.path_key is not None)
                 body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, reservation, arrived)
-            submission = route.route.read(request_id, body)
+            submission = endpoint.route.read(request_id, body)
             self._spend(caller, 1)
-            return await self.single_events.take(route.route, origin, submission)
+            return await self.single_events.take(endpoint.route, origin, submission)
 
     async def _events(
         self,
-        route: DialectRoute,
+        endpoint: Endpoint,
         origin: Origin,
         headers: Headers,
         receive: Receive,
@@ -149,7 +149,7 @@ class Handler:
             raise too_large(MAX_BODY_BYTES)
         submission = read_event(body)
         self._spend(origin.caller, 1)
-        return await self.single_events.take(route.route, origin, submission)
+        return await self.single_events.take(endpoint.route, origin, submission)
 
     def _caller(self, match: PathMatch, headers: Headers) -> Caller:
         caller = self.guard.caller(
@@ -238,7 +238,7 @@ def _cors(headers: RawHeaders) -> RawHeaders:
 
 
 def _other_method(method: str, match: PathMatch) -> tuple[int, RawHeaders, bytes]:
-    allowed = ", ".join(match.routes).encode()
+    allowed = ", ".join(match.endpoints).encode()
     if method == "OPTIONS" and match.path_key is not None:
         return 204, [(b"access-control-allow-methods", allowed), *PREFLIGHT], b""
     raise Rejection(

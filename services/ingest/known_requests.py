@@ -233,11 +233,11 @@ class Freshness:
 class KnownRequests(Protocol):
     """Answers within a timeout, or with no."""
 
-    async def certainly_unknown(self, tenant: str, request_id: str) -> bool:
+    async def is_certainly_unknown(self, tenant: str, request_id: str) -> bool:
         """Return whether it is certain that no facts of a request had been logged before this call."""
         ...
 
-    async def repeated(
+    async def find_repeat(
         self, tenant: str, request_id: str, data: dict[str, Any], repeats: Repeats
     ) -> int | None:
         """Return the version of the stored row that has the same feedback already, or None."""
@@ -252,7 +252,7 @@ class StoredRequests:
         self._lookups = lookups
         self._freshness = freshness
 
-    async def certainly_unknown(self, tenant: str, request_id: str) -> bool:
+    async def is_certainly_unknown(self, tenant: str, request_id: str) -> bool:
         """Return whether it is certain that no facts of a request had been logged before this call.
 
         Reads the row again after the freshness check, which shows all events logged before this call.
@@ -270,13 +270,13 @@ class StoredRequests:
         stored = await self._lookups.stored(tenant, request_id)
         return stored is not None and stored.has_facts
 
-    async def repeated(
+    async def find_repeat(
         self, tenant: str, request_id: str, data: dict[str, Any], repeats: Repeats
     ) -> int | None:
         """Return the version of the stored row that has the same feedback already, or None."""
-        return await self._answer(self._repeated(tenant, request_id, data, repeats))
+        return await self._answer(self._repeated_version(tenant, request_id, data, repeats))
 
-    async def _repeated(
+    async def _repeated_version(
         self, tenant: str, request_id: str, data: dict[str, Any], repeats: Repeats
     ) -> int | None:
         stored = await self._lookups.stored(tenant, request_id)

@@ -71,7 +71,7 @@ class SingleEvents:
             return False
         if submission.op is not Op.MERGE or submission.request is not None:
             return False
-        return await self._known_requests.certainly_unknown(origin.caller.tenant, submission.request_id)
+        return await self._known_requests.is_certainly_unknown(origin.caller.tenant, submission.request_id)
 
     def _start_lookup(
         self, route: Route, tenant: str, submission: Submission
@@ -79,7 +79,9 @@ class SingleEvents:
         """Start to look for a repeat while the event is published, which does not depend on the result."""
         if route.repeats is None or submission.data is None or not self._find_repeats:
             return None
-        lookup = self._known_requests.repeated(tenant, submission.request_id, submission.data, route.repeats)
+        lookup = self._known_requests.find_repeat(
+            tenant, submission.request_id, submission.data, route.repeats
+        )
         return asyncio.get_running_loop().create_task(lookup)
 
 

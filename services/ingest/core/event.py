@@ -113,7 +113,7 @@ def _refused(submission: Submission) -> Rejection:
         if fields is not None:
             faults.fields(name, fields)
     try:
-        faults.verdict()
+        faults.raise_if_any()
     except Rejection as rejection:
         return rejection
     raise AssertionError("orjson refused a valid event")

@@ -1,4 +1,4 @@
-"""Maps the raw path of a request to the routes of the dialects.
+"""Maps the raw path of a request to endpoints of the dialects.
 
 ASGI servers decode `%2F` in `path`; only `raw_path` distinguishes it from `/`.  So a request id may contain
 any character, a literal `/` inside it matches no route, and one trailing `/` is ignored.
@@ -20,7 +20,7 @@ _DOTS = (".", "..")
 _ID_SUFFIX = "/" + REQUEST_ID
 
 
-class DialectRoute(NamedTuple):
+class Endpoint(NamedTuple):
     """A route and the dialect that it belongs to."""
 
     dialect: Dialect
@@ -28,31 +28,31 @@ class DialectRoute(NamedTuple):
 
 
 class PathMatch(NamedTuple):
-    """The routes of a path by method, the percent-encoded request id, and the API key in the path."""
+    """The endpoints of a path by method, the percent-encoded request id, and the API key in the path."""
 
-    routes: dict[str, DialectRoute]
+    endpoints: dict[str, Endpoint]
     raw_id: bytes | None
     path_key: bytes | None
 
 
 class Router:
-    """Finds routes by path, with and without the prefix of their dialect."""
+    """Finds endpoints by path, with and without the prefix of their dialect."""
 
     def __init__(self, dialects: Iterable[Dialect]) -> None:
-        self._exact: dict[bytes, dict[str, DialectRoute]] = {}
-        self._before_id: dict[bytes, dict[str, DialectRoute]] = {}
+        self._exact: dict[bytes, dict[str, Endpoint]] = {}
+        self._before_id: dict[bytes, dict[str, Endpoint]] = {}
         for dialect in dialects:
             for route in dialect.routes:
                 for prefix in ("", f"/{dialect.name}"):
-                    self._add(prefix + route.path, DialectRoute(dialect, route))
+                    self._add(prefix + route.path, Endpoint(dialect, route))
 
-    def _add(self, path: str, route: DialectRoute) -> None:
+    def _add(self, path: str, endpoint: Endpoint) -> None:
         table = self._before_id if path.endswith(_ID_SUFFIX) else self._exact
-        routes = table.setdefault(path.removesuffix(_ID_SUFFIX).removesuffix("/").encode(), {})
-        routes.setdefault(route.route.method, route)
+        endpoints = table.setdefault(path.removesuffix(_ID_SUFFIX).removesuffix("/").encode(), {})
+        endpoints.setdefault(endpoint.route.method, endpoint)
 
     def find(self, raw_path: bytes) -> PathMatch | None:
-        """Return the routes of a path, or None."""
+        """Return the endpoints of a path, or None."""
         path_key = None
         if raw_path.startswith(KEY_PREFIX):
             path_key, slash, rest = raw_path[len(KEY_PREFIX) :].partition(b"/")
@@ -63,12 +63,12 @@ class Router:
         return found
 
     def _at(self, raw_path: bytes, path_key: bytes | None) -> PathMatch | None:
-        routes = self._exact.get(raw_path)
-        if routes is not None:
-            return PathMatch(routes, None, path_key)
+        endpoints = self._exact.get(raw_path)
+        if endpoints is not None:
+            return PathMatch(endpoints, None, path_key)
         before, _, raw_id = raw_path.rpartition(b"/")
-        routes = self._before_id.get(before)
-        return None if routes is None else PathMatch(routes, raw_id, path_key)
+        endpoints = self._before_id.get(before)
+        return None if endpoints is None else PathMatch(endpoints, raw_id, path_key)
 
 
 def request_id_of(raw_id: bytes) -> str:

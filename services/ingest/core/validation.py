@@ -121,11 +121,11 @@ class Faults:
         self.faults.append(BodyFault(path, detail))
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether validation can stop."""
         return len(self.faults) >= MOST_FAULTS
 
-    def verdict(self) -> None:
+    def raise_if_any(self) -> None:
         """Raise Rejection if any fault was recorded."""
         if self.faults:
             raise invalid(*self.faults[:MOST_FAULTS])
@@ -161,7 +161,7 @@ class Faults:
             self.add(path, f"is nested deeper than {MAX_DEPTH} levels")
             return
         for inner, item in self._members(path, value):
-            if self.full:
+            if self.is_full:
                 return
             self.value(inner, item, depth + 1)
 

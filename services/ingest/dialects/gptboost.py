@@ -41,7 +41,7 @@ def _validated(value: Any) -> Submission:
     faults = Faults()
     if not isinstance(value, dict):
         faults.add("", f"must be an object with message_id and rating, not {json_type(value)}")
-        faults.verdict()
+        faults.raise_if_any()
     _validate_id(faults, value)
     if value.get("rating") not in RATINGS:
         faults.add("rating", f"must be one of {', '.join(RATINGS)}")
@@ -51,7 +51,7 @@ def _validated(value: Any) -> Submission:
     _validate_tags(faults, tags)
     data = {name: item for name, item in value.items() if _is_present(name, item)}
     faults.fields("", data)
-    faults.verdict()
+    faults.raise_if_any()
     return Submission(checked_id(value["message_id"], "message_id"), data)
 
 
@@ -69,7 +69,7 @@ def _validate_tags(faults: Faults, tags: Any) -> None:
     if not isinstance(tags, list | None):
         faults.add("tags", f"must be a list of strings, not {json_type(tags)}")
     for index, tag in enumerate(tags if isinstance(tags, list) else ()):
-        if not isinstance(tag, str) and not faults.full:
+        if not isinstance(tag, str) and not faults.is_full:
             faults.add(f"tags[{index}]", f"must be a string, not {json_type(tag)}")
 
 

@@ -49,7 +49,7 @@ def read_facts(request_id: str, body: bytes) -> Submission:
         faults.fields("", facts)
     else:
         faults.add("", f"must be an object with the request's facts, not {json_type(facts)}")
-    faults.verdict()
+    faults.raise_if_any()
     return Submission(request_id, request=facts)
 
 
@@ -57,7 +57,7 @@ def _validated(value: Any) -> Submission:
     faults = Faults()
     if not isinstance(value, dict):
         faults.add("", f"must be an object, not {json_type(value)}")
-        faults.verdict()
+        faults.raise_if_any()
     for name in value:
         if name not in FIELDS:
             faults.add(name[:40], f"is not a field of an event; the fields are {', '.join(FIELDS)}")
@@ -67,7 +67,7 @@ def _validated(value: Any) -> Submission:
     for name in ("data", "request"):
         if value.get(name) is not None:
             faults.fields(name, value[name])
-    faults.verdict()
+    faults.raise_if_any()
     return _complete(NativeBody(**value))
 
 
@@ -87,7 +87,7 @@ def _complete(event: NativeBody) -> Submission:
         faults.add("", "needs `data`, `request` or both")
     if event.op != Op.MERGE and not empty:
         faults.add("op", f"is {event.op}, which carries neither data nor request")
-    faults.verdict()
+    faults.raise_if_any()
     return Submission(checked_id(event.request_id), event.data, event.request, Op(event.op))
 
 

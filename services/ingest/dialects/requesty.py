@@ -32,7 +32,7 @@ def _validated(value: Any) -> dict[str, Any]:
         faults.add("data", "is missing: an object with the feedback's keys")
     else:
         faults.fields("data", value["data"])
-    faults.verdict()
+    faults.raise_if_any()
     data: dict[str, Any] = value["data"]
     return data
 

@@ -19,11 +19,11 @@ from services.runtime.http.keys import Scope
 class NothingKnown:
     """The lookups of an ingest that never reached ClickHouse: they find nothing."""
 
-    async def certainly_unknown(self, _tenant: str, _request_id: str) -> bool:
+    async def is_certainly_unknown(self, _tenant: str, _request_id: str) -> bool:
         """Never be certain."""
         return False
 
-    async def repeated(
+    async def find_repeat(
         self, _tenant: str, _request_id: str, _data: dict[str, Any], _repeats: Repeats
     ) -> int | None:
         """Find no repeat."""

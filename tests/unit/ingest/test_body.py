@@ -31,8 +31,8 @@ async def read(
     bodies: BodyReader, receive: Receive, headers: Headers | None = None, tenant: str = "t"
 ) -> bytes:
     """Read a body of at most 100 bytes, and hold it no longer than that."""
-    with bodies.hold(tenant) as hold:
-        return await bodies.read(receive, headers or {}, 100, hold)
+    with bodies.reserve(tenant) as reservation:
+        return await bodies.read(receive, headers or {}, 100, reservation)
 
 
 async def test_pieces_are_put_together() -> None:

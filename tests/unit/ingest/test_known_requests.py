@@ -25,12 +25,12 @@ class Memory:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def certainly_unknown(self, tenant: str, request_id: str) -> bool:
+    async def is_certainly_unknown(self, tenant: str, request_id: str) -> bool:
         """Tell what the test says."""
         self.asked.append((tenant, request_id))
         return request_id in self.unknown
 
-    async def repeated(
+    async def find_repeat(
         self, _tenant: str, _request_id: str, data: dict[str, Any], repeats: Repeats
     ) -> int | None:
         """Compare with what the test says is stored."""

@@ -59,7 +59,7 @@ def _judge(given: Any) -> None:
         faults.value("", {name: value for name, value in given.items() if name not in ("data", "request")}, 1)
     else:
         faults.add("", "must be an object")
-    faults.verdict()
+    faults.raise_if_any()
 
 
 def _explained(error: Rejection | Poison) -> str:

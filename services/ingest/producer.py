@@ -37,7 +37,7 @@ class EventProducer:
         topic: str,
         accumulator: Callable[[], Accumulator],
     ) -> None:
-        self.producer = producer
+        self.kafka_producer = producer
         self._topic = topic
         leaders = [self._leader(partition) for partition in self._partitions()]
         # Only a grouping: after a leader election an accumulator may serve two brokers, which is correct.
@@ -46,10 +46,10 @@ class EventProducer:
         self._accumulators = list(by_leader.values())
 
     def _partitions(self) -> list[int]:
-        return sorted(self.producer.client.cluster.partitions_for_topic(self._topic))
+        return sorted(self.kafka_producer.client.cluster.partitions_for_topic(self._topic))
 
     def _leader(self, partition: int) -> int | None:
-        leader: int | None = self.producer.client.cluster.leader_for_partition(
+        leader: int | None = self.kafka_producer.client.cluster.leader_for_partition(
             TopicPartition(self._topic, partition)
         )
         return leader
@@ -103,7 +103,7 @@ class EventProducer:
     @property
     def is_whole(self) -> bool:
         """Whether every partition has a leader and all replicas in sync, by the metadata of the client."""
-        known = self.producer.client.cluster._partitions.get(self._topic, {})  # noqa: SLF001 (no public API)
+        known = self.kafka_producer.client.cluster._partitions.get(self._topic, {})  # noqa: SLF001 (no public API)
         return all(
             partition.leader >= 0 and len(partition.isr) >= len(partition.replicas)
             for partition in known.values()
@@ -117,13 +117,13 @@ class EventProducer:
         """Request the metadata, and return whether Kafka answered within `within` seconds."""
         try:
             async with asyncio.timeout(within):
-                return bool(await self.producer.client.force_metadata_update())
+                return bool(await self.kafka_producer.client.force_metadata_update())
         except TimeoutError:
             return False
 
     async def retire(self, grace: float) -> None:
         """Wait up to `grace` seconds for batches that were handed over, then end the producer."""
-        await end(self.producer, grace)
+        await end(self.kafka_producer, grace)
         for accumulator in self._accumulators:
             accumulator.abandon()
 

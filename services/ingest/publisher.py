@@ -88,7 +88,7 @@ class Publisher:
         self._is_moving = False
         """Whether no topic generation is open, because the topics move to a new one."""
         self._quota = ByteQuota(settings.ingest_max_inflight_bytes)
-        self._connection: EventProducer | None = None
+        self._producer: EventProducer | None = None
         self._problem: str | None = "Kafka has not been connected yet"
         self._stopping = False
         self._silent_since: float | None = None
@@ -115,26 +115,26 @@ class Publisher:
 
     def publish(self, key: bytes, value: bytes) -> asyncio.Future[int]:
         """Queue an event; see `EventLog`."""
-        connection = self._connection or self._raise_unavailable()
+        current = self._producer or self._raise_unavailable()
         size = len(key) + len(value) + RECORD_OVERHEAD_BYTES
         tenant = key.partition(b"/")[0]
         if not self._quota.take(tenant, size):
             raise Overloaded
         try:
-            return connection.add(key, value, tenant, size)
+            return current.add(key, value, tenant, size)
         except LogUnavailable:
             self._quota.give(tenant, size)
             raise
 
     def publish_all(self, records: Sequence[Record]) -> list[OffsetRange]:
         """Queue events of one tenant, or none of them; see `EventLog`."""
-        connection = self._connection or self._raise_unavailable()
+        current = self._producer or self._raise_unavailable()
         size = sum([len(key) + len(value) for key, value in records]) + RECORD_OVERHEAD_BYTES * len(records)
         tenant = records[0][0].partition(b"/")[0]
         if not self._quota.take(tenant, size):
             raise Overloaded
         try:
-            return connection.add_all(records, tenant)
+            return current.add_all(records, tenant)
         except LogUnavailable:
             self._quota.give(tenant, size)
             raise
@@ -147,13 +147,13 @@ class Publisher:
 
     def partition_of(self, key: bytes) -> int | None:
         """Return the partition of a key, or None without a producer."""
-        return None if self._connection is None else self._connection.partition_of(key)
+        return None if self._producer is None else self._producer.partition_of(key)
 
     def readiness(self) -> str | None:
         """Return why events cannot be written at the moment, or None."""
         if self._stopping:
             return "stopping"
-        if self._connection is not None and self._connection.stuck:
+        if self._producer is not None and self._producer.stuck:
             return self._outage or f"Kafka has not answered for {self._age():.0f} s"
         return self._problem
 
@@ -175,23 +175,23 @@ class Publisher:
 
     def _age(self) -> float:
         """Return for how many seconds the oldest batch has waited for Kafka's answer."""
-        oldest = self._connection.oldest() if self._connection else None
+        oldest = self._producer.oldest() if self._producer else None
         return time.monotonic() - oldest if oldest is not None else 0.0
 
     def _stuck_for(self) -> float:
         """Return for how many seconds the producer has got no answer while Kafka was available."""
-        oldest = self._connection.oldest() if self._connection else None
+        oldest = self._producer.oldest() if self._producer else None
         began = min((since for since in (oldest, self._silent_since) if since is not None), default=None)
         return 0.0 if began is None else time.monotonic() - max(began, self._outage_seen_at)
 
     async def stop(self, grace: float) -> None:
         """Refuse new events, wait up to `grace` seconds for the acknowledgement of others, and end."""
         self._stopping = True
-        connection, self._connection = self._connection, None
+        current, self._producer = self._producer, None
         deadline = time.monotonic() + grace
-        if connection is not None:
-            await connection.drained(grace)
-            await connection.retire(max(0.0, deadline - time.monotonic()))
+        if current is not None:
+            await current.drained(grace)
+            await current.retire(max(0.0, deadline - time.monotonic()))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -223,7 +223,7 @@ class Publisher:
     async def _open(self) -> None:
         """Connect a producer to the open topic generation; raise TopicsMoving or aiokafka's errors."""
         self.generation = await writable_generation(self._settings)
-        self._connection = await open_producer(self._settings, self._topic, self._quota, self)
+        self._producer = await open_producer(self._settings, self._topic, self._quota, self)
 
     @property
     def _topic(self) -> str:
@@ -240,9 +240,9 @@ class Publisher:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _check_generation(self, client: AIOKafkaAdminClient) -> None:
-        connection, number = self._connection, self.generation
-        if connection is not None and writable(await generations(client)) != number:
-            self.refused(connection.producer)
+        current, number = self._producer, self.generation
+        if current is not None and writable(await generations(client)) != number:
+            self.refused(current.kafka_producer)
 
     def lost(self) -> None:
         """Advance the epoch, for callers that send several events in order."""
@@ -250,19 +250,19 @@ class Publisher:
 
     def refused(self, producer: Any) -> None:
         """Connect to the generation that is open now, and refuse the batches that were not handed over."""
-        if self._connection is not None and self._connection.producer is producer:
+        if self._producer is not None and self._producer.kafka_producer is producer:
             self._is_moving = True
             reason = f"{self._topic} no longer accepts events"
             self._replace("refused", reason, grace=self._settings.ingest_deadline_seconds)
 
     def broken(self, producer: Any, reason: str) -> None:
         """Replace the producer that failed, once."""
-        if self._connection is not None and self._connection.producer is producer:
+        if self._producer is not None and self._producer.kafka_producer is producer:
             self._replace("failed", reason, grace=self._settings.ingest_deadline_seconds)
 
     def _replace(self, label: str, reason: str, grace: float) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None or self._stopping:
+        current, self._producer = self._producer, None
+        if current is None or self._stopping:
             return
         self._silent_since = None
         self.epoch += 1
@@ -270,8 +270,8 @@ class Publisher:
         PRODUCERS_REPLACED.labels(label).inc()
         write = log.info if self._is_moving else log.error
         write("producer replaced", reason=reason, unanswered_bytes=self._quota.used)
-        connection.drop_queue(refused=self._is_moving)
-        self._spawn(connection.retire(grace), "retire")
+        current.drop_queue(refused=self._is_moving)
+        self._spawn(current.retire(grace), "retire")
         self._spawn(self._connect(), "connect")
 
     async def _watch(self) -> None:
@@ -279,15 +279,15 @@ class Publisher:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             self._watched_at = time.monotonic()
-            connection = self._connection
-            if connection is None:
+            current = self._producer
+            if current is None:
                 self._silent_since = None
                 continue
-            answers = await connection.answers(PING_SECONDS)
+            answers = await current.answers(PING_SECONDS)
             self._silent_since = None if answers else self._silent_since or time.monotonic()
-            if self._is_doubtful(connection):
-                await self._check_for_outage(connection)
-            if connection is not self._connection:
+            if self._is_doubtful(current):
+                await self._check_for_outage(current)
+            if current is not self._producer:
                 continue
             self._problem = self._outage or (None if answers else "the producer gets no answer from Kafka")
             stuck = self._stuck_for()
@@ -296,15 +296,15 @@ class Publisher:
                     "stalled", f"no answer for {stuck:.0f} s, while Kafka answers other clients", grace=0
                 )
 
-    def _is_doubtful(self, connection: EventProducer) -> bool:
+    def _is_doubtful(self, current: EventProducer) -> bool:
         """Return whether to check Kafka with a new client."""
         is_late = time.monotonic() - self._outage_checked_at > OUTAGE_SECONDS
         is_silent = self._silent_since is not None or self._age() > DOUBTFUL_SECONDS
-        return is_late or is_silent or self._outage is not None or not connection.is_whole
+        return is_late or is_silent or self._outage is not None or not current.is_whole
 
-    async def _check_for_outage(self, connection: EventProducer) -> None:
+    async def _check_for_outage(self, current: EventProducer) -> None:
         before = self._outage
-        self._outage = await kafka_outage(self._settings, "ingest-watch", connection.needs())
+        self._outage = await kafka_outage(self._settings, "ingest-watch", current.needs())
         self._outage_checked_at = time.monotonic()
         if self._outage is not None:
             self._outage_seen_at = time.monotonic()

@@ -218,15 +218,15 @@ async def test_a_producer_that_hangs_though_kafka_does_not_is_replaced(outage: O
     """Its sender has ended in silence, and a new client is answered: that is a stall."""
     ingest = await outage.ingest(ingest_deadline_seconds=0.2, ingest_stalled_seconds=0.5)
     publisher = ingest.service.publisher
-    assert publisher._connection is not None
-    stuck = publisher._connection.producer
+    assert publisher._producer is not None
+    stuck = publisher._producer.kafka_producer
     stuck._sender.sender_task.cancel()
     async with ingest.client() as client:
         assert (await client.post("/feedback/x", json={"data": {}})).status_code == 503
         await taken(client, "after")
 
-    assert publisher._connection is not None
-    assert publisher._connection.producer is not stuck
+    assert publisher._producer is not None
+    assert publisher._producer.kafka_producer is not stuck
     assert publisher.liveness() is None
 
 

@@ -48,8 +48,8 @@ class TestPublisher(LogContract):
 
 async def test_an_event_is_written_once_and_by_every_replica_in_sync(log: Publisher) -> None:
     """What no single broker can show: the producer asks for all acknowledgements, and numbers its batches."""
-    assert log._connection is not None
-    producer = log._connection.producer
+    assert log._producer is not None
+    producer = log._producer.kafka_producer
 
     assert producer._sender._acks == -1
     assert producer._txn_manager.has_pid()

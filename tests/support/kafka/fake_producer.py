@@ -66,5 +66,5 @@ def publisher_over(producer: Any, settings: IngestSettings) -> Publisher:
     vars(publisher).update(_quota=quota, _problem=None)
     deadline = settings.ingest_deadline_seconds
     accumulator = lambda: Accumulator(producer, "feedback-events", quota, deadline, publisher)  # noqa: E731
-    vars(publisher)["_connection"] = EventProducer(producer, "feedback-events", accumulator)
+    vars(publisher)["_producer"] = EventProducer(producer, "feedback-events", accumulator)
     return publisher

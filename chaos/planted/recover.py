@@ -4,11 +4,11 @@ from services.cli.app import main
 from services.operations.recover import run
 
 
-class _Forgetful(run._Run):
+class _Forgetful(run._Recovery):
     async def _fill(self, known: object) -> None:
         """Fill nothing."""
 
 
 if __name__ == "__main__":
-    vars(run)["_Run"] = _Forgetful
+    vars(run)["_Recovery"] = _Forgetful
     main()

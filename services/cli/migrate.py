@@ -131,12 +131,14 @@ def _migrated(
         if not recover:
             raise
         # Imported here because nobody else needs the merger's merge for a migration.
-        from services.operations.recover.run import Wanted  # noqa: PLC0415
+        from services.operations.recover.run import RecoverOptions  # noqa: PLC0415
         from services.operations.recover.run import recover as recovered  # noqa: PLC0415
         from services.operations.recover.settings import RecoverSettings  # noqa: PLC0415
 
         console.print(_line(Step(Weight.NOTE.value, str(error))))
-        asyncio.run(recovered(load(RecoverSettings), Wanted(partitions=partitions), lambda _question: True))
+        asyncio.run(
+            recovered(load(RecoverSettings), RecoverOptions(partitions=partitions), lambda _question: True)
+        )
     return asyncio.run(_tell(console, settings, None, wait, done, sure=sure))
 
 

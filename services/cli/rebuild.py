@@ -16,8 +16,7 @@ from services.operations.destination import named
 from services.operations.dlq.core.selection import moment
 from services.operations.exits import UsageError
 from services.operations.rebuild import run, states
-from services.operations.rebuild.core.kinds import chosen
-from services.operations.rebuild.core.scope import Scope
+from services.operations.rebuild.core.scope import RebuildScope, chosen
 from services.operations.rebuild.settings import RebuildSettings
 from services.runtime.settings import load
 
@@ -117,7 +116,7 @@ def rebuild(
         raise UsageError(f"{' and '.join(only)} are different things: one at a time")
     if only and (scope.is_timed or (tenant and not state)):
         raise UsageError(f"{only[0]} takes no --tenant, --from and --to, but that --state takes --tenant")
-    wanted = run.Wanted(
+    wanted = run.RebuildOptions(
         scope=scope,
         kinds=chosen(one.value for one in table or ()),
         keep_unknown=keep_unknown,
@@ -129,7 +128,7 @@ def rebuild(
 
 
 def _act(
-    wanted: run.Wanted, *, state: bool, drop_old: bool, abort: bool, yes: bool
+    wanted: run.RebuildOptions, *, state: bool, drop_old: bool, abort: bool, yes: bool
 ) -> Coroutine[Any, Any, int]:
     # It logs each failed try; the error says once what did not answer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -146,7 +145,7 @@ def _act(
     return run.tables(settings, wanted, agree)
 
 
-def _scope(tenant: str | None, since: str | None, until: str | None) -> Scope:
+def _scope(tenant: str | None, since: str | None, until: str | None) -> RebuildScope:
     if tenant is not None and not is_tenant(tenant):
         raise UsageError(f"{tenant!r} cannot be a tenant: small letters, digits and dashes, at most 63.")
     now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
@@ -156,7 +155,7 @@ def _scope(tenant: str | None, since: str | None, until: str | None) -> Scope:
         raise UsageError(str(error)) from error
     if first is not None and last is not None and first >= last:
         raise UsageError("--from must lie before --to")
-    return Scope(tenant, first, last)
+    return RebuildScope(tenant, first, last)
 
 
 def _run(act: Coroutine[Any, Any, int]) -> None:

@@ -59,7 +59,7 @@ def recover(
     # It logs each failed try; the error says once what did not answer.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     settings = load(RecoverSettings)
-    wanted = run.Wanted(partitions=partitions, adopt=adopt, again=again, json=as_json)
+    wanted = run.RecoverOptions(partitions=partitions, adopt=adopt, again=again, json=as_json)
     try:
         code = asyncio.run(run.recover(settings, wanted, agreement(yes=yes, quiet=as_json, err=as_json)))
     except (KafkaError, ClickHouseError, OSError, TimeoutError) as error:

@@ -14,8 +14,8 @@ from services.operations.confirm import agreement
 from services.operations.destination import named
 from services.operations.exits import DONE, FOUND, UsageError
 from services.operations.resize import run
-from services.operations.resize.core import view
-from services.operations.resize.run import Limits
+from services.operations.resize.core.plan import report_lines
+from services.operations.resize.run import ResizeLimits
 from services.operations.resize.settings import ResizeSettings
 from services.runtime.settings import load
 
@@ -74,7 +74,7 @@ def resize(
     if abort:
         typer.echo(_run(run.abort(settings, agreement(yes=yes))))
         return
-    limits = Limits(max_pause, arrival)
+    limits = ResizeLimits(max_pause, arrival)
     act = run.resize(settings, partitions or 0, agreement(yes=yes), limits, anew=anew, json=as_json)
     report = _run(act)
     if report is None:
@@ -82,7 +82,7 @@ def resize(
     if as_json:
         typer.echo(orjson.dumps(report.as_json()).decode())
     else:
-        for line in view.report_lines(report):
+        for line in report_lines(report):
             typer.echo(line)
     raise typer.Exit(FOUND if report.absent else DONE)
 

@@ -11,15 +11,15 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from services.cli.examples import epilog
+from services.operations.database import connected
 from services.operations.destination import named
 from services.operations.dlq.core.selection import moment
 from services.operations.exits import DONE, FOUND, UnreachableError, UsageError
 from services.operations.progress import Bar
 from services.operations.verify.core.report import as_json, lines
-from services.operations.verify.core.selection import Selection
+from services.operations.verify.core.selection import VerifySelection
 from services.operations.verify.run import Verification
 from services.operations.verify.settings import VerifySettings
-from services.operations.verify.tables import tables
 from services.pipeline.generations import resolved
 from services.runtime.settings import load
 
@@ -82,15 +82,13 @@ def verify(
 
 
 async def _run(
-    settings: VerifySettings, selection: Selection, sample: int | None, now: datetime, *, json: bool
+    settings: VerifySettings, selection: VerifySelection, sample: int | None, now: datetime, *, json: bool
 ) -> int:
     try:
         settings = await resolved(settings, "afterword-verify")
-        async with tables(settings) as store:
+        async with connected(settings) as database:
             with Bar("Verifying", None, _errors) as bar:
-                verification = Verification(
-                    settings, store, settings.clickhouse_database, selection, sample, now, bar
-                )
+                verification = Verification(settings, database, selection, sample, now, bar)
                 cut = await verification.run()
     except (KafkaError, OSError, TimeoutError) as error:
         raise UnreachableError(
@@ -108,11 +106,11 @@ async def _run(
 
 def _selection(
     tenant: str | None, since: str | None, until: str | None, seed: str, now: datetime
-) -> Selection:
+) -> VerifySelection:
     try:
         first, last = (
             None if text is None else int(moment(text, now).timestamp() * 1000) for text in (since, until)
         )
-        return Selection(tenant=tenant, since_ms=first, until_ms=last, seed=seed)
+        return VerifySelection(tenant=tenant, since_ms=first, until_ms=last, seed=seed)
     except ValueError as error:
         raise UsageError(str(error)) from error

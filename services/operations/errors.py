@@ -1,4 +1,4 @@
-"""What commands say of a server that does not answer, or refuses."""
+"""Errors of commands for a server that is unreachable, or refuses."""
 
 from clickhouse_connect.driver.exceptions import Error
 
@@ -10,7 +10,7 @@ _UNKNOWN = frozenset({47, 60, 81})
 
 
 def clickhouse_failed(error: Exception, settings: ClickHouseSettings) -> CommandError:
-    """Tell what a user can mend."""
+    """Return an error that names what the operator can fix."""
     place = f"ClickHouse at {settings.clickhouse_url}"
     code = error.code if isinstance(error, Error) else None
     first = str(error).partition("\n")[0][:300]
@@ -21,7 +21,7 @@ def clickhouse_failed(error: Exception, settings: ClickHouseSettings) -> Command
     return UnreachableError(f"{place} does not answer: is it running, and is CLICKHOUSE_URL right?")
 
 
-def kafka_away(settings: KafkaSettings) -> UnreachableError:
+def kafka_unreachable(settings: KafkaSettings) -> UnreachableError:
     """Return the error of a Kafka that does not answer."""
     return UnreachableError(
         f"Kafka at {settings.kafka_bootstrap_servers} does not answer: is it running, and is"

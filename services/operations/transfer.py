@@ -1,20 +1,23 @@
 """Fills a topic of keyed records from any source: each record in the partition of its key, byte for byte.
 
 Everything goes in transactions, with the positions of the source where it has any.  So what is read of the
-topic was committed whole, a call that was cut off goes on where it ended, and of two that fill the same topic
+topic was committed whole, an interrupted call resumes where it ended, and of two that fill the same topic
 Kafka lets only the younger one write.
 """
 
 import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from schemas.identity import partition_of
 from schemas.limits import MIB
+from services.pipeline.offsets import Offsets
 from services.runtime.kafka.clients import RECORD_OVERHEAD_BYTES, connect, producer
 from services.runtime.kafka.core.records import Partition
+from services.runtime.kafka.log_reader import OffsetRange
 from services.runtime.settings import KafkaSettings
 
 AT_ONCE_RECORDS, AT_ONCE_BYTES = 10_000, 8 * MIB
@@ -23,7 +26,7 @@ _BATCH_BYTES = 512 << 10
 _TRANSACTION_MS = 60_000
 
 
-class Entry(NamedTuple):
+class TransferRecord(NamedTuple):
     """A record: a value of None is a tombstone, the timestamp is in milliseconds."""
 
     key: bytes
@@ -69,7 +72,9 @@ class Transfer:
             raise
         return cls(sending, topic, partitions, group)
 
-    async def put(self, entries: Iterable[Entry], positions: Mapping[Partition, int] | None = None) -> None:
+    async def put(
+        self, entries: Iterable[TransferRecord], positions: Mapping[Partition, int] | None = None
+    ) -> None:
         """Append records, and commit the positions of the source with them, all or nothing.
 
         Records of a key keep their order.  ProducerFenced once a younger one was opened.
@@ -93,7 +98,7 @@ class Transfer:
         """End the producer; a transaction that is open stays so until the next one is opened."""
         await self._producer.stop()
 
-    def _packed(self, entries: Iterable[Entry]) -> Iterable[tuple[int, Any]]:
+    def _packed(self, entries: Iterable[TransferRecord]) -> Iterable[tuple[int, Any]]:
         """Return record batches, each with its partition; those of a partition in their order."""
         full: list[tuple[int, Any]] = []
         being_filled: dict[int, Any] = {}
@@ -111,14 +116,26 @@ class Transfer:
         return packed
 
 
+async def unread(
+    known: Offsets, topic: str, done: Mapping[Partition, int] = MappingProxyType({})
+) -> list[OffsetRange]:
+    """Return what a topic has from the positions in `done` on, or from its start; KafkaError."""
+    places = await known.partitions([topic])
+    starts, ends = await known.starts(places), await known.ends(places)
+    first = {place: max(done.get(place, 0), starts[place]) for place in places}
+    return [OffsetRange(*place, first[place], ends[place]) for place in places if first[place] < ends[place]]
+
+
 async def fill(
-    transfer: Transfer, source: AsyncIterable[Entry], moved: Callable[[int], None] = lambda _count: None
+    transfer: Transfer,
+    source: AsyncIterable[TransferRecord],
+    moved: Callable[[int], None] = lambda _count: None,
 ) -> int:
     """Append everything that a source without positions has, in bounded memory; how many records.
 
     `moved` hears how many more are committed.
     """
-    waiting: list[Entry] = []
+    waiting: list[TransferRecord] = []
     size = total = 0
     async for entry in source:
         waiting.append(entry)

@@ -1,8 +1,8 @@
-"""Looks for every event of the log in ClickHouse, a few at a time, for ever.
+"""Looks up every event of the log in ClickHouse, a few at a time, for ever.
 
 It stays behind the positions that the sink has stored, so what is merely late is never called missing.  How
-far it is lies in Kafka, as offsets of a consumer group without members: whoever goes on finds it there, and
-looking twice does no harm.
+far it is, is stored in Kafka, as offsets of a consumer group without members: the next sink resumes there,
+and looking twice does no harm.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,19 +11,18 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.identity import event_key
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topic, Topology
-from services.pipeline.survey import admin
 from services.reconciliation import metrics
-from services.reconciliation.core.events import Render, Suspect, said, suspect
-from services.reconciliation.core.lookups import Ask, missing, quoted
+from services.reconciliation.core.events import Render, Suspect, expected_event, suspect
+from services.reconciliation.core.missing_events import Ask, missing, quoted
 from services.reconciliation.core.ranges import Ranges
-from services.reconciliation.core.remedies import Kind, command
-from services.reconciliation.core.steps import Behind, events_in, next_stretches
+from services.reconciliation.core.remedies import DiffKind, command
+from services.reconciliation.core.schedule import Backlog, events_in, next_stretches
+from services.reconciliation.retention import kept_since
 from services.runtime.kafka.clients import connect, consumer
 from services.runtime.kafka.log_reader import OffsetRange, ReadRecords, read
 from services.runtime.settings import KafkaSettings
@@ -32,7 +31,7 @@ log = structlog.get_logger()
 
 _CLIENT = "afterword-reconciliation"
 _FIRST_SECONDS, _LONGEST_SECONDS = 5.0, 60.0
-"""What a long pause saves up at most, so that nothing comes in a burst."""
+"""The longest pause that is caught up on, so that there is no burst."""
 
 
 @dataclass
@@ -72,7 +71,7 @@ class Reconciliation:
             await asking.stop()
 
     async def _look(
-        self, ask: Ask, topic: Topic, behind: Sequence[Behind], budget: int, consumer: AIOKafkaConsumer
+        self, ask: Ask, topic: Topic, behind: Sequence[Backlog], budget: int, consumer: AIOKafkaConsumer
     ) -> None:
         stretches = [OffsetRange(topic.name, *one) for one in next_stretches(behind, budget)]
         newest: dict[int, int] = {}
@@ -94,7 +93,7 @@ class Reconciliation:
         self._tell_age(behind, {one.partition: one.end for one in stretches}, newest)
 
     def _tell_age(
-        self, behind: Sequence[Behind], reached: Mapping[int, int], newest: Mapping[int, int]
+        self, behind: Sequence[Backlog], reached: Mapping[int, int], newest: Mapping[int, int]
     ) -> None:
         left = [one.partition for one in behind if reached.get(one.partition, one.position) < one.stored]
         if not left:
@@ -106,25 +105,17 @@ class Reconciliation:
         expected = [one for record in part.records if (one := self._expected(topic, record)) is not None]
         gone = await missing(ask, expected)
         if gone:
-            kept_since = await self._kept_since(topic)
-            gone = [one for one in gone if one.timestamp >= kept_since]
+            kept_since_ms = await kept_since(self.settings, _CLIENT, topic.name, self.clock() * 1000)
+            gone = [one for one in gone if one.timestamp >= kept_since_ms]
         metrics.ACKNOWLEDGED.inc(len(expected))
         metrics.STORED.inc(len(expected) - len(gone))
         metrics.MISSING.inc(len(gone))
         if gone:
             _complain(topic, part.partition, gone)
 
-    async def _kept_since(self, topic: Topic) -> float:
-        """Return since when the table has everything that the topic has; older rows may have come of age."""
-        asked = ConfigResource(ConfigResourceType.TOPIC, topic.name, {"retention.ms": ""})
-        async with admin(self.settings, _CLIENT) as client:
-            answers = await client.describe_configs([asked])
-        kept = [int(entry[1]) for answer in answers for *_, entries in answer.resources for entry in entries]
-        return 0.0 if min(kept, default=-1) < 0 else self.clock() * 1000 - min(kept)
-
     def _expected(self, topic: Topic, record: Any) -> Suspect | None:
         line = self.render(record, topic.generation)
-        return None if line is None else suspect(topic.name, record, said(line))
+        return None if line is None else suspect(topic.name, record, expected_event(line))
 
 
 def _stored(topic: Topic) -> str:
@@ -133,11 +124,11 @@ def _stored(topic: Topic) -> str:
 
 async def _behind(
     consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], stored: dict[int, int]
-) -> list[Behind]:
+) -> list[Backlog]:
     starts = await consumer.beginning_offsets(places)
     ends = await consumer.end_offsets(places)
     return [
-        Behind(
+        Backlog(
             one.partition,
             max(starts[one], await consumer.committed(one) or 0),
             min(stored[one.partition], ends[one]),
@@ -154,7 +145,7 @@ def _complain(topic: Topic, partition: int, gone: Sequence[Suspect]) -> None:
         topic=topic.name,
         partition=partition,
         events=len(gone),
-        offsets=Ranges(one.offset for one in gone).told(),
+        offsets=Ranges(one.offset for one in gone).as_text(),
         first=event_key(gone[0].tenant, gone[0].request_id).decode(),
-        mend=command(Kind.EVENT_MISSING, tenants),
+        mend=command(DiffKind.EVENT_MISSING, tenants),
     )

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from services.reconciliation.continuous import Reconciliation
-from services.reconciliation.core.lookups import Row
+from services.reconciliation.core.missing_events import LookupRow
 from services.runtime.clickhouse.client import connect
 from services.sink.core.rows import event_line
 from services.sink.leader_tasks import Chore
@@ -31,7 +31,7 @@ class _Work:
     async def step(self) -> None:
         client = await connect(self._settings)
 
-        async def ask(sql: str) -> list[Row]:
+        async def ask(sql: str) -> list[LookupRow]:
             return list((await client.query(sql)).result_rows)
 
         try:

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from schemas.topics import Topology
 from services.operations.dlq.core.decisions import Send
-from services.operations.errors import kafka_away
+from services.operations.errors import kafka_unreachable
 from services.operations.exits import CommandError
 from services.pipeline.core.continuity import Recorded
 from services.pipeline.generations import resolved
@@ -31,7 +31,7 @@ async def in_use(settings: S) -> S:
     try:
         return await resolved(settings, CLIENT)
     except FAILURES as error:
-        raise kafka_away(settings) from error
+        raise kafka_unreachable(settings) from error
 
 
 async def kept_since(settings: KafkaSettings, recorded: Sequence[Recorded], now: datetime) -> datetime | None:
@@ -50,7 +50,7 @@ async def kept_since(settings: KafkaSettings, recorded: Sequence[Recorded], now:
             ]
             answers = await client.describe_configs(asked)
     except FAILURES as error:
-        raise kafka_away(settings) from error
+        raise kafka_unreachable(settings) from error
     here = Recorded(topology.generation, cluster, counts.get(topology.events.name, 0))
     if here not in recorded:
         raise CommandError(
@@ -90,7 +90,7 @@ class Sender:
                 error.retriable or isinstance(error, KafkaTimeoutError)
             ):
                 raise CommandError(f"Kafka refuses: {error!r}") from error
-            raise kafka_away(self._settings) from error
+            raise kafka_unreachable(self._settings) from error
 
 
 @asynccontextmanager
@@ -109,7 +109,7 @@ async def sender(settings: KafkaSettings) -> AsyncIterator[Sender]:
         await connect(sending)
     except FAILURES as error:
         await sending.stop()
-        raise kafka_away(settings) from error
+        raise kafka_unreachable(settings) from error
     try:
         yield Sender(sending, settings)
     finally:

@@ -22,7 +22,7 @@ from services.operations.confirm import Agree
 from services.operations.erase.core.subject import Subject
 from services.operations.erase.core.view import plan
 from services.operations.erase.settings import EraseSettings
-from services.operations.errors import clickhouse_failed, kafka_away
+from services.operations.errors import clickhouse_failed, kafka_unreachable
 from services.operations.exits import DONE, FOUND, CommandError
 from services.operations.progress import Bar
 from services.pipeline.generations import resolved
@@ -129,4 +129,4 @@ async def _servers(settings: EraseSettings) -> AsyncIterator[tuple[ErasureTables
     except ClickHouseError as error:
         raise clickhouse_failed(error, settings) from error
     except (KafkaError, OSError, TimeoutError) as error:
-        raise kafka_away(settings) from error
+        raise kafka_unreachable(settings) from error

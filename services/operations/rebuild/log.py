@@ -1,4 +1,4 @@
-"""Kafka as the command sees it: which generations of the topics are there, and what they hold now."""
+"""Finds the topics that a table is rebuilt from, and the offsets that they hold now."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,10 +10,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.topics import Topic, Topology
-from services.operations.errors import kafka_away
+from services.operations.errors import kafka_unreachable
 from services.operations.exits import CommandError
-from services.operations.rebuild.core.kinds import Kind
-from services.operations.rebuild.core.scope import Place, Reach, Scope, reach
+from services.operations.rebuild.core.scope import Place, RebuildScope, RebuildTable, TopicRange, topic_range
 from services.pipeline.core.continuity import Recorded
 from services.pipeline.offsets import Offsets, offsets
 from services.pipeline.survey import admin, cluster_id
@@ -26,14 +25,14 @@ FAILURES = (KafkaError, OSError, TimeoutError)
 
 
 @dataclass(frozen=True)
-class Source:
+class RouteTopics:
     """A generation of a route's topics that the log still has."""
 
     route: Route
     topics: tuple[Topic, ...]
 
 
-class Log:
+class RebuildLog:
     """The log of the recorded generations.  UnreachableError when Kafka does not answer."""
 
     def __init__(self, settings: KafkaSettings, known: Offsets, generations: Sequence[int]) -> None:
@@ -41,7 +40,7 @@ class Log:
         self.generations = tuple(generations)
         """Those whose cluster this is, ascending."""
 
-    async def sources(self, kind: Kind) -> list[Source]:
+    async def sources(self, kind: RebuildTable) -> list[RouteTopics]:
         """Return where the rows of a table come from; what no longer exists is left out."""
         ways = [
             route
@@ -50,7 +49,7 @@ class Log:
             if route.name == kind.route
         ]
         there = {name for name, _ in await self.places([topic for way in ways for topic in way.topics])}
-        found = [Source(way, tuple(one for one in way.topics if one.name in there)) for way in ways]
+        found = [RouteTopics(way, tuple(one for one in way.topics if one.name in there)) for way in ways]
         return [source for source in found if source.topics]
 
     async def places(self, topics: Iterable[Topic]) -> list[Place]:
@@ -58,41 +57,41 @@ class Log:
         try:
             return await self._known.partitions([topic.name for topic in topics])
         except FAILURES as error:
-            raise kafka_away(self.settings) from error
+            raise kafka_unreachable(self.settings) from error
 
-    async def reaches(self, sources: Sequence[Source]) -> list[Reach]:
+    async def ranges(self, sources: Sequence[RouteTopics]) -> list[TopicRange]:
         """Return what each topic holds now, open transactions left out."""
         return [await self.whole(topic) for source in sources for topic in source.topics]
 
-    async def whole(self, topic: Topic) -> Reach:
+    async def whole(self, topic: Topic) -> TopicRange:
         """Return what one topic holds now."""
         places = await self.places([topic])
         try:
             starts, ends = await self._known.starts(places), await self._known.ends(places)
         except FAILURES as error:
-            raise kafka_away(self.settings) from error
-        return reach(topic.name, topic.generation, starts, ends)
+            raise kafka_unreachable(self.settings) from error
+        return topic_range(topic.name, topic.generation, starts, ends)
 
     async def committed(self, group: str) -> dict[Place, int]:
         """Return what a consumer group has committed."""
         try:
             return await self._known.committed(group)
         except FAILURES as error:
-            raise kafka_away(self.settings) from error
+            raise kafka_unreachable(self.settings) from error
 
     async def members(self, group: str) -> int:
         """Return how many consumers a group has."""
         try:
             return (await self._known.members([group])).get(group, 0)
         except FAILURES as error:
-            raise kafka_away(self.settings) from error
+            raise kafka_unreachable(self.settings) from error
 
-    async def timed(self, sources: Sequence[Source], scope: Scope) -> list[Reach]:
+    async def timed(self, sources: Sequence[RouteTopics], scope: RebuildScope) -> list[TopicRange]:
         """Return the offsets of topics whose records were appended in a scope's time."""
-        whole = await self.reaches(sources)
+        whole = await self.ranges(sources)
         try:
             return [
-                Reach(
+                TopicRange(
                     one.topic,
                     one.generation,
                     await self._at(one, scope.since, one.starts),
@@ -101,9 +100,11 @@ class Log:
                 for one in whole
             ]
         except FAILURES as error:
-            raise kafka_away(self.settings) from error
+            raise kafka_unreachable(self.settings) from error
 
-    async def _at(self, one: Reach, moment: datetime | None, instead: tuple[int, ...]) -> tuple[int, ...]:
+    async def _at(
+        self, one: TopicRange, moment: datetime | None, instead: tuple[int, ...]
+    ) -> tuple[int, ...]:
         """Return the first offset from a time on, or the end where there is none."""
         if moment is None:
             return instead
@@ -127,22 +128,22 @@ async def _offsets_for_times(
 
 
 @asynccontextmanager
-async def log(settings: KafkaSettings, recorded: Sequence[Recorded]) -> AsyncIterator[Log]:
+async def log(settings: KafkaSettings, recorded: Sequence[Recorded]) -> AsyncIterator[RebuildLog]:
     """Connect for the block; CommandError when this is not the Kafka that the tables belong to."""
     try:
         async with admin(settings, CLIENT) as client:
             cluster = await cluster_id(client)
     except FAILURES as error:
-        raise kafka_away(settings) from error
+        raise kafka_unreachable(settings) from error
     own = [one.generation for one in recorded if one.cluster_id == cluster]
     if settings.kafka_topic_generation not in own:
         raise CommandError(
             f"Kafka at {settings.kafka_bootstrap_servers} is not the one that these tables belong to (cluster"
             f" {cluster}, generation {settings.kafka_topic_generation}): is KAFKA_BOOTSTRAP_SERVERS right,"
-            " and KAFKA_TOPIC_GENERATION?  `afterword migrate` says more."
+            " and KAFKA_TOPIC_GENERATION?  `afterword migrate` explains more."
         )
     try:
         async with offsets(settings, CLIENT, committed=True) as known:
-            yield Log(settings, known, sorted(own))
+            yield RebuildLog(settings, known, sorted(own))
     except KafkaError as error:
-        raise kafka_away(settings) from error
+        raise kafka_unreachable(settings) from error

@@ -19,15 +19,14 @@ from services.operations.audit.core.expected_state import (
     folded_rows,
 )
 from services.operations.audit.core.row_to_event import COLUMNS_SQL, EventRow
-from services.operations.errors import kafka_away
+from services.operations.database import Database
+from services.operations.errors import kafka_unreachable
 from services.operations.exits import UnreachableError
 from services.operations.rebuild.core import statements
-from services.operations.rebuild.core.compare import Bounds, Verdict, judge, judge_alone
-from services.operations.rebuild.core.kinds import EVENTS, STATE
-from services.operations.rebuild.core.scope import Scope
-from services.operations.rebuild.engine import Engine
+from services.operations.rebuild.core.compare import StateVerdict, VersionBounds, judge, judge_alone
+from services.operations.rebuild.core.scope import EVENTS, STATE, RebuildScope
 from services.operations.rebuild.log import CLIENT
-from services.operations.rebuild.shadow_table import Bench
+from services.operations.rebuild.shadow_table import RebuildTools
 from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.clickhouse.insert import UnavailableError
 from services.runtime.kafka.log_reader import OffsetRange, read
@@ -40,38 +39,40 @@ Key = tuple[str, str]
 """Tenant and request id, in whose order everything is."""
 
 
-class Judged(NamedTuple):
+class ComparedState(NamedTuple):
     """A request, how its state compares, and what it should be."""
 
     key: bytes
-    verdict: Verdict
+    verdict: StateVerdict
     should: ExpectedState | None
 
 
-async def copy_states(bench: Bench, topology: Topology, scope: Scope, table: str = STATES) -> None:
+async def copy_states(
+    tools: RebuildTools, topology: Topology, scope: RebuildScope, table: str = STATES
+) -> None:
     """Copy the records of the state topic into a scratch table, byte for byte."""
-    await bench.engine.change(
+    await tools.database.change(
         f"CREATE TABLE {table} (tenant String, request_id String, place UInt64, timestamp Int64,"
         " value Nullable(String)) ENGINE = ReplacingMergeTree(place) ORDER BY (tenant, request_id)"
     )
-    whole = await bench.log.whole(topology.state)
+    whole = await tools.log.whole(topology.state)
     stretches = [
         OffsetRange(whole.topic, number, start, end)
         for number, (start, end) in enumerate(zip(whole.starts, whole.ends, strict=True))
     ]
-    bench.bar.begin(f"{whole.topic}: reading", whole.records)
+    tools.bar.begin(f"{whole.topic}: reading", whole.records)
     lines: list[bytes] = []
     try:
-        async for part in read(bench.log.settings, CLIENT, [topology.state], stretches):
+        async for part in read(tools.log.settings, CLIENT, [topology.state], stretches):
             lines += [line for one in part.records if scope.has(one.key) and (line := _line(one.key, one))]
-            bench.bar.moved(len(part.records))
+            tools.bar.moved(len(part.records))
             if len(lines) >= _BATCH_ROWS:
-                await bench.writer.insert(table, lines)
+                await tools.writer.insert(table, lines)
                 lines = []
         if lines:
-            await bench.writer.insert(table, lines)
+            await tools.writer.insert(table, lines)
     except KafkaError as error:
-        raise kafka_away(bench.log.settings) from error
+        raise kafka_unreachable(tools.log.settings) from error
     except UnavailableError as error:
         raise UnreachableError(f"ClickHouse does not take rows: {error}") from error
 
@@ -100,33 +101,38 @@ class Requests:
     """The table that has the events."""
 
     def __init__(
-        self, store: Engine, topology: Topology, context: FoldContext, bounds: Sequence[Bounds], scope: Scope
+        self,
+        database: Database,
+        topology: Topology,
+        context: FoldContext,
+        bounds: Sequence[VersionBounds],
+        scope: RebuildScope,
     ) -> None:
-        self._store, self._topology, self._context = store, topology, context
+        self._database, self._topology, self._context = database, topology, context
         self.bounds, self._scope = bounds, scope
 
     @classmethod
     async def open(
         cls,
-        store: Engine,
+        database: Database,
         topology: Topology,
         partitions: Mapping[int, int],
-        bounds: Sequence[Bounds],
-        scope: Scope,
+        bounds: Sequence[VersionBounds],
+        scope: RebuildScope,
     ) -> Self:
         """Return them, with what their fold needs to know."""
-        rows = await store.rows(statements.crashed())
+        rows = await database.rows(statements.crashed())
         crashed = frozenset(
             (row["original_topic"], row["original_partition"], row["original_offset"]) for row in rows
         )
-        return cls(store, topology, FoldContext(partitions, crashed), bounds, scope)
+        return cls(database, topology, FoldContext(partitions, crashed), bounds, scope)
 
     @staticmethod
     def drop_states(table: str = STATES) -> str:
         """Drop the copy of a state topic."""
         return f"DROP TABLE IF EXISTS {table} SYNC SETTINGS max_table_size_to_drop = 0"
 
-    async def judged(self) -> AsyncIterator[Judged]:
+    async def judged(self) -> AsyncIterator[ComparedState]:
         """Yield each request with its verdict."""
         async for page in self._pages():
             several = {key: list(rows) for key, rows in groupby(page, key=key_of)}
@@ -139,23 +145,25 @@ class Requests:
         async for one in self._states_alone():
             yield one
 
-    def _judge(self, key: Key, rows: Sequence[EventRow], found: bytes | None, erased: int) -> Judged:
+    def _judge(self, key: Key, rows: Sequence[EventRow], found: bytes | None, erased: int) -> ComparedState:
         name = event_key(*key)
         bounds = self.bounds[partition_of(name, len(self.bounds))]
         merged = [row for row in rows if self._is_merged(row, bounds)]
         should = folded_rows(merged, self._context, erased) if merged else None
         known = [row.version for row in merged]
-        return Judged(name, judge(found, should, known, erased, bounds), should)
+        return ComparedState(name, judge(found, should, known, erased, bounds), should)
 
-    def _is_merged(self, row: EventRow, bounds: Bounds) -> bool:
-        """Tell whether the merger's position is past an event; of an older generation, all are."""
+    def _is_merged(self, row: EventRow, bounds: VersionBounds) -> bool:
+        """Return whether the merger's position is past an event; of an older generation, all are."""
         generation, _ = split_version(row.log_offset)
         return generation != self._topology.generation or row.log_offset < bounds.end
 
     async def _pages(self) -> AsyncIterator[list[EventRow]]:
         """Yield events in the order of their requests, all of a request together."""
         after, limit = ("", ""), PAGE_EVENTS
-        while rows := [EventRow(**row) for row in await self._store.rows(_events(self.events, after, limit))]:
+        while rows := [
+            EventRow(**row) for row in await self._database.rows(_events(self.events, after, limit))
+        ]:
             if len(rows) == limit:
                 last = key_of(rows[-1])
                 whole = [row for row in rows if key_of(row) != last]
@@ -167,7 +175,7 @@ class Requests:
             yield rows
 
     async def _found(self, first: Key, last: Key) -> dict[Key, bytes | None]:
-        rows = await self._store.rows(
+        rows = await self._database.rows(
             between(f"SELECT tenant, request_id, value FROM {STATES} FINAL", first, last)
         )
         return {
@@ -178,33 +186,33 @@ class Requests:
     async def _erased(self, first: Key, last: Key) -> dict[Key, int]:
         asked = f"SELECT tenant, request_id, version FROM {ERASED_REQUESTS}"
         upto: dict[Key, int] = {}
-        for row in await self._store.rows(between(asked, first, last)):
+        for row in await self._database.rows(between(asked, first, last)):
             key = row["tenant"], row["request_id"]
             upto[key] = max(row["version"], upto.get(key, NEVER))
         return upto
 
-    async def _erased_alone(self) -> AsyncIterator[Judged]:
+    async def _erased_alone(self) -> AsyncIterator[ComparedState]:
         """Yield erased requests of which nothing else is known; only a lost topic gets them again."""
         after = ("", "")
-        while rows := await self._store.rows(_erased_only(after, PAGE_EVENTS, self._scope)):
+        while rows := await self._database.rows(_erased_only(after, PAGE_EVENTS, self._scope)):
             for row in rows:
                 after = row["tenant"], row["request_id"]
                 key = event_key(*after)
                 should = ExpectedState(erased_state(*after, row["upto"]), 0)
                 bounds = self.bounds[partition_of(key, len(self.bounds))]
-                yield Judged(key, judge(None, should, (), row["upto"], bounds), should)
+                yield ComparedState(key, judge(None, should, (), row["upto"], bounds), should)
 
-    async def _states_alone(self) -> AsyncIterator[Judged]:
+    async def _states_alone(self) -> AsyncIterator[ComparedState]:
         """Yield states of requests of which no event is known."""
         after = ("", "")
-        while rows := await self._store.rows(_states_only(after, PAGE_EVENTS)):
+        while rows := await self._database.rows(_states_only(after, PAGE_EVENTS)):
             keys = [(row["tenant"], row["request_id"]) for row in rows]
             erased = await self._erased(keys[0], keys[-1])
             for after, row in zip(keys, rows, strict=True):
                 key = event_key(*after)
                 bounds = self.bounds[partition_of(key, len(self.bounds))]
                 verdict = judge_alone(b64decode(row["value"]), erased.get(after, NEVER), bounds)
-                yield Judged(key, verdict, None)
+                yield ComparedState(key, verdict, None)
 
 
 def _states_only(after: Key, limit: int) -> Statement:
@@ -240,7 +248,7 @@ def between(asked: str, first: Key, last: Key) -> Statement:
     )
 
 
-def _erased_only(after: Key, limit: int, scope: Scope) -> Statement:
+def _erased_only(after: Key, limit: int, scope: RebuildScope) -> Statement:
     mine = "" if scope.tenant is None else " AND tenant = {only:String}"
     return Statement(
         f"SELECT tenant, request_id, max(version) AS upto FROM {ERASED_REQUESTS}"

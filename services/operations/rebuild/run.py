@@ -1,4 +1,4 @@
-"""What the command does between its options and its exit code."""
+"""`afterword rebuild` between its options and its exit code."""
 
 import asyncio
 import fcntl
@@ -14,20 +14,25 @@ import typer
 from rich.console import Console
 
 from services.operations.confirm import Agree
-from services.operations.errors import kafka_away
+from services.operations.core import system_tables
+from services.operations.database import Database, connected
+from services.operations.errors import kafka_unreachable
 from services.operations.exits import DONE, FOUND, CommandError
 from services.operations.progress import Bar
-from services.operations.rebuild.core import statements
-from services.operations.rebuild.core.kinds import KINDS, Kind
-from services.operations.rebuild.core.plan import Plan, plan
-from services.operations.rebuild.core.scope import EVERYTHING, Scope
-from services.operations.rebuild.engine import Engine, engine
-from services.operations.rebuild.log import CLIENT, FAILURES, Log, log
-from services.operations.rebuild.mending import Mended, mend
+from services.operations.rebuild.core.plan import RebuildPlan, plan
+from services.operations.rebuild.core.report import RepairedTable, SwappedTable, result_lines, unexplained
+from services.operations.rebuild.core.scope import EVERYTHING, REBUILD_TABLES, RebuildScope, RebuildTable
+from services.operations.rebuild.log import CLIENT, FAILURES, RebuildLog, log
+from services.operations.rebuild.repair import repair
 from services.operations.rebuild.settings import RebuildSettings
-from services.operations.rebuild.shadow_table import Bench
-from services.operations.rebuild.swapping import Passed, Swapped, clean, drop_kept, nobody, rebuild
-from services.operations.rebuild.view import lost_and_found, told
+from services.operations.rebuild.shadow_table import (
+    Checkpoint,
+    RebuildTools,
+    clean,
+    drop_kept,
+    pass_all,
+    rebuild,
+)
 from services.pipeline.generations import resolved
 from services.runtime import audit_log
 from services.runtime.clickhouse.insert import ClickHouseWriter
@@ -39,11 +44,11 @@ errors = Console(stderr=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class RebuildOptions:
     """What the options ask for."""
 
-    scope: Scope = EVERYTHING
-    kinds: tuple[Kind, ...] = KINDS
+    scope: RebuildScope = EVERYTHING
+    kinds: tuple[RebuildTable, ...] = REBUILD_TABLES
     keep_unknown: bool = False
     keep_old: bool = True
     drop_unknown: bool = False
@@ -55,88 +60,96 @@ async def in_use(settings: RebuildSettings) -> RebuildSettings:
     try:
         return await resolved(settings, CLIENT)
     except FAILURES as error:
-        raise kafka_away(settings) from error
+        raise kafka_unreachable(settings) from error
 
 
-async def tables(settings: RebuildSettings, wanted: Wanted, agree: Agree, passed: Passed = nobody) -> int:
-    """Show what would be done, and make the tables anew, or a part of them right, if that is agreed to."""
+async def tables(
+    settings: RebuildSettings, options: RebuildOptions, agree: Agree, passed: Checkpoint = pass_all
+) -> int:
+    """Show the plan, and rebuild the tables, or repair a part of them, if the operator agrees."""
     settings = await in_use(settings)
-    async with engine(settings) as store, log(settings, await store.deployments()) as known:
-        todo = await _plan(store, known, wanted)
-        say(wanted.json, todo.lines(), {"plan": todo.as_json()})
+    async with connected(settings) as database, log(settings, await database.deployments()) as known:
+        todo = await _plan(database, known, options)
+        say(options.json, todo.lines(), {"plan": todo.as_json()})
         todo.check_room()
-        if not agree(_question(wanted)):
+        if not agree(_question(options)):
             return DONE
-        with held(settings), audited(settings, ACT, _facts(wanted)) as outcome:
-            results = await _carried_out(settings, store, known, wanted, passed)
+        with held(settings), audited(settings, ACT, _facts(options)) as outcome:
+            results = await _carried_out(settings, database, known, options, passed)
             outcome |= {"rows": {one.table: one.rows for one in results}}
-        say(wanted.json, told(results), {"tables": [asdict(one) for one in results]})
-    return FOUND if lost_and_found(results) else DONE
+        say(options.json, result_lines(results), {"tables": [asdict(one) for one in results]})
+    return FOUND if unexplained(results) else DONE
 
 
-async def _plan(store: Engine, known: Log, wanted: Wanted) -> Plan:
-    found = await store.tables()
-    if missing := [kind.table for kind in wanted.kinds if kind.table not in found]:
+async def _plan(database: Database, known: RebuildLog, options: RebuildOptions) -> RebuildPlan:
+    found = await database.tables()
+    if missing := [kind.table for kind in options.kinds if kind.table not in found]:
         raise CommandError(f"ClickHouse has no {' and no '.join(missing)}: run `afterword migrate`.")
-    reaches = {kind: await known.reaches(await known.sources(kind)) for kind in wanted.kinds}
-    free = await store.number(statements.free_space(), "bytes")
-    return plan(wanted.scope, reaches, await store.sizes(), free, keep_old=wanted.keep_old)
+    ranges = {kind: await known.ranges(await known.sources(kind)) for kind in options.kinds}
+    free = await database.number(system_tables.free_space(), "bytes")
+    return plan(options.scope, ranges, await database.sizes(), free, keep_old=options.keep_old)
 
 
 async def _carried_out(
-    settings: RebuildSettings, store: Engine, known: Log, wanted: Wanted, passed: Passed
-) -> list[Swapped | Mended]:
+    settings: RebuildSettings,
+    database: Database,
+    known: RebuildLog,
+    options: RebuildOptions,
+    passed: Checkpoint,
+) -> list[SwappedTable | RepairedTable]:
     writer = ClickHouseWriter(settings, INSERT_SECONDS)
     try:
         with Bar("Rebuilding", None, errors) as bar:
-            bench = Bench(store, known, writer, bar)
-            return [await _one(bench, kind, wanted, passed) for kind in wanted.kinds]
+            tools = RebuildTools(database, known, writer, bar)
+            return [await _one(tools, kind, options, passed) for kind in options.kinds]
     finally:
         await writer.close()
 
 
-async def _one(bench: Bench, kind: Kind, wanted: Wanted, passed: Passed) -> Swapped | Mended:
-    if not wanted.scope.is_everything:
-        return await mend(
-            bench,
+async def _one(
+    tools: RebuildTools, kind: RebuildTable, options: RebuildOptions, passed: Checkpoint
+) -> SwappedTable | RepairedTable:
+    if not options.scope.is_everything:
+        return await repair(
+            tools,
             kind,
-            wanted.scope,
-            keep_unknown=wanted.keep_unknown,
-            keep_old=wanted.keep_old,
+            options.scope,
+            keep_unknown=options.keep_unknown,
+            keep_old=options.keep_old,
             passed=passed,
         )
-    result = await rebuild(bench, kind, keep_unknown=wanted.keep_unknown, passed=passed)
-    if not wanted.keep_old and not result.unknown:
-        await bench.engine.change(drop_kept(kind))
+    result = await rebuild(tools, kind, keep_unknown=options.keep_unknown, passed=passed)
+    if not options.keep_old and not result.unknown:
+        await tools.database.change(drop_kept(kind))
         result.kept = None
     return result
 
 
-async def abort(settings: RebuildSettings, wanted: Wanted) -> int:
-    """Throw away what an interrupted rebuild left, or finish it where its swap was done."""
-    async with engine(settings) as store:
+async def abort(settings: RebuildSettings, options: RebuildOptions) -> int:
+    """Drop what an interrupted rebuild created, or finish it where its swap was done."""
+    async with connected(settings) as database:
         with held(settings), audited(settings, f"{ACT} --abort", {}):
-            done = [kind.table for kind in wanted.kinds if await clean(store, kind)]
+            done = [kind.table for kind in options.kinds if await clean(database, kind)]
     text = "nothing is left of an interrupted rebuild"
     if done:
         text += f"; {' and '.join(done)} had been swapped, and stay as they were made"
-    say(wanted.json, [text], {"finished": done})
+    say(options.json, [text], {"finished": done})
     return DONE
 
 
-async def drop_old(settings: RebuildSettings, wanted: Wanted, agree: Agree) -> int:
+async def drop_old(settings: RebuildSettings, options: RebuildOptions, agree: Agree) -> int:
     """Drop the old tables that rebuilds kept."""
-    async with engine(settings) as store:
-        found, sizes = await store.tables(), await store.sizes()
-        kept = [kind for kind in wanted.kinds if kind.kept in found]
+    async with connected(settings) as database:
+        found, sizes = await database.tables(), await database.sizes()
+        kept = [kind for kind in options.kinds if kind.kept in found]
         named = [f"{kind.kept}: {sizes.get(kind.kept, (0, 0))[1]:,} rows" for kind in kept]
-        say(wanted.json, named or ["no rebuild kept an old table"], {"kept": [kind.kept for kind in kept]})
+        say(options.json, named or ["no rebuild kept an old table"], {"kept": [kind.kept for kind in kept]})
         if not kept or not agree("Drop them for good?"):
             return DONE
         with held(settings), audited(settings, f"{ACT} --drop-old", {"tables": [one.kept for one in kept]}):
             for kind in kept:
-                await store.change(drop_kept(kind))
-    say(wanted.json, ["dropped"], {"dropped": [kind.kept for kind in kept]})
+                await database.change(drop_kept(kind))
+    say(options.json, ["dropped"], {"dropped": [kind.kept for kind in kept]})
     return DONE
 
 
@@ -149,20 +162,20 @@ def say(json: bool, lines: Any, value: dict[str, Any]) -> None:  # noqa: FBT001 
         typer.echo(line)
 
 
-def _question(wanted: Wanted) -> str:
-    if wanted.scope.is_everything:
-        return f"Make {', '.join(kind.table for kind in wanted.kinds)} anew?"
-    kept = "" if wanted.keep_unknown else "; rows that the log does not know are deleted"
-    if kept and wanted.keep_old:
-        kept += f", after a copy to {' and '.join(kind.kept for kind in wanted.kinds)}"
-    return f"Put right what ClickHouse has of {wanted.scope}{kept}?"
+def _question(options: RebuildOptions) -> str:
+    if options.scope.is_everything:
+        return f"Make {', '.join(kind.table for kind in options.kinds)} anew?"
+    kept = "" if options.keep_unknown else "; rows that the log does not know are deleted"
+    if kept and options.keep_old:
+        kept += f", after a copy to {' and '.join(kind.kept for kind in options.kinds)}"
+    return f"Put right what ClickHouse has of {options.scope}{kept}?"
 
 
-def _facts(wanted: Wanted) -> dict[str, Any]:
+def _facts(options: RebuildOptions) -> dict[str, Any]:
     return {
-        "scope": str(wanted.scope),
-        "tables": [kind.table for kind in wanted.kinds],
-        "keep_unknown": wanted.keep_unknown,
+        "scope": str(options.scope),
+        "tables": [kind.table for kind in options.kinds],
+        "keep_unknown": options.keep_unknown,
     }
 
 

@@ -10,11 +10,17 @@ from schemas.deadletters import REPLAY_VERSION_HEADER
 from schemas.identity import event_key, split_key, version_of
 from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, FEEDBACK_EVENTS
 from schemas.topics import Topic, Topology
-from services.operations.rebuild.engine import Engine
-from services.operations.recover.core.placing import Logged, Request, Told, is_contested, is_stored
-from services.operations.transfer import Entry
-from services.reconciliation.core.events import DIGEST_SQL, said
-from services.reconciliation.core.lookups import quoted
+from services.operations.database import Database
+from services.operations.recover.core.placement import (
+    ContestedRequest,
+    LoggedEvent,
+    StoredEvent,
+    is_contested,
+    is_stored,
+)
+from services.operations.transfer import TransferRecord
+from services.reconciliation.core.events import DIGEST_SQL, expected_event
+from services.reconciliation.core.missing_events import quoted
 from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.kafka.core.records import LocatedRecord, placed
 from services.runtime.kafka.log_reader import OffsetRange, read
@@ -27,7 +33,7 @@ _AT_ONCE = 500
 """Records whose requests are asked for in one question."""
 
 Key = tuple[str, str]
-Put = Callable[[list[Entry]], Awaitable[None]]
+Put = Callable[[list[TransferRecord]], Awaitable[None]]
 
 
 @dataclass
@@ -35,13 +41,13 @@ class Leftovers:
     """Reads the old log of events.  `carried` counts what was appended."""
 
     settings: KafkaSettings
-    store: Engine
+    database: Database
     old: Topology
     put: Put
     done: Counter[bytes]
     """Digests of what an earlier call has appended already."""
     carried: int = 0
-    _contested: dict[bytes, list[Logged]] = field(default_factory=dict)
+    _contested: dict[bytes, list[LoggedEvent]] = field(default_factory=dict)
 
     async def carry(self, stretches: Sequence[OffsetRange], moved: Callable[[int], None]) -> int:
         """Append what is not stored, each in its order; how many records those were in all runs."""
@@ -57,8 +63,8 @@ class Leftovers:
     async def _take(self, records: Sequence[LocatedRecord]) -> None:
         logged = {one.offset: self._logged(one) for one in records}
         keys = {split_key(one.key or b"") for one in records if logged[one.offset] is not None}
-        told, erased = await self._told(keys), await self._erased(keys)
-        poison = await self._given_up([one for one in records if logged[one.offset] is None])
+        stored, erased = await self._stored(keys), await self._erased(keys)
+        poison = await self._dead_lettered([one for one in records if logged[one.offset] is None])
         entries = []
         for one in records:
             event = logged[one.offset]
@@ -67,7 +73,7 @@ class Leftovers:
                     entries.append(_as_it_is(one))
                 continue
             key = split_key(one.key or b"")
-            rows = told.get(key, [])
+            rows = stored.get(key, [])
             if is_stored(event, rows) or event.version <= erased.get(key, -1):
                 continue
             if one.key in self._contested or is_contested(event, rows):
@@ -78,26 +84,28 @@ class Leftovers:
 
     async def _settle(self, stretches: Sequence[OffsetRange], starts: Mapping[int, int]) -> None:
         """Place events at offsets that were given out twice, once all of their requests is known."""
-        found: dict[bytes, list[tuple[LocatedRecord, Logged]]] = {key: [] for key in self._contested}
+        found: dict[bytes, list[tuple[LocatedRecord, LoggedEvent]]] = {key: [] for key in self._contested}
         async for part in read(self.settings, CLIENT, [self.old.events], stretches):
             for one in placed(part.topic, part.partition, part.records):
                 if one.key in found and (event := self._logged(one)) is not None:
                     found[one.key].append((one, event))
         for keys in in_pieces([*found], _AT_ONCE):
-            told = await self._told({split_key(key) for key in keys})
+            stored = await self._stored({split_key(key) for key in keys})
             for key in keys:
-                await self._append(self._placed(key, found[key], told.get(split_key(key), []), starts))
+                await self._append(self._placed(key, found[key], stored.get(split_key(key), []), starts))
 
     def _placed(
         self,
         key: bytes,
-        several: Sequence[tuple[LocatedRecord, Logged]],
-        told: Sequence[Told],
+        several: Sequence[tuple[LocatedRecord, LoggedEvent]],
+        stored: Sequence[StoredEvent],
         starts: Mapping[int, int],
-    ) -> list[Entry]:
+    ) -> list[TransferRecord]:
         generation = self.old.generation
         first = version_of(generation, starts[several[0][0].partition])
-        request = Request([event for _, event in several], told, first, version_of(generation + 1, 0))
+        request = ContestedRequest(
+            [event for _, event in several], stored, first, version_of(generation + 1, 0)
+        )
         versions = request.versions(self._contested[key])
         return [
             _at(one, versions[event.own]) if versions[event.own] < request.behind else _as_it_is(one)
@@ -105,7 +113,7 @@ class Leftovers:
             if event.own in versions
         ]
 
-    async def _append(self, entries: Iterable[Entry]) -> None:
+    async def _append(self, entries: Iterable[TransferRecord]) -> None:
         new = []
         for one in entries:
             self.carried += 1
@@ -116,22 +124,22 @@ class Leftovers:
         if new:
             await self.put(new)
 
-    def _logged(self, record: LocatedRecord) -> Logged | None:
+    def _logged(self, record: LocatedRecord) -> LoggedEvent | None:
         line = event_line(record, self.old.generation)
         if line is None or not _is_ours(record.key):
             return None
-        event = said(line)
-        return Logged(event.log_offset, event.version, record.partition, event.digest)
+        event = expected_event(line)
+        return LoggedEvent(event.log_offset, event.version, record.partition, event.digest)
 
-    async def _told(self, keys: Iterable[Key]) -> dict[Key, list[Told]]:
-        found: dict[Key, list[Told]] = {}
+    async def _stored(self, keys: Iterable[Key]) -> dict[Key, list[StoredEvent]]:
+        found: dict[Key, list[StoredEvent]] = {}
         asked = (
             f"SELECT tenant, request_id, version, log_offset, log_partition, {DIGEST_SQL} AS digest"
             f" FROM {FEEDBACK_EVENTS} FINAL WHERE"
         )
         for row in await self._of(asked, keys):
-            told = Told(row["version"], row["log_offset"], row["log_partition"], row["digest"])
-            found.setdefault((row["tenant"], row["request_id"]), []).append(told)
+            stored = StoredEvent(row["version"], row["log_offset"], row["log_partition"], row["digest"])
+            found.setdefault((row["tenant"], row["request_id"]), []).append(stored)
         return found
 
     async def _erased(self, keys: Iterable[Key]) -> dict[Key, int]:
@@ -144,14 +152,16 @@ class Leftovers:
 
     async def _of(self, asked: str, keys: Iterable[Key]) -> list[dict[str, Any]]:
         among = ", ".join(f"({quoted(tenant)},{quoted(request_id)})" for tenant, request_id in sorted(keys))
-        return await self.store.rows(Statement(f"{asked} (tenant, request_id) IN ({among})")) if among else []
+        return (
+            await self.database.rows(Statement(f"{asked} (tenant, request_id) IN ({among})")) if among else []
+        )
 
-    async def _given_up(self, records: Sequence[LocatedRecord]) -> set[tuple[int, int, bytes | None]]:
+    async def _dead_lettered(self, records: Sequence[LocatedRecord]) -> set[tuple[int, int, bytes | None]]:
         """Return which of these records are dead letters already, each with its bytes."""
         if not records:
             return set()
         places = ", ".join(f"({one.partition},{one.offset})" for one in records)
-        rows = await self.store.rows(
+        rows = await self.database.rows(
             Statement(
                 "SELECT original_partition, original_offset, isNull(raw) AS is_null,"
                 " hex(ifNull(raw, '')) AS text"
@@ -169,19 +179,19 @@ class Leftovers:
         }
 
 
-def _as_it_is(record: LocatedRecord) -> Entry:
-    return Entry(record.key or b"", record.value, record.timestamp, tuple(record.headers))
+def _as_it_is(record: LocatedRecord) -> TransferRecord:
+    return TransferRecord(record.key or b"", record.value, record.timestamp, tuple(record.headers))
 
 
-def _at(record: LocatedRecord, version: int) -> Entry:
+def _at(record: LocatedRecord, version: int) -> TransferRecord:
     """Return a record that counts at a version, as a replayed dead letter does."""
     kept = [header for header in record.headers if header[0] != REPLAY_VERSION_HEADER]
     headers = (*kept, (REPLAY_VERSION_HEADER, b"%d" % version))
-    return Entry(record.key or b"", record.value, record.timestamp, headers)
+    return TransferRecord(record.key or b"", record.value, record.timestamp, headers)
 
 
 def digest(record: Any) -> bytes:
-    """Return what tells a carried record apart from every other."""
+    """Return a digest that identifies a carried record."""
     versions = [value for name, value in record.headers if name == REPLAY_VERSION_HEADER]
     parts = (record.key or b"", record.value or b"", *(value or b"" for value in versions))
     return blake2b(b"".join(b"%d:%b" % (len(part), part) for part in parts), digest_size=16).digest()
@@ -189,17 +199,17 @@ def digest(record: Any) -> bytes:
 
 async def carry_letters(
     settings: KafkaSettings,
-    store: Engine,
+    database: Database,
     topic: Topic,
     stretches: Sequence[OffsetRange],
     put: Put,
     done: Counter[bytes],
 ) -> int:
-    """Append the dead letters of a topic that their table lacks; how many.  What was erased is left out."""
+    """Append the dead letters of a topic that their table lacks; how many.  Erased requests are left out."""
     carried = 0
     async for part in read(settings, CLIENT, [topic], stretches):
         for records in in_pieces(placed(part.topic, part.partition, part.records), _AT_ONCE):
-            missing = await _missing(store, records)
+            missing = await _missing(database, records)
             entries = [_as_it_is(one) for one in missing if not done[digest(one)]]
             carried += len(missing)
             if entries:
@@ -207,9 +217,9 @@ async def carry_letters(
     return carried
 
 
-async def _missing(store: Engine, records: Sequence[LocatedRecord]) -> list[LocatedRecord]:
+async def _missing(database: Database, records: Sequence[LocatedRecord]) -> list[LocatedRecord]:
     places = ", ".join(str(one.offset) for one in records)
-    rows = await store.rows(
+    rows = await database.rows(
         Statement(
             f"SELECT dlq_offset, hex(ifNull(raw, '')) AS text FROM {DEAD_LETTERS} FINAL"
             f" WHERE dlq_topic = {quoted(records[0].topic)} AND dlq_offset IN ({places})"
@@ -224,7 +234,7 @@ async def _missing(store: Engine, records: Sequence[LocatedRecord]) -> list[Loca
     asked = (
         f"SELECT DISTINCT tenant, request_id FROM {ERASED_REQUESTS} WHERE (tenant, request_id) IN ({among})"
     )
-    erased = {event_key(row["tenant"], row["request_id"]) for row in await store.rows(Statement(asked))}
+    erased = {event_key(row["tenant"], row["request_id"]) for row in await database.rows(Statement(asked))}
     return [one for one in left if one.key not in erased]
 
 

@@ -1,13 +1,13 @@
 """What `afterword recover` does, step by step.  Each looks at what is there, so that any may be repeated.
 
     tables      the SQL files that this release brings
-    create      the next generation's topics, to which nobody may write events yet
+    create      the next generation's topics, which take no events yet
     record      that ClickHouse's rows belong to it
     close       Kafka refuses events for the old generation, if it still has that; the pause begins
     fence       no earlier merger can write states any more
     carry over  events and dead letters that the old log has and ClickHouse does not
-    fill        each request's state, from events, rows and old states; again until nothing is left to write
-    abandon     the old log is not held against the tables any more: it may lack what they have
+    fill        each request's state, from events, rows and old states; again until nothing is to be written
+    abandon     the old log is not compared with the tables any more: it may lack what they have
     open        services work on the new generation; the pause ends
 
 What is carried over before the states are filled may be in both, if the old sink still stores it: events that
@@ -22,39 +22,43 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import ProducerFenced, TopicAlreadyExistsError, for_code
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import ProducerFenced
 
 from schemas.topics import Topic, Topology
 from services.operations.confirm import Agree
+from services.operations.database import Database, connected
 from services.operations.exits import DONE, CommandError
-from services.operations.migrate import tables, topics
+from services.operations.migrate import tables
 from services.operations.migrate.connect import clickhouse
 from services.operations.progress import Bar
-from services.operations.rebuild.core.compare import Verdict
+from services.operations.rebuild.core.compare import StateVerdict
 from services.operations.rebuild.core.scope import EVERYTHING
-from services.operations.rebuild.engine import Engine, engine
-from services.operations.rebuild.log import Log
-from services.operations.rebuild.requests import STATES, Judged, Requests, copy_states
+from services.operations.rebuild.log import RebuildLog
+from services.operations.rebuild.requests import STATES, ComparedState, Requests, copy_states
 from services.operations.rebuild.run import INSERT_SECONDS, audited, errors, held, say
-from services.operations.rebuild.shadow_table import Bench
-from services.operations.rebuild.swapping import Passed, nobody
-from services.operations.recover.core import view
-from services.operations.recover.core.decisions import Plan, plan
-from services.operations.recover.heirs import OLDER, Heirs
+from services.operations.rebuild.shadow_table import Checkpoint, RebuildTools, pass_all
+from services.operations.recover.core.plan import (
+    SOUND,
+    RecoverPlan,
+    plan,
+    plan_as_json,
+    plan_lines,
+    report_lines,
+)
 from services.operations.recover.leftovers import CLIENT, Leftovers, carry_letters, digest
+from services.operations.recover.request_states import OLDER, RequestStates
 from services.operations.recover.settings import RecoverSettings
-from services.operations.resize.fence import fence
-from services.operations.resize.switch import overrides, set_limit, wait_until
-from services.operations.transfer import Entry, Transfer
+from services.operations.resize.switch import create, fence, set_limit, wait_until
+from services.operations.transfer import Transfer, TransferRecord, unread
 from services.pipeline import refusals
 from services.pipeline.core.continuity import Recorded, abandoned, is_abandoned
-from services.pipeline.core.generation_states import CLOSED, FILLING, LIMIT, NEVER_OPENED, GenerationState
+from services.pipeline.core.generation_states import CLOSED, FILLING, GenerationState
 from services.pipeline.generations import generations
 from services.pipeline.offsets import Offsets, offsets
 from services.pipeline.survey import admin, cluster_id
 from services.runtime.clickhouse.insert import ClickHouseWriter
-from services.runtime.kafka.log_reader import OffsetRange, read
+from services.runtime.kafka.log_reader import read
 
 ACT = "recover"
 ROUNDS = 3
@@ -63,7 +67,7 @@ CHUNK_ROWS = 1_000
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RecoverOptions:
     """What the options ask for."""
 
     partitions: int | None = None
@@ -73,7 +77,7 @@ class Wanted:
 
 
 @dataclass
-class Report:
+class RecoverReport:
     """What was done."""
 
     to: int
@@ -82,24 +86,26 @@ class Report:
     letters: int = 0
 
 
-async def recover(settings: RecoverSettings, wanted: Wanted, agree: Agree, passed: Passed = nobody) -> int:
+async def recover(
+    settings: RecoverSettings, options: RecoverOptions, agree: Agree, passed: Checkpoint = pass_all
+) -> int:
     """Show what would be done, and do it if that is agreed to."""
     given = settings.kafka_topic_generation if settings.is_generation_given else None
-    async with engine(settings) as store, admin(settings, CLIENT) as client:
-        recorded, cluster = await store.deployments(), await cluster_id(client)
+    async with connected(settings) as database, admin(settings, CLIENT) as client:
+        recorded, cluster = await database.deployments(), await cluster_id(client)
         found = plan(
-            await generations(client), recorded, cluster, wanted.partitions, given=given, adopt=wanted.adopt
+            await generations(client), recorded, cluster, options.partitions, given=given, adopt=options.adopt
         )
-        counts = await _counts(store)
-        if not wanted.again and await _is_sound(settings, found, recorded):
-            say(wanted.json, [view.SOUND.format(number=found.recorded.generation)], {"plan": None})
+        counts = await _counts(database)
+        if not options.again and await _is_sound(settings, found, recorded):
+            say(options.json, [SOUND.format(number=found.recorded.generation)], {"plan": None})
             return DONE
-        say(wanted.json, view.plan_lines(found, counts), {"plan": view.as_json(found, counts)})
+        say(options.json, plan_lines(found, counts), {"plan": plan_as_json(found, counts)})
         if not agree(f"Fill generation {found.to}, and move to it?"):
             return DONE
         facts = {"generation": found.recorded.generation, "to": found.to, "partitions": found.partitions}
         with held(settings), audited(settings, ACT, facts) as outcome, Bar("Looking", None, errors) as bar:
-            run = _Run(settings, found, store, client, bar, passed)
+            run = _Recovery(settings, found, database, client, bar, passed)
             try:
                 report = await run.go()
             except ProducerFenced as error:
@@ -108,16 +114,16 @@ async def recover(settings: RecoverSettings, wanted: Wanted, agree: Agree, passe
                 ) from error
             outcome |= {"states": report.states, "events": report.carried, "letters": report.letters}
     done = {"to": report.to, "states": report.states, "events": report.carried, "letters": report.letters}
-    say(wanted.json, view.report_lines(found, report.states, report.carried, report.letters), done)
+    say(options.json, report_lines(found, report.states, report.carried, report.letters), done)
     return DONE
 
 
-async def _counts(store: Engine) -> Mapping[str, int]:
-    return {name: rows for name, (_, rows) in (await store.sizes()).items()}
+async def _counts(database: Database) -> Mapping[str, int]:
+    return {name: rows for name, (_, rows) in (await database.sizes()).items()}
 
 
-async def _is_sound(settings: RecoverSettings, found: Plan, recorded: Sequence[Recorded]) -> bool:
-    """Tell whether the newest generation was filled by this command, and nothing of it is lost since."""
+async def _is_sound(settings: RecoverSettings, found: RecoverPlan, recorded: Sequence[Recorded]) -> bool:
+    """Return whether the newest generation was filled by this command, and nothing of it is lost since."""
     last = found.recorded
     if (
         found.old is None
@@ -145,24 +151,24 @@ async def _is_sound(settings: RecoverSettings, found: Plan, recorded: Sequence[R
     )
 
 
-class _Run:
+class _Recovery:
     """One run.  Whatever it remembers can be found out again by the next."""
 
     def __init__(
         self,
         settings: RecoverSettings,
-        found: Plan,
-        store: Engine,
+        found: RecoverPlan,
+        database: Database,
         client: AIOKafkaAdminClient,
         bar: Bar,
-        passed: Passed,
+        passed: Checkpoint,
     ) -> None:
-        self._settings, self._plan, self._store = settings, found, store
+        self._settings, self._plan, self._database = settings, found, database
         self._client, self._bar, self._passed = client, bar, passed
         self._old, self._new = Topology(found.recorded.generation), Topology(found.to)
-        self._report = Report(found.to)
+        self._report = RecoverReport(found.to)
 
-    async def go(self) -> Report:
+    async def go(self) -> RecoverReport:
         """Take every step."""
         await self._step("Bringing the tables up to date", self._tables)
         await self._step("Making the topics", self._create)
@@ -189,30 +195,13 @@ class _Run:
                 pass
 
     async def _create(self) -> None:
-        replicas = await topics.replicas(self._client, self._settings.kafka_replication_factor)
-        there = await topics.describe(self._client, [topic.name for topic in self._old.topics])
-        inherited = await overrides(self._client, there)
-        wanted = [
-            NewTopic(
-                new.name,
-                new.partitions(self._plan.partitions),
-                replicas,
-                topic_configs=new.config(replicas) | inherited.get(old.name, {}) | self._limit(new),
-            )
-            for old, new in zip(self._old.topics, self._new.topics, strict=True)
-        ]
-        for name, code, *message in (await self._client.create_topics(wanted)).topic_errors:
-            if code not in (0, TopicAlreadyExistsError.errno):
-                raise for_code(code)(f"{name}: {message[0] if message else ''}")
-
-    def _limit(self, topic: Topic) -> dict[str, str]:
-        return {LIMIT: str(NEVER_OPENED)} if topic == self._new.events else {}
+        await create(self._client, self._settings, self._old, self._new, self._plan.partitions)
 
     async def _record(self) -> None:
         await self._written(Recorded(self._plan.to, self._plan.cluster, self._plan.partitions))
 
     async def _written(self, record: Recorded) -> None:
-        if record in await self._store.deployments():
+        if record in await self._database.deployments():
             return
         deadline = asyncio.get_running_loop().time()
         async with clickhouse(self._settings, deadline) as client:
@@ -228,16 +217,16 @@ class _Run:
         await fence(self._settings, self._old, self._plan.old.partitions)
 
     async def _fill(self, known: Offsets) -> None:
-        log = Log(self._settings, known, [])
+        log = RebuildLog(self._settings, known, [])
         writer = ClickHouseWriter(self._settings, INSERT_SECONDS)
-        bench = Bench(self._store, log, writer, self._bar)
+        tools = RebuildTools(self._database, log, writer, self._bar)
         try:
             await self._clean(OLDER, STATES)
-            await copy_states(bench, self._old, EVERYTHING, OLDER)
+            await copy_states(tools, self._old, EVERYTHING, OLDER)
             async with self._transfer(self._new.state) as transfer:
                 for _ in range(ROUNDS):
                     await self._clean(STATES)
-                    await copy_states(bench, self._new, EVERYTHING)
+                    await copy_states(tools, self._new, EVERYTHING)
                     if not await self._fill_once(transfer):
                         await self._clean(OLDER, STATES)
                         return
@@ -248,14 +237,14 @@ class _Run:
         )
 
     async def _fill_once(self, transfer: Transfer) -> int:
-        recorded = {one.generation: one.partitions for one in await self._store.deployments()}
-        requests = await Heirs.open(self._store, self._new, recorded, [], EVERYTHING)
+        recorded = {one.generation: one.partitions for one in await self._database.deployments()}
+        requests = await RequestStates.open(self._database, self._new, recorded, [], EVERYTHING)
         self._bar.begin(f"{self._new.state.name}: writing states", None)
-        waiting: list[Entry] = []
+        waiting: list[TransferRecord] = []
         written = count = 0
         async for one in requests.judged():
             count += one.should is not None
-            if one.verdict is not Verdict.SAME:
+            if one.verdict is not StateVerdict.SAME:
                 waiting.append(_entry(one))
             if len(waiting) >= CHUNK_ROWS:
                 written += await self._put(transfer, waiting)
@@ -264,7 +253,7 @@ class _Run:
         self._report.states = count
         return written
 
-    async def _put(self, transfer: Transfer, entries: Sequence[Entry]) -> int:
+    async def _put(self, transfer: Transfer, entries: Sequence[TransferRecord]) -> int:
         if entries:
             await transfer.put(entries)
             await self._passed("states written")
@@ -273,35 +262,30 @@ class _Run:
 
     async def _clean(self, *scratch: str) -> None:
         for table in scratch:
-            await self._store.change(Requests.drop_states(table))
+            await self._database.change(Requests.drop_states(table))
 
     async def _carry(self, known: Offsets) -> None:
         await set_limit(self._client, self._new.events.name, FILLING)
         await wait_until(self._settings, self._new.events.name, refuses=False)
         async with self._transfer(self._new.events) as transfer:
             done = await self._done(known, self._new.events)
-            leftovers = Leftovers(self._settings, self._store, self._old, transfer.put, done)
-            stretches = await self._stretches(known, self._old.events)
+            leftovers = Leftovers(self._settings, self._database, self._old, transfer.put, done)
+            stretches = await unread(known, self._old.events.name)
             self._report.carried = await leftovers.carry(stretches, self._bar.moved)
         letters = ((self._old.events_dlq, self._new.events_dlq), (self._old.state_dlq, self._new.state_dlq))
         for old, new in letters:
             async with self._transfer(new) as transfer:
-                done, stretches = await self._done(known, new), await self._stretches(known, old)
+                done, stretches = await self._done(known, new), await unread(known, old.name)
                 self._report.letters += await carry_letters(
-                    self._settings, self._store, old, stretches, transfer.put, done
+                    self._settings, self._database, old, stretches, transfer.put, done
                 )
 
     async def _done(self, known: Offsets, topic: Topic) -> Counter[bytes]:
-        """Return what a run that was cut off has appended: nobody else can write there yet."""
+        """Return what a run that was cut off has appended: no other producer can write there yet."""
         done: Counter[bytes] = Counter()
-        async for part in read(self._settings, CLIENT, [topic], await self._stretches(known, topic)):
+        async for part in read(self._settings, CLIENT, [topic], await unread(known, topic.name)):
             done.update(digest(record) for record in part.records)
         return done
-
-    async def _stretches(self, known: Offsets, topic: Topic) -> list[OffsetRange]:
-        places = await known.partitions([topic.name])
-        starts, ends = await known.starts(places), await known.ends(places)
-        return [OffsetRange(*place, starts[place], ends[place]) for place in places]
 
     @asynccontextmanager
     async def _transfer(self, topic: Topic) -> AsyncIterator[Transfer]:
@@ -315,7 +299,7 @@ class _Run:
             await transfer.close()
 
     async def _abandon(self) -> None:
-        for one in await self._store.deployments():
+        for one in await self._database.deployments():
             if one.generation < self._plan.to:
                 await self._written(abandoned(one))
 
@@ -324,6 +308,6 @@ class _Run:
         await wait_until(self._settings, self._new.events.name, refuses=False)
 
 
-def _entry(one: Judged) -> Entry:
+def _entry(one: ComparedState) -> TransferRecord:
     assert one.should is not None  # noqa: S101 (only what is known is written)
-    return Entry(one.key, one.should.value, one.should.timestamp)
+    return TransferRecord(one.key, one.should.value, one.should.timestamp)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rocksdict import Options, Rdict, WriteBatch, WriteOptions
 
-from services.operations.transfer import Entry
+from services.operations.transfer import TransferRecord
 
 _DIGEST_BYTES = 16
 _ABSENT = bytes(_DIGEST_BYTES)
@@ -25,7 +25,7 @@ class Side(IntEnum):
     NEW = 1
 
 
-class Ledger:
+class StateLedger:
     """Compares two topics record by record, in any mixture of both; a tombstone is as good as no record."""
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +40,7 @@ class Ledger:
         unlogged.disable_wal = True
         self._db.set_write_options(unlogged)
 
-    def note(self, side: Side, entries: Iterable[Entry]) -> None:
+    def note(self, side: Side, entries: Iterable[TransferRecord]) -> None:
         """Take in records of one side, in the order of each key."""
         newest = {entry.key: _digest(entry) for entry in entries}
         keys = list(newest)
@@ -65,7 +65,7 @@ def _pair(known: bytes | None) -> tuple[bytes, bytes]:
     return (_ABSENT, _ABSENT) if known is None else (known[:_DIGEST_BYTES], known[_DIGEST_BYTES:])
 
 
-def _digest(entry: Entry) -> bytes:
+def _digest(entry: TransferRecord) -> bytes:
     if entry.value is None:
         return _ABSENT
     stamp = entry.timestamp.to_bytes(8, "big", signed=True)

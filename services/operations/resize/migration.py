@@ -1,26 +1,24 @@
-"""The way from one generation to the next: gathers the facts, and takes each step that is called for."""
+"""Moves from one generation to the next: gathers the facts, and has the act of each step."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.admin import AIOKafkaAdminClient
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.identity import partition_of
 from schemas.tables import SINK_POSITIONS
-from schemas.topics import STATE_ROUTE, Topic, Topology
-from services.operations.migrate import tables, topics
-from services.operations.resize.core.decisions import Facts, Plan
-from services.operations.resize.fence import fence
-from services.operations.resize.ledger import Ledger, Side
+from schemas.topics import STATE_ROUTE, Topology
+from services.operations.migrate import tables
+from services.operations.resize.core.plan import ResizeFacts, ResizePlan
+from services.operations.resize.ledger import Side, StateLedger
 from services.operations.resize.settings import ResizeSettings
-from services.operations.resize.switch import overrides, set_limit, wait_until
-from services.operations.transfer import Entry, Transfer
+from services.operations.resize.switch import create, fence, set_limit, wait_until
+from services.operations.transfer import Transfer, TransferRecord, unread
 from services.pipeline.core.continuity import Recorded
-from services.pipeline.core.generation_states import CLOSED, LIMIT, NEVER_OPENED, Generation, GenerationState
+from services.pipeline.core.generation_states import CLOSED, Generation, GenerationState
 from services.pipeline.generations import generations
 from services.pipeline.offsets import Offsets, offsets
 from services.pipeline.survey import admin, cluster_id, partition_counts, recorded
@@ -44,7 +42,7 @@ class Lag:
 
 
 @dataclass
-class Servers:
+class ResizeServers:
     """The connections that every step uses.  `ends` are those of everything written, `final` of committed."""
 
     admin: AIOKafkaAdminClient
@@ -55,12 +53,12 @@ class Servers:
 
 
 @asynccontextmanager
-async def servers(settings: ResizeSettings, clickhouse: AsyncClient) -> AsyncIterator[Servers]:
+async def servers(settings: ResizeSettings, clickhouse: AsyncClient) -> AsyncIterator[ResizeServers]:
     """Connect to Kafka for the block; KafkaError when it does not answer."""
     async with AsyncExitStack() as stack:
         rows = ClickHouseWriter(settings, INSERT_SECONDS)
         stack.push_async_callback(rows.close)
-        yield Servers(
+        yield ResizeServers(
             await stack.enter_async_context(admin(settings, CLIENT)),
             await stack.enter_async_context(offsets(settings, CLIENT)),
             await stack.enter_async_context(offsets(settings, CLIENT, committed=True)),
@@ -70,13 +68,13 @@ async def servers(settings: ResizeSettings, clickhouse: AsyncClient) -> AsyncIte
 
 
 @dataclass
-class Way:
-    """One run.  Whatever it remembers can be found out or done again by the next."""
+class ResizeMigration:
+    """One run.  Whatever it remembers can be found or done again by the next."""
 
     settings: ResizeSettings
-    plan: Plan
-    servers: Servers
-    ledger: Ledger
+    plan: ResizePlan
+    servers: ResizeServers
+    ledger: StateLedger
     compared: dict[Partition, int] = field(default_factory=dict)
     """Up to where the ledger has each partition of the states, old and new."""
     transfer: Transfer | None = None
@@ -92,21 +90,21 @@ class Way:
         """The one to come."""
         return Topology(self.plan.to)
 
-    async def facts(self) -> Facts:
-        """Return how far the way is gone."""
+    async def facts(self) -> ResizeFacts:
+        """Return how far the migration is."""
         found = {one.number: one for one in await generations(self.servers.admin)}
         exists = await self._exists(found)
         known = exists and await self._is_recorded()
         if not known:
-            return Facts(exists=exists, is_recorded=False)
+            return ResizeFacts(exists=exists, is_recorded=False)
         is_open = found[self.plan.to].standing is GenerationState.OPEN
         is_closed = found[self.plan.from_.number].standing is GenerationState.CLOSED
         if is_open:
-            return Facts(exists=True, is_recorded=True, is_closed=is_closed, is_open=True)
+            return ResizeFacts(exists=True, is_recorded=True, is_closed=is_closed, is_open=True)
         if not is_closed:
             self.is_fenced = False
         lag = await self.lag()
-        return Facts(
+        return ResizeFacts(
             exists=True,
             is_recorded=True,
             is_closed=is_closed,
@@ -148,41 +146,18 @@ class Way:
     async def uncopied(self) -> list[OffsetRange]:
         """Return the stretches of the old states that the new topic lacks."""
         copied = await self.servers.committed.committed(self.new.filling_group)
-        return await self._stretches(self.old.state, copied)
+        return await unread(self.servers.committed, self.old.state.name, copied)
 
     async def unchecked(self) -> list[OffsetRange]:
         """Return the stretches of old and new states that the ledger lacks."""
         return [
-            *await self._stretches(self.old.state, self.compared),
-            *await self._stretches(self.new.state, self.compared),
-        ]
-
-    async def _stretches(self, topic: Topic, done: Mapping[Partition, int]) -> list[OffsetRange]:
-        kafka = self.servers.committed
-        places = await kafka.partitions([topic.name])
-        starts, ends = await kafka.starts(places), await kafka.ends(places)
-        first = {place: max(done.get(place, 0), starts[place]) for place in places}
-        return [
-            OffsetRange(*place, first[place], ends[place]) for place in places if first[place] < ends[place]
+            *await unread(self.servers.committed, self.old.state.name, self.compared),
+            *await unread(self.servers.committed, self.new.state.name, self.compared),
         ]
 
     async def create(self) -> None:
         """Make the topics, closed, with what an operator set for the old ones."""
-        client = self.servers.admin
-        replicas = await topics.replicas(client, self.settings.kafka_replication_factor)
-        inherited = await overrides(client, [topic.name for topic in self.old.topics])
-        wanted = [
-            NewTopic(
-                new.name,
-                new.partitions(self.plan.partitions),
-                replicas,
-                topic_configs=new.config(replicas) | inherited[old.name] | _limit(new, self.new),
-            )
-            for old, new in zip(self.old.topics, self.new.topics, strict=True)
-        ]
-        for name, code, *message in (await client.create_topics(wanted)).topic_errors:
-            if code not in (0, TopicAlreadyExistsError.errno):
-                raise for_code(code)(f"{name}: {message[0] if message else ''}")
+        await create(self.servers.admin, self.settings, self.old, self.new, self.plan.partitions)
 
     async def record(self) -> None:
         """Write down which Kafka has the new generation."""
@@ -216,7 +191,7 @@ class Way:
             moved(len(part.records))
 
     async def close(self) -> None:
-        """Let Kafka refuse events, whoever sends them."""
+        """Let Kafka refuse events of every client."""
         await self._still_ours()
         await set_limit(self.servers.admin, self.old.events.name, CLOSED)
         await wait_until(self.settings, self.old.events.name, refuses=True)
@@ -227,7 +202,7 @@ class Way:
         self.is_fenced = True
 
     async def hand_over(self) -> None:
-        """Tell the sink that the copied states are stored: their rows are there, from the old topic."""
+        """Store positions past the copied states: their rows are there, from the old topic."""
         stored = await self.servers.rows.positions([self.old.state.name])
         newest = max((one.newest_ms for one in stored.values()), default=0)
         lines = [
@@ -258,7 +233,7 @@ class Way:
         await (await self._filling()).put([], {place: copied.get(place, 0)})
 
     async def absent(self) -> list[str]:
-        """Return the groups of the new generation in which nobody works yet."""
+        """Return the groups of the new generation that no consumer has joined yet."""
         groups = [stage.group for stage in self.new.stages]
         members = await self.servers.written.members(groups)
         return [group for group in groups if not members.get(group)]
@@ -270,7 +245,7 @@ class Way:
         self.ledger.close()
 
 
-async def reopen(settings: ResizeSettings, connected: Servers, number: int) -> None:
+async def reopen(settings: ResizeSettings, connected: ResizeServers, number: int) -> None:
     """Let events come into a generation again, unless a newer one was opened."""
     found = await generations(connected.admin)
     if any(one.number > number and one.standing is not GenerationState.NEW for one in found):
@@ -280,12 +255,8 @@ async def reopen(settings: ResizeSettings, connected: Servers, number: int) -> N
     await wait_until(settings, events.name, refuses=False)
 
 
-def _entries(part: ReadRecords) -> list[Entry]:
-    return [Entry(one.key, one.value, one.timestamp) for one in part.records if one.key is not None]
-
-
-def _limit(topic: Topic, topology: Topology) -> dict[str, str]:
-    return {LIMIT: str(NEVER_OPENED)} if topic == topology.events else {}
+def _entries(part: ReadRecords) -> list[TransferRecord]:
+    return [TransferRecord(one.key, one.value, one.timestamp) for one in part.records if one.key is not None]
 
 
 def _length(stretches: Sequence[OffsetRange]) -> int:

@@ -1,4 +1,4 @@
-"""What `afterword resize` does: finds the way, shows it, and goes it step by step."""
+"""`afterword resize` between its options and its report: shows the plan, and takes its steps."""
 
 import asyncio
 import time
@@ -17,11 +17,21 @@ from schemas.topics import Topology
 from services.operations.confirm import Agree
 from services.operations.exits import CommandError, UnreachableError, UsageError
 from services.operations.progress import Bar
-from services.operations.resize.core import view
-from services.operations.resize.core.decisions import Plan, Step, next_step, plan
-from services.operations.resize.core.view import Report
-from services.operations.resize.ledger import Ledger
-from services.operations.resize.migration import CLIENT, Way, reopen, servers
+from services.operations.resize.core.plan import (
+    ResizePlan,
+    ResizeReport,
+    ResizeStep,
+    differs,
+    doing,
+    next_step,
+    plan,
+    plan_lines,
+    too_slow,
+    total,
+    unreachable,
+)
+from services.operations.resize.ledger import StateLedger
+from services.operations.resize.migration import CLIENT, ResizeMigration, reopen, servers
 from services.operations.resize.settings import ResizeSettings
 from services.operations.transfer import Transfer
 from services.pipeline.core.generation_states import Generation, GenerationState, in_use
@@ -38,7 +48,7 @@ _errors = Console(stderr=True)
 
 
 @dataclass(frozen=True)
-class Limits:
+class ResizeLimits:
     """How long the pause may last at most, and how long to wait for the services after it, in seconds."""
 
     pause: float
@@ -49,11 +59,11 @@ async def resize(
     settings: ResizeSettings,
     partitions: int,
     agree: Agree,
-    limits: Limits,
+    limits: ResizeLimits,
     *,
     anew: bool = False,
     json: bool = False,
-) -> Report | None:
+) -> ResizeReport | None:
     """Show what would be done, and do it if that is agreed to; None if it is not.
 
     With `json` the output is left to the report, and the rest goes to the errors.
@@ -62,7 +72,7 @@ async def resize(
     """
     async with _reached(settings) as clickhouse:
         found = await _plan(settings, clickhouse, partitions, anew=anew)
-        for line in view.plan_lines(found):
+        for line in plan_lines(found):
             typer.echo(line, err=json)
         if found.is_needed and not agree(f"Move to {partitions} partitions?"):
             return None
@@ -85,7 +95,7 @@ async def abort(settings: ResizeSettings, agree: Agree) -> str:
             return "No resize has paused ingest: events are being taken."
         if not agree(f"Let generation {current.number} take events again?"):
             return "Nothing was changed."
-        way_back = Plan(current, current.number, current.partitions)
+        way_back = ResizePlan(current, current.number, current.partitions)
         _record(settings, "begun", way_back, abort=True)
         for one in found:
             if one.standing is GenerationState.NEW:
@@ -102,7 +112,9 @@ async def _fenced(settings: ResizeSettings, topology: Topology, partitions: int)
     await filling.close()
 
 
-async def _plan(settings: ResizeSettings, clickhouse: AsyncClient, partitions: int, *, anew: bool) -> Plan:
+async def _plan(
+    settings: ResizeSettings, clickhouse: AsyncClient, partitions: int, *, anew: bool
+) -> ResizePlan:
     found = await _found(settings)
     taken = [one.generation for one in await recorded(clickhouse, settings.clickhouse_database)]
     wanted = plan(found, taken, partitions, anew=anew)
@@ -147,50 +159,50 @@ class _Pause:
         return round((self.ended or time.monotonic()) - self.began, 3)
 
 
-class _Run:
+class _Resize:
     """Takes the steps, and keeps the time."""
 
-    def __init__(self, way: Way, limits: Limits, bar: Bar) -> None:
-        self._way, self._limits, self._bar = way, limits, bar
+    def __init__(self, migration: ResizeMigration, limits: ResizeLimits, bar: Bar) -> None:
+        self._migration, self._limits, self._bar = migration, limits, bar
         self.pause = _Pause()
         self.has_tried_to_open = False
         self.copied = 0
         self._waiting_since: float | None = None
         self._absent: Sequence[str] = ()
-        self._steps: dict[Step, Callable[[], Awaitable[None]]] = {
-            Step.CREATE: way.create,
-            Step.RECORD: way.record,
-            Step.COPY: lambda: way.copy(self._copied),
-            Step.CHECK: lambda: way.check(bar.moved),
-            Step.CLOSE: self._close,
-            Step.DRAIN: self._drain,
-            Step.FENCE: way.fence,
-            Step.DIFFERS: self._differs,
-            Step.HAND_OVER: way.hand_over,
-            Step.OPEN: self._open,
+        self._steps: dict[ResizeStep, Callable[[], Awaitable[None]]] = {
+            ResizeStep.CREATE: migration.create,
+            ResizeStep.RECORD: migration.record,
+            ResizeStep.COPY: lambda: migration.copy(self._copied),
+            ResizeStep.CHECK: lambda: migration.check(bar.moved),
+            ResizeStep.CLOSE: self._close,
+            ResizeStep.DRAIN: self._drain,
+            ResizeStep.FENCE: migration.fence,
+            ResizeStep.DIFFERS: self._differs,
+            ResizeStep.HAND_OVER: migration.hand_over,
+            ResizeStep.OPEN: self._open,
         }
 
     async def go(self) -> None:
         """Go on until the new generation is open."""
-        before: Step | None = None
+        before: ResizeStep | None = None
         while True:
-            facts = await self._way.facts()
+            facts = await self._migration.facts()
             if facts.is_closed and not facts.is_open and self.pause.began is None:
                 self.pause = _Pause(time.monotonic(), is_whole=False)
             step = next_step(facts)
-            if step is Step.ARRIVE:
+            if step is ResizeStep.ARRIVE:
                 return
             if step is not before:
-                self._bar.begin(view.doing(step, is_paused=facts.is_closed), view.total(step, facts))
+                self._bar.begin(doing(step, is_paused=facts.is_closed), total(step, facts))
             before = step
             await self._steps[step]()
 
     async def arrive(self) -> Sequence[str]:
-        """Wait for every service to work on the new generation; the groups that nobody is in."""
-        self._bar.begin(view.doing(Step.ARRIVE, is_paused=False), None)
+        """Wait for every service to work on the new generation; return the groups without a consumer."""
+        self._bar.begin(doing(ResizeStep.ARRIVE, is_paused=False), None)
         deadline = time.monotonic() + self._limits.arrival
         while True:
-            absent = await self._way.absent()
+            absent = await self._migration.absent()
             if not absent or time.monotonic() >= deadline:
                 return absent
             await asyncio.sleep(AGAIN_SECONDS)
@@ -202,37 +214,39 @@ class _Run:
     async def _close(self) -> None:
         began = time.monotonic()
         self.pause = _Pause(began)
-        await self._way.close()
+        await self._migration.close()
 
     async def _open(self) -> None:
         self.has_tried_to_open = True
-        await self._way.open()
+        await self._migration.open()
         self.pause.ended = time.monotonic()
 
     async def _drain(self) -> None:
-        lag = await self._way.lag()
+        lag = await self._migration.lag()
         paused = self.pause.seconds
         if paused is not None and paused > self._limits.pause:
-            raise CommandError(view.too_slow(lag, self._limits.pause))
+            raise CommandError(too_slow(lag, self._limits.pause))
         await asyncio.sleep(AGAIN_SECONDS)
 
     async def _differs(self) -> None:
-        raise CommandError(view.differs(self._way.ledger.differing, self._way.plan))
+        raise CommandError(differs(self._migration.ledger.differing, self._migration.plan))
 
 
-async def _go(settings: ResizeSettings, found: Plan, clickhouse: AsyncClient, limits: Limits) -> Report:
-    ledger = Ledger(settings.afterword_home / "resize")
+async def _go(
+    settings: ResizeSettings, found: ResizePlan, clickhouse: AsyncClient, limits: ResizeLimits
+) -> ResizeReport:
+    ledger = StateLedger(settings.afterword_home / "resize")
     with Bar("Looking", None, _errors) as bar:
         async with servers(settings, clickhouse) as connected:
-            way = Way(settings, found, connected, ledger)
-            run = _Run(way, limits, bar)
+            migration = ResizeMigration(settings, found, connected, ledger)
+            run = _Resize(migration, limits, bar)
             try:
                 if found.is_needed:
-                    await _there(way, run)
+                    await _migrate(migration, run)
                 absent = await run.arrive()
             finally:
-                await way.end()
-    return Report(
+                await migration.end()
+    return ResizeReport(
         from_=found.from_.number,
         to=found.to,
         partitions=found.partitions,
@@ -244,7 +258,7 @@ async def _go(settings: ResizeSettings, found: Plan, clickhouse: AsyncClient, li
     )
 
 
-async def _there(way: Way, run: _Run) -> None:
+async def _migrate(migration: ResizeMigration, run: _Resize) -> None:
     """Go to the new generation; when that fails, let the old one take events again."""
     try:
         await run.go()
@@ -253,11 +267,13 @@ async def _there(way: Way, run: _Run) -> None:
     except BaseException:
         if run.pause.began is not None and not run.has_tried_to_open:
             with suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.shield(reopen(way.settings, way.servers, way.plan.from_.number))
+                await asyncio.shield(
+                    reopen(migration.settings, migration.servers, migration.plan.from_.number)
+                )
         raise
 
 
-def _record(settings: ResizeSettings, outcome: str, found: Plan, **facts: object) -> None:
+def _record(settings: ResizeSettings, outcome: str, found: ResizePlan, **facts: object) -> None:
     now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
     names = {"generation": found.from_.number, "to": found.to, "partitions": found.partitions}
     audit_log.record(settings, ACT, outcome, now, **names, **facts)
@@ -265,7 +281,7 @@ def _record(settings: ResizeSettings, outcome: str, found: Plan, **facts: object
 
 @asynccontextmanager
 async def _reached(settings: ResizeSettings) -> AsyncIterator[AsyncClient]:
-    """Yield a client of ClickHouse, and say of errors of servers what an operator can do about them."""
+    """Yield a client of ClickHouse, and turn errors of servers into errors that an operator can act on."""
     try:
         client = await connect(settings)
         try:
@@ -273,6 +289,6 @@ async def _reached(settings: ResizeSettings) -> AsyncIterator[AsyncClient]:
         finally:
             await client.close()
     except (ClickHouseError, UnavailableError) as error:
-        raise UnreachableError(view.away(f"ClickHouse at {settings.clickhouse_url}", error)) from error
+        raise UnreachableError(unreachable(f"ClickHouse at {settings.clickhouse_url}", error)) from error
     except KafkaError as error:
-        raise UnreachableError(view.away(f"Kafka at {settings.kafka_bootstrap_servers}", error)) from error
+        raise UnreachableError(unreachable(f"Kafka at {settings.kafka_bootstrap_servers}", error)) from error

@@ -1,7 +1,7 @@
-"""Opens and closes a generation of the topics, and asks Kafka whether it really is.
+"""Creates, opens, closes and fences a generation of the topics, and asks Kafka whether it really is.
 
-A generation is closed by the size of its largest event: Kafka itself then refuses whatever anybody sends,
-also a process that was stopped for hours and knows nothing.  A broker learns of that a moment after it is
+A generation is closed by the size of its largest event: Kafka itself then refuses events of every client,
+also of a process that was stopped for hours and knows nothing.  A broker learns of that a moment after it is
 decided, so each leader is asked with a batch whose checksum is wrong: Kafka looks at the size first, and
 takes it in no case.
 """
@@ -9,16 +9,19 @@ takes it in no case.
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, for_code
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, TopicAlreadyExistsError, for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 
-from services.pipeline.core.generation_states import LIMIT
-from services.runtime.kafka.clients import plain_client
+from schemas.topics import Topic, Topology
+from services.operations.migrate import topics
+from services.operations.migrate.settings import ReplicationSettings
+from services.pipeline.core.generation_states import LIMIT, NEVER_OPENED
+from services.runtime.kafka.clients import connect, plain_client, producer
 from services.runtime.settings import KafkaSettings
 
 SURE_WITHIN_SECONDS = 20.0
@@ -35,6 +38,34 @@ async def overrides(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[s
         for response in await client.describe_configs(asked)
         for _, _, _, name, entries in response.resources
     }
+
+
+async def create(
+    client: AIOKafkaAdminClient, settings: ReplicationSettings, old: Topology, new: Topology, partitions: int
+) -> None:
+    """Create the topics of a generation that takes no events yet, with what operators set for the old ones.
+
+    KafkaError when one cannot be made; topics that exist stay as they are.
+    """
+    replicas = await topics.replicas(client, settings.kafka_replication_factor)
+    existing = await topics.describe(client, [topic.name for topic in old.topics])
+    inherited = await overrides(client, existing)
+    wanted = [
+        NewTopic(
+            topic.name,
+            topic.partitions(partitions),
+            replicas,
+            topic_configs=topic.config(replicas) | inherited.get(before.name, {}) | _limit(topic, new),
+        )
+        for before, topic in zip(old.topics, new.topics, strict=True)
+    ]
+    for name, code, *message in (await client.create_topics(wanted)).topic_errors:
+        if code not in (0, TopicAlreadyExistsError.errno):
+            raise for_code(code)(f"{name}: {message[0] if message else ''}")
+
+
+def _limit(topic: Topic, topology: Topology) -> dict[str, str]:
+    return {LIMIT: str(NEVER_OPENED)} if topic == topology.events else {}
 
 
 async def set_limit(client: AIOKafkaAdminClient, topic: str, limit: int) -> None:
@@ -98,3 +129,28 @@ def _spoilt_batch() -> bytes:
     batch = bytearray(builder.build())
     batch[_CHECKSUM_AT] ^= 0xFF
     return bytes(batch)
+
+
+_AT_ONCE = 8
+
+
+async def fence(settings: KafkaSettings, topology: Topology, partitions: int) -> None:
+    """Return once no transaction of an earlier merger is open, and none of them can commit another.
+
+    A merger that starts afterwards takes its ids back; it finds nothing to merge.
+    """
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(partition: int) -> None:
+        async with slots:
+            await _taken_over(settings, topology.transactional_id(topology.merger_group, partition))
+
+    await asyncio.gather(*(one(partition) for partition in range(partitions)))
+
+
+async def _taken_over(settings: KafkaSettings, transactional_id: str) -> None:
+    taking = producer(settings, "afterword-resize-fence", transactional_id=transactional_id)
+    try:
+        await connect(taking)
+    finally:
+        await taking.stop()

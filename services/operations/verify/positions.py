@@ -1,4 +1,4 @@
-"""What is promised: asked of both servers before anything else."""
+"""Reads committed positions, log ends and topic settings: what must be there when the comparison begins."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,15 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from schemas.topics import Topology
+from services.operations.database import Database
 from services.operations.exits import UnreachableError
 from services.operations.migrate import topics
 from services.operations.migrate.core.plan import Finding, Weight, findings
-from services.operations.migrate.core.retention import RETENTION
 from services.operations.migrate.core.retention import topic_settings as wishes
 from services.operations.verify.core import statements
-from services.operations.verify.core.snapshot import Cut, Generation, Log
+from services.operations.verify.core.snapshot import KnownGeneration, LogPartition, LogSnapshot
 from services.operations.verify.settings import VerifySettings
-from services.operations.verify.tables import Tables
 from services.pipeline.core.continuity import (
     ContinuityFacts,
     ContinuityProblem,
@@ -24,7 +23,7 @@ from services.pipeline.core.continuity import (
     problems,
 )
 from services.pipeline.offsets import Offsets, offsets
-from services.pipeline.survey import admin, cluster_id, partition_counts, recorded
+from services.pipeline.survey import admin, cluster_id, partition_counts
 from services.runtime.core.backoff import delays
 from services.runtime.settings import KafkaSettings
 
@@ -33,9 +32,9 @@ SETTLE_SECONDS = 75.0
 """Longer than a transaction may last."""
 
 
-async def promised(kafka: KafkaSettings, tables: Tables, database: str) -> Cut:
-    """Return the positions as they are now, and what does not fit among them."""
-    records = await recorded(tables.client, database)
+async def promised(kafka: KafkaSettings, database: Database) -> LogSnapshot:
+    """Return the positions as they are now, with the problems for which merger or sink would not start."""
+    records = await database.deployments()
     async with admin(kafka, CLIENT) as client:
         cluster = await cluster_id(client)
         known = _generations(records, cluster, kafka.kafka_topic_generation)
@@ -44,15 +43,15 @@ async def promised(kafka: KafkaSettings, tables: Tables, database: str) -> Cut:
         )
     found = tuple(_present(one, counts) for one in known)
     names = [topic.name for one in found if one.is_here for topic in one.topology.topics]
-    stored = {(topic, partition): position for topic, partition, position in await _stored(tables, names)}
-    merged: dict[Log, int] = {}
+    stored = {(topic, partition): position for topic, partition, position in await _stored(database, names)}
+    merged: dict[LogPartition, int] = {}
     async with offsets(kafka, CLIENT) as asked:
         for one in found:
             if one.is_here:
                 merged |= await asked.committed(one.topology.merger_group)
         logs = await _logs(asked, names)
         members = await asked.members(stage.group for stage in Topology(kafka.kafka_topic_generation).stages)
-    cut = Cut(
+    snapshot = LogSnapshot(
         generations=found,
         in_use=kafka.kafka_topic_generation,
         merged=merged,
@@ -60,33 +59,33 @@ async def promised(kafka: KafkaSettings, tables: Tables, database: str) -> Cut:
         logs=logs,
         members=members,
     )
-    return replace(cut, problems=tuple(_problems(cut, cluster, records)))
+    return replace(snapshot, problems=tuple(_problems(snapshot, cluster, records)))
 
 
-def _generations(records: Sequence[Recorded], cluster: str, in_use: int) -> list[Generation]:
+def _generations(records: Sequence[Recorded], cluster: str, in_use: int) -> list[KnownGeneration]:
     """Return the generations that were recorded; those of another cluster are in ClickHouse alone."""
     known = [
-        Generation(one.generation, one.partitions, is_here=one.cluster_id == cluster)
+        KnownGeneration(one.generation, one.partitions, is_here=one.cluster_id == cluster)
         for one in records
         if one.generation <= in_use
     ]
     if any(one.number == in_use for one in known):
         return known
-    return [*known, Generation(in_use, 0, is_here=True)]
+    return [*known, KnownGeneration(in_use, 0, is_here=True)]
 
 
-def _present(one: Generation, counts: Mapping[str, int]) -> Generation:
+def _present(one: KnownGeneration, counts: Mapping[str, int]) -> KnownGeneration:
     partitions = counts.get(one.topology.events.name)
     return replace(
         one, is_here=one.is_here and partitions is not None, partitions=partitions or one.partitions
     )
 
 
-async def _stored(tables: Tables, names: Sequence[str]) -> list[list[Any]]:
-    return await tables.ask(statements.positions(names)) if names else []
+async def _stored(database: Database, names: Sequence[str]) -> list[list[Any]]:
+    return await database.ask(statements.positions(names)) if names else []
 
 
-async def _logs(asked: Offsets, names: Iterable[str]) -> dict[Log, LogRange]:
+async def _logs(asked: Offsets, names: Iterable[str]) -> dict[LogPartition, LogRange]:
     places = await asked.partitions(names)
     if not places:
         return {}
@@ -94,25 +93,27 @@ async def _logs(asked: Offsets, names: Iterable[str]) -> dict[Log, LogRange]:
     return {place: LogRange(starts[place], ends[place]) for place in places}
 
 
-def _problems(cut: Cut, cluster: str, records: Sequence[Recorded]) -> Iterable[ContinuityProblem]:
+def _problems(
+    snapshot: LogSnapshot, cluster: str, records: Sequence[Recorded]
+) -> Iterable[ContinuityProblem]:
     """Return why merger or sink would not start."""
-    topology = cut.current
+    topology = snapshot.current
     facts = ContinuityFacts(
         service="merger",
-        generation=cut.in_use,
+        generation=snapshot.in_use,
         cluster_id=cluster,
-        recorded=next((one for one in records if one.generation == cut.in_use), None),
+        recorded=next((one for one in records if one.generation == snapshot.in_use), None),
         paired=(topology.events.name, topology.state.name),
-        log=cut.logs,
-        positions=_held(cut.merged, "committed by the merger", topology.events.name),
+        log=snapshot.logs,
+        positions=_held(snapshot.merged, "committed by the merger", topology.events.name),
     )
     found = problems(facts)
     names = [topic.name for topic in topology.topics]
-    sink = replace(facts, service="sink", positions=_held(cut.stored, "stored in ClickHouse", *names))
+    sink = replace(facts, service="sink", positions=_held(snapshot.stored, "stored in ClickHouse", *names))
     return found + [one for one in problems(sink) if one not in found]
 
 
-def _held(positions: Mapping[Log, int], holder: str, *names: str) -> list[HeldPosition]:
+def _held(positions: Mapping[LogPartition, int], holder: str, *names: str) -> list[HeldPosition]:
     return [
         HeldPosition(holder, *place, offset)
         for place, offset in sorted(positions.items())
@@ -120,12 +121,12 @@ def _held(positions: Mapping[Log, int], holder: str, *names: str) -> list[HeldPo
     ]
 
 
-async def settled(kafka: KafkaSettings, cut: Cut) -> None:
-    """Return once the transactions that were open are over: what is promised can be read from then on."""
+async def settled(kafka: KafkaSettings, snapshot: LogSnapshot) -> None:
+    """Return once the transactions that were open have ended, so that what is promised can be read."""
     ends = {
         place: log.end
-        for place, log in cut.logs.items()
-        if place[0] not in {one.topology.events.name for one in cut.generations}
+        for place, log in snapshot.logs.items()
+        if place[0] not in {one.topology.events.name for one in snapshot.generations}
     }
     if not ends:
         return
@@ -138,36 +139,28 @@ async def settled(kafka: KafkaSettings, cut: Cut) -> None:
                     await asyncio.sleep(pause)
         except TimeoutError as error:
             raise UnreachableError(
-                "a transaction of the merger stays open, so that nobody can read on: is a merger running?"
+                "a transaction of the merger stays open, which blocks every reader: is a merger running?"
             ) from error
 
 
-def _has_reached(now: Mapping[Log, int], ends: Mapping[Log, int]) -> bool:
+def _has_reached(now: Mapping[LogPartition, int], ends: Mapping[LogPartition, int]) -> bool:
     return all(now[place] >= end for place, end in ends.items())
 
 
-async def bounded(kafka: KafkaSettings, cut: Cut) -> Cut:
-    """Return the cut with where the logs end now, states first: their events are older."""
-    names = [topic.name for one in cut.here for topic in one.topology.topics]
-    events = {one.topology.events.name for one in cut.here}
+async def bounded(kafka: KafkaSettings, snapshot: LogSnapshot) -> LogSnapshot:
+    """Return the snapshot with the current ends of the logs, states first, as their events are older."""
+    names = [topic.name for one in snapshot.here for topic in one.topology.topics]
+    events = {one.topology.events.name for one in snapshot.here}
     async with offsets(kafka, CLIENT, committed=True) as asked:
         others = await _logs(asked, [name for name in names if name not in events])
-        return cut.with_logs(others | await _logs(asked, events))
+        return snapshot.with_logs(others | await _logs(asked, events))
 
 
-async def starts(kafka: KafkaSettings, cut: Cut) -> dict[Log, int]:
+async def starts(kafka: KafkaSettings, snapshot: LogSnapshot) -> dict[LogPartition, int]:
     """Return where the logs of events begin now; retention may have cut them since."""
     async with offsets(kafka, CLIENT) as asked:
-        names = [one.topology.events.name for one in cut.here]
-        return await asked.starts(place for place in cut.logs if place[0] in names)
-
-
-async def kept_since(kafka: KafkaSettings, topic: str, now_ms: int) -> int:
-    """Return since when a topic, and the table of it, keep everything, in milliseconds."""
-    async with admin(kafka, CLIENT) as client:
-        found = await topics.describe(client, [topic])
-    kept = int(found[topic].config.get(RETENTION, -1)) if topic in found else -1
-    return 0 if kept < 0 else now_ms - kept
+        names = [one.topology.events.name for one in snapshot.here]
+        return await asked.starts(place for place in snapshot.logs if place[0] in names)
 
 
 async def topic_settings(kafka: VerifySettings, topology: Topology) -> list[Finding]:

@@ -1,7 +1,6 @@
-"""Entries by the hash of their key, on disk: what is compared at once fits into memory.
+"""Partitions evidence by the hash of its key into files, so that one partition fits into memory.
 
-The files hold what people wrote, so they lie in a directory that its owner alone may read, and are gone at
-the end.
+The files hold feedback, so only their owner may read the directory, and it is deleted at the end.
 """
 
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Self
 import msgspec
 
 from schemas.limits import KIB, MIB
-from services.operations.verify.core.evidence import Entry, Evidence, gathered
+from services.operations.verify.core.evidence import EvidenceEntry, RequestEvidence, gathered
 from services.operations.verify.core.selection import bucket_of
 
 _FLUSH_BYTES = 256 * KIB
@@ -22,11 +21,11 @@ _MOST_BYTES = 64 * MIB
 _LENGTH_BYTES = 4
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
+_decode = msgspec.msgpack.Decoder(EvidenceEntry).decode
 
 
 class Spill:
-    """So many files of entries.  A file is open only while it is written, so their number needs no limit."""
+    """Files of entries.  A file is open only while it is written, so their number needs no limit."""
 
     def __init__(self, buckets: int) -> None:
         self._count = buckets
@@ -45,7 +44,7 @@ class Spill:
     def __len__(self) -> int:
         return self._count
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: EvidenceEntry) -> None:
         """Add an entry."""
         bucket = bucket_of(entry.key, self._count)
         buffer = self._buffers[bucket]
@@ -55,12 +54,12 @@ class Spill:
         if len(buffer) > self._most:
             self._flush(bucket)
 
-    def evidence(self, bucket: int) -> Iterator[Evidence]:
-        """Yield what was put in about each key of a bucket."""
+    def evidence(self, bucket: int) -> Iterator[RequestEvidence]:
+        """Yield the evidence of each key of a bucket."""
         self._flush(bucket)
         return gathered(self._entries(bucket))
 
-    def _entries(self, bucket: int) -> Iterator[Entry]:
+    def _entries(self, bucket: int) -> Iterator[EvidenceEntry]:
         with self._path(bucket).open("rb") as file:
             while length := file.read(_LENGTH_BYTES):
                 yield _decode(file.read(int.from_bytes(length)))

@@ -1,1 +1,1 @@
-"""Pure: values in, values out; no input or output, no clock, no chance."""
+"""Values in, values out: no input or output, no clock, no randomness."""

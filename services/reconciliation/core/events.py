@@ -1,4 +1,4 @@
-"""What a record of the events topic must have become in `feedback_events`, as a few numbers.  Pure.
+"""What a record of the events topic must have become in `feedback_events`, as a few numbers.
 
 Bodies are compared by the first half of their MD5, which ClickHouse computes as `halfMD5`: this looks for
 accidents, not for forgers.
@@ -22,8 +22,8 @@ _FIRST_YEAR, _LAST_YEAR = 1971, 2298
 """Times outside of these are cut off by ClickHouse, so they are not compared."""
 
 
-class Said(NamedTuple):
-    """An event as a table row: its place in the order, where it stands, and what it says.
+class ExpectedEvent(NamedTuple):
+    """An event as a table row: its version, the offset of its record, its time and its checksum.
 
     `log_offset` has the generation in it; `received_us` is None for a time that no column can hold.
     """
@@ -59,14 +59,14 @@ class _Line(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Line).decode
 
 
-def said(line: bytes) -> Said:
-    """Return what a line for the table says."""
+def expected_event(line: bytes) -> ExpectedEvent:
+    """Return the row that a line for the table becomes."""
     row = _decode(line)
     parts = (
         row.event_id.encode(), row.op.encode(), row.source.encode(), b"1" if row.idempotent else b"0",
         bytes(row.data), bytes(row.request),
     )  # fmt: skip
-    return Said(
+    return ExpectedEvent(
         key=event_key(row.tenant, row.request_id),
         version=row.version,
         log_offset=row.log_offset,
@@ -76,7 +76,7 @@ def said(line: bytes) -> Said:
 
 
 def half_md5(text: bytes) -> int:
-    """Return what ClickHouse's `halfMD5` says of a string."""
+    """Return ClickHouse's `halfMD5` of a string."""
     return int.from_bytes(md5(text, usedforsecurity=False).digest()[:8])
 
 
@@ -94,7 +94,7 @@ def microseconds(moment: datetime | None) -> int | None:
 
 
 class Suspect(NamedTuple):
-    """An event that is not where it should be, as far as one look tells."""
+    """An event without a row, as far as one look shows."""
 
     topic: str
     partition: int
@@ -118,7 +118,7 @@ class Appended(Protocol):
     def timestamp(self) -> int: ...  # noqa: D102
 
 
-def suspect(topic: str, record: Appended, event: Said) -> Suspect:
+def suspect(topic: str, record: Appended, event: ExpectedEvent) -> Suspect:
     """Return an event as one that seems to be missing."""
     tenant, _, request_id = event.key.decode().partition("/")
     return Suspect(

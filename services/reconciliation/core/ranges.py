@@ -1,14 +1,14 @@
-"""Sets of offsets as they come: a few bits each, and as few words as people can read.  Pure."""
+"""Sets of offsets: as bits, and as ranges for output."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 CHUNK = 4096
-"""Offsets whose bits lie together."""
+"""Offsets whose bits are stored together."""
 WORD = 64
 
 
-class Place(NamedTuple):
+class EventsPartition(NamedTuple):
     """A partition of a generation's events topic."""
 
     generation: int
@@ -27,7 +27,7 @@ class Bits:
         self._chunk(chunk)[at // 8 : at // 8 + 8] = bits.to_bytes(8, "little")
 
     def add(self, offset: int) -> bool:
-        """Add one offset, and tell whether it is new."""
+        """Add one offset, and return whether it is new."""
         chunk, at = divmod(offset, CHUNK)
         bits = self._chunk(chunk)
         known = bits[at // 8]
@@ -35,7 +35,7 @@ class Bits:
         return bits[at // 8] != known
 
     def take(self, offset: int) -> bool:
-        """Remove an offset, and tell whether it was there."""
+        """Remove an offset, and return whether it was there."""
         chunk, at = divmod(offset, CHUNK)
         bits = self._chunks.get(chunk)
         if bits is None or not bits[at // 8] & 1 << at % 8:
@@ -51,7 +51,7 @@ class Bits:
         return whole + rest.bit_count()
 
     def offsets(self, start: int = 0) -> Iterator[int]:
-        """Yield what is left from `start` on, in order."""
+        """Yield the offsets from `start` on, in order."""
         for chunk in sorted(self._chunks):
             bits = int.from_bytes(self._chunks[chunk], "little")
             while bits:
@@ -66,7 +66,7 @@ class Bits:
 
 
 class Ranges:
-    """A growing set of offsets, told as stretches.  Adding in order costs nothing."""
+    """A growing set of offsets as ranges.  Adding in order is cheap."""
 
     def __init__(self, offsets: Iterable[int] = ()) -> None:
         self._stretches: list[tuple[int, int]] = []
@@ -93,7 +93,7 @@ class Ranges:
     def __len__(self) -> int:
         return sum(end - start for start, end in self._stretches)
 
-    def told(self, most: int = 5) -> str:
+    def as_text(self, most: int = 5) -> str:
         """Return the first stretches in words: `3, 7 to 19 and 2 more stretches`."""
         shown = [str(start) if end == start + 1 else f"{start} to {end - 1}" for start, end in self]
         more = len(shown) - most

@@ -1,16 +1,16 @@
-"""Which command mends a difference.  Pure."""
+"""Which command fixes a difference."""
 
 from collections.abc import Collection
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class DiffKind(StrEnum):
     """What can differ.  Stable codes, for scripts."""
 
     EVENT_MISSING = "event_missing"
     """The log has an event that `feedback_events` lacks, though its position is past it."""
     EVENT_CHANGED = "event_changed"
-    """`feedback_events` says something else than the log."""
+    """`feedback_events` has another content than the log."""
     EVENT_INVENTED = "event_invented"
     """`feedback_events` has a row where the log has another record, or will have one."""
     HOLE = "hole"
@@ -18,7 +18,7 @@ class Kind(StrEnum):
     NEVER_MERGED = "never_merged"
     """The merger's position is past an event that its state has not read."""
     KEYS_VANISHED = "keys_vanished"
-    """`feedback-state` lacks what events of an earlier generation of the topics said."""
+    """`feedback-state` lacks what events of an earlier generation of the topics set."""
     STATE_MISSING = "state_missing"
     """The events come to a row that `feedback-state` does not have."""
     STATE_DIFFERS = "state_differs"
@@ -40,7 +40,7 @@ class Kind(StrEnum):
     LETTER_MISSING = "letter_missing"
     """A dead letter that the table lacks."""
     LETTER_CHANGED = "letter_changed"
-    """The table says something else of a dead letter than its topic."""
+    """The table has another content for a dead letter than its topic."""
     LETTER_INVENTED = "letter_invented"
     """The table has a dead letter that its topic does not."""
     POSITION = "position"
@@ -51,37 +51,37 @@ class Kind(StrEnum):
 
 _STATES = frozenset(
     {
-        Kind.NEVER_MERGED,
-        Kind.KEYS_VANISHED,
-        Kind.STATE_MISSING,
-        Kind.STATE_DIFFERS,
-        Kind.STATE_INVENTED,
-        Kind.HOLE,
+        DiffKind.NEVER_MERGED,
+        DiffKind.KEYS_VANISHED,
+        DiffKind.STATE_MISSING,
+        DiffKind.STATE_DIFFERS,
+        DiffKind.STATE_INVENTED,
+        DiffKind.HOLE,
     }
 )
-_EVENTS = frozenset({Kind.EVENT_MISSING, Kind.EVENT_CHANGED, Kind.EVENT_INVENTED})
-_LETTERS = frozenset({Kind.LETTER_MISSING, Kind.LETTER_CHANGED, Kind.LETTER_INVENTED})
+_EVENTS = frozenset({DiffKind.EVENT_MISSING, DiffKind.EVENT_CHANGED, DiffKind.EVENT_INVENTED})
+_LETTERS = frozenset({DiffKind.LETTER_MISSING, DiffKind.LETTER_CHANGED, DiffKind.LETTER_INVENTED})
 
 
 RECOVERY = "afterword recover"
-"""What mends a log that is not the one that the tables came from, and deletes nothing."""
+"""The command for a log that is not the one that the tables came from, and deletes nothing."""
 
 
-def command(kind: Kind, tenants: Collection[str] = (), *, is_cut: bool = False) -> str:
-    """Return the command that mends a difference; narrowed to its tenant if only one is concerned.
+def command(kind: DiffKind, tenants: Collection[str] = (), *, is_cut: bool = False) -> str:
+    """Return the command that fixes a difference; narrowed to its tenant if only one is concerned.
 
-    `is_cut`: the log lacks what the tables have, so that they may be the only copy, and are not made anew
+    `is_cut`: the log lacks what the tables have, so that they may be the only copy, and are not rebuilt
     from the log.
     """
-    if kind is Kind.ROW_REFUSED:
+    if kind is DiffKind.ROW_REFUSED:
         return "afterword dlq replay --stage sink --reason refused_by_clickhouse"
-    if kind is Kind.TOPIC_SETTING:
+    if kind is DiffKind.TOPIC_SETTING:
         return "afterword migrate"
     if is_cut:
         return RECOVERY
     if kind in _LETTERS:
         return "afterword rebuild --table dlq"
-    only = f" --tenant {next(iter(tenants))}" if len(tenants) == 1 and kind is not Kind.HOLE else ""
+    only = f" --tenant {next(iter(tenants))}" if len(tenants) == 1 and kind is not DiffKind.HOLE else ""
     if kind in _STATES:
         return f"afterword rebuild --state{only}"
     return f"afterword rebuild --table {'events' if kind in _EVENTS else 'state'}{only}"

@@ -15,9 +15,9 @@ from schemas.identity import event_key, partition_of
 from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import Topology
 from services.operations.exits import DONE
-from services.operations.rebuild.core.scope import Scope
+from services.operations.rebuild.core.scope import RebuildScope
 from services.operations.rebuild.core.statements import BUILDING, GATE
-from services.operations.rebuild.run import Wanted, tables
+from services.operations.rebuild.run import RebuildOptions, tables
 from services.operations.rebuild.settings import RebuildSettings
 from services.runtime.settings import load
 from services.sink.settings import SinkSettings
@@ -288,7 +288,7 @@ async def test_what_is_erased_meanwhile_neither_comes_back_nor_stops_it(
             await erase(settings, next(names))
 
     async with filled(settings) as before:
-        wanted = Wanted(scope=Scope("acme"), keep_unknown=keep_unknown)
+        wanted = RebuildOptions(scope=RebuildScope("acme"), keep_unknown=keep_unknown)
         own = load(RebuildSettings, variables)
         assert await tables(own, wanted, lambda _: True, passed) == DONE
         after = await contents(settings, "tenant = 'acme'")

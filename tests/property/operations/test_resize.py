@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.operations.resize.core.decisions import Facts, Step, next_step
+from services.operations.resize.core.plan import ResizeFacts, ResizeStep, next_step
 from services.pipeline.core.generation_states import Generation, GenerationState, in_use, writable
 
 WEIGHT = 2_000
@@ -75,14 +75,14 @@ class World:
             self.standing[0] = GenerationState.OPEN
         self.cut_off()
 
-    def facts(self) -> Facts:
+    def facts(self) -> ResizeFacts:
         """Return what the command would find out."""
         if self.standing[0] is GenerationState.OPEN:
             self.run.is_fenced = False
         old, new = self.states[0][: self.run.compared_old], self.states[2][: self.run.compared_new]
         differing = {key for key in "abc" if newest(old).get(key) != newest(new).get(key)}
         left = len(self.states[0]) - self.run.compared_old + len(self.states[2]) - self.run.compared_new
-        return Facts(
+        return ResizeFacts(
             exists=2 in self.standing,
             is_recorded=self.is_recorded,
             is_closed=self.standing[0] is GenerationState.CLOSED,
@@ -97,21 +97,21 @@ class World:
             has_arrived=self.has_arrived,
         )
 
-    def step(self) -> Step:
+    def step(self) -> ResizeStep:
         """Take the step that is called for; a part of it, where it has parts."""
         step = next_step(self.facts())
-        acts: dict[Step, Any] = {
-            Step.CREATE: lambda: self.standing.update({2: GenerationState.NEW}),
-            Step.RECORD: lambda: setattr(self, "is_recorded", True),
-            Step.COPY: self._copy,
-            Step.CHECK: self._compare,
-            Step.CLOSE: lambda: self.standing.update({0: GenerationState.CLOSED}),
-            Step.DRAIN: self._wait,
-            Step.FENCE: lambda: setattr(self.run, "is_fenced", True),
-            Step.HAND_OVER: lambda: setattr(self, "handed_over", len(self.states[2])),
-            Step.OPEN: lambda: self.standing.update({2: GenerationState.OPEN}),
-            Step.ARRIVE: lambda: setattr(self, "has_arrived", True),
-            Step.DONE: lambda: None,
+        acts: dict[ResizeStep, Any] = {
+            ResizeStep.CREATE: lambda: self.standing.update({2: GenerationState.NEW}),
+            ResizeStep.RECORD: lambda: setattr(self, "is_recorded", True),
+            ResizeStep.COPY: self._copy,
+            ResizeStep.CHECK: self._compare,
+            ResizeStep.CLOSE: lambda: self.standing.update({0: GenerationState.CLOSED}),
+            ResizeStep.DRAIN: self._wait,
+            ResizeStep.FENCE: lambda: setattr(self.run, "is_fenced", True),
+            ResizeStep.HAND_OVER: lambda: setattr(self, "handed_over", len(self.states[2])),
+            ResizeStep.OPEN: lambda: self.standing.update({2: GenerationState.OPEN}),
+            ResizeStep.ARRIVE: lambda: setattr(self, "has_arrived", True),
+            ResizeStep.DONE: lambda: None,
         }
         acts[step]()
         return step
@@ -160,7 +160,7 @@ def test_whatever_happens_on_the_way_it_ends_in_one_open_generation_with_every_s
         world.check()
 
     for _ in range(1_000):
-        if world.step() is Step.DONE:
+        if world.step() is ResizeStep.DONE:
             break
         world.check()
 
@@ -173,8 +173,8 @@ def test_whatever_happens_on_the_way_it_ends_in_one_open_generation_with_every_s
 @given(differing=st.integers(1, 10))
 def test_what_differs_is_never_opened(differing: int) -> None:
     """A copy that is not right ends the run, with the old generation still there."""
-    facts = Facts(exists=True, is_recorded=True, is_closed=True, is_fenced=True, differing=differing)
-    assert next_step(facts) is Step.DIFFERS
+    facts = ResizeFacts(exists=True, is_recorded=True, is_closed=True, is_fenced=True, differing=differing)
+    assert next_step(facts) is ResizeStep.DIFFERS
 
 
 @given(unmerged=st.integers(0, 3), unstored=st.integers(0, 3), uncopied=st.integers(0, 3))
@@ -182,7 +182,7 @@ def test_nothing_is_copied_for_good_before_the_old_merger_is_drained_and_fenced(
     unmerged: int, unstored: int, uncopied: int
 ) -> None:
     """Else it could still write a state that the copy lacks."""
-    facts = Facts(
+    facts = ResizeFacts(
         exists=True,
         is_recorded=True,
         is_closed=True,
@@ -190,4 +190,4 @@ def test_nothing_is_copied_for_good_before_the_old_merger_is_drained_and_fenced(
         unstored=unstored,
         uncopied=uncopied,
     )
-    assert next_step(facts) is (Step.DRAIN if unmerged or unstored else Step.FENCE)
+    assert next_step(facts) is (ResizeStep.DRAIN if unmerged or unstored else ResizeStep.FENCE)

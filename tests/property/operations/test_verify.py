@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemas.identity import version_of
 from services.operations.verify.core.evidence import StateRecord, TableEvent
 from services.reconciliation.core.ranges import Bits, Ranges
-from services.reconciliation.core.remedies import Kind
+from services.reconciliation.core.remedies import DiffKind
 from tests.support.merger.records import logs
 from tests.support.operations.consistent_cuts import World, quiet, row_of, rows_of, states_of, worlds
 
@@ -44,7 +44,7 @@ def test_an_event_that_the_table_tells_otherwise_is_found(world: World, data: st
     digest, received = data.draw(st.sampled_from([(row.digest ^ 1, row.received_us), (row.digest, 1)]))
     other = TableEvent(row.key, row.version, row.partition, row.log_offset, received, digest)
 
-    assert world.changed("told", index, other).kinds() == {Kind.EVENT_CHANGED}
+    assert world.changed("told", index, other).kinds() == {DiffKind.EVENT_CHANGED}
 
 
 @brief
@@ -53,7 +53,7 @@ def test_an_event_that_nobody_sent_is_found(world: World, offset: int) -> None:
     """Where the log has another one, and where it has none yet."""
     invented = TableEvent(b"default/r9", version_of(0, offset), 0, version_of(0, offset), 0, 1)
 
-    assert replace(world, told=(*world.told, invented)).kinds() == {Kind.EVENT_INVENTED}
+    assert replace(world, told=(*world.told, invented)).kinds() == {DiffKind.EVENT_INVENTED}
 
 
 @brief
@@ -62,7 +62,9 @@ def test_a_row_that_is_gone_is_found(world: World, data: st.DataObject) -> None:
     """Whichever it is."""
     assume(world.rows)
 
-    assert world.without("rows", data.draw(st.integers(0, len(world.rows) - 1))).kinds() == {Kind.ROW_MISSING}
+    assert world.without("rows", data.draw(st.integers(0, len(world.rows) - 1))).kinds() == {
+        DiffKind.ROW_MISSING
+    }
 
 
 @brief
@@ -76,7 +78,7 @@ def test_a_row_that_says_something_else_is_found(world: World, data: st.DataObje
     fields = {one: getattr(row, one) for one in row.__struct_fields__}
     other = type(row)(**{**fields, name: fields[name] ^ 1})
 
-    assert world.changed("rows", index, other).kinds() == {Kind.ROW_CHANGED}
+    assert world.changed("rows", index, other).kinds() == {DiffKind.ROW_CHANGED}
 
 
 @brief
@@ -92,7 +94,7 @@ def test_an_old_row_is_found(world: World, data: st.DataObject) -> None:
     row = row_of(one)
     assert row is not None
 
-    assert replace(world, rows=(*others, row)).kinds() == {Kind.ROW_STALE}
+    assert replace(world, rows=(*others, row)).kinds() == {DiffKind.ROW_STALE}
 
 
 @brief
@@ -103,7 +105,7 @@ def test_a_row_without_a_state_is_found(world: World, offset: int) -> None:
     row = row_of(state)
     assert row is not None
 
-    assert replace(world, rows=(*world.rows, row)).kinds() == {Kind.ROW_INVENTED}
+    assert replace(world, rows=(*world.rows, row)).kinds() == {DiffKind.ROW_INVENTED}
 
 
 _LIVE = orjson.dumps(
@@ -127,7 +129,7 @@ def test_a_state_that_is_gone_is_found(world: World, data: st.DataObject) -> Non
     states = data.draw(st.sampled_from([kept, (*world.states, tombstone)]))
     tampered = replace(world, states=states, rows=tuple(one for one in world.rows if one.key != key))
 
-    assert tampered.kinds() == {Kind.STATE_MISSING}
+    assert tampered.kinds() == {DiffKind.STATE_MISSING}
 
 
 @brief
@@ -142,7 +144,7 @@ def test_a_state_that_says_something_else_is_found(world: World, data: st.DataOb
     states = (*world.states, StateRecord(one.key, 0, len(world.states), orjson.dumps(fields)))
     tampered = replace(world, states=states, rows=rows_of(states), rows_stored=len(states))
 
-    assert tampered.kinds() <= {Kind.STATE_DIFFERS, Kind.NEVER_MERGED}
+    assert tampered.kinds() <= {DiffKind.STATE_DIFFERS, DiffKind.NEVER_MERGED}
     assert tampered.kinds()
 
 
@@ -157,7 +159,11 @@ def test_events_that_the_merger_was_moved_past_are_found(log: list, data: st.Dat
     differs = {one.key: one.value for one in states} != {one.key: one.value for one in whole.states}
 
     assert bool(tampered.kinds()) == differs
-    assert tampered.kinds() <= {Kind.NEVER_MERGED, Kind.STATE_MISSING, Kind.STATE_DIFFERS}
+    assert tampered.kinds() <= {
+        DiffKind.NEVER_MERGED,
+        DiffKind.STATE_MISSING,
+        DiffKind.STATE_DIFFERS,
+    }
 
 
 @brief

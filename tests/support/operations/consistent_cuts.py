@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 from schemas.identity import version_of
 from schemas.topics import Topology
 from services.merger.core.fold import fold
+from services.operations.audit.core.checksum import state_checksum
 from services.operations.audit.core.row_to_event import LogEvent
-from services.operations.verify.core.compare import Judged, judge
+from services.operations.verify.core.compare import RequestFindings, compare
 from services.operations.verify.core.evidence import (
-    Evidence,
-    Known,
+    CompareContext,
+    RequestEvidence,
     StateRecord,
     TableEvent,
     TableRow,
     gathered,
 )
-from services.operations.verify.core.row_compare import row_digest
-from services.operations.verify.core.selection import Selection
-from services.operations.verify.core.snapshot import Cut, Generation
+from services.operations.verify.core.selection import VerifySelection
+from services.operations.verify.core.snapshot import KnownGeneration, LogSnapshot
 from services.pipeline.core.continuity import LogRange
-from services.reconciliation.core.events import microseconds, said
+from services.reconciliation.core.events import expected_event, microseconds
 from services.sink.core.rows import event_line
 from tests.support.merger.records import SOURCE, ARecord, in_pieces, logs
 
@@ -47,18 +47,18 @@ class World:
     refused: dict[tuple[str, int, int], str] = field(default_factory=dict)
 
     @property
-    def known(self) -> Known:
+    def known(self) -> CompareContext:
         """What all keys are judged by."""
-        cut = Cut(
-            generations=(Generation(0, 1, is_here=True),),
+        snapshot = LogSnapshot(
+            generations=(KnownGeneration(0, 1, is_here=True),),
             in_use=0,
             merged={EVENTS: self.merged},
             stored={EVENTS: self.events_stored, STATE: self.rows_stored},
             logs={EVENTS: LogRange(0, len(self.log)), STATE: LogRange(0, len(self.states))},
         )
-        return Known(cut, Selection(), event_line, refused=self.refused)
+        return CompareContext(snapshot, VerifySelection(), event_line, refused=self.refused)
 
-    def evidence(self) -> list[Evidence]:
+    def evidence(self) -> list[RequestEvidence]:
         """Return what is known of each key."""
         events = [
             LogEvent(
@@ -70,9 +70,9 @@ class World:
         ]  # fmt: skip
         return [*gathered([*events, *self.states, *self.told, *self.rows])]
 
-    def judged(self) -> dict[bytes, Judged]:
+    def judged(self) -> dict[bytes, RequestFindings]:
         """Return the judgement of each key."""
-        return {one.key: judge(one, self.known) for one in self.evidence()}
+        return {one.key: compare(one, self.known) for one in self.evidence()}
 
     def kinds(self) -> set[str]:
         """Return the kinds of all that differs; events that seem to be missing are `suspect`."""
@@ -102,7 +102,7 @@ def told_of(log: Sequence[ARecord]) -> tuple[TableEvent, ...]:
     found: dict[tuple[bytes, int], TableEvent] = {}
     for record in log:
         if (line := event_line(record, 0)) is not None:  # type: ignore[arg-type]
-            says = said(line)
+            says = expected_event(line)
             received = says.received_us or 0
             row = TableEvent(says.key, says.version, 0, says.log_offset, received, says.digest)
             found[says.key, says.version] = row
@@ -139,7 +139,7 @@ def row_of(state: StateRecord) -> TableRow | None:
     )
     value = state.value or b""
     data, request = (_text(value, name) for name in ("data", "request"))
-    digest = row_digest(fields["sources"], data, request)
+    digest = state_checksum(fields["sources"], data, request)
     return TableRow(state.key, version_of(0, state.offset), fields["version"], first, last, digest)
 
 

@@ -11,13 +11,12 @@ import signal
 import sys
 
 from services.operations.rebuild import run
-from services.operations.rebuild.core.kinds import chosen
-from services.operations.rebuild.core.scope import Scope
+from services.operations.rebuild.core.scope import RebuildScope, chosen
 from services.operations.rebuild.settings import RebuildSettings
 from services.runtime.settings import load
 
 
-def run_until(point: str, wanted: run.Wanted) -> int:
+def run_until(point: str, wanted: run.RebuildOptions) -> int:
     """Return the exit code of one run, negative when it was killed."""
     child = os.fork()
     if child:
@@ -37,7 +36,7 @@ def main() -> None:
     points, options = sys.argv[1:cut], sys.argv[cut + 1 :]
     tables = [one for one in options if "=" not in one]
     tenant = next((one.removeprefix("tenant=") for one in options if one.startswith("tenant=")), None)
-    wanted = run.Wanted(scope=Scope(tenant), kinds=chosen(tables))
+    wanted = run.RebuildOptions(scope=RebuildScope(tenant), kinds=chosen(tables))
     for point in points:
         print(point, run_until(point, wanted), flush=True)  # noqa: T201
 

@@ -1,6 +1,6 @@
 """The state of a request that its events come to: the merger's own fold, in the order of the log.
 
-Whoever compares states starts here: `verify` folds up to each position that the merger may have reached,
+Every comparison of states starts here: `verify` folds up to each position that the merger may have reached,
 `rebuild` folds everything that was merged, and `recover` adds older states and rows to it.
 """
 

@@ -15,7 +15,7 @@ from services.merger.core.state import NEVER, State
 from services.operations.audit.core.expected_state import ExpectedState, essence
 
 
-class Verdict(Enum):
+class StateVerdict(Enum):
     """How a record of the state topic compares with the events."""
 
     SAME = "same"
@@ -27,13 +27,13 @@ class Verdict(Enum):
     INVENTED = "invented"
     """No event of the request is known, though the log would have those that it rests on."""
     INCOMPLETE = "incomplete"
-    """It differs, but rests on events that are not known any more: it is left as it is."""
+    """It differs, but rests on events that are not known any more: it is not rewritten."""
 
 
-WRITTEN = frozenset({Verdict.MISSING, Verdict.DAMAGED, Verdict.DIFFERS})
+WRITTEN = frozenset({StateVerdict.MISSING, StateVerdict.DAMAGED, StateVerdict.DIFFERS})
 
 
-class Bounds(NamedTuple):
+class VersionBounds(NamedTuple):
     """Versions: what was erased before `start` is forgotten; from `end` on nothing can have been merged."""
 
     start: int
@@ -41,50 +41,56 @@ class Bounds(NamedTuple):
 
 
 def judge(
-    found: bytes | None, should: ExpectedState | None, known: Iterable[int], erased: int, bounds: Bounds
-) -> Verdict:
+    found: bytes | None,
+    should: ExpectedState | None,
+    known: Iterable[int],
+    erased: int,
+    bounds: VersionBounds,
+) -> StateVerdict:
     """Compare a record with what the events come to; `known` are the versions of the request's events."""
     if found is None:
-        return Verdict.SAME if should is None or _forgotten(should.value, bounds) else Verdict.MISSING
+        return (
+            StateVerdict.SAME if should is None or _forgotten(should.value, bounds) else StateVerdict.MISSING
+        )
     try:
         has = states.decode(found)
     except MsgspecError:
-        return Verdict.DAMAGED if should is not None else Verdict.INCOMPLETE
+        return StateVerdict.DAMAGED if should is not None else StateVerdict.INCOMPLETE
     if should is not None and not _are_of_one(has, states.decode(should.value)):
-        return Verdict.DAMAGED
+        return StateVerdict.DAMAGED
     if should is not None and essence(has) == essence(states.decode(should.value)):
-        return Verdict.SAME
+        return StateVerdict.SAME
     versions = set(known)
     rests_on = set(_versions(has))
     explained = all(one in versions or one <= erased or one >= bounds.end for one in rests_on)
-    return Verdict.DIFFERS if explained and should is not None else Verdict.INCOMPLETE
+    return StateVerdict.DIFFERS if explained and should is not None else StateVerdict.INCOMPLETE
 
 
 def is_like(found: bytes, should: bytes) -> bool:
-    """Tell whether bytes are a state that says what another one does."""
+    """Return whether bytes are a state with the same content as another."""
     try:
         return essence(states.decode(found)) == essence(states.decode(should))
     except MsgspecError:
         return False
 
 
-def judge_alone(found: bytes, erased: int, bounds: Bounds) -> Verdict:
+def judge_alone(found: bytes, erased: int, bounds: VersionBounds) -> StateVerdict:
     """Judge a record of a request of which no event is known."""
     try:
         rests_on = list(_versions(states.decode(found)))
     except MsgspecError:
-        return Verdict.INCOMPLETE
+        return StateVerdict.INCOMPLETE
     if any(version <= erased or version < bounds.start for version in rests_on):
-        return Verdict.SAME if max(rests_on) <= erased else Verdict.INCOMPLETE
-    return Verdict.INVENTED
+        return StateVerdict.SAME if max(rests_on) <= erased else StateVerdict.INCOMPLETE
+    return StateVerdict.INVENTED
 
 
-def _forgotten(value: bytes, bounds: Bounds) -> bool:
+def _forgotten(value: bytes, bounds: VersionBounds) -> bool:
     return states.is_erased(value) and states.decode(value).version < bounds.start
 
 
 def _are_of_one(one: State, other: State) -> bool:
-    """Tell whether two states are of one request; of another's nothing counts."""
+    """Return whether two states are of one request; a state of another request is damage."""
     return all(
         orjson.loads(bytes(getattr(one, name))) == orjson.loads(bytes(getattr(other, name)))
         for name in ("tenant", "request_id")

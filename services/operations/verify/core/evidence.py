@@ -13,10 +13,10 @@ import msgspec
 from schemas.identity import partition_of
 from services.operations.audit.core.expected_state import Crashed, FoldContext
 from services.operations.audit.core.row_to_event import LogEvent
-from services.operations.verify.core.selection import Selection
-from services.operations.verify.core.snapshot import Cut
+from services.operations.verify.core.selection import VerifySelection
+from services.operations.verify.core.snapshot import LogSnapshot
 from services.reconciliation.core.events import Render
-from services.reconciliation.core.ranges import Place
+from services.reconciliation.core.ranges import EventsPartition
 
 
 class TableEvent(msgspec.Struct, array_like=True, tag="t", gc=False):
@@ -50,35 +50,35 @@ class TableRow(msgspec.Struct, array_like=True, tag="r", gc=False):
     digest: int
 
 
-Entry = LogEvent | TableEvent | StateRecord | TableRow
+EvidenceEntry = LogEvent | TableEvent | StateRecord | TableRow
 
 
-class Evidence:
+class RequestEvidence:
     """Everything about one key, each kind in the order of its log."""
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.events: list[LogEvent] = []
-        self.told: list[TableEvent] = []
+        self.table_events: list[TableEvent] = []
         self.states: list[StateRecord] = []
         self.rows: list[TableRow] = []
 
     @property
     def tenant(self) -> str:
-        """Whose key it is, as far as one can tell."""
+        """The tenant of the key, as far as it has one."""
         return self.key.partition(b"/")[0].decode(errors="replace")
 
 
-def gathered(entries: Iterable[Entry]) -> Iterator[Evidence]:
+def gathered(entries: Iterable[EvidenceEntry]) -> Iterator[RequestEvidence]:
     """Yield the evidence of each key among the entries."""
-    found: dict[bytes, Evidence] = {}
+    found: dict[bytes, RequestEvidence] = {}
     for entry in entries:
-        one = found.get(entry.key) or found.setdefault(entry.key, Evidence(entry.key))
+        one = found.get(entry.key) or found.setdefault(entry.key, RequestEvidence(entry.key))
         match entry:
             case LogEvent():
                 one.events.append(entry)
             case TableEvent():
-                one.told.append(entry)
+                one.table_events.append(entry)
             case StateRecord():
                 one.states.append(entry)
             case TableRow():
@@ -100,32 +100,33 @@ def _once(events: list[LogEvent]) -> list[LogEvent]:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What all keys are judged by."""
+class CompareContext:
+    """What all requests are compared by."""
 
-    cut: Cut
-    selection: Selection
+    snapshot: LogSnapshot
+    selection: VerifySelection
     render: Render
     given_up: Collection[tuple[str, int, int]] = ()
-    """Events that the merger gave up, for whatever reason."""
+    """Events that the merger dead-lettered, for whatever reason."""
     crashed: Crashed = ()
-    """Those of them that it did not even look at."""
+    """Those of them that it did not decode."""
     refused: Mapping[tuple[str, int, int], str] = field(default_factory=dict)
     """Records that ClickHouse refused, and the ids of their dead letters."""
-    gaps: Collection[Place] = ()
-    """Partitions of which some event is neither in the log nor in the table any more."""
+    gaps: Collection[EventsPartition] = ()
+    """Partitions of which some event is neither in the log nor in the table."""
     forgets_before: int = 0
     """Erased rows may have left the state topic if they were erased before then, in milliseconds."""
     removes_before: int = 0
     """So may rows whose newest event was appended before then, where states are not kept for ever."""
 
     def is_whole(self, key: bytes) -> bool:
-        """Tell whether every event that there ever was of a key is at hand."""
+        """Return whether every event that a key ever had is known."""
         return not any(
-            Place(one.number, partition_of(key, one.partitions)) in self.gaps for one in self.cut.generations
+            EventsPartition(one.number, partition_of(key, one.partitions)) in self.gaps
+            for one in self.snapshot.generations
         )
 
     @cached_property
     def fold_context(self) -> FoldContext:
         """What the fold of events needs besides."""
-        return FoldContext({one.number: one.partitions for one in self.cut.generations}, self.crashed)
+        return FoldContext({one.number: one.partitions for one in self.snapshot.generations}, self.crashed)

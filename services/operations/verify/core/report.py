@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from services.operations.dlq.core.view import plain
-from services.operations.verify.core.selection import Selection
-from services.operations.verify.core.snapshot import Cut
+from services.operations.verify.core.selection import VerifySelection
+from services.operations.verify.core.snapshot import LogSnapshot
 from services.reconciliation.core.ranges import Bits, Ranges
-from services.reconciliation.core.remedies import RECOVERY, Kind, command
+from services.reconciliation.core.remedies import RECOVERY, DiffKind, command
 
 MOST_EXAMPLES = 5
 _MOST_TENANTS = 2
 
 
-class Finding(NamedTuple):
+class VerifyFinding(NamedTuple):
     """One difference.  `offset` is one of the log `topic`/`partition`, where it is about one."""
 
-    kind: Kind
+    kind: DiffKind
     key: bytes
     detail: str = ""
     topic: str = ""
@@ -27,31 +27,31 @@ class Finding(NamedTuple):
 
     @property
     def tenant(self) -> str:
-        """Whose it is, as far as one can tell."""
+        """The tenant of the key, as far as it has one."""
         return self.key.partition(b"/")[0].decode(errors="replace")
 
 
 @dataclass
 class Difference:
-    """All findings of a kind in one place."""
+    """All findings of a kind in one partition."""
 
-    kind: Kind
+    kind: DiffKind
     topic: str
     partition: int
     count: int = 0
     stretches: Ranges = field(default_factory=Ranges)
     bits: Bits = field(default_factory=Bits)
-    examples: list[Finding] = field(default_factory=list)
+    examples: list[VerifyFinding] = field(default_factory=list)
     tenants: set[str] = field(default_factory=set)
     mend: str = ""
-    """The command that mends it; made up at the end unless it is given."""
+    """The command that fixes it; derived at the end unless it is given."""
 
     @property
     def offsets(self) -> Ranges:
         """Where they are."""
         return self.stretches or Ranges(self.bits.offsets())
 
-    def add(self, finding: Finding) -> None:
+    def add(self, finding: VerifyFinding) -> None:
         """Count one more; the same offset twice is once."""
         if finding.offset is not None and not self.bits.add(finding.offset):
             return
@@ -63,10 +63,10 @@ class Difference:
 
 
 @dataclass
-class Report:
-    """Everything that a call found out.  `counts` has how much of what was compared."""
+class VerifyReport:
+    """All differences, and in `counts` how much was compared."""
 
-    differences: dict[tuple[Kind, str, int, str], Difference] = field(default_factory=dict)
+    differences: dict[tuple[DiffKind, str, int, str], Difference] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
@@ -75,85 +75,85 @@ class Report:
         """Whether nothing differs."""
         return not self.differences
 
-    def add(self, findings: Iterable[Finding]) -> None:
-        """Take findings in."""
+    def add(self, findings: Iterable[VerifyFinding]) -> None:
+        """Add findings."""
         for one in findings:
             self._of(one.kind, one.topic, one.partition).add(one)
 
     def add_stretch(
-        self, kind: Kind, topic: str, partition: int, stretch: tuple[int, int], detail: str
+        self, kind: DiffKind, topic: str, partition: int, stretch: tuple[int, int], detail: str
     ) -> None:
-        """Take a stretch of offsets in that is one finding."""
+        """Add a range of offsets that is one finding."""
         difference = self._of(kind, topic, partition)
         difference.stretches.add_stretch(*stretch)
         difference.count = len(difference.stretches)
         if len(difference.examples) < MOST_EXAMPLES:
-            difference.examples.append(Finding(kind, b"", detail, topic, partition, stretch[0]))
+            difference.examples.append(VerifyFinding(kind, b"", detail, topic, partition, stretch[0]))
 
-    def add_told(self, kind: Kind, text: str, mend: str) -> None:
-        """Take in what somebody else has judged, with its mending."""
+    def add_reported(self, kind: DiffKind, text: str, mend: str) -> None:
+        """Add a problem that another check has found, with the command that fixes it."""
         found = self.differences[kind, "", 0, text] = Difference(kind, "", 0, mend=mend)
         found.count = 1
-        found.examples = [Finding(kind, b"", text)]
+        found.examples = [VerifyFinding(kind, b"", text)]
 
-    def told(self) -> Iterator[tuple[Difference, str]]:
-        """Yield each difference and the command that mends it."""
-        by_kind: dict[Kind, set[str]] = {}
+    def with_commands(self) -> Iterator[tuple[Difference, str]]:
+        """Yield each difference and the command that fixes it."""
+        by_kind: dict[DiffKind, set[str]] = {}
         for one in self.differences.values():
             by_kind.setdefault(one.kind, set()).update(one.tenants)
-        is_cut = Kind.EVENT_INVENTED in by_kind or any(
-            one.kind is Kind.POSITION and RECOVERY in one.mend for one in self.differences.values()
+        is_cut = DiffKind.EVENT_INVENTED in by_kind or any(
+            one.kind is DiffKind.POSITION and RECOVERY in one.mend for one in self.differences.values()
         )
         for one in self.differences.values():
             yield one, one.mend or command(one.kind, by_kind[one.kind], is_cut=is_cut)
 
-    def _of(self, kind: Kind, topic: str, partition: int) -> Difference:
+    def _of(self, kind: DiffKind, topic: str, partition: int) -> Difference:
         place = (kind, topic, partition, "")
         return self.differences.setdefault(place, Difference(kind, topic, partition))
 
 
 TEXTS = {
-    Kind.EVENT_MISSING: "events of the log are not in feedback_events",
-    Kind.EVENT_CHANGED: "events say something else in feedback_events than in the log",
-    Kind.EVENT_INVENTED: "rows of feedback_events are not in the log: if Kafka lost them, these are the only"
-    " copy, which a rebuild of the table would leave out",
-    Kind.HOLE: "offsets of the log hold no record",
-    Kind.NEVER_MERGED: "events lie before the merger's position and were never merged",
-    Kind.KEYS_VANISHED: "events of earlier generations are not in their states: older keys vanished",
-    Kind.STATE_MISSING: "requests have no state, though the log has events of them",
-    Kind.STATE_DIFFERS: "states differ from what the log comes to",
-    Kind.STATE_INVENTED: "states are of requests without events",
-    Kind.ROW_MISSING: "states have no row in feedback_state",
-    Kind.ROW_STALE: "rows of feedback_state are older than their state",
-    Kind.ROW_CHANGED: "rows of feedback_state differ from their state",
-    Kind.ROW_INVENTED: "rows of feedback_state have no state",
-    Kind.ROW_DUPLICATED: "requests have several rows in feedback_state",
-    Kind.ROW_REFUSED: "states were refused by ClickHouse and wait in the dead letters",
-    Kind.LETTER_MISSING: "dead letters are not in their table",
-    Kind.LETTER_CHANGED: "dead letters say something else in their table",
-    Kind.LETTER_INVENTED: "rows of dead_letters are not in their topic",
-    Kind.POSITION: "",
-    Kind.TOPIC_SETTING: "",
+    DiffKind.EVENT_MISSING: "events of the log are not in feedback_events",
+    DiffKind.EVENT_CHANGED: "events differ in feedback_events from the log",
+    DiffKind.EVENT_INVENTED: "rows of feedback_events are not in the log: if Kafka lost them, these are the"
+    " only copy, which a rebuild of the table would leave out",
+    DiffKind.HOLE: "offsets of the log hold no record",
+    DiffKind.NEVER_MERGED: "events are before the merger's position and were never merged",
+    DiffKind.KEYS_VANISHED: "events of earlier generations are not in their states: older keys vanished",
+    DiffKind.STATE_MISSING: "requests have no state, though the log has events of them",
+    DiffKind.STATE_DIFFERS: "states differ from what their events come to",
+    DiffKind.STATE_INVENTED: "states are of requests without events",
+    DiffKind.ROW_MISSING: "states have no row in feedback_state",
+    DiffKind.ROW_STALE: "rows of feedback_state are older than their state",
+    DiffKind.ROW_CHANGED: "rows of feedback_state differ from their state",
+    DiffKind.ROW_INVENTED: "rows of feedback_state have no state",
+    DiffKind.ROW_DUPLICATED: "requests have several rows in feedback_state",
+    DiffKind.ROW_REFUSED: "states were refused by ClickHouse and wait in the dead letters",
+    DiffKind.LETTER_MISSING: "dead letters are not in their table",
+    DiffKind.LETTER_CHANGED: "dead letters differ in their table",
+    DiffKind.LETTER_INVENTED: "rows of dead_letters are not in their topic",
+    DiffKind.POSITION: "",
+    DiffKind.TOPIC_SETTING: "",
 }
 
 
-def lines(report: Report, cut: Cut, selection: Selection) -> Iterator[str]:
-    """Yield the report for people."""
+def lines(report: VerifyReport, snapshot: LogSnapshot, selection: VerifySelection) -> Iterator[str]:
+    """Yield the report as text, line by line."""
     yield _compared(report, selection)
-    yield from _waiting(cut)
+    yield from _waiting(snapshot)
     if report.counts["unproven"]:
         yield (
             f"{report.counts['unproven']:,} requests have events that neither the log nor feedback_events"
             " keeps; what is kept of them is in their states."
         )
-    for difference, mend in report.told():
+    for difference, mend in report.with_commands():
         yield ""
-        yield from _told(difference, mend)
+        yield from _difference_lines(difference, mend)
     if report.is_clean:
         yield "No differences."
 
 
-def _compared(report: Report, selection: Selection) -> str:
+def _compared(report: VerifyReport, selection: VerifySelection) -> str:
     counts = report.counts
     share = "" if selection.share >= 1 else f" (a sample, {selection.share:.2%}, seed {selection.seed!r})"
     return (
@@ -170,15 +170,17 @@ _WAITING = {
 }
 
 
-def _waiting(cut: Cut) -> Iterator[str]:
-    groups = {stage.name: stage.group for stage in cut.current.stages}
-    for stage, count in cut.on_its_way().items():
+def _waiting(snapshot: LogSnapshot) -> Iterator[str]:
+    groups = {stage.name: stage.group for stage in snapshot.current.stages}
+    for stage, count in snapshot.on_its_way().items():
         if count:
-            nobody = "" if cut.members.get(groups[stage]) else "; nobody reads them now: is it running?"
-            yield f"On their way, and not compared: up to {count:,} {_WAITING[stage]}{nobody}"
+            note = (
+                "" if snapshot.members.get(groups[stage]) else "; no consumer reads them now: is it running?"
+            )
+            yield f"On their way, and not compared: up to {count:,} {_WAITING[stage]}{note}"
 
 
-def _told(difference: Difference, mend: str) -> Iterator[str]:
+def _difference_lines(difference: Difference, mend: str) -> Iterator[str]:
     text = TEXTS[difference.kind]
     if not text:
         yield f"{difference.kind}: {difference.examples[0].detail}"
@@ -186,7 +188,7 @@ def _told(difference: Difference, mend: str) -> Iterator[str]:
         place = f" {difference.topic}/{difference.partition}:" if difference.topic else ""
         yield f"{difference.kind}:{place} {difference.count:,} {text}"
         if offsets := difference.offsets:
-            yield f"  offsets {offsets.told()}"
+            yield f"  offsets {offsets.as_text()}"
         for one in difference.examples:
             if one.key:
                 detail = f"  {one.detail}" if one.detail else ""
@@ -194,7 +196,7 @@ def _told(difference: Difference, mend: str) -> Iterator[str]:
     yield f"  To mend it: {mend}"
 
 
-def as_json(report: Report, cut: Cut, selection: Selection) -> dict[str, Any]:
+def as_json(report: VerifyReport, snapshot: LogSnapshot, selection: VerifySelection) -> dict[str, Any]:
     """Return the report for scripts."""
     return {
         "same": report.is_clean,
@@ -203,8 +205,8 @@ def as_json(report: Report, cut: Cut, selection: Selection) -> dict[str, Any]:
             name: report.counts[name]
             for name in ("events", "events_checked", "dead_letters", "keys", "unproven")
         },
-        "on_its_way": cut.on_its_way(),
-        "positions": [*_positions(cut)],
+        "on_its_way": snapshot.on_its_way(),
+        "positions": [*_positions(snapshot)],
         "differences": [
             {
                 "kind": one.kind.value,
@@ -222,19 +224,19 @@ def as_json(report: Report, cut: Cut, selection: Selection) -> dict[str, Any]:
                 ],
                 "mend": mend,
             }
-            for one, mend in report.told()
+            for one, mend in report.with_commands()
         ],
     }
 
 
-def _positions(cut: Cut) -> Iterator[dict[str, Any]]:
-    for (topic, partition), log in sorted(cut.logs.items()):
+def _positions(snapshot: LogSnapshot) -> Iterator[dict[str, Any]]:
+    for (topic, partition), log in sorted(snapshot.logs.items()):
         place = (topic, partition)
         yield {
             "topic": topic,
             "partition": partition,
             "start": log.start,
             "end": log.end,
-            "merged": cut.merged.get(place),
-            "stored": cut.stored.get(place),
+            "merged": snapshot.merged.get(place),
+            "stored": snapshot.stored.get(place),
         }

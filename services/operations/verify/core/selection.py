@@ -1,10 +1,10 @@
-"""Which keys and events are compared, the same in SQL and here.  Pure."""
+"""Which keys and events are compared: as predicates, and as the same conditions in SQL."""
 
 from dataclasses import dataclass
 
 from schemas.identity import is_tenant
 from services.reconciliation.core.events import half_md5
-from services.reconciliation.core.lookups import quoted
+from services.reconciliation.core.missing_events import quoted
 
 _SPACE = 2**64
 _BUCKET_ENTRIES = 40_000
@@ -13,7 +13,7 @@ _MOST_BUCKETS = 1_024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class VerifySelection:
     """Events from `since_ms` on and before `until_ms`, and a share of the keys that they touch.
 
     A key is in the sample if its hash, which begins with the seed, is below the share.
@@ -25,7 +25,7 @@ class Selection:
     share: float = 1.0
     seed: str = ""
     kept_since_ms: int = 0
-    """What was appended before has come of age, and may have left the tables; in milliseconds."""
+    """What was appended before may have expired in the tables; in milliseconds."""
 
     def __post_init__(self) -> None:
         """Raise ValueError on a tenant, or a range of time, that can be none."""
@@ -45,22 +45,22 @@ class Selection:
         return self.since_ms is not None or self.until_ms is not None
 
     def is_of_tenant(self, key: bytes) -> bool:
-        """Tell whether a key is the tenant's."""
+        """Return whether a key is the tenant's."""
         return self.tenant is None or key.startswith(f"{self.tenant}/".encode())
 
     def takes(self, key: bytes) -> bool:
-        """Tell whether a key is the tenant's and in the sample."""
+        """Return whether a key is the tenant's and in the sample."""
         limit = self.limit
         return self.is_of_tenant(key) and (limit is None or half_md5(self.seed.encode() + key) < limit)
 
     def covers(self, timestamp: int) -> bool:
-        """Tell whether an event that was appended then, in milliseconds, is meant."""
+        """Return whether an event that was appended then, in milliseconds, is meant."""
         return (self.since_ms is None or timestamp >= self.since_ms) and (
             self.until_ms is None or timestamp < self.until_ms
         )
 
     def is_kept(self, timestamp: int) -> bool:
-        """Tell whether the tables must still have what was appended then."""
+        """Return whether the tables must still have what was appended then."""
         return timestamp >= self.kept_since_ms
 
     def sql(self) -> str:
@@ -81,10 +81,10 @@ class Selection:
 
 
 def buckets_for(entries: float) -> int:
-    """Return into how many parts so many records and rows are divided, each of which fits into memory."""
+    """Return into how many buckets `entries` are divided, each of which fits into memory."""
     return min(_MOST_BUCKETS, 1 + int(entries / _BUCKET_ENTRIES))
 
 
 def bucket_of(key: bytes, count: int) -> int:
-    """Return the part that a key belongs into; independent of samples."""
+    """Return the bucket of a key; independent of samples."""
     return half_md5(b"bucket/" + key) % count

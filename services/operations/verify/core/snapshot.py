@@ -1,4 +1,4 @@
-"""Where everything stood: what is promised, and where the logs begin and end.  Pure."""
+"""The positions that a comparison is made at: what is promised, and where the logs begin and end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,14 +8,14 @@ from schemas.identity import OFFSET_BITS
 from schemas.topics import Topology
 from services.operations.audit.core.row_to_event import events_topic
 from services.pipeline.core.continuity import ContinuityProblem, LogRange
-from services.reconciliation.core.ranges import Place
+from services.reconciliation.core.ranges import EventsPartition
 
-Log = tuple[str, int]
+LogPartition = tuple[str, int]
 """A topic and the number of a partition."""
 
 
 @dataclass(frozen=True)
-class Generation:
+class KnownGeneration:
     """Topics that exist, or that ClickHouse remembers."""
 
     number: int
@@ -30,24 +30,24 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class LogSnapshot:
     """Positions of one moment.
 
-    `merged` and `stored` came first: what lies before them is promised.  `logs` came last: whatever anybody
-    had read by then lies before their ends.
+    `merged` and `stored` were read first: what is before them is promised.  `logs` were read last: whatever a
+    service had read by then is before their ends.
     """
 
-    generations: tuple[Generation, ...]
+    generations: tuple[KnownGeneration, ...]
     in_use: int
-    merged: Mapping[Log, int] = field(default_factory=dict)
-    stored: Mapping[Log, int] = field(default_factory=dict)
-    logs: Mapping[Log, LogRange] = field(default_factory=dict)
+    merged: Mapping[LogPartition, int] = field(default_factory=dict)
+    stored: Mapping[LogPartition, int] = field(default_factory=dict)
+    logs: Mapping[LogPartition, LogRange] = field(default_factory=dict)
     members: Mapping[str, int] = field(default_factory=dict)
     """How many consumers each group had."""
     problems: tuple[ContinuityProblem, ...] = ()
 
     @property
-    def here(self) -> tuple[Generation, ...]:
+    def here(self) -> tuple[KnownGeneration, ...]:
         """The generations whose topics can be read."""
         return tuple(one for one in self.generations if one.is_here)
 
@@ -61,15 +61,15 @@ class Cut:
         """The name of the state topic in use."""
         return self.current.state.name
 
-    def with_logs(self, logs: Mapping[Log, LogRange]) -> "Cut":
+    def with_logs(self, logs: Mapping[LogPartition, LogRange]) -> "LogSnapshot":
         """Return the cut with where the logs are."""
         return replace(self, logs=dict(logs))
 
     def partitions(self, generation: int) -> int:
-        """Return how many partitions a generation has; 1 for one that nobody knows."""
+        """Return how many partitions a generation has; 1 for an unknown one."""
         return next((one.partitions for one in self.generations if one.number == generation), 1)
 
-    def merged_upto(self, place: Place) -> int:
+    def merged_upto(self, place: EventsPartition) -> int:
         """Return before which offset everything was merged: all, of topics that are gone.
 
         A generation begins with the states of those before it, whatever became of their topics.
@@ -78,7 +78,7 @@ class Cut:
             return 1 << OFFSET_BITS
         return self.merged.get((events_topic(place.generation), place.partition), 0)
 
-    def events_stored_upto(self, place: Place) -> int:
+    def events_stored_upto(self, place: EventsPartition) -> int:
         """Return before which offset the sink has stored every event."""
         return self.stored.get((events_topic(place.generation), place.partition), 0)
 
@@ -86,7 +86,7 @@ class Cut:
         """Return before which offset the sink has stored every state of the generation in use."""
         return self.stored.get((self.state_topic, partition), 0)
 
-    def events_log(self, place: Place) -> LogRange | None:
+    def events_log(self, place: EventsPartition) -> LogRange | None:
         """Return what the log of events holds of a partition, None if it is not here."""
         return self.logs.get((events_topic(place.generation), place.partition))
 

@@ -5,15 +5,15 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.operations.resize.ledger import Ledger, Side
-from services.operations.transfer import Entry
+from services.operations.resize.ledger import Side, StateLedger
+from services.operations.transfer import TransferRecord
 
 ENTRIES = st.lists(
     st.tuples(
         st.sampled_from(list(Side)),
         st.lists(
             st.builds(
-                Entry,
+                TransferRecord,
                 st.sampled_from([b"a", b"b", b"c"]),
                 st.sampled_from([None, b"", b"1", b"2"]),
                 st.sampled_from([-1, 5]),
@@ -28,10 +28,10 @@ ENTRIES = st.lists(
 @given(parts=ENTRIES)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_keys_differ_where_the_newest_records_of_both_sides_do(
-    parts: list[tuple[Side, list[Entry]]], tmp_path: Path
+    parts: list[tuple[Side, list[TransferRecord]]], tmp_path: Path
 ) -> None:
     """The timestamp counts, too; no record and a tombstone are the same."""
-    ledger = Ledger(tmp_path / "ledger")
+    ledger = StateLedger(tmp_path / "ledger")
     newest: dict[Side, dict[bytes, tuple[bytes, int]]] = {side: {} for side in Side}
     try:
         for side, entries in parts:
@@ -51,8 +51,8 @@ def test_keys_differ_where_the_newest_records_of_both_sides_do(
 
 def test_a_ledger_leaves_nothing_behind(tmp_path: Path) -> None:
     """Its directory is gone, and one that a kill left there is begun anew."""
-    Ledger(tmp_path / "ledger").note(Side.OLD, [Entry(b"a", b"1", 0)])
-    again = Ledger(tmp_path / "ledger")
+    StateLedger(tmp_path / "ledger").note(Side.OLD, [TransferRecord(b"a", b"1", 0)])
+    again = StateLedger(tmp_path / "ledger")
     assert again.keys == 0
     again.close()
     assert not (tmp_path / "ledger").exists()

@@ -2,8 +2,7 @@
 
 import pytest
 
-from services.operations.resize.core.decisions import plan
-from services.operations.resize.core.view import Report, plan_lines, report_lines
+from services.operations.resize.core.plan import ResizeReport, plan, plan_lines, report_lines
 from services.pipeline.core.generation_states import Generation, GenerationState
 
 OPEN, CLOSED, NEW = GenerationState.OPEN, GenerationState.CLOSED, GenerationState.NEW
@@ -55,12 +54,12 @@ def test_what_was_given_up_is_named_beside_what_is_going_to_be_done() -> None:
 
 def test_the_report_says_how_long_the_pause_was_and_whom_to_restart() -> None:
     """A service that names its generation stays where it is until somebody acts."""
-    report = Report(
+    report = ResizeReport(
         from_=0, to=2, partitions=8, keys=1234, copied=1300, pause_seconds=2.345, pause_is_whole=True,
         absent=("feedback-merger-v2",),
     )  # fmt: skip
     told = "\n".join(report_lines(report))
     assert "1,234 keys are equal in both. Ingest paused for 2.3 s." in told
     assert "feedback-state can be deleted now" in told
-    assert "Nobody is in feedback-merger-v2 yet" in told
+    assert "No consumer is in feedback-merger-v2 yet" in told
     assert report.as_json()["from"] == 0

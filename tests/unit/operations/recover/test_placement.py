@@ -1,22 +1,28 @@
 """Where events of a log count that gave offsets out twice."""
 
-from services.operations.recover.core.placing import Logged, Request, Told, is_contested, is_stored
+from services.operations.recover.core.placement import (
+    ContestedRequest,
+    LoggedEvent,
+    StoredEvent,
+    is_contested,
+    is_stored,
+)
 
 
-def told(version: int, digest: int) -> Told:
+def told(version: int, digest: int) -> StoredEvent:
     """Return a row of an event at its own place."""
-    return Told(version, version, 0, digest)
+    return StoredEvent(version, version, 0, digest)
 
 
-def logged(own: int, digest: int, version: int | None = None) -> Logged:
+def logged(own: int, digest: int, version: int | None = None) -> LoggedEvent:
     """Return an event of the log."""
-    return Logged(own, own if version is None else version, 0, digest)
+    return LoggedEvent(own, own if version is None else version, 0, digest)
 
 
 def test_an_event_is_stored_where_the_table_has_just_it_or_a_later_record_of_it() -> None:
     """Another event under its version is none, and neither is an earlier record of a replayed one."""
     assert is_stored(logged(5, 1), [told(5, 1)])
-    assert is_stored(logged(5, 1), [Told(5, 9, 0, 1)])
+    assert is_stored(logged(5, 1), [StoredEvent(5, 9, 0, 1)])
     assert not is_stored(logged(5, 1), [told(5, 2)])
     assert not is_stored(logged(9, 1, version=5), [told(5, 1)])
 
@@ -33,14 +39,14 @@ def test_an_event_from_after_the_cut_counts_behind_what_was_lost_and_before_what
     """The log was cut at 10; 10 and 12 were lost, 10 and 11 given out again, and 20 was merged and stored."""
     rows = [told(3, 1), told(10, 2), told(12, 3), told(20, 6)]
     log = [logged(3, 1), logged(10, 4), logged(11, 5), logged(20, 6)]
-    request = Request(log, rows, first=0, behind=1000)
+    request = ContestedRequest(log, rows, first=0, behind=1000)
     assert request.versions([log[1], log[2]]) == {10: 13, 11: 14}
 
 
 def test_an_event_that_was_only_never_stored_keeps_its_place() -> None:
     """Nothing was lost there, so what came later stays later."""
     log = [logged(3, 1), logged(4, 2), logged(5, 3)]
-    request = Request(log, [told(3, 1), told(5, 3)], first=0, behind=1000)
+    request = ContestedRequest(log, [told(3, 1), told(5, 3)], first=0, behind=1000)
     assert request.versions([log[1]]) == {4: 4}
 
 
@@ -48,5 +54,5 @@ def test_without_room_it_counts_as_the_newest_and_replays_keep_their_place() -> 
     """It is kept in any case."""
     rows = [told(10, 2), told(11, 3)]
     log = [logged(10, 4), logged(11, 3), logged(12, 5, version=2)]
-    request = Request(log, rows, first=0, behind=1000)
+    request = ContestedRequest(log, rows, first=0, behind=1000)
     assert request.versions([log[0], log[2]]) == {10: 1000, 12: 2}

@@ -13,14 +13,13 @@ from services.merger.core.fold import fold
 from services.merger.core.state import NEVER
 from services.operations.audit.core.expected_state import FoldContext, folded_rows
 from services.operations.audit.core.row_to_event import EventRow
-from services.operations.rebuild.core.compare import Bounds, Verdict, judge
-from services.operations.rebuild.core.digests import Digest
-from services.operations.rebuild.core.kinds import STATE
-from services.operations.rebuild.core.scope import Reach
+from services.operations.core.system_tables import LiveTable
+from services.operations.rebuild.core.checksum import ChecksumTally, RowDigest, TableSum
+from services.operations.rebuild.core.compare import StateVerdict, VersionBounds, judge
+from services.operations.rebuild.core.plan import DONE_BEFORE, CleanupStep, next_step
+from services.operations.rebuild.core.scope import STATE, TopicRange
 from services.operations.rebuild.core.statements import BUILDING, FEEDS, GATE
-from services.operations.rebuild.core.steps import DONE_BEFORE, Found, Step, next_step
-from services.operations.rebuild.core.tally import Sum, Tally
-from services.operations.rebuild.mending import is_wrong
+from services.operations.rebuild.repair import is_wrong
 from services.reconciliation.core.events import microseconds
 from services.sink.core.rows import event_line
 from tests.support.merger.records import SOURCE, ARecord, a_record, an_event, logs
@@ -32,42 +31,42 @@ class Tables:
     """The tables of one kind, which statements change one at a time."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Found] = {STATE.table: Found("old", "real", "")}
+        self.found: dict[str, LiveTable] = {STATE.table: LiveTable("old", "real", "")}
 
     def do(self, act: str) -> None:
         """Do what one statement of a rebuild does."""
         found = self.found
         match act:
             case "scratch":
-                found[STATE.scratch] = Found("new", "real")
+                found[STATE.scratch] = LiveTable("new", "real")
             case "label":
-                found[STATE.scratch] = Found("new", BUILDING)
+                found[STATE.scratch] = LiveTable("new", BUILDING)
             case "rename":
                 found[STATE.shadow] = found.pop(STATE.scratch)
             case "feed":
-                found[STATE.feed] = Found("feed", FEEDS + "new")
+                found[STATE.feed] = LiveTable("feed", FEEDS + "new")
             case "gate":
-                found[STATE.table] = Found("old", "real", GATE)
+                found[STATE.table] = LiveTable("old", "real", GATE)
             case "comment":
-                found[STATE.shadow] = Found("new", "real")
+                found[STATE.shadow] = LiveTable("new", "real")
             case "swap":
                 found[STATE.table], found[STATE.shadow] = found[STATE.shadow], found[STATE.table]
 
-    def carry_out(self, step: Step) -> None:
+    def carry_out(self, step: CleanupStep) -> None:
         """Do what a step of the cleaning does."""
         found, kept = self.found, STATE.kept
         match step:
-            case Step.OPEN_GATE:
-                found[STATE.table] = Found(found[STATE.table].uuid, "real")
-            case Step.MARK:
-                found[STATE.shadow] = Found(found[STATE.shadow].uuid, BUILDING)
-            case Step.DROP_FEED | Step.FINISH:
+            case CleanupStep.OPEN_GATE:
+                found[STATE.table] = LiveTable(found[STATE.table].uuid, "real")
+            case CleanupStep.MARK:
+                found[STATE.shadow] = LiveTable(found[STATE.shadow].uuid, BUILDING)
+            case CleanupStep.DROP_FEED | CleanupStep.FINISH:
                 del found[STATE.feed]
-            case Step.DROP_SHADOW:
+            case CleanupStep.DROP_SHADOW:
                 del found[STATE.shadow]
-            case Step.DROP_SCRATCH:
+            case CleanupStep.DROP_SCRATCH:
                 del found[STATE.scratch]
-            case Step.KEEP:
+            case CleanupStep.KEEP:
                 found[kept] = found.pop(STATE.shadow)
 
 
@@ -93,30 +92,30 @@ def test_a_rebuild_that_is_interrupted_anywhere_is_put_right(kills: list[tuple[i
     while (step := next_step(STATE, tables.found)) is not None:
         tables.carry_out(step)
         done = done or step in DONE_BEFORE
-    assert tables.found[STATE.table] == Found("new" if swapped else "old", "real")
+    assert tables.found[STATE.table] == LiveTable("new" if swapped else "old", "real")
     assert set(tables.found) - {STATE.table, STATE.kept} == set()
     if STATE.kept in tables.found:
         assert tables.found[STATE.kept].uuid == "old"
     assert not done or swapped
 
 
-ENTRIES = st.builds(Digest, st.sampled_from("abcdef"), st.integers(0, 5), st.integers(0, 2**64 - 1))
+ENTRIES = st.builds(RowDigest, st.sampled_from("abcdef"), st.integers(0, 5), st.integers(0, 2**64 - 1))
 
 
 @settings(max_examples=30)
 @given(st.lists(ENTRIES, max_size=40), st.sets(st.sampled_from("abcdef")))
-def test_a_tally_counts_the_latest_of_each_key(entries: list[Digest], without: set[str]) -> None:
+def test_a_tally_counts_the_latest_of_each_key(entries: list[RowDigest], without: set[str]) -> None:
     """The highest order counts, the last of equal ones; hidden rows and those left out count nothing."""
-    latest: dict[str, Digest] = {}
+    latest: dict[str, RowDigest] = {}
     for one in entries:
         if one.key not in latest or one.order >= latest[one.key].order:
             latest[one.key] = one
     shown = [one.digest for key, one in latest.items() if key not in without and one.digest]
-    with Tally() as tally:
+    with ChecksumTally() as tally:
         for one in entries:
             tally.add(one)
-        assert tally.total(without) == Sum(len(shown), sum(shown) % 2**64)
-        assert tally.total(without) == Sum(len(shown), sum(shown) % 2**64)
+        assert tally.total(without) == TableSum(len(shown), sum(shown) % 2**64)
+        assert tally.total(without) == TableSum(len(shown), sum(shown) % 2**64)
 
 
 def rows_of(records: list[ARecord]) -> dict[bytes, list[EventRow]]:
@@ -165,8 +164,10 @@ def test_events_in_clickhouse_come_to_the_merger_s_own_states(records: list[ARec
     for key, rows in rows_of(records).items():
         should = folded_rows(rows, CONTEXT)
         found = states[key].value if key in states else None
-        verdict = judge(found, should, [row.version for row in rows], NEVER, Bounds(0, version_of(0, 99)))
-        assert verdict is Verdict.SAME
+        verdict = judge(
+            found, should, [row.version for row in rows], NEVER, VersionBounds(0, version_of(0, 99))
+        )
+        assert verdict is StateVerdict.SAME
 
 
 @settings(max_examples=30)
@@ -179,7 +180,7 @@ def test_what_is_erased_stays_erased(records: list[ARecord], upto: int) -> None:
         if later and whole is not None and not any(row.log_offset != row.version for row in rows):
             rest = folded_rows(later, CONTEXT, upto)
             assert rest is not None
-            assert judge(rest.value, whole, range(31), upto, Bounds(0, 99)) is Verdict.SAME
+            assert judge(rest.value, whole, range(31), upto, VersionBounds(0, 99)) is StateVerdict.SAME
 
 
 @given(st.integers(0, 3), st.integers(0, 20), st.integers(0, 20), st.integers(0, 10))
@@ -194,7 +195,7 @@ def test_only_rows_that_the_log_cannot_have_are_wrong(
         "part": 0,
         "topic": "",
     }
-    before, now = Reach("t", 2, (0,), (read,)), Reach("t", 2, (0,), (read + more,))
+    before, now = TopicRange("t", 2, (0,), (read,)), TopicRange("t", 2, (0,), (read + more,))
     expected = generation > 2 or (generation == 2 and not read <= offset < read + more)
     assert is_wrong(STATE, row, [before], [now]) is expected
 
@@ -208,18 +209,18 @@ def test_a_record_is_missing_damaged_or_rests_on_events_that_are_gone() -> None:
     )  # fmt: skip
     should, other = folded_rows([row], CONTEXT), folded_rows([row._replace(data='{"rating":1}')], CONTEXT)
     beyond = folded_rows([row, row._replace(version=50, log_offset=50)], CONTEXT)
-    bounds = Bounds(0, 10)
+    bounds = VersionBounds(0, 10)
     assert should is not None
     assert other is not None
     assert beyond is not None
-    assert judge(None, should, [5], NEVER, bounds) is Verdict.MISSING
-    assert judge(b'{"tenant":1}', should, [5], NEVER, bounds) is Verdict.DAMAGED
-    assert judge(other.value, should, [5], NEVER, bounds) is Verdict.DIFFERS
-    assert judge(beyond.value, should, [5], NEVER, bounds) is Verdict.DIFFERS
+    assert judge(None, should, [5], NEVER, bounds) is StateVerdict.MISSING
+    assert judge(b'{"tenant":1}', should, [5], NEVER, bounds) is StateVerdict.DAMAGED
+    assert judge(other.value, should, [5], NEVER, bounds) is StateVerdict.DIFFERS
+    assert judge(beyond.value, should, [5], NEVER, bounds) is StateVerdict.DIFFERS
     gone = folded_rows([row._replace(version=2, log_offset=2, data='{"comment":"x"}'), row], CONTEXT)
     assert gone is not None
-    assert judge(gone.value, should, [5], NEVER, bounds) is Verdict.INCOMPLETE
+    assert judge(gone.value, should, [5], NEVER, bounds) is StateVerdict.INCOMPLETE
     erased = folded_rows([row], CONTEXT, erased=7)
     assert erased is not None
-    assert judge(None, erased, [5], 7, Bounds(8, 10)) is Verdict.SAME
-    assert judge(None, erased, [5], 7, Bounds(0, 10)) is Verdict.MISSING
+    assert judge(None, erased, [5], 7, VersionBounds(8, 10)) is StateVerdict.SAME
+    assert judge(None, erased, [5], 7, VersionBounds(0, 10)) is StateVerdict.MISSING

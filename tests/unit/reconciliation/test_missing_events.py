@@ -7,7 +7,7 @@ import pytest
 
 from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS
 from services.reconciliation.core.events import Suspect
-from services.reconciliation.core.lookups import AT_ONCE, missing, quoted
+from services.reconciliation.core.missing_events import AT_ONCE, missing, quoted
 
 ONE = Suspect("feedback-events", 3, 7, 7, "acme", "it's\\", 7, 0)
 

@@ -11,13 +11,11 @@ import msgspec
 from aiokafka.errors import KafkaError
 
 from schemas.limits import MIB
-from services.operations.errors import kafka_away
+from services.operations.errors import kafka_unreachable
 from services.operations.exits import UnreachableError
-from services.operations.rebuild.core.digests import digest
-from services.operations.rebuild.core.kinds import LETTERS, Kind
-from services.operations.rebuild.core.scope import Reach, Scope
-from services.operations.rebuild.core.tally import Tally
-from services.operations.rebuild.log import CLIENT, Source
+from services.operations.rebuild.core.checksum import ChecksumTally, digest
+from services.operations.rebuild.core.scope import LETTERS, RebuildScope, RebuildTable, TopicRange
+from services.operations.rebuild.log import CLIENT, RouteTopics
 from services.runtime.clickhouse.core.bisection import halves
 from services.runtime.clickhouse.insert import RowsRefusedError, RowWriter, UnavailableError
 from services.runtime.kafka.log_reader import OffsetRange, read
@@ -29,8 +27,8 @@ BATCH_ROWS, BATCH_BYTES = 50_000, 32 * MIB
 
 
 @dataclass
-class Copied:
-    """What came of the records that were read.
+class CopyResult:
+    """The result of copying.
 
     `unsummed` are keys of rows that ClickHouse refuses, or takes though the merger cannot have written them.
     """
@@ -43,26 +41,32 @@ class Copied:
     size: int = 0
 
 
-class Copier:
+class LogCopier:
     """Copies into one table, one insert beside the reading."""
 
     def __init__(
-        self, settings: KafkaSettings, writer: RowWriter, kind: Kind, table: str, tally: Tally, scope: Scope
+        self,
+        settings: KafkaSettings,
+        writer: RowWriter,
+        kind: RebuildTable,
+        table: str,
+        tally: ChecksumTally,
+        scope: RebuildScope,
     ) -> None:
         self._settings, self._writer = settings, writer
         self._kind, self.table, self._tally, self._scope = kind, table, tally, scope
         self._inserting: asyncio.Task[None] | None = None
-        self.copied = Copied()
+        self.copied = CopyResult()
 
     async def copy(
-        self, sources: Sequence[Source], reaches: Sequence[Reach], moved: Callable[[int], None]
+        self, sources: Sequence[RouteTopics], ranges: Sequence[TopicRange], moved: Callable[[int], None]
     ) -> None:
         """Copy what the reaches hold; UnreachableError when Kafka or ClickHouse goes away."""
         ways = {topic.name: source.route for source in sources for topic in source.topics}
         topics = [topic for source in sources for topic in source.topics]
         stretches = [
             OffsetRange(one.topic, number, start, end)
-            for one in reaches
+            for one in ranges
             for number, (start, end) in enumerate(zip(one.starts, one.ends, strict=True))
         ]
         before = {(one.topic, one.partition): one.start for one in stretches}
@@ -73,7 +77,7 @@ class Copier:
                 before[part.topic, part.partition] = part.position
             await self._flush()
         except KafkaError as error:
-            raise kafka_away(self._settings) from error
+            raise kafka_unreachable(self._settings) from error
         finally:
             await self._settled()
 
@@ -90,7 +94,7 @@ class Copier:
         try:
             line = route.render(record, route.generation)
         except MalformedRowError:
-            self.copied.refused += 1  # the sink gave it up as well: it is among the dead letters
+            self.copied.refused += 1  # the sink dead-lettered it as well
             return None
         if line is None:
             return None
@@ -115,7 +119,7 @@ class Copier:
             await task
 
     async def _insert(self, lines: Sequence[bytes]) -> None:
-        """Insert all rows but those that ClickHouse refuses: the sink gave these up, too."""
+        """Insert all rows but those that ClickHouse refuses: the sink dead-lettered these, too."""
         pending = [lines]
         while pending:
             part = pending.pop()
@@ -129,7 +133,7 @@ class Copier:
                     pending.extend(halves(part))
             except UnavailableError as error:
                 raise UnreachableError(
-                    f"ClickHouse does not take rows: {error}\nThe same call begins anew."
+                    f"ClickHouse does not take rows: {error}\nThe same call starts over."
                 ) from error
             else:
                 self.copied.rows += len(part)

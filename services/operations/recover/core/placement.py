@@ -1,4 +1,4 @@
-"""At which version an event of the old log counts that ClickHouse does not have.  Pure.
+"""At which version an event of the old log counts that ClickHouse does not have.
 
 Carried over as a replay of its own place it counts where it always did, whatever was merged since.  But a log
 that was cut short gave offsets out twice: what was acknowledged after the cut has the place of an event that
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Told(NamedTuple):
-    """A row of `feedback_events`: its version, where its record stood, and what it says."""
+class StoredEvent(NamedTuple):
+    """A row of `feedback_events`: its version, the offset of its record, and its checksum."""
 
     version: int
     log_offset: int
@@ -19,7 +19,7 @@ class Told(NamedTuple):
     digest: int
 
 
-class Logged(NamedTuple):
+class LoggedEvent(NamedTuple):
     """An event as the old log has it: `own` is the version of its place, at `version` it counts."""
 
     own: int
@@ -28,39 +28,39 @@ class Logged(NamedTuple):
     digest: int
 
 
-def is_stored(event: Logged, told: Iterable[Told]) -> bool:
-    """Tell whether the table has just this record, or a later one of the same event."""
+def is_stored(event: LoggedEvent, stored: Iterable[StoredEvent]) -> bool:
+    """Return whether the table has just this record, or a later one of the same event."""
     return any(
         row.version == event.version and row.digest == event.digest and row.log_offset >= event.own
-        for row in told
+        for row in stored
     )
 
 
-def is_contested(event: Logged, told: Iterable[Told]) -> bool:
-    """Tell whether the table has something of the request from the same place on; replays never mind."""
-    return event.version == event.own and any(row.version >= event.own for row in told)
+def is_contested(event: LoggedEvent, stored: Iterable[StoredEvent]) -> bool:
+    """Return whether the table has something of the request from the same offset on; False for replays."""
+    return event.version == event.own and any(row.version >= event.own for row in stored)
 
 
 @dataclass
-class Request:
+class ContestedRequest:
     """All that is known of a contested request, in the order of the log."""
 
-    logged: Sequence[Logged]
-    told: Sequence[Told]
+    logged: Sequence[LoggedEvent]
+    stored: Sequence[StoredEvent]
     first: int
     """The version of the first offset that the old log still has in its partition."""
     behind: int
     """The version of the first offset of the next generation."""
 
-    def versions(self, left: Iterable[Logged]) -> Mapping[int, int]:
+    def versions(self, left: Iterable[LoggedEvent]) -> Mapping[int, int]:
         """Return at which version each event that is `left` counts, by the version of its place."""
         says = {(one.version, one.digest) for one in self.logged}
         lost = [
             row.version
-            for row in self.told
+            for row in self.stored
             if self.first <= row.version < self.behind and (row.version, row.digest) not in says
         ]
-        kept = sorted(row.version for row in self.told if (row.version, row.digest) in says)
+        kept = sorted(row.version for row in self.stored if (row.version, row.digest) in says)
         found: dict[int, int] = {}
         least = max(lost, default=-1) + 1
         for event in left:
@@ -69,7 +69,7 @@ class Request:
                 continue
             wanted = max(event.own, least)
             following = next((version for version in kept if version > event.own), self.behind)
-            taken = {row.version for row in self.told}
+            taken = {row.version for row in self.stored}
             while wanted in taken and wanted < following:
                 wanted += 1
             # Without room before its follower it counts as the newest: it is kept, if out of its order.

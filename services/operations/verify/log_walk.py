@@ -1,6 +1,6 @@
-"""Goes through the log of events once, and holds to it which offsets the table has.  Pure but for its bits.
+"""Compares which offsets the log of events has with those that `feedback_events` has.
 
-Every event counts here, whatever the sample is: a bit for each is all that it takes.
+Every event is checked here, whatever the sample is: it takes one bit an event.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,35 +9,35 @@ from typing import Any
 
 from schemas.topics import Topology
 from services.operations.audit.core.row_to_event import LogEvent
-from services.operations.verify.core.selection import Selection
-from services.operations.verify.core.snapshot import Cut
-from services.reconciliation.core.events import Render, Suspect, said, suspect
-from services.reconciliation.core.ranges import Bits, Place, Ranges
+from services.operations.verify.core.selection import VerifySelection
+from services.operations.verify.core.snapshot import LogSnapshot
+from services.reconciliation.core.events import Render, Suspect, expected_event, suspect
+from services.reconciliation.core.ranges import Bits, EventsPartition, Ranges
 from services.runtime.kafka.log_reader import ReadRecords
 
 
 @dataclass
-class Walk:
-    """What the walk has seen.  `bits` are the offsets that have a row; those of records are taken out."""
+class LogWalk:
+    """One pass over the log.  `bits` are the offsets that have a row; those of records are taken out."""
 
-    cut: Cut
-    selection: Selection
+    snapshot: LogSnapshot
+    selection: VerifySelection
     render: Render
-    bits: dict[Place, Bits]
-    holes: dict[Place, Ranges] = field(default_factory=dict)
+    bits: dict[EventsPartition, Bits]
+    holes: dict[EventsPartition, Ranges] = field(default_factory=dict)
     events: int = 0
     checked: int = 0
-    _next: dict[Place, int] = field(default_factory=dict)
+    _next: dict[EventsPartition, int] = field(default_factory=dict)
 
-    def take(self, place: Place, read: ReadRecords) -> tuple[list[LogEvent], list[Suspect]]:
+    def take(self, place: EventsPartition, read: ReadRecords) -> tuple[list[LogEvent], list[Suspect]]:
         """Return the records that are compared in full, and the events that seem to have no row."""
         at = self._next.get(place)
         if at is None:
-            at = self.cut.logs[read.topic, read.partition].start
+            at = self.snapshot.logs[read.topic, read.partition].start
         chosen: list[LogEvent] = []
         suspects: list[Suspect] = []
         bits = self.bits.setdefault(place, Bits())
-        stored_upto = self.cut.events_stored_upto(place)
+        stored_upto = self.snapshot.events_stored_upto(place)
         for record in read.records:
             if record.offset > at:
                 self.holes.setdefault(place, Ranges()).add_stretch(at, record.offset)
@@ -65,32 +65,32 @@ class Walk:
             and chosen.is_kept(record.timestamp)
         )
 
-    def _suspected(self, place: Place, record: Any) -> Iterator[Suspect]:
+    def _suspected(self, place: EventsPartition, record: Any) -> Iterator[Suspect]:
         line = self.render(record, place.generation)
         if line is not None:
-            yield suspect(Topology(place.generation).events.name, record, said(line))
+            yield suspect(Topology(place.generation).events.name, record, expected_event(line))
 
-    def left(self) -> Iterator[tuple[Place, int]]:
+    def left(self) -> Iterator[tuple[EventsPartition, int]]:
         """Yield offsets that have a row though the log has no record there."""
-        known = {one.number: one for one in self.cut.generations}
+        known = {one.number: one for one in self.snapshot.generations}
         for place, bits in self.bits.items():
-            generation, log = known.get(place.generation), self.cut.events_log(place)
+            generation, log = known.get(place.generation), self.snapshot.events_log(place)
             if log is not None:
                 start = log.start
             elif generation is None or generation.is_here:
-                start = 0  # nobody ever had such a partition
+                start = 0  # such a partition never existed
             else:
                 continue
             for offset in bits.offsets(start):
                 yield place, offset
 
-    def gaps(self) -> set[Place]:
+    def gaps(self) -> set[EventsPartition]:
         """Return the partitions of which neither log nor table has every event."""
         found = set()
-        for one in self.cut.generations:
+        for one in self.snapshot.generations:
             for partition in range(one.partitions):
-                place = Place(one.number, partition)
-                log = self.cut.events_log(place)
+                place = EventsPartition(one.number, partition)
+                log = self.snapshot.events_log(place)
                 if (
                     log is None
                     or (self.selection.has_times and log.start)
@@ -99,7 +99,9 @@ class Walk:
                     found.add(place)
         return found
 
-    def holes_told(self, starts: Mapping[tuple[str, int], int]) -> Iterator[tuple[str, int, tuple[int, int]]]:
+    def hole_ranges(
+        self, starts: Mapping[tuple[str, int], int]
+    ) -> Iterator[tuple[str, int, tuple[int, int]]]:
         """Yield topic, partition and offsets of each hole; `starts` are where the logs begin by now."""
         for place, ranges in self.holes.items():
             topic = Topology(place.generation).events.name
@@ -109,7 +111,7 @@ class Walk:
                     yield topic, place.partition, (max(start, begins), end)
 
 
-def _entry(place: Place, record: Any) -> LogEvent:
+def _entry(place: EventsPartition, record: Any) -> LogEvent:
     headers = [(name.encode(errors="surrogateescape"), value) for name, value in record.headers]
     return LogEvent(
         record.key, place.generation, place.partition, record.offset, record.timestamp, record.value, headers

@@ -1,10 +1,10 @@
-"""Which part of the log to look at next.  Pure."""
+"""Decides which part of the log to check next, and how much of it."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 
-class Behind(NamedTuple):
+class Backlog(NamedTuple):
     """A partition: up to where it was looked at, and up to where it is stored."""
 
     partition: int
@@ -13,7 +13,7 @@ class Behind(NamedTuple):
 
 
 SHARE = 0.05
-"""Of the time, at most: what is looked for lies all over ClickHouse's table, and others want to work, too."""
+"""Of the time, at most: these lookups read all over ClickHouse's table, and compete with other queries."""
 
 
 def events_in(seconds: float, events_a_second: float, seconds_an_event: float) -> int:
@@ -24,7 +24,7 @@ def events_in(seconds: float, events_a_second: float, seconds_an_event: float) -
     return max(1, int(seconds * rate))
 
 
-def next_stretches(places: Iterable[Behind], budget: int) -> Iterator[Behind]:
+def next_stretches(places: Iterable[Backlog], budget: int) -> Iterator[Backlog]:
     """Yield stretches of as many offsets in all: those that are behind share alike, the least first.
 
     `stored` of a stretch is its end.

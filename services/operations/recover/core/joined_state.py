@@ -1,8 +1,8 @@
-"""One state of a request from all that is known of it: its events, its older record, its row.  Pure.
+"""One state of a request from all that is known of it: its events, its older record, its row.
 
-Each source alone may lack something: events leave the table, a topic is lost or cut short, a row says nothing
-of how it came about.  Each key belongs to the newest event that names it, so a state is the sum of what its
-keys' events said, and two states add up by the merge's own law.
+Each source alone may lack something: events leave the table, a topic is lost or cut short, a row has nothing
+of how it was merged.  Each key belongs to the newest event that names it, so a state is the sum of what its
+keys' events set, and two states add up by the merge's own law.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ def lifted(
     """Return the state that holds all of these, None where nothing is known.
 
     `sources` are states as bytes; what is no state of this request is left out.  `erased`: up to which
-    version everything is erased, whatever a source says.
+    version everything is erased, whatever a source has.
     """
     found: State | None = None
     for value in sources:
@@ -113,15 +113,15 @@ def _joined(one: State, other: State) -> State:
 
 
 def _beside(state: State | None, row: State) -> State:
-    """Add what a row knows to a state: it is the truth of its version, and says nothing of earlier ones."""
+    """Add what a row knows to a state: it is complete for its version, and knows nothing of earlier ones."""
     if state is None:
         return row
     seen = _seen(state, row)
     if row.version > state.version:
-        said = {name: part for name, part, _ in _parts(state)}
+        before = {name: part for name, part, _ in _parts(state)}
         for name, part, _ in _parts(row):
-            changed = {key: value for key, value in part.items() if said[name].get(key) != value}
-            gone = {key: _NULL for key in said[name] if key not in part}
+            changed = {key: value for key, value in part.items() if before[name].get(key) != value}
+            gone = {key: _NULL for key in before[name] if key not in part}
             if changed or gone:
                 merge(state, _event(Op.MERGE, **{name: {**changed, **gone}}), row.version)
         return _stamped(state, row.version, seen)

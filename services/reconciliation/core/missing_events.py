@@ -1,4 +1,4 @@
-"""Is an event that seems to be missing really missing?  Pure: what is asked, and what the answers excuse.
+"""Finds out whether an event that seems to be missing is really missing: statements, and what excuses it.
 
 It is not missing if it is stored after all, or a replay of it; if ClickHouse refused it, and it waits in the
 dead letters; or if its request was erased since.
@@ -13,10 +13,10 @@ from services.reconciliation.core.events import Suspect
 AT_ONCE = 500
 """Events in one question."""
 
-Row = Sequence[Any]
+LookupRow = Sequence[Any]
 
 
-Ask = Callable[[str], Awaitable[Sequence[Row]]]
+Ask = Callable[[str], Awaitable[Sequence[LookupRow]]]
 """Asks ClickHouse a statement, and returns the rows."""
 
 
@@ -38,7 +38,7 @@ async def _missing(ask: Ask, suspects: Sequence[Suspect]) -> list[Suspect]:
 
 
 def stored(suspects: Sequence[Suspect]) -> str:
-    """Ask where the newest record of each event stands that ClickHouse has."""
+    """Ask for the offset of the newest record of each event in ClickHouse."""
     places = (f"({quoted(one.tenant)},{quoted(one.request_id)},{one.version})" for one in suspects)
     return (
         f"SELECT tenant, request_id, version, max(log_offset) FROM {FEEDBACK_EVENTS}"  # noqa: S608
@@ -46,7 +46,7 @@ def stored(suspects: Sequence[Suspect]) -> str:
     )
 
 
-def without_stored(suspects: Iterable[Suspect], rows: Iterable[Row]) -> list[Suspect]:
+def without_stored(suspects: Iterable[Suspect], rows: Iterable[LookupRow]) -> list[Suspect]:
     """Leave out those of which ClickHouse has this record or a later one."""
     newest = {(tenant, request_id, version): log_offset for tenant, request_id, version, log_offset in rows}
     return [
@@ -68,8 +68,8 @@ def erasures(suspects: Iterable[Suspect]) -> str:
     )
 
 
-def without_erased(suspects: Iterable[Suspect], rows: Iterable[Row]) -> list[Suspect]:
-    """Leave out what somebody had removed for good."""
+def without_erased(suspects: Iterable[Suspect], rows: Iterable[LookupRow]) -> list[Suspect]:
+    """Leave out events of erased requests."""
     upto: dict[tuple[str, str], int] = {}
     gone: set[tuple[str, str]] = set()
     for tenant, request_id, version, is_deleted in rows:
@@ -85,7 +85,7 @@ def without_erased(suspects: Iterable[Suspect], rows: Iterable[Row]) -> list[Sus
 
 
 def refusals(suspects: Iterable[Suspect]) -> str:
-    """Ask which of the records the sink gave up."""
+    """Ask which of the records the sink dead-lettered."""
     places = (f"({quoted(one.topic)},{one.partition},{one.offset})" for one in suspects)
     return (
         f"SELECT original_topic, original_partition, original_offset FROM {DEAD_LETTERS}"  # noqa: S608
@@ -94,8 +94,8 @@ def refusals(suspects: Iterable[Suspect]) -> str:
     )
 
 
-def without_refused(suspects: Iterable[Suspect], rows: Iterable[Row]) -> list[Suspect]:
-    """Leave out what waits in the dead letters."""
+def without_refused(suspects: Iterable[Suspect], rows: Iterable[LookupRow]) -> list[Suspect]:
+    """Leave out what is in the dead letters."""
     refused = {tuple(row) for row in rows}
     return [one for one in suspects if (one.topic, one.partition, one.offset) not in refused]
 

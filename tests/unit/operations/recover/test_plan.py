@@ -3,7 +3,7 @@
 import pytest
 
 from services.operations.exits import CommandError
-from services.operations.recover.core.decisions import plan
+from services.operations.recover.core.plan import plan
 from services.pipeline.core.continuity import Recorded, abandoned
 from services.pipeline.core.generation_states import Generation, GenerationState
 

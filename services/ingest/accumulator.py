@@ -14,7 +14,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.structs import TopicPartition
 
 from services.ingest.core.quota import ByteQuota
-from services.ingest.event_log import NO_OFFSET, LogUnavailable, OffsetRange, Overloaded, Record
+from services.ingest.event_log import NO_OFFSET, EventRange, LogUnavailable, Overloaded, Record
 from services.ingest.metrics import BATCH_RECORDS, PRODUCE_SECONDS
 
 UNKNOWN = 0
@@ -207,7 +207,7 @@ class Accumulator:
 
     def add_all(
         self, partition: int, records: Sequence[Record], indexes: list[int], tenant: bytes
-    ) -> list[OffsetRange]:
+    ) -> list[EventRange]:
         """Queue the records at `indexes`, whose bytes were taken from the quota."""
         ranges = []
         while indexes:
@@ -215,7 +215,7 @@ class Accumulator:
             taken = 0 if batch is None else batch.add_all(records, indexes, tenant, waiter)
             if not taken:  # no open batch, or a full one; in a new batch the first record always fits
                 taken = self._start_batch(partition).add_all(records, indexes, tenant, waiter)
-            ranges.append(OffsetRange(waiter, indexes[:taken]))
+            ranges.append(EventRange(waiter, indexes[:taken]))
             indexes = indexes[taken:]
         return ranges
 

@@ -15,7 +15,7 @@ from services.ingest.dialects.dialect import Reply, Submission
 from services.ingest.dialects.native import read_event
 from services.ingest.erase_log import EraseLog
 from services.ingest.event_builder import EventBuilder, Origin, SubmittedEvent, SubmittedRun
-from services.ingest.event_log import LogUnavailable, OffsetRange, Overloaded, rejection_of
+from services.ingest.event_log import EventRange, LogUnavailable, Overloaded, rejection_of
 from services.ingest.fair_queue import FairQueue, TimeSlices
 from services.ingest.metrics import REJECTED
 from services.runtime.http.keys import Scope
@@ -74,7 +74,7 @@ class _BulkResult:
         if warnings := column_warnings(submission.request):
             answer["warnings"] = warnings
 
-    def accept_all(self, run: _PendingRun, offsets: OffsetRange, first_version: int | None) -> None:
+    def accept_all(self, run: _PendingRun, offsets: EventRange, first_version: int | None) -> None:
         event_ids = run.submitted.event_ids
         for version, index in enumerate(offsets.indexes, first_version or 0):
             known = None if first_version is None else version
@@ -141,7 +141,7 @@ class BulkEvents:
                 result.accept(event.item, event.submission, event.submitted.event_id, version)
 
     async def _await_range(
-        self, origin: Origin, run: _PendingRun, offsets: OffsetRange, result: _BulkResult
+        self, origin: Origin, run: _PendingRun, offsets: EventRange, result: _BulkResult
     ) -> None:
         try:
             first_version = await self._builder.first_version(origin, run.submitted, offsets)

@@ -11,7 +11,7 @@ from schemas.identity import event_key, version_of
 from services.ingest.core.errors import Code, Rejection
 from services.ingest.core.event import Stamp, event_bytes, idempotent_id
 from services.ingest.dialects.dialect import Submission
-from services.ingest.event_log import NO_OFFSET, EventLog, OffsetRange
+from services.ingest.event_log import NO_OFFSET, EventLog, EventRange
 from services.ingest.metrics import event_count
 from services.runtime.http.keys import Caller, Scope
 
@@ -37,7 +37,7 @@ class SubmittedRun(NamedTuple):
     """Events that were queued by one call."""
 
     event_ids: list[str]
-    ranges: list[OffsetRange]
+    ranges: list[EventRange]
     generation: int
 
 
@@ -87,7 +87,7 @@ class EventBuilder:
             records.append((event_key(tenant, submission.request_id), value))
         return SubmittedRun(event_ids, self.log.publish_all(records), self.log.generation)
 
-    async def first_version(self, origin: Origin, run: SubmittedRun, offsets: OffsetRange) -> int | None:
+    async def first_version(self, origin: Origin, run: SubmittedRun, offsets: EventRange) -> int | None:
         """Wait for Kafka; return the version of the first event of a range, as `version` does.
 
         The versions of the following events are consecutive.

@@ -15,7 +15,7 @@ Record: TypeAlias = tuple[bytes, bytes]
 OVERLOADED = "too many bytes are waiting for Kafka, of all tenants or of this one; the event was not queued"
 
 
-class OffsetRange(NamedTuple):
+class EventRange(NamedTuple):
     """Events with consecutive offsets in one partition."""
 
     first: asyncio.Future[int]
@@ -67,7 +67,7 @@ class EventLog(Protocol):
         """
         ...
 
-    def publish_all(self, records: Sequence[Record]) -> list[OffsetRange]:
+    def publish_all(self, records: Sequence[Record]) -> list[EventRange]:
         """Queue events of one tenant, and return ranges of offsets; each event is in exactly one range.
 
         Raises as `publish` does, and then no event was queued.  Events of one key keep their order.

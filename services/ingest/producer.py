@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition
 from schemas.identity import partition_of
 from services.ingest.accumulator import MAX_BATCH_BYTES, NOT_WRITTEN, Accumulator, AccumulatorListener
 from services.ingest.core.quota import ByteQuota
-from services.ingest.event_log import LogUnavailable, OffsetRange, Record
+from services.ingest.event_log import EventRange, LogUnavailable, Record
 from services.ingest.settings import IngestSettings
 from services.runtime.kafka.clients import connect, producer
 from services.runtime.kafka.core.outages import Needs
@@ -59,7 +59,7 @@ class EventProducer:
         partition = self.partition_of(key)
         return self._by_partition[partition].add(partition, key, value, tenant, size)
 
-    def add_all(self, records: Sequence[Record], tenant: bytes) -> list[OffsetRange]:
+    def add_all(self, records: Sequence[Record], tenant: bytes) -> list[EventRange]:
         """Queue events, each for its key's partition; raise LogUnavailable if a batch is overdue."""
         if self.stuck:
             raise LogUnavailable(NOT_WRITTEN, unknown=False)

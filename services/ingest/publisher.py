@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from schemas.topics import Topology
 from services.ingest.accumulator import MOVING, NOT_WRITTEN, RECORD_OVERHEAD_BYTES
 from services.ingest.core.quota import ByteQuota
-from services.ingest.event_log import LogUnavailable, OffsetRange, Overloaded, Record
+from services.ingest.event_log import EventRange, LogUnavailable, Overloaded, Record
 from services.ingest.metrics import INFLIGHT_BYTES, INFLIGHT_TENANTS, LOG_READY, PRODUCERS_REPLACED
 from services.ingest.producer import EventProducer, open_producer
 from services.ingest.settings import IngestSettings
@@ -126,7 +126,7 @@ class Publisher:
             self._quota.give(tenant, size)
             raise
 
-    def publish_all(self, records: Sequence[Record]) -> list[OffsetRange]:
+    def publish_all(self, records: Sequence[Record]) -> list[EventRange]:
         """Queue events of one tenant, or none of them; see `EventLog`."""
         current = self._producer or self._raise_unavailable()
         size = sum([len(key) + len(value) for key, value in records]) + RECORD_OVERHEAD_BYTES * len(records)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from schemas.identity import partition_of
-from services.ingest.event_log import NO_OFFSET, LogUnavailable, OffsetRange, Overloaded, Record
+from services.ingest.event_log import NO_OFFSET, EventRange, LogUnavailable, Overloaded, Record
 
 
 class FakeLog:
@@ -49,9 +49,9 @@ class FakeLog:
             self.held.append((answer, offset, len(value)))
         return answer
 
-    def publish_all(self, records: Sequence[Record]) -> list[OffsetRange]:
+    def publish_all(self, records: Sequence[Record]) -> list[EventRange]:
         """Append events; those that come after a failure are not acknowledged."""
-        ranges: list[OffsetRange] = []
+        ranges: list[EventRange] = []
         for index, (key, value) in enumerate(records):
             try:
                 answer = self.publish(key, value)
@@ -60,7 +60,7 @@ class FakeLog:
                     raise
                 answer = asyncio.get_running_loop().create_future()
                 answer.set_exception(error)
-            ranges.append(OffsetRange(answer, [index]))
+            ranges.append(EventRange(answer, [index]))
         return ranges
 
     def answer_held(self) -> None:

@@ -1,12 +1,12 @@
-"""Run the warehouse: python -m chdb_server [DIRECTORY] [--port N]."""
+"""Runs the warehouse: python -m chdb_server [DIRECTORY] [--port N]."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from chdb_server.places import CannotStartError, own_directory, own_port
 from chdb_server.settings import WarehouseSettings
+from chdb_server.startup import CannotStartError, own_directory, own_port
 from services.runtime import logs
 from services.runtime.settings import SettingsError, load
 
@@ -14,7 +14,7 @@ EXIT_SETTINGS = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until a signal comes; the exit code."""
+    """Serve until SIGTERM or SIGINT, and return the exit code."""
     given = _parser().parse_args(arguments)
     try:
         settings = load(WarehouseSettings)
@@ -29,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: WarehouseSettings, directory: Path) -> None:
-    with own_directory(directory) as place, own_port(settings) as listener:
-        # It loads the engine, for which nobody should wait who only mistyped.
+    with own_directory(directory) as owned, own_port(settings) as listener:
+        # Imported here because it loads the engine, which a refused start should not wait for.
         from chdb_server.serving import run  # noqa: PLC0415
 
         logs.configure("warehouse", settings)
-        run(settings, place, listener)
+        run(settings, owned, listener)
 
 
 def _refuse(mistakes: list[str]) -> int:
@@ -45,12 +45,14 @@ def _refuse(mistakes: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m chdb_server",
-        description="An embedded ClickHouse that speaks ClickHouse's HTTP interface, for this machine only.",
+        description="An embedded ClickHouse with ClickHouse's HTTP interface, for this machine only.",
         epilog="Settings come from the environment: CLICKHOUSE_URL, CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, "
         "WAREHOUSE_*, LOG_LEVEL, LOG_FORMAT. Data survives kill -9; one process owns a directory at a time.",
     )
-    parser.add_argument("directory", nargs="?", help="where the data is (default: $AFTERWORD_HOME/warehouse)")
-    parser.add_argument("--port", type=_port, help="instead of CLICKHOUSE_URL's; 0 takes any free port")
+    parser.add_argument(
+        "directory", nargs="?", help="the data directory (default: $AFTERWORD_HOME/warehouse)"
+    )
+    parser.add_argument("--port", type=_port, help="instead of the port in CLICKHOUSE_URL; 0: any free port")
     return parser
 
 

@@ -1,16 +1,16 @@
-"""Sends answers and failures in the shape ClickHouse gives them."""
+"""Sends results and errors in the format of ClickHouse's HTTP interface."""
 
 import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chdb_server.answers import Summary
-from chdb_server.asgi import Send
+from chdb_server.admission import Send
 from chdb_server.core import encodings, formats
 from chdb_server.core.blocks import BlockEncoder
 from chdb_server.core.errors import Failure
-from chdb_server.core.request import Request
+from chdb_server.core.request import QueryRequest
+from chdb_server.execution import Summary
 
 _BREAK_AFTER_SECONDS = 0.25
 _TEXT = "text/plain; charset=UTF-8"
@@ -18,20 +18,20 @@ _TEXT = "text/plain; charset=UTF-8"
 
 @dataclass(frozen=True)
 class Replies:
-    """Sends complete replies, with the headers that every one has."""
+    """Sends complete replies, with the common headers."""
 
     timezone: str
 
     async def text(
         self, send: Send, status: int, body: bytes, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send a short text."""
+        """Send a text as a complete reply."""
         fixed = {"Content-Type": _TEXT, "Content-Length": str(len(body))}
         await self.start(send, status, {**fixed, **(headers or {})})
         await send({"type": "http.response.body", "body": body})
 
     async def failure(self, send: Send, failure: Failure, query_id: str = "") -> None:
-        """Send an error for which no byte of an answer has been sent yet."""
+        """Send an error as a complete reply."""
         headers = {"X-ClickHouse-Exception-Code": str(failure.code)}
         if query_id:
             headers["X-ClickHouse-Query-Id"] = query_id
@@ -45,9 +45,9 @@ class Replies:
 
 
 class StreamedReply:
-    """An answer of unknown length, compressed if the client asked for it."""
+    """A reply of unknown length, compressed if the client requests it."""
 
-    def __init__(self, replies: Replies, request: Request, send: Send) -> None:
+    def __init__(self, replies: Replies, request: QueryRequest, send: Send) -> None:
         self._replies = replies
         self._request = request
         self._send = send
@@ -56,11 +56,11 @@ class StreamedReply:
 
     @property
     def query_id(self) -> str:
-        """The query that is answered."""
+        """The id of the query."""
         return self._request.query_id
 
     async def begin(self, summary: Summary, *, has_rows: bool) -> None:
-        """Send the headers.  Without rows no format is named: clients tell commands from queries by it."""
+        """Send the headers.  No format without rows: clients distinguish commands from queries by it."""
         headers = {
             "Content-Type": formats.mime_type(self._request.format) if has_rows else _TEXT,
             "X-ClickHouse-Query-Id": self._request.query_id,
@@ -74,19 +74,19 @@ class StreamedReply:
         await self._replies.start(self._send, 200, headers)
 
     async def piece(self, piece: bytes) -> None:
-        """Send a piece of the answer."""
+        """Send a piece of the result."""
         await self._body(self._encoder.compress(piece) if self._encoder else piece, more=True)
 
     async def end(self) -> None:
-        """Send the end of a complete answer."""
+        """Send the end of a complete result."""
         await self._body(self._encoder.flush() if self._encoder else b"", more=False)
 
     async def fail(self, failure: Failure) -> None:
-        """Send why an answer ends too early, in the form that ClickHouse gives such notes.
+        """Send the error that ends a result early, in ClickHouse's format for it.
 
-        The reply is left unfinished, so that clients that do not look for the note see a broken transfer and
-        not a short but complete answer.  It breaks a moment later, since asynchronous clients forget what
-        they have not read yet when the connection breaks.
+        The reply stays unfinished, so that clients which do not parse the error see a broken transfer and not
+        a short but complete result.  It breaks after a delay, since asynchronous clients discard unread data
+        when the connection breaks.
         """
         text, tag = failure.body.rstrip(b"\n"), self._tag.encode()
         note = b"\r\n__exception__\r\n%s\r\n%s\n%d %s\r\n__exception__\r\n" % (tag, text, len(text) + 1, tag)
@@ -100,7 +100,7 @@ class StreamedReply:
             await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-def _encoder(request: Request) -> encodings.Encoder | None:
+def _encoder(request: QueryRequest) -> encodings.ContentEncoder | None:
     if request.in_blocks:
         return BlockEncoder()
     return encodings.encoder(request.encoding) if request.encoding else None

@@ -1,4 +1,4 @@
-"""The warehouse's settings.  Where it listens is CLICKHOUSE_URL, so that whoever finds it there agrees."""
+"""The warehouse's settings.  It listens at CLICKHOUSE_URL, the same variable that its clients read."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ _DEFAULT_PORT = 8123
 
 
 class WarehouseSettings(ClickHouseSettings, HomeSettings, LogSettings):
-    """How the embedded ClickHouse is served."""
+    """The settings of the embedded ClickHouse."""
 
     prefix: ClassVar[str] = "WAREHOUSE_"
 
@@ -24,10 +24,10 @@ class WarehouseSettings(ClickHouseSettings, HomeSettings, LogSettings):
         description="Memory that all queries and merges together may take, in bytes; a query past it fails.",
     )
     warehouse_max_queries: int = Field(
-        default=32, ge=1, le=1000, description="Queries that run at once; more wait for their turn."
+        default=32, ge=1, le=1000, description="Queries that run at the same time; others wait in a queue."
     )
     warehouse_queue_seconds: float = Field(
-        default=30, ge=0, le=3600, description="How long a query waits for its turn before it is refused."
+        default=30, ge=0, le=3600, description="How long a query waits in the queue before it is refused."
     )
     warehouse_max_body_bytes: int = Field(
         default=256 * 2**20, ge=2**20, description="Largest request body, also once decompressed, in bytes."
@@ -35,19 +35,19 @@ class WarehouseSettings(ClickHouseSettings, HomeSettings, LogSettings):
     warehouse_max_waiting_bytes: int = Field(
         default=2**30,
         ge=2**20,
-        description="Bytes of all request bodies held at once; a request past it is refused.",
+        description="Bytes of all request bodies in memory; a request past it is refused.",
     )
     warehouse_client_timeout_seconds: float = Field(
         default=60,
         gt=0,
         le=3600,
-        description="How long a client may pause in the middle of a body, or leave its answer unread.",
+        description="How long a client may pause in the middle of a body, or not read its reply.",
     )
     warehouse_grace_seconds: float = Field(
         default=3,
         ge=0,
         le=60,
-        description="How long running queries may go on after SIGTERM before they are killed.",
+        description="How long running queries may continue after SIGTERM before they are killed.",
     )
     warehouse_reader_passwords: SecretStr = Field(
         default=SecretStr(""),
@@ -81,7 +81,7 @@ class WarehouseSettings(ClickHouseSettings, HomeSettings, LogSettings):
 
     @property
     def directory(self) -> Path:
-        """Where the data is, unless the command line says otherwise."""
+        """The data directory, if the command line names none."""
         return self.afterword_home / "warehouse"
 
     def on_port(self, port: int) -> Self:
@@ -90,7 +90,7 @@ class WarehouseSettings(ClickHouseSettings, HomeSettings, LogSettings):
         return self.replace(clickhouse_url=f"http://{host}:{port}")
 
     def accounts(self) -> Mapping[str, Account]:
-        """Return all accounts by name; the settings' own user is the one that may write."""
+        """Return all accounts by name; only CLICKHOUSE_USER may write."""
         writer = Account(self.clickhouse_user, self.password(), may_write=True)
         accounts = {writer.name: writer}
         given = self.warehouse_reader_passwords.get_secret_value()

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from chaos.judge.bodies import body_of, canonical, replayed_version, value_of
 from chaos.judge.states import state_of
 from chdb_server.core import statements
-from chdb_server.core.errors import RefusedError
+from chdb_server.core.errors import QueryRefusedError
 from schemas.identity import event_key
 from services.ingest.core.content import (
     BodyFormat,
@@ -233,7 +233,7 @@ def sql(data: bytes) -> bool:
     query, _, body = data.partition(b"\0")
     try:
         statement = statements.read(query, body)
-    except RefusedError:
+    except QueryRefusedError:
         return False
     return bool(statement.sql)
 

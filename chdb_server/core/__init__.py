@@ -1,1 +1,1 @@
-"""Pure: values in, values out; no input or output, no clock, no chance."""
+"""The pure part: parsing of requests, and the encodings, formats and errors of ClickHouse's interface."""

@@ -1,4 +1,4 @@
-"""ClickHouse's own compressed blocks: `compress=1` in an address, which JDBC tools send by themselves.
+"""ClickHouse's own compressed blocks: `compress=1` in a URL, which JDBC tools set by default.
 
 A block is a checksum of 16 bytes (CityHash128 of the rest), a method, two lengths and the data.  The first
 length counts the compressed data and the nine bytes of method and lengths; both are little-endian.
@@ -10,7 +10,7 @@ import lz4.block
 from clickhouse_cityhash.cityhash import CityHash128
 
 from chdb_server.core.encodings import TooLargeError
-from chdb_server.core.errors import Code, RefusedError
+from chdb_server.core.errors import ClickHouseCode, QueryRefusedError
 
 _BLOCK = 2**20
 _NONE, _LZ4 = 0x02, 0x82
@@ -20,7 +20,7 @@ _LOW = 2**64 - 1
 
 
 class BlockEncoder:
-    """Writes an answer as compressed blocks, piece by piece."""
+    """Writes a result as compressed blocks, piece by piece."""
 
     def compress(self, data: bytes, /) -> bytes:
         """Return the blocks of a piece."""
@@ -32,7 +32,7 @@ class BlockEncoder:
 
 
 def decode(body: bytes, limit: int) -> bytes:
-    """Return the data of compressed blocks.  RefusedError when damaged, or larger than `limit` bytes."""
+    """Return the data of compressed blocks.  QueryRefusedError if damaged or larger than `limit` bytes."""
     parts: list[bytes] = []
     at = total = 0
     while at < len(body):
@@ -66,8 +66,8 @@ def _data(method: int, packed: bytes, size: int) -> bytes:
     if method == _NONE:
         return packed
     if method != _LZ4:
-        raise RefusedError(
-            Code.NOT_IMPLEMENTED, f"Blocks compressed by method {method:#x} are not supported."
+        raise QueryRefusedError(
+            ClickHouseCode.NOT_IMPLEMENTED, f"Blocks compressed by method {method:#x} are not supported."
         )
     try:
         data: bytes = lz4.block.decompress(packed, uncompressed_size=size)
@@ -76,5 +76,7 @@ def _data(method: int, packed: bytes, size: int) -> bytes:
     return data
 
 
-def _damaged(how: str) -> RefusedError:
-    return RefusedError(Code.INCORRECT_DATA, f"A compressed block of the body is damaged: {how}.")
+def _damaged(how: str) -> QueryRefusedError:
+    return QueryRefusedError(
+        ClickHouseCode.INCORRECT_DATA, f"A compressed block of the body is damaged: {how}."
+    )

@@ -1,4 +1,4 @@
-"""Content encodings in both directions, with a limit on what a small body may become."""
+"""Content encodings in both directions, with a limit on the decoded size."""
 
 import bz2
 import lzma
@@ -10,7 +10,7 @@ from typing import Protocol
 
 import lz4.frame
 
-from chdb_server.core.errors import Code, RefusedError
+from chdb_server.core.errors import ClickHouseCode, QueryRefusedError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -20,15 +20,15 @@ else:
 _STEP = 2**20
 
 
-class TooLargeError(RefusedError):
+class TooLargeError(QueryRefusedError):
     """A body that is larger than the limit, as sent or once decoded."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(Code.QUERY_IS_TOO_LARGE, f"Request body is larger than {limit} bytes.")
+        super().__init__(ClickHouseCode.QUERY_IS_TOO_LARGE, f"Request body is larger than {limit} bytes.")
 
 
 class _Decompressor(Protocol):
-    """What bz2, lzma, lz4 and zstd have in common."""
+    """The interface that bz2, lzma, lz4 and zstd share."""
 
     @property
     def eof(self) -> bool: ...
@@ -40,7 +40,7 @@ class _Decompressor(Protocol):
 
 
 class _Zlib:
-    """zlib's decompressor in the shape of the others."""
+    """zlib's decompressor with the interface of the others."""
 
     def __init__(self, wbits: int) -> None:
         self._inner = zlib.decompressobj(wbits)
@@ -101,17 +101,19 @@ _DAMAGED = (zlib.error, zstd.ZstdError, lzma.LZMAError, RuntimeError, OSError, E
 
 
 def decode(encoding: str, body: bytes, limit: int) -> bytes:
-    """Return a body as it was before `Content-Encoding`.
+    """Return the decoded body.
 
-    Frames that follow each other are joined: clickhouse-connect compresses each block by itself.
-    RefusedError for an unknown encoding, a damaged or truncated body, and one that grows past `limit` bytes.
+    Consecutive frames are joined: clickhouse-connect compresses each block separately.
+    QueryRefusedError for an unknown encoding, a damaged or truncated body, and more than `limit` bytes.
     """
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return body
     if name not in _DECODERS:
         known = ", ".join(sorted(_DECODERS))
-        raise RefusedError(Code.NOT_IMPLEMENTED, f"Unknown Content-Encoding {encoding!r}; known are {known}.")
+        raise QueryRefusedError(
+            ClickHouseCode.NOT_IMPLEMENTED, f"Unknown Content-Encoding {encoding!r}; known are {known}."
+        )
     parts: list[bytes] = []
     room = limit
     while body:
@@ -120,30 +122,32 @@ def decode(encoding: str, body: bytes, limit: int) -> bytes:
 
 
 def _frame(name: str, body: bytes, parts: list[bytes], room: int, limit: int) -> tuple[bytes, int]:
-    """Decode one frame onto `parts`; return what follows it, and the room that is left."""
+    """Append one decoded frame to `parts`; return the rest of the body, and the remaining limit."""
     frame = _DECODERS[name]()
     feed = body
     while not frame.eof:
         try:
-            # One byte more than there is room for tells "full" from "too large".
+            # One byte past the limit distinguishes "full" from "too large".
             part = frame.decompress(feed, min(_STEP, room + 1))
         except _DAMAGED as error:
-            raise RefusedError(Code.INCORRECT_DATA, f"The {name} body is damaged: {error}.") from error
+            raise QueryRefusedError(
+                ClickHouseCode.INCORRECT_DATA, f"The {name} body is damaged: {error}."
+            ) from error
         feed = b""
         room -= len(part)
         if room < 0:
             raise TooLargeError(limit)
         parts.append(part)
         if not part and frame.needs_input and not frame.eof:
-            raise RefusedError(Code.INCORRECT_DATA, f"The {name} body is cut short.")
+            raise QueryRefusedError(ClickHouseCode.INCORRECT_DATA, f"The {name} body is cut short.")
     return frame.unused_data or b"", room
 
 
-class Encoder(Protocol):
-    """Compresses an answer piece by piece."""
+class ContentEncoder(Protocol):
+    """Compresses a reply piece by piece."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Return what can be sent so far."""
+        """Return the bytes that can be sent so far."""
 
     def flush(self) -> bytes:
         """Return the rest, and end the frame."""
@@ -167,7 +171,7 @@ class _Lz4Encoder:
 
 
 # In the order of preference.
-_ENCODERS: dict[str, Callable[[], Encoder]] = {
+_ENCODERS: dict[str, Callable[[], ContentEncoder]] = {
     "lz4": _Lz4Encoder,
     "zstd": lambda: zstd.ZstdCompressor(level=1),
     "gzip": lambda: zlib.compressobj(level=3, wbits=31),
@@ -176,16 +180,16 @@ _ENCODERS: dict[str, Callable[[], Encoder]] = {
 
 
 def choose(accept_encoding: str) -> str | None:
-    """Return the encoding to answer in, of those that an `Accept-Encoding` header names; None: as it is."""
+    """Return the preferred encoding of those that an `Accept-Encoding` header accepts; None: none."""
     refused = re.compile(r";\s*q\s*=\s*0(\.0*)?\s*$")
-    wanted = {
+    accepted = {
         item.partition(";")[0].strip().lower()
         for item in accept_encoding.split(",")
         if not refused.search(item)
     }
-    return next((name for name in _ENCODERS if name in wanted), None)
+    return next((name for name in _ENCODERS if name in accepted), None)
 
 
-def encoder(name: str) -> Encoder:
-    """Return a new encoder for a name that `choose` returned."""
+def encoder(name: str) -> ContentEncoder:
+    """Return a new encoder for a name returned by `choose`."""
     return _ENCODERS[name]()

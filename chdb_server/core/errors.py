@@ -1,12 +1,12 @@
-"""Errors in ClickHouse's own words: a code, a text that names it, and the HTTP status a server would send."""
+"""Errors in ClickHouse's format: a code, a text that names it, and the HTTP status of a server."""
 
 import re
 from dataclasses import dataclass
 from enum import IntEnum
 
 
-class Code(IntEnum):
-    """ClickHouse's error codes, as far as this package raises them itself; the engine knows the rest."""
+class ClickHouseCode(IntEnum):
+    """ClickHouse's error codes that this package raises itself; all others come from the engine."""
 
     UNSUPPORTED_METHOD = 1
     BAD_ARGUMENTS = 36
@@ -29,14 +29,14 @@ class Code(IntEnum):
     UNKNOWN_EXCEPTION = 1002
 
 
-class RefusedError(Exception):
-    """What this package refuses by itself, worded as the engine words its errors."""
+class QueryRefusedError(Exception):
+    """Raised when this package refuses a request; the text has the format of the engine's errors."""
 
-    def __init__(self, code: Code, text: str) -> None:
+    def __init__(self, code: ClickHouseCode, text: str) -> None:
         super().__init__(f"Code: {code.value}. DB::Exception: {text} ({code.name})")
 
 
-# As src/Server/HTTP/exceptionCodeToHTTPStatus.cpp of ClickHouse has it; every other code is 500.
+# From src/Server/HTTP/exceptionCodeToHTTPStatus.cpp of ClickHouse; every other code is 500.
 _STATUS = {
     400: (
         6,
@@ -80,7 +80,7 @@ _STATUS_OF = {code: status for status, codes in _STATUS.items() for code in code
 
 @dataclass(frozen=True)
 class Failure:
-    """An error as it goes over the wire."""
+    """An error as a reply contains it."""
 
     code: int
     text: str
@@ -92,19 +92,19 @@ class Failure:
 
     @property
     def body(self) -> bytes:
-        """The text as an answer's body."""
+        """The text as a reply's body."""
         return self.text.encode(errors="backslashreplace") + b"\n"
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return code and text of any error.
+    """Return the code and the text of any error.
 
-    The engine raises RuntimeError; when its message quotes bytes that are not UTF-8, chdb fails to decode
-    it and a UnicodeDecodeError that holds the message arrives instead.
+    The engine raises RuntimeError; if its message quotes bytes that are not UTF-8, chdb cannot decode it and
+    raises UnicodeDecodeError, which contains the message.
     """
     raw = error.object if isinstance(error, UnicodeDecodeError) else None
     text = str(error) if raw is None else bytes(raw).decode(errors="backslashreplace")
-    if found := re.match(r"Code: (\d+)", text):
-        return Failure(int(found[1]), text)
-    code = Code.UNKNOWN_EXCEPTION
+    if code_match := re.match(r"Code: (\d+)", text):
+        return Failure(int(code_match[1]), text)
+    code = ClickHouseCode.UNKNOWN_EXCEPTION
     return Failure(code, f"Code: {code.value}. DB::Exception: {type(error).__name__}: {text} ({code.name})")

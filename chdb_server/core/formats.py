@@ -1,8 +1,8 @@
-"""What transport must know of ClickHouse's formats: which can be joined block by block, and their headers.
+"""ClickHouse's formats: which can be streamed block by block, their headers and content types.
 
 The engine emits each block of a streamed query as a complete document.  Documents of the formats here can be
-joined, if need be without the later ones' headers; those of all others (JSON, Parquet, Arrow) cannot, and are
-answered whole.
+joined, without the headers of later ones; those of all others (JSON, Parquet, Arrow) cannot, so their results
+are sent complete.
 """
 
 import re
@@ -58,7 +58,7 @@ def _csv_lines(count: int) -> Callable[[bytes], int]:
 
 
 def _binary(lists: int) -> Callable[[bytes], int]:
-    """Return the length of a number of columns, followed by that many texts once or twice."""
+    """Return a function for the length of a column count followed by `lists` lists of that many texts."""
 
     def header(block: bytes) -> int:
         columns, at = _varint(block, 0)
@@ -83,17 +83,17 @@ _HEADERS: dict[str, Callable[[bytes], int]] = {
 
 
 def is_streamable(name: str) -> bool:
-    """Whether blocks of this format can be joined."""
+    """Return whether blocks of this format can be joined."""
     return name.lower() in _WITHOUT_HEADER or has_header(name)
 
 
 def has_header(name: str) -> bool:
-    """Whether each block begins with the columns' names, so that even no rows have an answer."""
+    """Return whether each block begins with column names, so that a result without rows is not empty."""
     return name.lower() in _HEADERS
 
 
 def header_length(name: str, block: bytes) -> int:
-    """Return how many bytes of a block precede its rows."""
+    """Return the number of bytes before the rows of a block."""
     header = _HEADERS.get(name.lower())
     return header(block) if header else 0
 
@@ -109,9 +109,9 @@ def mime_type(name: str) -> str:
 
 
 def native_header(columns: Sequence[tuple[str, str]]) -> bytes:
-    """Return a Native block of no rows, which a server sends for no rows and the engine leaves out.
+    """Return a Native block without rows, which a server sends for an empty result and the engine omits.
 
-    clickhouse-connect reads the columns' names and types from it.
+    clickhouse-connect reads the names and types of columns from it.
     """
     texts = [text.encode() for column in columns for text in column]
     return _to_varint(len(columns)) + _to_varint(0) + b"".join(_to_varint(len(text)) + text for text in texts)

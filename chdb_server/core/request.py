@@ -1,16 +1,47 @@
-"""What one HTTP request asks for, from its parts; values in, values out."""
+"""Turns an HTTP request, by its parts, into a checked query."""
 
+import email.parser
+import email.policy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from chdb_server.core import blocks, encodings, formats, forms, statements
+from chdb_server.core import blocks, encodings, formats, statements
 from chdb_server.core.access import Account, authenticate, refuse_foreign
-from chdb_server.core.errors import Code, RefusedError
-from chdb_server.core.statements import Statement
+from chdb_server.core.errors import ClickHouseCode, QueryRefusedError
+from chdb_server.core.statements import SqlStatement
 
-# Parameters that steer the transport; any other is a query setting, which the engine judges.
+
+def is_form(content_type: str) -> bool:
+    """Return whether a body of this content type is a form."""
+    return content_type.lower().startswith("multipart/form-data")
+
+
+def form_fields(content_type: str, body: bytes) -> dict[str, str]:
+    """Return the fields of a multipart form, which clickhouse-connect sends if parameters exceed a URL.
+
+    QueryRefusedError for files: external tables are not supported.
+    """
+    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1")
+    form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
+    if not form.is_multipart():
+        raise QueryRefusedError(ClickHouseCode.INCORRECT_DATA, "The multipart form is damaged.")
+    found = {}
+    for part in form.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        if part.get_filename() is not None:
+            raise QueryRefusedError(ClickHouseCode.NOT_IMPLEMENTED, "External tables are not supported here.")
+        payload = part.get_payload(decode=True)
+        if not isinstance(name, str) or not isinstance(payload, bytes):
+            raise QueryRefusedError(
+                ClickHouseCode.INCORRECT_DATA, "The multipart form has a part without a name."
+            )
+        found[name] = payload.decode(errors="surrogateescape")
+    return found
+
+
+# Parameters of the interface; any other is a query setting, which the engine checks.
 _TRANSPORT = frozenset(
     {
         *(
@@ -28,13 +59,13 @@ _TRANSPORT = frozenset(
 )
 _READ_ONLY_VERBS = statements.READING | {"SET", "USE"}
 _HIDING = ("additional_", "dialect", "format_schema", "format_template_", "parallel_replicas_custom_key")
-"""How the names of settings begin that no look at the statement sees through."""
+"""Prefixes of settings whose effect a check of the statement cannot see."""
 _MAX_SESSION_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class SessionAsk:
-    """A session that a request wants to run in; sessions of different users never meet."""
+class SessionRequest:
+    """The session in which a request wants to run; users do not share sessions."""
 
     user: str
     name: str
@@ -44,13 +75,13 @@ class SessionAsk:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells sessions apart."""
+        """The identity of the session."""
         return self.user, self.name
 
 
 @dataclass(frozen=True)
 class Head:
-    """A request before its body: enough to refuse it without reading on."""
+    """A request without its body: enough to refuse it before the body is read."""
 
     method: str
     headers: Mapping[str, str]
@@ -59,15 +90,15 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Request:
+class QueryRequest:
     """A request that may run.
 
-    settings: as given in the address; readonly: ClickHouse's levels, 0 to 2; whole: answer only when
-    everything is known; encoding: of the answer; in_blocks: answer in ClickHouse's compressed blocks; binds:
-    server-side parameters, without their prefix.
+    settings: as in the URL; readonly: ClickHouse's levels, 0 to 2; whole: send the result only when it is
+    complete; encoding: of the reply; in_blocks: reply in ClickHouse's compressed blocks; binds: server-side
+    parameters, without their prefix.
     """
 
-    statement: Statement
+    statement: SqlStatement
     format: str
     query_id: str
     account: Account
@@ -75,7 +106,7 @@ class Request:
     settings: Mapping[str, str]
     binds: Mapping[str, str]
     database: str
-    session: SessionAsk | None
+    session: SessionRequest | None
     whole: bool
     encoding: str | None
     in_blocks: bool
@@ -87,44 +118,44 @@ def read_head(
     query_string: bytes,
     accounts: Mapping[str, Account],
 ) -> Head:
-    """Return the checked head of a request.  RefusedError when it may not go on."""
+    """Return the checked head of a request.  QueryRefusedError if the sender may not query."""
     lower = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
     refuse_foreign(lower)
-    # Percent escapes may stand for any bytes; surrogates carry those that are not UTF-8 to the engine.
+    # Percent escapes may encode any bytes; surrogates carry those that are not UTF-8 to the engine.
     text = query_string.decode("latin-1")
     params = dict(parse_qsl(text, keep_blank_values=True, errors="surrogateescape"))
     return Head(method, lower, params, authenticate(accounts, lower, params))
 
 
 def is_compressed(head: Head) -> bool:
-    """Whether a body has to be decompressed, which may take a while."""
+    """Return whether the body has to be decompressed, which may take long."""
     return "content-encoding" in head.headers or _flag(head.params, "decompress")
 
 
 def decode_body(head: Head, body: bytes, limit: int) -> bytes:
-    """Return a body as it was before it was compressed.  RefusedError when it grows past `limit` bytes."""
+    """Return the decompressed body.  QueryRefusedError if it is damaged or exceeds `limit` bytes."""
     decoded = encodings.decode(head.headers.get("content-encoding", ""), body, limit)
     return blocks.decode(decoded, limit) if _flag(head.params, "decompress") else decoded
 
 
-def read_request(head: Head, body: bytes, new_query_id: str) -> Request:
-    """Return what a request with this decoded body asks for.  RefusedError when it may not run."""
+def read_request(head: Head, body: bytes, new_query_id: str) -> QueryRequest:
+    """Return the request with this decoded body.  QueryRefusedError if it may not run."""
     params = dict(head.params)
     content_type = head.headers.get("content-type", "")
-    if forms.is_form(content_type):
-        params |= forms.fields(content_type, body)
+    if is_form(content_type):
+        params |= form_fields(content_type, body)
         body = b""
     statement = statements.read(params.get("query", "").encode(errors="surrogateescape"), body)
     readonly = _readonly(head, params)
     if not statement.verb:
-        raise RefusedError(Code.SYNTAX_ERROR, "Syntax error: Empty query.")
+        raise QueryRefusedError(ClickHouseCode.SYNTAX_ERROR, "Syntax error: Empty query.")
     binds = {name[6:]: value for name, value in params.items() if name.startswith("param_")}
     settings = _settings(params)
     _refuse_unsafe(head.account, statement, binds, readonly)
     _refuse_settings(head.account, settings)
     in_blocks = _flag(params, "compress")
     compresses = _flag(params, "enable_http_compression") and not in_blocks
-    return Request(
+    return QueryRequest(
         statement=statement,
         format=_format(statement, head.headers, params),
         query_id=_query_id(head.headers, params, new_query_id),
@@ -141,43 +172,49 @@ def read_request(head: Head, body: bytes, new_query_id: str) -> Request:
 
 
 def _readonly(head: Head, params: Mapping[str, str]) -> int:
-    """GET changes nothing, as on a server; what an account may not do, no parameter allows."""
-    asked = _number(params, "readonly", 0, 0, 2)
+    """Return the readonly level: GET only reads, as on a server; parameters cannot exceed the account."""
+    requested = _number(params, "readonly", 0, 0, 2)
     if not head.account.may_write:
         return 1
-    return asked or (0 if head.method == "POST" else 2)
+    return requested or (0 if head.method == "POST" else 2)
 
 
-def _refuse_unsafe(account: Account, statement: Statement, binds: Mapping[str, str], readonly: int) -> None:
-    """Close the holes that the engine's own readonly mode leaves: KILL, SYSTEM, and reading files."""
+def _refuse_unsafe(
+    account: Account, statement: SqlStatement, binds: Mapping[str, str], readonly: int
+) -> None:
+    """Refuse what the engine's own readonly mode lets through: KILL, SYSTEM, and reading files."""
     unsafe = statement.verb not in _READ_ONLY_VERBS
     opens = statement.opens_files or (
         statement.takes_names and any(value.upper() in statements.OPENING for value in binds.values())
     )
     if readonly and (unsafe or (opens and not account.may_write)):
-        raise RefusedError(Code.READONLY, f"{account.name}: Cannot execute query in readonly mode.")
+        raise QueryRefusedError(
+            ClickHouseCode.READONLY, f"{account.name}: Cannot execute query in readonly mode."
+        )
 
 
 def _refuse_settings(account: Account, settings: Mapping[str, str]) -> None:
-    """Keep a reader from settings that hold a query of their own, or the path of a file."""
+    """Refuse a reader's settings that contain a query or the path of a file."""
     for name in settings:
         if not account.may_write and name.startswith(_HIDING):
             text = f"{account.name}: Cannot modify {name!r} setting in readonly mode."
-            raise RefusedError(Code.READONLY, text)
+            raise QueryRefusedError(ClickHouseCode.READONLY, text)
 
 
-def _format(statement: Statement, headers: Mapping[str, str], params: Mapping[str, str]) -> str:
+def _format(statement: SqlStatement, headers: Mapping[str, str], params: Mapping[str, str]) -> str:
     name = statement.format or headers.get("x-clickhouse-format") or params.get("default_format")
     if name and not re.fullmatch(r"\w+", name, re.ASCII):
-        raise RefusedError(Code.UNKNOWN_FORMAT, f"Unknown format {name!r}.")
+        raise QueryRefusedError(ClickHouseCode.UNKNOWN_FORMAT, f"Unknown format {name!r}.")
     return name or formats.DEFAULT
 
 
 def _query_id(headers: Mapping[str, str], params: Mapping[str, str], new_query_id: str) -> str:
     query_id = params.get("query_id") or headers.get("x-clickhouse-query-id") or new_query_id
-    # It goes back in a header, where a line break would begin another one.
+    # It is sent in a header, where a line break would start another one.
     if not re.fullmatch(r"[\x20-\x7e]{1,256}", query_id):
-        raise RefusedError(Code.BAD_ARGUMENTS, "query_id must be 1 to 256 printable ASCII characters.")
+        raise QueryRefusedError(
+            ClickHouseCode.BAD_ARGUMENTS, "query_id must be 1 to 256 printable ASCII characters."
+        )
     return query_id
 
 
@@ -188,18 +225,18 @@ def _settings(params: Mapping[str, str]) -> dict[str, str]:
         if name not in _TRANSPORT and not name.startswith("param_")
     }
     for name in settings:
-        # Names become SQL: `max_threads = 1, readonly` must not.
+        # Names become SQL: `max_threads = 1, readonly` must not pass.
         if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
-            raise RefusedError(Code.UNKNOWN_SETTING, f"Unknown setting {name!r}.")
+            raise QueryRefusedError(ClickHouseCode.UNKNOWN_SETTING, f"Unknown setting {name!r}.")
     return settings
 
 
-def _session(account: Account, params: Mapping[str, str], readonly: int) -> SessionAsk | None:
-    """Read-only requests never join a session: the engine cannot lift readonly from a connection again."""
+def _session(account: Account, params: Mapping[str, str], readonly: int) -> SessionRequest | None:
+    """Return the session; None for read-only requests, since a connection cannot leave readonly again."""
     name = params.get("session_id", "")
     if not name or readonly:
         return None
-    return SessionAsk(
+    return SessionRequest(
         user=account.name,
         name=name,
         timeout_seconds=_number(params, "session_timeout", 60, 1, _MAX_SESSION_SECONDS),
@@ -215,7 +252,7 @@ def _flag(params: Mapping[str, str], name: str) -> bool:
 def _number(params: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
     text = params.get(name, "") or str(default)
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not least <= int(text) <= most:
-        raise RefusedError(
-            Code.BAD_ARGUMENTS, f"{name} must be a number from {least} to {most}, not {text!r}."
+        raise QueryRefusedError(
+            ClickHouseCode.BAD_ARGUMENTS, f"{name} must be a number from {least} to {most}, not {text!r}."
         )
     return int(text)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from chdb_server.core.errors import Code
+from chdb_server.core.errors import ClickHouseCode
 from tests.integration.chdb_server.conftest import MAX_BODY_BYTES, WAITING_BODIES
 from tests.support.clickhouse.raw_http import Face, code_of
 
@@ -250,6 +250,6 @@ async def test_pages_of_this_machine_are_let_in(ours: Face) -> None:
 
 async def test_the_codes_raised_here_are_the_engines(ours: Face) -> None:
     """Name by name."""
-    numbers = ", ".join(str(code.value) for code in Code)
+    numbers = ", ".join(str(code.value) for code in ClickHouseCode)
     names = await ours.value(f"SELECT toJSONString(arrayMap(n -> errorCodeToName(n), [{numbers}]))")
-    assert [code.name for code in Code] == json.loads(names)
+    assert [code.name for code in ClickHouseCode] == json.loads(names)

@@ -5,7 +5,7 @@ from base64 import b64encode
 import pytest
 
 from chdb_server.core.access import Account, authenticate, is_loopback, refuse_foreign
-from chdb_server.core.errors import RefusedError
+from chdb_server.core.errors import QueryRefusedError
 
 WRITER = Account("default", "", may_write=True)
 READER = Account("analyst", "pass:word", may_write=False)
@@ -49,7 +49,7 @@ def test_without_a_name_it_is_the_default_user() -> None:
 )
 def test_wrong_credentials_are_refused(headers: dict[str, str]) -> None:
     """Damaged ones too, and an unknown user with the empty password of nobody."""
-    with pytest.raises(RefusedError, match="AUTHENTICATION_FAILED"):
+    with pytest.raises(QueryRefusedError, match="AUTHENTICATION_FAILED"):
         authenticate(ACCOUNTS, headers, {})
 
 
@@ -77,7 +77,7 @@ def test_names_of_this_machine_are_let_in(host: str) -> None:
 )
 def test_pages_of_other_sites_are_refused(headers: dict[str, str]) -> None:
     """A name that was bound to 127.0.0.1 is still somebody else's."""
-    with pytest.raises(RefusedError, match="ACCESS_DENIED"):
+    with pytest.raises(QueryRefusedError, match="ACCESS_DENIED"):
         refuse_foreign(headers)
 
 

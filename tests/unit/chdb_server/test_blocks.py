@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chdb_server.core.blocks import BlockEncoder, decode
 from chdb_server.core.encodings import TooLargeError
-from chdb_server.core.errors import RefusedError
+from chdb_server.core.errors import QueryRefusedError
 
 # What ClickHouse's JDBC driver 0.9.2 accepted as the answer to `SELECT version() AS server_version`.
 ACCEPTED = bytes.fromhex(
@@ -44,14 +44,14 @@ def test_a_changed_byte_is_noticed(at: int, change: int) -> None:
     """That is what the checksum is for."""
     body = bytearray(ACCEPTED)
     body[at] ^= change
-    with pytest.raises(RefusedError, match="INCORRECT_DATA"):
+    with pytest.raises(QueryRefusedError, match="INCORRECT_DATA"):
         decode(bytes(body), 2**32)
 
 
 @given(st.integers(1, len(ACCEPTED) - 1))
 def test_a_block_cut_short_is_noticed(length: int) -> None:
     """Wherever it was cut."""
-    with pytest.raises(RefusedError, match="INCORRECT_DATA"):
+    with pytest.raises(QueryRefusedError, match="INCORRECT_DATA"):
         decode(ACCEPTED[:length], 2**20)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chdb_server.core.encodings import TooLargeError, choose, decode, encoder
-from chdb_server.core.errors import RefusedError
+from chdb_server.core.errors import QueryRefusedError
 from tests.support.clickhouse.content_encodings import PACK
 
 LIMIT = 2**22
@@ -43,7 +43,7 @@ def test_a_body_cut_short_is_told_so(name: str) -> None:
     """Half a body must not be taken for a whole one."""
     body = PACK[name](bytes(range(256)) * 50)
     for length in (len(body) // 2, len(body) - 1):
-        with pytest.raises(RefusedError, match="INCORRECT_DATA"):
+        with pytest.raises(QueryRefusedError, match="INCORRECT_DATA"):
             decode(name, body[:length], LIMIT)
 
 
@@ -51,7 +51,7 @@ def test_a_body_cut_short_is_told_so(name: str) -> None:
 @given(body=st.binary(min_size=1, max_size=100))
 def test_garbage_is_refused_and_never_a_defect(name: str, body: bytes) -> None:
     """Whatever the library raises becomes one error."""
-    with contextlib.suppress(RefusedError):
+    with contextlib.suppress(QueryRefusedError):
         decode(name, body, LIMIT)
 
 
@@ -65,7 +65,7 @@ def test_plain_bodies_pass_as_they_are(name: str) -> None:
 
 def test_an_unknown_encoding_is_refused_by_name() -> None:
     """With the names that are known."""
-    with pytest.raises(RefusedError, match="'snappy'; known are bz2, deflate, gzip, lz4"):
+    with pytest.raises(QueryRefusedError, match="'snappy'; known are bz2, deflate, gzip, lz4"):
         decode("snappy", b"", LIMIT)
 
 

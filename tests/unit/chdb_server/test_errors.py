@@ -2,12 +2,12 @@
 
 import pytest
 
-from chdb_server.core.errors import Code, RefusedError, failure_of
+from chdb_server.core.errors import ClickHouseCode, QueryRefusedError, failure_of
 
 
 def test_a_refusal_reads_as_an_engine_error_does() -> None:
     """Clients take code and name out of the text."""
-    failure = failure_of(RefusedError(Code.READONLY, "No."))
+    failure = failure_of(QueryRefusedError(ClickHouseCode.READONLY, "No."))
 
     assert (failure.code, failure.text) == (164, "Code: 164. DB::Exception: No. (READONLY)")
     assert failure.body == b"Code: 164. DB::Exception: No. (READONLY)\n"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from chdb_server.core.access import Account
 from chdb_server.core.blocks import BlockEncoder
-from chdb_server.core.errors import RefusedError
-from chdb_server.core.request import Request, decode_body, read_head, read_request
+from chdb_server.core.errors import QueryRefusedError
+from chdb_server.core.request import QueryRequest, decode_body, read_head, read_request
 
 ACCOUNTS = {
     "default": Account("default", "", may_write=True),
@@ -21,7 +21,7 @@ READER = {"X-ClickHouse-User": "analyst", "X-ClickHouse-Key": "a"}
 
 def ask(
     address: str = "", body: bytes = b"", *, method: str = "POST", headers: Mapping[str, str] | None = None
-) -> Request:
+) -> QueryRequest:
     """Read a request of these parts."""
     pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     head = read_head(method, [(b"host", b"localhost"), *pairs], address.encode(), ACCOUNTS)
@@ -53,7 +53,7 @@ def test_unknown_parameters_are_settings() -> None:
 @pytest.mark.parametrize("name", ["max_threads = 1, readonly", "a-b", "1a", "", "é", "a'"])
 def test_names_of_settings_cannot_smuggle_sql(name: str) -> None:
     """They become a SET statement."""
-    with pytest.raises(RefusedError, match="UNKNOWN_SETTING"):
+    with pytest.raises(QueryRefusedError, match="UNKNOWN_SETTING"):
         ask(f"query=SELECT+1&{quote(name)}=0")
 
 
@@ -86,7 +86,7 @@ def test_what_the_engine_lets_a_reader_do_is_refused_here(sql: str) -> None:
     """KILL and SYSTEM pass the engine's own readonly mode."""
     ask(body=sql.encode())
     for address, headers in (("readonly=1", {}), ("readonly=2", {}), ("", READER)):
-        with pytest.raises(RefusedError, match="READONLY"):
+        with pytest.raises(QueryRefusedError, match="READONLY"):
             ask(address, sql.encode(), headers=headers)
 
 
@@ -94,14 +94,14 @@ def test_a_reader_cannot_read_the_machines_files() -> None:
     """The function `file` passes the engine's own readonly mode; the operator may use it."""
     sql = b"SELECT file('/etc/passwd')"
     ask(body=sql)
-    with pytest.raises(RefusedError, match="READONLY"):
+    with pytest.raises(QueryRefusedError, match="READONLY"):
         ask(body=sql, headers=READER)
 
 
 @pytest.mark.parametrize("name", ["a\r\nX: y", "é", "\x00", "x" * 257])
 def test_a_query_id_cannot_begin_another_header(name: str) -> None:
     """It goes back in one."""
-    with pytest.raises(RefusedError, match="query_id"):
+    with pytest.raises(QueryRefusedError, match="query_id"):
         ask(f"query=SELECT+1&query_id={quote(name)}")
 
 
@@ -127,7 +127,7 @@ def test_a_format_is_the_statements_the_headers_or_the_addresss() -> None:
     assert ask("query=SELECT+1&default_format=JSON").format == "JSON"
     assert ask("query=SELECT+1&default_format=JSON", headers=header).format == "CSV"
     assert ask("query=SELECT+1+FORMAT+XML&default_format=JSON", headers=header).format == "XML"
-    with pytest.raises(RefusedError, match="UNKNOWN_FORMAT"):
+    with pytest.raises(QueryRefusedError, match="UNKNOWN_FORMAT"):
         ask("query=SELECT+1&default_format=" + quote("a\r\nb"))
 
 
@@ -155,12 +155,12 @@ def test_a_session_belongs_to_its_user() -> None:
     assert (session.timeout_seconds, session.must_exist, session.close) == (5, True, True)
     assert ask("query=SELECT+1&session_id=s", headers=READER).session is None
     assert ask("query=SELECT+1&session_id=s", method="GET").session is None
-    with pytest.raises(RefusedError, match="session_timeout must be a number from 1 to 3600"):
+    with pytest.raises(QueryRefusedError, match="session_timeout must be a number from 1 to 3600"):
         ask("query=SELECT+1&session_id=s&session_timeout=4000")
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"-- nothing"])
 def test_an_empty_query_is_a_syntax_error(body: bytes) -> None:
     """And not an empty answer."""
-    with pytest.raises(RefusedError, match=r"Code: 62.*Empty query"):
+    with pytest.raises(QueryRefusedError, match=r"Code: 62.*Empty query"):
         ask(body=body)

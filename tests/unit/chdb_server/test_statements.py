@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chdb_server.core.errors import RefusedError
-from chdb_server.core.statements import Kind, Statement, parse, read, tokens
+from chdb_server.core.errors import QueryRefusedError
+from chdb_server.core.statements import SqlStatement, TokenKind, parse, read, tokens
 from tests.support.clickhouse import sql_samples
 
 FORMATS = st.sampled_from(["CSV", "JSONEachRow", "TSVWithNames", "Native"])
 
 
-def data_of(statement: Statement) -> bytes | None:
+def data_of(statement: SqlStatement) -> bytes | None:
     """Return an INSERT's data in one piece."""
     return None if statement.data is None else b"".join(statement.data)
 
@@ -72,7 +72,7 @@ def test_any_bytes_are_read_without_a_failure_other_than_refusal(text: bytes) ->
     for token in tokens(text):
         assert ends[-1] <= token.start < token.end
         ends.append(token.end)
-    with contextlib.suppress(RefusedError):
+    with contextlib.suppress(QueryRefusedError):
         parse(text)
 
 
@@ -134,7 +134,7 @@ def test_data_begins_after_blanks_and_one_newline(text: bytes, data: bytes) -> N
 )
 def test_statements_that_open_files_by_themselves_are_refused(text: bytes) -> None:
     """A client's INFILE and OUTFILE would be files of the server here."""
-    with pytest.raises(RefusedError, match=r"Code: 1[.].*UNSUPPORTED_METHOD"):
+    with pytest.raises(QueryRefusedError, match=r"Code: 1[.].*UNSUPPORTED_METHOD"):
         parse(text)
 
 
@@ -168,7 +168,7 @@ def test_calls_of_the_function_file_are_noticed(text: bytes, opens: bool) -> Non
 
 def test_the_table_function_input_is_refused() -> None:
     """The engine would answer that all is well, and insert nothing."""
-    with pytest.raises(RefusedError, match=r"Code: 48.*input"):
+    with pytest.raises(QueryRefusedError, match=r"Code: 48.*input"):
         parse(b"INSERT INTO t SELECT a FROM input('a Int8') FORMAT CSV\n1\n")
 
 
@@ -183,8 +183,8 @@ def test_tokens_are_words_quoted_names_and_marks() -> None:
     found = [(token.kind, token.text) for token in tokens(b"select `a``b`, 'no' -- no\n;")]
 
     assert found == [
-        (Kind.WORD, "SELECT"),
-        (Kind.QUOTED_NAME, "`a``b`"),
-        (Kind.MARK, ","),
-        (Kind.MARK, ";"),
+        (TokenKind.WORD, "SELECT"),
+        (TokenKind.QUOTED_NAME, "`a``b`"),
+        (TokenKind.MARK, ","),
+        (TokenKind.MARK, ";"),
     ]

@@ -1,4 +1,4 @@
-"""Where a warehouse is to be, on disk and on the network: taken, or refused in one line."""
+"""Takes the directory and the port of a warehouse before it starts, or refuses to start in one line."""
 
 import os
 import socket
@@ -14,18 +14,18 @@ _SHORT = 600
 
 
 class CannotStartError(Exception):
-    """One line that says what is wrong, and what to change."""
+    """Raised when the warehouse cannot start; one line with the reason and the remedy."""
 
 
 def shortened(text: str) -> str:
-    """Return an error, which may quote a whole table's definition, in one line of 600 characters."""
+    """Return an error, which may quote a table's definition, in one line of about 600 characters."""
     line = " ".join(text.split())
     return line if len(line) <= _SHORT else f"{line[: _SHORT // 2]} … {line[-_SHORT // 2 :]}"
 
 
 @contextmanager
 def own_directory(directory: Path) -> Iterator[Path]:
-    """Make a directory, and own it for the block.  CannotStartError when that cannot be."""
+    """Create a directory, and lock it for the block.  CannotStartError if it cannot be used."""
     directory = _writable(directory)
     try:
         with locked(directory / LOCK, wait=False):
@@ -37,10 +37,10 @@ def own_directory(directory: Path) -> Iterator[Path]:
 
 @contextmanager
 def own_port(settings: WarehouseSettings) -> Iterator[socket.socket]:
-    """Bind the port, on which nobody is answered yet.  CannotStartError when it is taken."""
+    """Bind the port for the block, without listening yet.  CannotStartError if it is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as listener:
-        # Connections that linger from an earlier run must not count as taken.
+        # Connections in TIME_WAIT of an earlier run must not count as taken.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.host, settings.port))
@@ -53,11 +53,11 @@ def own_port(settings: WarehouseSettings) -> Iterator[socket.socket]:
 
 
 def set_aside_cut_mutations(directory: Path) -> list[Path]:
-    """Rename the files of mutations that were not written whole, and return their new paths.
+    """Rename the files of mutations that were not written completely, and return their new paths.
 
-    The engine renames the file of a mutation into place even where a full disk took none of it, or only a
-    part; one such file keeps its table, and so the whole engine, from starting.  Whoever asked for that
-    mutation asks again: erasures are repeated until nothing is left to delete.
+    The engine renames the file of a mutation into place even if a full disk took none or only a part of it;
+    one such file prevents its table, and so the engine, from starting.  Losing the mutation is safe, since
+    its client repeats it: erasures are repeated until no matching rows exist.
     """
     return [
         path.rename(path.with_name(f"cut_{path.name}"))

@@ -17,7 +17,7 @@ define install
 @$(PIP) install --quiet --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help up status test compose-test chaos fuzz planted bench lint format screenshots generate requirements clean audit
+.PHONY: help up status unit test compose-test chaos fuzz planted bench lint format screenshots generate requirements clean audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ up: .venv/local ## run the whole stack in the foreground: Kafka, ClickHouse's en
 
 status: .venv/local ## show the running stack: parts, lag, rows, dead letters
 	@$(BIN)/afterword status
+
+# Two processes: without servers the tests are bound by the processor.
+unit: .venv/dev ## run the tests that need no server: about two minutes on two cores
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses 2 --dist loadscope -m "not servers" \
+	  tests/unit tests/property tests/contract tests/counters $(ARGS)
 
 # Bytecode is kept, whatever the environment says: tests start some hundreds of processes.
 test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and in a real browser
@@ -39,7 +44,7 @@ compose-test: .venv/dev ## run the compose files on a Docker engine, from no ima
 	@COMPOSE_TEST=1 $(BIN)/pytest tests/e2e/containers $(ARGS)
 	@AFTERWORD_TEST_STACK=docker $(BIN)/pytest tests/e2e --ignore tests/e2e/containers $(ARGS)
 
-chaos: .venv/dev ## strike whole stacks with faults for an hour and judge them; SEED=, FAULTS=, ONLY=kill,freeze
+chaos: .venv/dev ## inject faults into whole stacks for an hour and judge the results; SEED=, FAULTS=, ONLY=kill,freeze
 	@$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
 	  $(if $(ONLY),--only "$(ONLY)")
 
@@ -49,7 +54,7 @@ fuzz: .venv/dev ## fuzz parsers and services for MINUTES=10 a target, two hours 
 planted: .venv/dev ## plant bugs in the services and show that the judge of `make chaos` finds each of them
 	@PLANTED=1 $(BIN)/pytest tests/chaos/test_planted.py $(ARGS)
 
-bench: .venv/dev ## measure every stage against what people would use instead: an hour; QUICK=1 five minutes; STAGES=
+bench: .venv/dev ## measure every stage against its alternatives: an hour; QUICK=1 five minutes; STAGES=
 	@$(BIN)/python -m bench $(STAGES) $(if $(QUICK),--quick) $(ARGS)
 
 lint: .venv/dev ## check style, types, import rules and spelling
@@ -60,23 +65,23 @@ lint: .venv/dev ## check style, types, import rules and spelling
 	$(BIN)/codespell
 	@$(BIN)/python -m scripts.audit --if-possible
 
-audit: .venv/dev ## ask whether known vulnerabilities are in what is pinned; fails where nobody can tell
+audit: .venv/dev ## check the pinned packages for known vulnerabilities; fails without a connection
 	@$(BIN)/python -m scripts.audit
 
-format: .venv/dev ## let ruff mend what it can
+format: .venv/dev ## let ruff fix what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-screenshots: .venv/dev ## take the pictures of the dashboard in docs/images anew
+screenshots: .venv/dev ## retake the pictures of the dashboard in docs/images
 	@AFTERWORD_REQUIRE_BROWSER=1 scripts/browser.sh > /dev/null
 	@$(BIN)/python -m scripts.screenshots
 
-generate: .venv/dev ## write the generated files anew: JSON Schemas, and parts of pages
+generate: .venv/dev ## write the generated files: JSON Schemas, and parts of pages
 	$(BIN)/python -m schemas.generate
 	$(BIN)/python -m scripts.reference
 	$(BIN)/python -m bench.files
 
-requirements: .venv/dev ## pin all dependencies anew, with hashes, from pyproject.toml
+requirements: .venv/dev ## pin all dependencies again, with hashes, from pyproject.toml
 	$(BIN)/python scripts/requirements.py
 
 clean: ## remove the virtual environment and caches; the stack's data stays in .afterword

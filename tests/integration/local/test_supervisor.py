@@ -283,7 +283,7 @@ def test_a_program_whose_parent_is_gone_already_does_not_start() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (result.returncode, result.stdout) == (1, "")
-    assert "is gone" in result.stderr
+    assert "has ended" in result.stderr
 
 
 async def test_what_an_earlier_supervisor_left_is_ended_before_a_new_one_starts(bench: Bench) -> None:

@@ -31,7 +31,7 @@ def quoted_name(text: str) -> str:
     return "`" + text.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-class Connection:
+class ChdbConnection:
     """One connection of the engine.  Any thread may use it, one at a time."""
 
     def __init__(self, address: str) -> None:
@@ -77,14 +77,14 @@ class ChdbEngine:
 
     def __init__(self, directory: Path, memory_bytes: int) -> None:
         self._address = f"{directory}?max_server_memory_usage={memory_bytes}"
-        self._root = Connection(self._address)
+        self._root = ChdbConnection(self._address)
         about = self._root.rows("SELECT version() AS version, timezone() AS timezone")[0]
         self.version: str = about["version"]
         self.timezone: str = about["timezone"]
 
-    def open(self) -> Connection:
+    def open(self) -> ChdbConnection:
         """Return a new connection."""
-        return Connection(self._address)
+        return ChdbConnection(self._address)
 
     def kill(self, markers: Iterable[str]) -> None:
         """Kill the queries with these markers (their log_comment), without waiting for their end.
@@ -108,7 +108,7 @@ MAX_SESSIONS = 1024
 
 @dataclass
 class _Session:
-    connection: Connection
+    connection: ChdbConnection
     expires: float
     busy: bool
 
@@ -121,7 +121,7 @@ class Sessions:
         self._sessions: dict[tuple[str, str], _Session] = {}
         self._lock = Lock()
 
-    def borrow(self, session_request: SessionRequest, now: float) -> Connection:
+    def borrow(self, session_request: SessionRequest, now: float) -> ChdbConnection:
         """Return the session's connection, for one request at a time.  QueryRefusedError as a server's."""
         with self._lock:
             self._expire(now)

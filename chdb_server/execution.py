@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from chdb_server.connections import ChdbEngine, Connection, Sessions, quoted
+from chdb_server.connections import ChdbConnection, ChdbEngine, Sessions, quoted
 from chdb_server.core import formats
 from chdb_server.core.errors import ClickHouseCode, QueryRefusedError
 from chdb_server.core.request import QueryRequest
@@ -84,7 +84,7 @@ class QueryRunner:
             return result
 
     @contextmanager
-    def _connection_for(self, request: QueryRequest) -> Iterator[Connection]:
+    def _connection_for(self, request: QueryRequest) -> Iterator[ChdbConnection]:
         if (session := request.session) is not None:
             connection = self.sessions.borrow(session, time.monotonic())
             try:
@@ -100,7 +100,7 @@ class QueryRunner:
 
 
 @contextmanager
-def _prepared(connection: Connection, request: QueryRequest, marker: str) -> Iterator[None]:
+def _prepared(connection: ChdbConnection, request: QueryRequest, marker: str) -> Iterator[None]:
     """Set the request's database, settings and, last because it locks them, access mode, for the block.
 
     For a session the earlier values are restored: settings in a URL apply to their request only.
@@ -119,13 +119,15 @@ def _prepared(connection: Connection, request: QueryRequest, marker: str) -> Ite
             _restore(connection, request, *before)
 
 
-def _restore(connection: Connection, request: QueryRequest, database: str, values: dict[str, str]) -> None:
+def _restore(
+    connection: ChdbConnection, request: QueryRequest, database: str, values: dict[str, str]
+) -> None:
     connection.set(values)
     if request.database and request.statement.verb != "USE":
         connection.use(database)
 
 
-def _run(connection: Connection, request: QueryRequest) -> QueryResult:
+def _run(connection: ChdbConnection, request: QueryRequest) -> QueryResult:
     statement = request.statement
     if statement.data is not None:
         return QueryResult(_insert(connection, request, statement.data), has_rows=False)
@@ -138,13 +140,13 @@ def _run(connection: Connection, request: QueryRequest) -> QueryResult:
     return _whole(connection, request)
 
 
-def _insert(connection: Connection, request: QueryRequest, data: tuple[memoryview, ...]) -> Summary:
+def _insert(connection: ChdbConnection, request: QueryRequest, data: tuple[memoryview, ...]) -> Summary:
     inserted = _insert_data(connection, request.statement, data)
     rows, size = inserted.rows_written(), inserted.bytes_written()
     return Summary(rows, size, rows, size, rows, size, int(inserted.elapsed() * 1e9))
 
 
-def _whole(connection: Connection, request: QueryRequest) -> QueryResult:
+def _whole(connection: ChdbConnection, request: QueryRequest) -> QueryResult:
     result = connection.raw.query(request.statement.sql, request.format, params=dict(request.binds))
     summary = Summary(
         result.storage_rows_read(),
@@ -169,7 +171,7 @@ def _slices(result: Any) -> Generator[bytes]:
         yield bytes(view[at : at + _CHUNK])
 
 
-def _stream(connection: Connection, request: QueryRequest) -> QueryResult:
+def _stream(connection: ChdbConnection, request: QueryRequest) -> QueryResult:
     stream = connection.raw.send_query(request.statement.sql, request.format, params=dict(request.binds))
     first = connection.raw.streaming_fetch_result(stream)
     if not first or not first.rows_read():
@@ -178,7 +180,7 @@ def _stream(connection: Connection, request: QueryRequest) -> QueryResult:
     return QueryResult(Summary(), has_rows=True, first=first.bytes(), rest=rest)
 
 
-def _later_blocks(connection: Connection, name: str, stream: Any) -> Generator[bytes]:
+def _later_blocks(connection: ChdbConnection, name: str, stream: Any) -> Generator[bytes]:
     """Yield all blocks after the first, without their headers."""
     try:
         while (block := connection.raw.streaming_fetch_result(stream)) and block.rows_read():
@@ -189,7 +191,7 @@ def _later_blocks(connection: Connection, name: str, stream: Any) -> Generator[b
         raise
 
 
-def _empty_result(connection: Connection, request: QueryRequest) -> bytes:
+def _empty_result(connection: ChdbConnection, request: QueryRequest) -> bytes:
     """Return a server's body for a result without rows, which the engine leaves empty."""
     statement = request.statement
     if not statement.selects:
@@ -205,7 +207,7 @@ def _empty_result(connection: Connection, request: QueryRequest) -> bytes:
     return b""
 
 
-def _insert_data(connection: Connection, statement: SqlStatement, data: Iterable[memoryview]) -> Any:
+def _insert_data(connection: ChdbConnection, statement: SqlStatement, data: Iterable[memoryview]) -> Any:
     """Run an INSERT with data in the format that it names, and return the engine's result.
 
     The engine gets the data as a file in memory, which a complete statement names.  Two simpler methods lose

@@ -29,7 +29,7 @@ status: .venv/local ## show the running stack: parts, lag, rows, dead letters
 	@$(BIN)/afterword status
 
 # Two processes: without servers the tests are bound by the processor.
-unit: .venv/dev ## run the tests that need no server: about two minutes on two cores
+unit: .venv/dev ## run the tests that need no server
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses 2 --dist loadscope -m "not servers" \
 	  tests/unit tests/property tests/contract tests/counters $(ARGS)
 

@@ -29,7 +29,7 @@ from services.local import probes
 from services.local.ports import free_port
 from services.local.processes import Child, python_module
 from services.merger.core import state as states
-from services.merger.core.state import Merge, State, Versions
+from services.merger.core.state import Merge, MergerState, Versions
 from services.runtime.settings import KafkaSettings, load
 from tests.support.kafka.topics import create_topics
 from tests.support.stack.local_servers import OwnKafka
@@ -66,7 +66,9 @@ def _pattern() -> bytes:
     request = {"model": Raw(b'"%(model)b"'), "latency_ms": Raw(b"%(latency)d.5")}
     merge = Merge(data=Versions(newest=0), request=Versions(newest=0))
     identity = Raw(b'"default"'), Raw(b'"%(id)b"')
-    return states.encode(State(*identity, 0, MOMENT, MOMENT, ["native", "requesty"], data, request, merge))
+    return states.encode(
+        MergerState(*identity, 0, MOMENT, MOMENT, ["native", "requesty"], data, request, merge)
+    )
 
 
 @dataclass

@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.identity import event_key, partition_of
 from schemas.tables import FEEDBACK_EVENTS, FEEDBACK_STATE, SINK_POSITIONS
 from schemas.topics import EVENTS_ROUTE, STATE_ROUTE, Topology
-from services.merger.core.fold import Source, fold
+from services.merger.core.fold import SourcePartition, fold
 from services.runtime.clickhouse.insert import ClickHouseWriter
 from services.runtime.kafka.clients import client_options
 from services.sink.core.rows import event_line, position_line, state_line
@@ -64,7 +64,9 @@ async def fill(settings: SinkSettings, given: Sequence[Sequence[ARecord]]) -> No
     committed = {}
     for number, log in enumerate(given):
         rows = fold(
-            log, dict.fromkeys({one.key for one in log if one.key}), Source("e", 0, number, PARTITIONS)
+            log,
+            dict.fromkeys({one.key for one in log if one.key}),
+            SourcePartition("e", 0, number, PARTITIONS),
         ).rows
         await write(settings, _TOPOLOGY.events, [(one.key, one.value) for one in log])
         await write(

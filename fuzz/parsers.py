@@ -31,7 +31,7 @@ from services.ingest.core.router import Router, redacted, request_id_of
 from services.ingest.dialects import DIALECTS, gptboost, native, requesty
 from services.ingest.dialects.dialect import Submission
 from services.merger.core import events, state
-from services.merger.core.fold import Source, fold
+from services.merger.core.fold import SourcePartition, fold
 from services.query.core import waits
 from services.query.core.problems import Problem
 from services.query.reads.core import cursors, ids, orders
@@ -44,7 +44,7 @@ from tests.support.sink.doubles import FakeRecord
 Target = Callable[[bytes], bool]
 
 _LIMIT = 1 << 16
-_SOURCE = Source("feedback-events", 0, 0, 1)
+_SOURCE = SourcePartition("feedback-events", 0, 0, 1)
 _EVENT_ID = "0199d8a0-0000-7000-8000-000000000000"
 _PATHS = Router(DIALECTS)
 _READERS: tuple[Callable[[bytes], Submission], ...] = (
@@ -218,7 +218,7 @@ def records(data: bytes) -> bool:
         state_line(placed, 0)
     version = replayed_version(headers, 2**40)
     try:
-        merged = events.place(headers, 2**40)
+        merged = events.version_in_order(headers, 2**40)
     except events.Poison:
         assert version is None
         assert stored is None

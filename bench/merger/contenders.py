@@ -78,6 +78,8 @@ class Afterword(Contender):
     """`python -m services.merger`, with every setting as it comes."""
 
     name = AFTERWORD
+    program: ClassVar[tuple[str, ...]] = ("services.merger",)
+    """The module that is run, and its arguments."""
     read = staticmethod(of_row)
 
     def __init__(self, task: Task) -> None:
@@ -123,7 +125,7 @@ class Afterword(Contender):
             "MERGER_METRICS_PORT": "0",
             "LOG_FORMAT": "json",
         }
-        return python_module("services.merger", environment=variables)
+        return python_module(*self.program, environment=variables)
 
 
 class KafkaStreams(Contender):

@@ -18,7 +18,7 @@ from schemas.topics import Topology
 from services.merger import partition
 from services.merger.__main__ import main
 from services.merger.settings import MergerSettings
-from services.merger.transaction import Outgoing, Writer
+from services.merger.transaction import Outgoing, TransactionWriter
 from services.runtime.kafka.clients import client_options
 from services.runtime.kafka.core.log_mark import LogMark
 
@@ -29,7 +29,7 @@ _BATCH_BYTES = 2 << 20
 Rows = Mapping[bytes, tuple[bytes | None, int]]
 
 
-class PlainWriter(Writer):
+class PlainWriter(TransactionWriter):
     """Sends without a transaction, and commits offsets in one that holds nothing else."""
 
     _committer: AIOKafkaProducer
@@ -87,5 +87,5 @@ class PlainWriter(Writer):
 
 
 if __name__ == "__main__":
-    vars(partition)["Writer"] = PlainWriter
+    vars(partition)["TransactionWriter"] = PlainWriter
     sys.exit(main())

@@ -15,17 +15,17 @@ from services.runtime.clickhouse.insert import StoredPosition
 from services.runtime.kafka.core.records import Partition
 from services.sink import app, route_runner
 from services.sink.__main__ import main
-from services.sink.consumer import Reader
-from services.sink.core.batch import Batch
-from services.sink.store import Store
+from services.sink.consumer import RouteConsumer
+from services.sink.core.batch import SinkBatch
+from services.sink.store import SinkStore
 
 VARIANT, TRUSTING = "PLANTED_SINK", "trusting"
 
 
-class CommitsFirst(Reader):
+class CommitsFirst(RouteConsumer):
     """The order of the guarantee, the wrong way round."""
 
-    async def _flush(self, batch: Batch) -> None:
+    async def _flush(self, batch: SinkBatch) -> None:
         positions = [*self._store._position_lines(batch)]
         await self._store._insert_all(SINK_POSITIONS, positions, None)
         await self._commit(batch)
@@ -34,7 +34,7 @@ class CommitsFirst(Reader):
         await super()._flush(batch)
 
 
-class Trusting(Store):
+class Trusting(SinkStore):
     """Takes ClickHouse's word for what it once said."""
 
     def _compare(self, stored: Mapping[Partition, StoredPosition]) -> None:
@@ -43,7 +43,7 @@ class Trusting(Store):
 
 if __name__ == "__main__":
     if os.environ.get(VARIANT) == TRUSTING:
-        vars(app)["Store"] = Trusting
+        vars(app)["SinkStore"] = Trusting
     else:
-        vars(route_runner)["Reader"] = CommitsFirst
+        vars(route_runner)["RouteConsumer"] = CommitsFirst
     sys.exit(main())

@@ -1,5 +1,9 @@
-"""The merger: events in, the latest state of every request out, exactly once.
+"""The merger: folds the events of each request into its latest state, exactly once.
 
-`__main__` reads the settings, `app` runs Faust, `partition` holds what a worker has for one partition
-of the events.  What decides is pure: `events`, `admission`, `merge`, `state`, `batch`, `share`.
+`core` decides: `events` decodes a record, `admission` admits or refuses it, `merge` applies it to a `state`,
+`fold` does all of that for a batch.  `partition` makes one Kafka transaction (`transaction`) of a batch:
+states, dead letters and the offset; `state_store` keeps states in RocksDB, `recovery` reads them back.
+`faust_transport` delivers fetched batches to the agent in `app`; `assignment` opens and closes partitions.
+
+The face is `service.run`, called by `__main__`.  Read `core`, then `partition`, then `app`.
 """

@@ -1,4 +1,4 @@
-"""`python -m services.merger`, which `afterword merger` calls too."""
+"""The merger as a process: `python -m services.merger`; `afterword merger` runs the same `main`."""
 
 import asyncio
 import logging
@@ -16,8 +16,8 @@ from services.runtime.logs import configure
 from services.runtime.process import begin_again, give_back
 from services.runtime.settings import SettingsError, load
 
-_TALKATIVE = ("faust", "mode", "uvicorn.error")
-"""Libraries that tell at `info` how each of their parts starts and stops."""
+_VERBOSE = ("faust", "mode", "uvicorn.error")
+"""Libraries that log at `info` how each of their services starts and stops."""
 
 _PARSER = consumer_process.parser(
     "merger",
@@ -27,27 +27,27 @@ _PARSER = consumer_process.parser(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the merger, or what the arguments name; returns the exit code of `afterword`."""
-    wanted = _PARSER.parse_args(arguments)
+    """Run the merger or the subcommand of the arguments; returns the exit code."""
+    parsed = _PARSER.parse_args(arguments)
     try:
         settings = load(MergerSettings)
     except SettingsError as error:
         return complain("merger", str(error), USAGE)
-    if wanted.command == consumer_process.ACCEPT_LOSS:
+    if parsed.command == consumer_process.ACCEPT_LOSS:
         return consumer_process.accept_loss(
             "merger",
             lambda agree: accept_loss(settings, agree),
-            sure=wanted.yes,
+            sure=parsed.yes,
             refusals=(DirectoryUnusable,),
         )
     configure("merger", settings)
-    for library in _TALKATIVE:
+    for library in _VERBOSE:
         logging.getLogger(library).setLevel(logging.WARNING)
     return _serve(settings)
 
 
 def _serve(settings: MergerSettings) -> int:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT, and return the exit code."""
     give_back()
     try:
         moved = asyncio.run(run(settings))
@@ -56,8 +56,8 @@ def _serve(settings: MergerSettings) -> int:
     except DirectoryUnusable as error:
         return complain("merger", str(error), USAGE)
     except OSError as error:
-        place = settings.merger_metrics_host, settings.merger_metrics_port
-        return complain("merger", unlistenable(error, *place, "MERGER_METRICS") or str(error), USAGE)
+        address = settings.merger_metrics_host, settings.merger_metrics_port
+        return complain("merger", unlistenable(error, *address, "MERGER_METRICS") or str(error), USAGE)
     if moved:
         begin_again()
     return DONE

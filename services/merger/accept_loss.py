@@ -1,7 +1,7 @@
-"""`afterword merger accept-loss`: go on although events were deleted before they were merged.
+"""`afterword merger accept-loss`: continue although events were deleted from the log before they were merged.
 
-The one thing the merger never does by itself.  Committed offsets that lie below the log's start are moved
-there; local copies that lie below the state topic's start are deleted, and read back whole.
+Only an operator can decide that.  Committed offsets below the log's start are moved there; local copies
+whose position is below the state topic's start are deleted, and read back from its start.
 """
 
 import shutil
@@ -13,7 +13,7 @@ from pathlib import Path
 from schemas.topics import Topology
 from services.merger.directory import Directory
 from services.merger.settings import MergerSettings
-from services.merger.state_store import Store
+from services.merger.state_store import StateStore
 from services.pipeline import survey
 from services.pipeline.generations import resolved
 from services.runtime.kafka.lost_records import Agree, Loss, client_name, skip
@@ -24,15 +24,15 @@ _CLIENT = client_name(_SERVICE)
 
 @dataclass(frozen=True)
 class MergerLoss(Loss):
-    """Offsets that are gone; `copy` is the local copy of rows that lacks them, if it is one that does."""
+    """Deleted offsets; `copy` is the local copy of states that lacks them, None if the group does."""
 
     copy: Path | None = None
 
 
 async def accept_loss(settings: MergerSettings, agree: Agree) -> Sequence[MergerLoss]:
-    """Show what is lost to `agree`, and go on without it if that returns True; what was accepted.
+    """Pass the losses to `agree`, skip them if it returns True, and return the losses accepted.
 
-    StillRunningError while a merger is in the group, DirectoryUnusable while one works in the directory,
+    StillRunningError while a merger is in the group, DirectoryUnusable while one uses the directory,
     KafkaError when Kafka does not answer.
     """
     settings = await resolved(settings, _CLIENT)
@@ -61,7 +61,7 @@ async def find(settings: MergerSettings, directory: Directory) -> list[MergerLos
         (events, position.partition, position.offset, None) for position in positions
     ]
     for partition, path in directory.stores().items():
-        with closing(Store(path)) as store:
+        with closing(StateStore(path)) as store:
             if store.position is not None:
                 held.append((state, partition, store.position, path))
     return [

@@ -1,9 +1,9 @@
-"""The merger as a Faust application: an agent on a stream of batches.
+"""The merger as a Faust application: one agent on the stream of fetched batches, and handlers of its signals.
 
-Faust acknowledges a message whose agent raised and goes on with the next, and aiokafka has been seen to
-leak CancelledError when a broker dies, which Faust takes for a rebalance.  So no exception may leave the
-agent: `die` ends the process before anything else happens, and its supervisor starts the next one, which
-finds everything as it was committed last.
+Faust acknowledges a message whose agent raised an exception and continues with the next, and aiokafka has
+been seen to leak CancelledError when a broker dies, which Faust takes for a rebalance.  So no exception may
+leave the agent: `die` ends the process before anything is acknowledged, its supervisor starts the next one,
+and that resumes from the last committed transaction.
 """
 
 import asyncio
@@ -14,29 +14,29 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
+import faust
 import structlog
 from aiokafka.errors import KafkaError, ProducerFenced
 from faust.exceptions import ConsumerNotStarted
-from faust.types import TP
+from faust.types import TP, StreamT
 
 from services.merger.assignment import Worker
 from services.merger.context import Setup
 from services.merger.faust_transport import BatchApp, BatchSchema
-from services.merger.offset_gaps import EventsLost
 from services.merger.partition import TooManyBroken
+from services.merger.recovery import EventsLost
 from services.merger.startup_check import retention
 from services.merger.watchdog import Stalled
 from services.pipeline.core.continuity import ContinuityError
 from services.pipeline.survey import admin, log_ranges
-from services.runtime.kafka.raw_fetch import Fetched
 
 log = structlog.get_logger()
 
 FORGET_SECONDS = 3_600.0
 _IDLE_TURNS = 24
-"""Looking at every row is work for once a day."""
+"""Expired rows are looked for once in so many runs, since that reads every row."""
 _SETTLE_SECONDS = 2.0
-"""How long no partitions at all may be the answer of a group that does not know the topic yet."""
+"""A group that does not know the topic yet may assign no partitions at first."""
 _FETCHED_BATCHES = 4
 _REQUEST_SECONDS = 20.0
 _SELF_EXPLAINING = (ContinuityError, EventsLost, TooManyBroken, ProducerFenced, Stalled)
@@ -45,7 +45,7 @@ Die = Callable[[str, BaseException], NoReturn]
 
 
 def die(doing: str, error: BaseException) -> NoReturn:
-    """End the process at once, leaving an open transaction to be rolled back."""
+    """End the process at once; Kafka or the next owner rolls an open transaction back."""
     trace = None if isinstance(error, _SELF_EXPLAINING) else error
     log.critical("merger ended", doing=doing, error=f"{type(error).__name__}: {error}", exc_info=trace)
     logging.shutdown()
@@ -53,58 +53,66 @@ def die(doing: str, error: BaseException) -> NoReturn:
 
 
 class Merger:
-    """A Faust application with one agent, and the worker that the agent feeds.
+    """A Faust application with one agent, and the worker to which the agent passes its batches.
 
     Build it inside the event loop that it runs on.
     """
 
     def __init__(self, setup: Setup, *, worker: Worker | None = None, end: Die = die) -> None:
-        self.app = _app(setup)
+        self.app = self.application(setup)
         self.worker = worker or Worker(setup, lambda number: number in self.assigned())
         self.joined = False
-        """Whether the group has given this process its partitions, be it none."""
+        """Whether the consumer group has assigned this process its partitions, even if none."""
         self._setup, self._end = setup, end
         self._openings: set[asyncio.Task[None]] = set()
         self._settled_at = 0.0
         self._forgets = 0
-        self._listen()
+        self.define_agent()
+        self._connect_signals()
+
+    def application(self, setup: Setup) -> faust.App:
+        """Return the Faust application, on the transport of batches."""
+        return BatchApp(stream_buffer_maxsize=_FETCHED_BATCHES, **app_options(setup))
+
+    def define_agent(self) -> None:
+        """Define the agent: it merges each fetched batch, whose transaction commits the offset."""
+        events = self.app.topic(self._setup.topology.events.name, schema=BatchSchema())
+
+        @self.app.agent(events)
+        async def merger(batches: StreamT[Any]) -> None:
+            async for batch in batches.events():
+                await self.merge(batch.message.tp, batch.value)
 
     def assigned(self) -> set[int]:
-        """Return the partitions that the group has given this process."""
+        """Return the partitions that the group has assigned to this process."""
         try:
             return {tp.partition for tp in self.app.consumer.assignment()}
         except ConsumerNotStarted:
             return set()
 
     def readiness(self) -> str | None:
-        """Return what is being waited for."""
+        """Return what the merger waits for, None once it merges."""
         if not self.joined or time.monotonic() < self._settled_at:
             return "waiting for the consumer group"
         waiting = self.worker.readiness()
         if waiting is None and not all(opening.done() for opening in self._openings):
-            return "opening partitions"  # given by the group, and not begun with yet
+            return "opening partitions"  # assigned, but the worker has not begun with them yet
         return waiting
 
-    def _listen(self) -> None:
+    def _connect_signals(self) -> None:
         app = self.app
-        topic = app.topic(self._setup.topology.events.name, schema=BatchSchema())
-
-        @app.agent(topic)
-        async def merger(stream: Any) -> None:
-            async for event in stream.events():
-                await self._merge(event.message.tp, event.value)
 
         @app.on_partitions_revoked.connect
-        async def revoked(_app: Any, /, *places: set[TP], **_options: Any) -> None:
+        async def revoked(_app: Any, /, *arguments: set[TP], **_options: Any) -> None:
             self.joined = False
             async with self._or_end("closing partitions"):
-                await self.worker.release(tp.partition for tp in places[0])
+                await self.worker.release(tp.partition for tp in arguments[0])
 
         @app.on_partitions_assigned.connect
-        async def assigned(_app: Any, /, *places: set[TP], **_options: Any) -> None:
-            numbers = sorted(tp.partition for tp in places[0])
+        async def assigned(_app: Any, /, *arguments: set[TP], **_options: Any) -> None:
+            numbers = sorted(tp.partition for tp in arguments[0])
             log.info("partitions assigned", partitions=numbers)
-            # Beside the stream: Faust waits for this function before it lets anything through.
+            # In tasks: Faust delivers nothing until this handler returns.
             self._openings = {asyncio.create_task(self._open(number)) for number in numbers}
             self._settled_at = time.monotonic() + (0.0 if numbers else _SETTLE_SECONDS)
             self.joined = True
@@ -121,7 +129,7 @@ class Merger:
                     await self._forget()
 
     async def _slept(self, seconds: float) -> bool:
-        """Sleep, and tell whether that was the whole time: a stop ends it early."""
+        """Sleep; False when a stop of the application ended that early."""
         await self.app.sleep(seconds)
         return not self.app.should_stop
 
@@ -129,7 +137,8 @@ class Merger:
         async with self._or_end(f"opening partition {number}"):
             await self.worker.open(number)
 
-    async def _merge(self, tp: TP, records: Fetched) -> None:
+    async def merge(self, tp: TP, records: Any) -> None:
+        """Merge records of a partition, and end the process should that fail."""
         async with self._or_end(f"merging {tp.topic}/{tp.partition}"):
             await self.worker.merge(tp.partition, records)
 
@@ -145,12 +154,13 @@ class Merger:
             return
         await self.worker.forget(kept)
         if self._forgets % _IDLE_TURNS == 0:
-            await self.worker.forget_idle(kept, {place[1]: found.start for place, found in ranges.items()})
+            starts = {partition: found.start for (_, partition), found in ranges.items()}
+            await self.worker.forget_idle(kept, starts)
         self._forgets += 1
 
     @asynccontextmanager
     async def _or_end(self, doing: str) -> AsyncIterator[None]:
-        """End the process on any exception in the block, but for being cancelled in an orderly stop."""
+        """End the process on any exception in the block, except a cancellation by an orderly stop."""
         try:
             yield
         except BaseException as error:
@@ -159,21 +169,21 @@ class Merger:
             self._end(doing, error)
 
 
-def _app(setup: Setup) -> BatchApp:
+def app_options(setup: Setup) -> dict[str, Any]:
+    """Return the options of the Faust application that do not depend on its transport."""
     settings, topology = setup.settings, setup.topology
-    return BatchApp(
-        topology.merger_group,
-        broker=[f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")],
-        datadir=setup.directory.path / "faust",
-        web_enabled=False,
-        topic_disable_leader=True,
-        topic_allow_declare=False,
-        consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=max(settings.merger_fetch_bytes, topology.events.max_message_bytes),
-        stream_buffer_maxsize=_FETCHED_BATCHES,
-        broker_client_id="afterword-merger",
-        broker_session_timeout=settings.merger_session_seconds,
-        broker_heartbeat_interval=settings.merger_session_seconds / 10,
-        broker_request_timeout=_REQUEST_SECONDS,
-        broker_commit_interval=1.0,
-    )
+    return {
+        "id": topology.merger_group,
+        "broker": [f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")],
+        "datadir": setup.directory.path / "faust",
+        "web_enabled": False,
+        "topic_disable_leader": True,
+        "topic_allow_declare": False,
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": max(settings.merger_fetch_bytes, topology.events.max_message_bytes),
+        "broker_client_id": "afterword-merger",
+        "broker_session_timeout": settings.merger_session_seconds,
+        "broker_heartbeat_interval": settings.merger_session_seconds / 10,
+        "broker_request_timeout": _REQUEST_SECONDS,
+        "broker_commit_interval": 1.0,
+    }

@@ -1,4 +1,4 @@
-"""The partitions that this process owns, and what is done with them.  Knows nothing of Faust."""
+"""Opens, merges, cleans up and closes the partitions assigned to this process; independent of Faust."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,43 +8,43 @@ import structlog
 
 from schemas.identity import version_of
 from services.merger.context import Setup
-from services.merger.core.expiry import since
+from services.merger.core.state import older_than
 from services.merger.metrics import PARTITIONS
-from services.merger.partition import Partition
+from services.merger.partition import OwnedPartition
 from services.merger.startup_check import Retention
 from services.runtime.kafka.raw_fetch import Fetched
 
 log = structlog.get_logger()
 
 _OPENED_AT_ONCE = 4
-"""Much of an opening is waiting for Kafka, which so many fill; more would only hold more in memory."""
+"""Opening a partition mostly waits for Kafka; more at once would only need more memory."""
 
 
 class Worker:
-    """Opens partitions once they are assigned, a few at a time, and closes them when they are taken away.
+    """Opens partitions once they are assigned, a few at a time, and closes them when they are revoked.
 
-    Kafka says that a partition is assigned after it has begun to deliver it, so the first batch may come
-    first: it opens its partition too, or waits for the opening that is under way.
+    The first batch of a partition may arrive before the assignment is reported: it opens the partition
+    too, or waits for the opening in progress.
     """
 
     def __init__(self, setup: Setup, is_assigned: Callable[[int], bool]) -> None:
         self._setup, self._is_assigned = setup, is_assigned
-        self._owned: dict[int, Partition] = {}
+        self._owned: dict[int, OwnedPartition] = {}
         self._openings: dict[int, asyncio.Task[None]] = {}
-        self._turns = asyncio.Semaphore(_OPENED_AT_ONCE)
+        self._slots = asyncio.Semaphore(_OPENED_AT_ONCE)
 
     async def merge(self, number: int, records: Fetched | Sequence[Any]) -> None:
-        """Merge what was fetched from a partition, if it is still ours."""
+        """Merge what was fetched from a partition, if this process still owns it."""
         if number not in self._owned and self._is_assigned(number):
             await self.open(number)
-        # Lost while the batch waited, or while it was opened: its next owner reads the batch.
+        # Revoked while the batch waited or the partition was opened: the next owner reads the batch.
         if partition := self._owned.get(number):
             await partition.merge(records)
 
     async def open(self, number: int) -> None:
-        """Take a partition over and read back its rows; returns early should it be taken away meanwhile.
+        """Take a partition over and read back its states; returns early if it is revoked meanwhile.
 
-        Opening one that is not assigned would fence its owner.
+        Opening a partition that is not assigned would fence its owner.
         """
         if number in self._owned:
             return
@@ -55,7 +55,7 @@ class Worker:
             opening.result()
 
     async def release(self, numbers: Iterable[int]) -> None:
-        """Close partitions that are taken away."""
+        """Close revoked partitions."""
         numbers = list(numbers)
         openings = [opening for number in numbers if (opening := self._openings.pop(number, None))]
         for opening in openings:
@@ -72,7 +72,7 @@ class Worker:
         await self.release([*self._owned, *self._openings])
 
     async def forget(self, kept: Retention) -> None:
-        """Send null for rows whose erase is older than anything that could still bring them back."""
+        """Write tombstones for erased states, once no older event can be read or replayed."""
         if kept.longest_ms is None:
             return
         before = self._setup.clock() - kept.longest_ms
@@ -81,7 +81,7 @@ class Worker:
                 pass
 
     async def forget_idle(self, kept: Retention, starts: Mapping[int, int]) -> None:
-        """Send null for rows without an event for as long as they are kept.
+        """Write tombstones for states whose retention has passed without an event.
 
         `starts`: the offset of the first event in each partition of the log.
         """
@@ -92,16 +92,16 @@ class Worker:
             return
         for number, partition in list(self._owned.items()):
             version = version_of(self._setup.topology.generation, starts[number])
-            count = await partition.forget_idle(since(self._setup.clock(), kept.idle_ms, version))
+            count = await partition.forget_idle(older_than(self._setup.clock(), kept.idle_ms, version))
             log.info("idle rows removed", partition=number, rows=count)
 
     def readiness(self) -> str | None:
-        """Return what is being waited for."""
-        left = min(self._openings, default=None)
-        return None if left is None else f"reading back the rows of partition {left}"
+        """Return what the worker waits for, None once every partition is open."""
+        first = min(self._openings, default=None)
+        return None if first is None else f"reading back the rows of partition {first}"
 
     async def _open(self, number: int) -> None:
-        async with self._turns:
-            self._owned[number] = await Partition.open(self._setup, number)
+        async with self._slots:
+            self._owned[number] = await OwnedPartition.open(self._setup, number)
         self._openings.pop(number, None)
         PARTITIONS.set(len(self._owned))

@@ -1,11 +1,11 @@
 """The directory of one merger: local copies of rows, and small files beside them.
 
 - `<home>/merger/`, or `merger-2` for a second merger on the same host
-- `lock`, held for as long as the process lives
-- `v<generation>/deployment.json`: which Kafka cluster the copies are of
-- `v<generation>/refused.json`: why this merger does not work, while it does not
-- `v<generation>/<partition>/`: RocksDB; `<partition>.stranger/`: a copy of something else that was there
-- `v<generation>/<partition>.attempt`: what the process was about to merge
+- `lock`, held while the process runs
+- `v<generation>/deployment.json`: the Kafka cluster that the copies are of
+- `v<generation>/refused.json`: why this merger refuses to work, while it does
+- `v<generation>/<partition>/`: RocksDB; `<partition>.stranger/`: a copy of another partition, set aside
+- `v<generation>/<partition>.attempt`: which records the process is folding
 """
 
 import fcntl
@@ -22,15 +22,15 @@ from services.pipeline.core.continuity import ContinuityProblem, Recorded
 _REFUSED = "refused.json"
 
 
-class DirectoryUnusable(Exception):  # noqa: N818 (it says what the directory is)
-    """The directory is in use or cannot be written; the text says what to change."""
+class DirectoryUnusable(Exception):  # noqa: N818 (a state, not a fault)
+    """The directory is in use or cannot be written; the message names what to change."""
 
 
 class Directory:
-    """Paths of one generation, held for this process alone until it is closed."""
+    """Paths of one generation, locked for this process until closed."""
 
     def __init__(self, home: Path, instance: int, generation: int) -> None:
-        """Lock the directory, which is made if need be; DirectoryUnusable when that is impossible."""
+        """Create the directory if needed, and lock it; DirectoryUnusable if that is impossible."""
         self.path = home.expanduser().absolute() / ("merger" if instance == 1 else f"merger-{instance}")
         self.generation = generation
         self._generation = self.path / f"v{generation}"
@@ -46,26 +46,26 @@ class Directory:
         except BlockingIOError:
             os.close(self._lock)
             raise DirectoryUnusable(
-                f"another merger works in {self.path}: stop it, or give this one"
+                f"another merger uses {self.path}: stop it, or give this one"
                 f" MERGER_INSTANCE={instance + 1} and another MERGER_METRICS_PORT"
             ) from None
 
-    def turn_to(self, generation: int) -> None:
-        """Be the directory of another generation."""
+    def switch_to(self, generation: int) -> None:
+        """Switch to another generation."""
         self.generation = generation
         self._generation = self.path / f"v{generation}"
         self._generation.mkdir(exist_ok=True)
 
     def close(self) -> None:
-        """Let another process have the directory."""
+        """Release the lock."""
         os.close(self._lock)
 
     def store(self, partition: int) -> Path:
-        """Return where the local copy of a partition lies."""
+        """Return the path of a partition's local copy."""
         return self._generation / str(partition)
 
     def attempt(self, partition: int) -> Path:
-        """Return the file that says what this merger was doing when it ended."""
+        """Return the path of the file that marks which records are being folded."""
         return self._generation / f"{partition}.attempt"
 
     def stores(self) -> dict[int, Path]:
@@ -73,20 +73,20 @@ class Directory:
         return {int(path.name): path for path in self._generation.iterdir() if path.name.isdigit()}
 
     def recorded(self) -> Recorded | None:
-        """Return which cluster the copies are of, None when that was never written down."""
+        """Return the cluster that the copies are of, None if it was never recorded."""
         try:
             return Recorded(**json.loads(self._deployment.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def record(self, deployment: Recorded) -> None:
-        """Write down which cluster the copies are of."""
+        """Record the cluster that the copies are of."""
         incoming = self._deployment.with_suffix(".incoming")
         incoming.write_text(json.dumps(vars(deployment)) + "\n")
         incoming.replace(self._deployment)
 
     def refused(self) -> list[ContinuityProblem]:
-        """Return what this merger refused in the generation when it started last, ClickHouse or not."""
+        """Return the problems for which this merger last refused to start in the generation."""
         try:
             return msgspec.json.decode(
                 (self._generation / _REFUSED).read_bytes(), type=list[ContinuityProblem]
@@ -95,7 +95,7 @@ class Directory:
             return []
 
     def note_refused(self, problems: Sequence[ContinuityProblem]) -> None:
-        """Write down what is refused; nothing is, once there are no problems."""
+        """Record the problems for which the merger refuses to start; none removes the record."""
         path = self._generation / _REFUSED
         if problems:
             path.write_bytes(msgspec.json.encode(problems) + b"\n")

@@ -1,13 +1,13 @@
-"""A Faust transport that hands an agent whole batches of records.
+"""A Faust transport that delivers whole batches of records to an agent.
 
-Faust wraps every record in a message and an event and keeps books of its acknowledgement: about 85
-microseconds each.  Here one Faust message *is* what one fetch brought from one partition: its value is
-a `Fetched`, which is decoded piece by piece as it is merged.
+Faust wraps every record in a message and an event and tracks its acknowledgement, which costs many times as
+much as merging it; `bench/faust_batches.py` measures that.  Here one Faust message is all that one fetch
+returned from one partition: its value is a `Fetched`, which is decoded piece by piece as it is merged.
 
-Offsets are committed inside the transaction that holds a batch's results, and nowhere else: Faust's own
-commit, which goes by acknowledgements that it also gives for events that failed, does nothing here.
+Offsets are committed only inside the transaction that holds a batch's results.  Faust's own commit, which
+follows acknowledgements, also of events whose agent failed, does nothing here.
 
-Each name of Faust that is overridden is pinned by a contract test; most of them are private.
+A contract test pins each name of Faust that is overridden; most of them are private.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
     """The thread in which aiokafka's consumer runs."""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
-        """Read only what was committed, as every other reader of the events does."""
+        """Read only committed records, as every other consumer of the events does."""
         tolerate()
         consumer = super()._create_worker_consumer(transport)
         # Faust has no settings for these.
@@ -56,7 +56,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
 
 
 class BatchConsumer(driver.Consumer):
-    """Makes one message of what one fetch brought from one partition."""
+    """Makes one message of what one fetch returned from one partition."""
 
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
@@ -87,20 +87,19 @@ class BatchConsumer(driver.Consumer):
         )
 
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 (the signature is Faust's)
-        """Close Faust's books without a commit."""
-        for book in (self._acked, self._acked_index, self._gap):
-            book.clear()
+        """Clear Faust's lists of acknowledged offsets without a commit."""
+        for offsets in (self._acked, self._acked_index, self._gap):
+            offsets.clear()
         return False
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Let the full queue itself hold the fetcher back.
+        """Rely on the full queue to block the fetcher.
 
-        Faust would take the partition out of the set that it fetches from, and sleeps for a whole second
-        whenever none is left in it.
+        Faust would stop fetching the partition, and would sleep for a second whenever no partition remains.
         """
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Leave it to `watch`, which looks at committed offsets; Faust misses commits of its own."""
+        """Do nothing: `watchdog` checks committed offsets; Faust would miss its own commits."""
 
 
 class BatchTransport(driver.Transport):
@@ -113,11 +112,11 @@ class BatchSchema(faust.Schema[Any, Any]):
     """Passes the list of records through as it is."""
 
     def loads_key(self, app: Any, message: Message, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ARG002 (Faust's)
-        """Return the key, which a batch has none of."""
+        """Return the key, None for a batch."""
         return message.key
 
     def loads_value(self, app: Any, message: Message, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ARG002 (Faust's)
-        """Return the records."""
+        """Return the fetched records."""
         return message.value
 
 

@@ -1,7 +1,7 @@
-"""Exactly-once merging of one partition: rows, dead letters and position out of events, in one transaction.
+"""Merges one partition exactly once: rows, dead letters and the position of a batch are one transaction.
 
-Faust delivers; this decides.  It takes its position from what was committed, skips what lies before it
-and reads again what was left out, so neither a second delivery nor a lost one can corrupt the result.
+The position is the committed one, whatever Faust delivers: records before it are skipped, missing ones are
+read again, so neither a repeated delivery nor a lost one can corrupt the result.
 """
 
 import asyncio
@@ -23,14 +23,21 @@ from aiokafka.errors import (
 from schemas.deadletters import DeadLetter, Stage, headers_of
 from services.merger import metrics
 from services.merger.context import Setup
-from services.merger.core.expiry import Since, idle
-from services.merger.core.fold import Folded, Letter, fold, holes, keys_of
-from services.merger.core.poison_threshold import WINDOW_EVENTS, counting, is_too_many, latest
-from services.merger.core.state import Stored
-from services.merger.crash_bisect import Attempts
-from services.merger.offset_gaps import read_again
-from services.merger.recovery import Recovered, recover
-from services.merger.transaction import Outgoing, Writer
+from services.merger.core.fold import (
+    WINDOW_EVENTS,
+    DeadLetterRecord,
+    Folded,
+    counting,
+    fold,
+    holes,
+    is_too_many,
+    keys_of,
+    latest,
+)
+from services.merger.core.state import OlderThan, StoredRow, idle
+from services.merger.crash_bisect import CrashBisection
+from services.merger.recovery import Recovered, read_again, recover
+from services.merger.transaction import Outgoing, TransactionWriter
 from services.pipeline import survey
 from services.pipeline.core.continuity import HeldPosition, misplaced, refuse
 from services.runtime.core.backoff import delays
@@ -40,51 +47,51 @@ from services.runtime.kafka.raw_fetch import Fetched, in_pieces
 log = structlog.get_logger()
 
 _FORGET_AT_ONCE = 1_000
-_BREATH_SECONDS = 0.01
-"""Between two looks for idle rows: nothing is urgent about them."""
+_EXPIRY_PAUSE_SECONDS = 0.01
+"""A pause between two reads of rows to expire, so that batches are merged in between."""
 _REFUSED_FOR_THEIR_CONTENT = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError)
 
 
-class TooManyBroken(Exception):  # noqa: N818 (it says what happened)
-    """So many events are broken that something else must be; nothing of this batch was written."""
+class TooManyBroken(Exception):  # noqa: N818 (an event, not a fault)
+    """More events are broken than the limit allows; nothing of this batch was written."""
 
 
-class Partition:
-    """What a process holds for a partition it owns: a fencing producer, the rows, and the position.
+class OwnedPartition:
+    """A partition that this process owns: its fencing producer, its rows, and its position.
 
-    After any exception it is of no more use, and neither is the process: the next owner, or the next
-    process, finds everything as it was committed last.
+    After any exception neither it nor the process may be used: the next owner, or the next process, resumes
+    from the last commit.
     """
 
-    def __init__(self, setup: Setup, number: int, writer: Writer, recovered: Recovered) -> None:
+    def __init__(self, setup: Setup, number: int, writer: TransactionWriter, recovered: Recovered) -> None:
         self.number = number
         self.position = recovered.position
         """The offset of the next event to merge."""
         self.mark = recovered.mark
-        """An event below the position, None before the first one is known."""
+        """The mark of an event below the position, None if none is known."""
         self._setup, self._writer, self._store = setup, writer, recovered.store
         self._source = setup.source(number)
-        self._attempts = Attempts(setup.directory.attempt(number))
+        self._bisection = CrashBisection(setup.directory.attempt(number))
         self._broken = self._store.broken
-        self._trusted: tuple[int, int] = (-1, 0)
-        """Broken connections when the last fetch came, and the offset behind it."""
+        self._last_fetch: tuple[int, int] = (-1, 0)
+        """Broken connections at the last fetch, and the offset after it."""
         self._busy = asyncio.Lock()
         self._is_sound = True
 
     @classmethod
     async def open(cls, setup: Setup, number: int) -> Self:
-        """Take a partition over from whoever had it, and read back its rows.
+        """Take a partition over from its previous owner, and read back its rows.
 
-        ContinuityError when its positions do not fit the log.
+        ContinuityError if its positions do not fit the log.
         """
         began = time.perf_counter()
         async with AsyncExitStack() as undo:
-            writer = await Writer.open(setup.settings, setup.topology, number)
+            writer = await TransactionWriter.open(setup.settings, setup.topology, number)
             undo.push_async_callback(writer.close)
             recovered = await recover(setup, number)
             partition = cls(setup, number, writer, recovered)
             if (recovered.committed or 0) < recovered.position:
-                # The group has forgotten it, and would seem to lag until the next event.
+                # The group's offset is too low or expired, and would show lag until the next event.
                 await writer.commit({}, position=recovered.position, mark=recovered.mark)
             undo.pop_all()
         metrics.RECOVERY_SECONDS.observe(time.perf_counter() - began)
@@ -92,11 +99,11 @@ class Partition:
         return partition
 
     async def merge(self, fetched: Fetched | Sequence[Any]) -> int:
-        """Merge what is new among consecutive records of this partition; how many those were."""
+        """Merge the new ones among consecutive records of the partition; returns their number."""
         size, count = self._setup.settings.merger_batch_records, 0
         async with self._busy:
             if isinstance(fetched, Fetched):
-                await self._trust(fetched)
+                await self._verify_log(fetched)
             for records in in_pieces(fetched, size):
                 fresh = await self._fresh(records)
                 for piece in in_pieces(fresh, size):
@@ -105,14 +112,14 @@ class Partition:
         return count
 
     async def forget(self, erased_before: int) -> int:
-        """Send null for rows erased before a time in milliseconds, a thousand at most; how many."""
+        """Write tombstones for up to 1,000 rows erased before a time in milliseconds; returns how many."""
         async with self._busy:
             keys = list(islice(self._store.forgettable(erased_before), _FORGET_AT_ONCE))
             await self._remove(keys)
             return len(keys)
 
-    async def forget_idle(self, old: Since) -> int:
-        """Send null for every row that is old enough; how many.  It takes a while, and batches go between."""
+    async def forget_idle(self, old: OlderThan) -> int:
+        """Write tombstones for all idle rows; returns their number.  Batches are merged in between."""
         key, count = b"", 0
         while True:
             async with self._busy:
@@ -123,32 +130,32 @@ class Partition:
             if len(rows) < _FORGET_AT_ONCE:
                 return count
             key = rows[-1][0] + b"\0"
-            await asyncio.sleep(_BREATH_SECONDS)
+            await asyncio.sleep(_EXPIRY_PAUSE_SECONDS)
 
     async def _remove(self, keys: Sequence[bytes]) -> None:
         if keys:
-            gone = {key: Stored(None, self._setup.clock()) for key in keys}
+            gone = {key: StoredRow(None, self._setup.clock()) for key in keys}
             end = await self._send(gone)
             self._store.write(gone, position=end, now=self._setup.clock(), mark=_last(gone, end))
             metrics.FORGOTTEN.inc(len(keys))
 
     async def close(self) -> None:
-        """Let go of everything, once the batch in hand is done."""
+        """Close everything after the batch in progress."""
         async with self._busy:
             await self._writer.close()
             self._store.close()
-            self._attempts.close()
+            self._bisection.close()
 
-    async def _trust(self, fetched: Fetched) -> None:
-        """Compare the position with the log when what came may be of another one; ContinuityError.
+    async def _verify_log(self, fetched: Fetched) -> None:
+        """Compare the position with the log if the fetch may be of another log; ContinuityError.
 
-        That is so for the first fetch, after a connection has broken, and when a fetch begins before the end
-        of the one before.
+        That is possible for the first fetch, after a connection has broken, and if a fetch begins before the
+        end of the previous one.
         """
-        losses, end = self._trusted
+        losses, end = self._last_fetch
         if fetched.losses != losses or fetched.first_offset < end:
             await self._compare()
-        self._trusted = fetched.losses, fetched.last_offset + 1
+        self._last_fetch = fetched.losses, fetched.last_offset + 1
 
     async def _compare(self) -> None:
         setup, topology = self._setup, self._setup.topology
@@ -170,7 +177,7 @@ class Partition:
         refuse([*misplaced(facts)])
 
     async def _fresh(self, records: Sequence[Any]) -> Sequence[Any]:
-        """Return the records from the position on, without holes."""
+        """Return the records from the position on, without gaps."""
         if records[0].offset < self.position:
             records = [record for record in records if record.offset >= self.position]
         if not records or records[-1].offset - self.position + 1 == len(records):
@@ -180,8 +187,8 @@ class Partition:
         return sorted([*found, *records], key=lambda record: record.offset)
 
     async def _merge(self, records: Sequence[Any]) -> None:
-        """Merge a batch; if it has ended the process before, find out which record does."""
-        left = self._attempts.left(records[0].offset)
+        """Merge a batch; if it has ended the process before, search for the record."""
+        left = self._bisection.left(records[0].offset)
         if left is None or not left.is_suspect:
             await self._commit(records)
             return
@@ -199,15 +206,15 @@ class Partition:
         self, records: Sequence[Any], *, crashed: frozenset[int] = frozenset(), is_piece: bool = False
     ) -> None:
         first, after = records[0].offset, records[-1].offset + 1
-        self._attempts.begin(first, after, is_piece=is_piece)
+        self._bisection.begin(first, after, is_piece=is_piece)
         with metrics.BATCH_SECONDS.labels("fold").time():
             folded = fold(records, self._store.get(keys_of(records)), self._source, crashed)
-        self._attempts.finish()
-        broken, mark = self._judged(folded.letters), mark_of(records[-1])
+        self._bisection.finish()
+        broken, mark = self._checked_broken(folded.letters), mark_of(records[-1])
         try:
             end = await self._send(folded.rows, self._letters(folded.letters), after, mark)
         except _REFUSED_FOR_THEIR_CONTENT:
-            self._attempts.begin(first, after, is_piece=is_piece)
+            self._bisection.begin(first, after, is_piece=is_piece)
             raise
         with metrics.BATCH_SECONDS.labels("store").time():
             self._store.write(
@@ -230,15 +237,15 @@ class Partition:
         mark: LogMark | None = None,
     ) -> int | None:
         if not self._is_sound:
-            raise RuntimeError(f"partition {self.number} failed before, and is open no more")
+            raise RuntimeError(f"partition {self.number} failed before, and is closed")
         self._is_sound = False
         with metrics.BATCH_SECONDS.labels("transaction").time():
             end = await self._writer.commit(rows, letters, position, mark)
         self._is_sound = True
         return end
 
-    def _judged(self, letters: Sequence[Letter]) -> list[int]:
-        """Return the offsets of the latest broken events; TooManyBroken when these make too many."""
+    def _checked_broken(self, letters: Sequence[DeadLetterRecord]) -> list[int]:
+        """Return the offsets of the latest broken events; TooManyBroken if these exceed the limit."""
         more = [letter.record.offset for letter in counting(letters)]
         if not more:
             return self._broken
@@ -246,18 +253,18 @@ class Partition:
         if is_too_many(most, self._setup.settings.merger_max_dead_letter_share):
             raise TooManyBroken(
                 f"{most} of {WINDOW_EVENTS:,} events of partition {self.number} are broken, up to offset"
-                f" {more[-1]} (the last: {letters[-1].detail}).  If it is the events that are wrong, and not"
-                " this release, set MERGER_MAX_DEAD_LETTER_SHARE=1 to give them up."
+                f" {more[-1]} (the last: {letters[-1].detail}).  If the events are wrong, and not this"
+                " release, set MERGER_MAX_DEAD_LETTER_SHARE=1 to dead-letter them."
             )
         return broken
 
-    def _letters(self, letters: Sequence[Letter]) -> list[Outgoing]:
+    def _letters(self, letters: Sequence[DeadLetterRecord]) -> list[Outgoing]:
         now = datetime.fromtimestamp(self._setup.clock() / 1000, UTC)
         failed_at = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
         return [self._letter(letter, failed_at) for letter in letters]
 
-    def _letter(self, letter: Letter, failed_at: str) -> Outgoing:
-        story = DeadLetter(
+    def _letter(self, letter: DeadLetterRecord, failed_at: str) -> Outgoing:
+        dead_letter = DeadLetter(
             stage=Stage.MERGER,
             reason=letter.reason,
             detail=letter.detail,
@@ -267,11 +274,11 @@ class Partition:
             original_version=letter.version,
             failed_at=failed_at,
         )
-        return Outgoing(letter.record.key, letter.record.value, None, headers_of(story))
+        return Outgoing(letter.record.key, letter.record.value, None, headers_of(dead_letter))
 
 
 def _last(rows: dict[bytes, Any], end: int | None) -> LogMark | None:
-    """Return the mark of the last row of a transaction, which are sent in order and end before `end`."""
+    """Return the mark of a transaction's last row; rows are sent in order and end before `end`."""
     if end is None:
         return None
     key = next(reversed(rows))

@@ -1,6 +1,6 @@
-"""Finds out where a partition stands, and brings its local copy up to date with the state topic."""
+"""Recovers what a process lacks: position and rows of a partition, and events that were not delivered."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,15 +10,17 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import MsgspecError
 
 from schemas.identity import split_version
+from schemas.topics import Topic
 from services.merger.context import Setup
 from services.merger.core import state as states
-from services.merger.metrics import RECOVERED
-from services.merger.state_store import Store
+from services.merger.metrics import GAPS, RECOVERED
+from services.merger.state_store import StateStore
 from services.pipeline import survey
 from services.pipeline.core.continuity import HeldPosition, LogRange, problems, refuse
 from services.runtime.kafka.clients import connect, reader
 from services.runtime.kafka.core.log_mark import LogMark, mark_of, newer
 from services.runtime.kafka.raw_fetch import in_pieces
+from services.runtime.settings import KafkaSettings
 
 log = structlog.get_logger()
 
@@ -27,30 +29,30 @@ _ROWS_AT_ONCE = 20_000
 
 
 class Recovered(NamedTuple):
-    """The rows, the offset of the next event to merge, and the one that the group says.
+    """The rows, the offset of the next event to merge, and the group's committed offset.
 
-    `mark` is of an event below the position, None when none is known.
+    `mark` is of an event below the position, None if none is known.
     """
 
-    store: Store
+    store: StateStore
     position: int
     committed: int | None
     mark: LogMark | None
 
 
 async def recover(setup: Setup, partition: int) -> Recovered:
-    """Return the rows of a partition as the state topic has them, and where its events go on.
+    """Return the rows of a partition as of the state topic's end, and the offset of its next event.
 
-    Call it after this process's producer has started: only then are both final.  ContinuityError when a
+    Call it after this process's producer has started: only then are both final.  ContinuityError if a
     position does not fit the log.
     """
     topology = setup.topology
     events, state = (TopicPartition(topic.name, partition) for topic in (topology.events, topology.state))
     async with _reader(setup, state) as consumer:
-        store = Store(setup.directory.store(partition), setup.owner(partition))
+        store = StateStore(setup.directory.store(partition), setup.owner(partition))
         try:
             if is_stale(store, setup):
-                log.warning("local copy was away for too long, building it anew", path=str(store.path))
+                log.warning("local copy was not updated for too long, reading it back", path=str(store.path))
                 store.clear("stale")
             ranges = await _ranges(consumer, events, state)
             group = await survey.group_positions(consumer, topology.merger_group, [events])
@@ -61,13 +63,13 @@ async def recover(setup: Setup, partition: int) -> Recovered:
             store.close()
             raise
     committed = group[0].offset if group else None
-    position = _first_of(vouched_for(store, committed), ranges[events].start)
+    position = _first_of(merged_before(store, committed), ranges[events].start)
     return Recovered(store, position, committed, newer(store.input_mark, *(one.mark for one in group)))
 
 
 @asynccontextmanager
 async def _reader(setup: Setup, state: TopicPartition) -> AsyncIterator[AIOKafkaConsumer]:
-    """Connect for the block, which may be cancelled anywhere."""
+    """Yield a connected consumer; the block may be cancelled anywhere."""
     name, topology = f"afterword-merger-recovery-{state.partition}", setup.topology
     consumer = reader(setup.settings, name, [topology.state], whole=True, group_id=topology.merger_group)
     consumer.assign([state])
@@ -82,18 +84,18 @@ def _first_of(*positions: int | None) -> int:
     return next(position for position in positions if position is not None)
 
 
-def vouched_for(store: Store, committed: int | None) -> int | None:
-    """Return the offset before which every event was merged, by whoever knows more; None: nobody knows any.
+def merged_before(store: StateStore, committed: int | None) -> int | None:
+    """Return the higher of the two offsets before which every event was merged; None if neither is known.
 
-    The group's position and the rows were committed together, so each is true.  But a coordinator may come
-    back from a crash with an older position than it had acknowledged.  Rows know what they have read and
-    would not care; broken events would become dead letters a second time.
+    The group's offset and the rows were committed together, so both are true.  But after a crash a
+    coordinator may return an older offset than it had acknowledged.  Rows skip events that they have read,
+    but broken events would be dead-lettered a second time.
     """
     return max((known for known in (committed, store.input) if known is not None), default=None)
 
 
-def is_stale(store: Store, setup: Setup) -> bool:
-    """Tell whether a tombstone may have come and gone while nobody read the state topic into this copy."""
+def is_stale(store: StateStore, setup: Setup) -> bool:
+    """Return whether the copy may have missed a tombstone that the state topic no longer has."""
     return store.seen_at is not None and store.seen_at < setup.clock() - setup.tombstone_ms
 
 
@@ -106,7 +108,7 @@ async def _ranges(consumer: AIOKafkaConsumer, *places: TopicPartition) -> dict[T
 async def _check(
     setup: Setup,
     partition: int,
-    store: Store,
+    store: StateStore,
     ranges: dict[TopicPartition, LogRange],
     group: Sequence[HeldPosition],
 ) -> None:
@@ -117,13 +119,13 @@ async def _check(
     refuse(problems(await survey.with_marks(setup.settings, f"afterword-merger-mark-{partition}", facts)))
 
 
-def held_positions(setup: Setup, partition: int, store: Store, log_now: LogRange) -> list[HeldPosition]:
-    """Return the positions that a local copy vouches for; `log_now` is what the events partition holds."""
+def held_positions(setup: Setup, partition: int, store: StateStore, log_now: LogRange) -> list[HeldPosition]:
+    """Return the positions of a local copy; `log_now` is the offset range of the events partition."""
     events, state = setup.topology.events.name, setup.topology.state.name
     held = []
     if store.position is not None:
         held.append(HeldPosition(f"stored in {store.path}", state, partition, store.position, store.mark))
-    # Below the log's start it means nothing: the group's position counts.
+    # Below the log's start it is meaningless: the group's offset counts.
     if store.input is not None and store.input >= log_now.start:
         held.append(
             HeldPosition(f"read by rows in {store.path}", events, partition, store.input, store.input_mark)
@@ -132,7 +134,7 @@ def held_positions(setup: Setup, partition: int, store: Store, log_now: LogRange
 
 
 async def _catch_up(
-    setup: Setup, store: Store, consumer: AIOKafkaConsumer, state: TopicPartition, found: LogRange
+    setup: Setup, store: StateStore, consumer: AIOKafkaConsumer, state: TopicPartition, found: LogRange
 ) -> None:
     start = _first_of(store.position, found.start)
     consumer.seek(state, start)
@@ -147,8 +149,8 @@ async def _catch_up(
         log.info("rows read back", partition=state.partition, rows=count, start=start, end=found.end)
 
 
-def _take(setup: Setup, store: Store, records: Sequence[Any]) -> None:
-    # Plain tuples: a `Stored` of each takes nine times as long to make.
+def _take(setup: Setup, store: StateStore, records: Sequence[Any]) -> None:
+    # Plain tuples: making a `StoredRow` of each takes nine times as long.
     rows = {record.key: (record.value, record.timestamp) for record in records}
     store.write(
         rows,
@@ -161,11 +163,11 @@ def _take(setup: Setup, store: Store, records: Sequence[Any]) -> None:
     setup.progressed()
 
 
-def _input(setup: Setup, store: Store, records: Sequence[Any]) -> int | None:
-    """Return an offset of the events before which everything is in the rows.
+def _input(setup: Setup, store: StateStore, records: Sequence[Any]) -> int | None:
+    """Return an offset before which all events are merged into the rows.
 
-    A row and the position of its batch were committed together, so whatever came before a row's newest
-    event was read.  One row of each write is enough.
+    A row and the position of its batch were committed together, so every event before a row's newest one was
+    read.  One row of each write is enough.
     """
     row = records[-1].value
     if row is None:
@@ -173,5 +175,49 @@ def _input(setup: Setup, store: Store, records: Sequence[Any]) -> int | None:
     try:
         generation, offset = split_version(states.decode(row).version)
     except MsgspecError:
-        return None  # whoever wrote that; the next event of its key will show it
+        return None  # a damaged row, which the next event of its key detects
     return max(offset + 1, store.input or 0) if generation == setup.topology.generation else None
+
+
+_POLL_MS = 500
+
+
+class EventsLost(Exception):  # noqa: N818 (an event, not a fault)
+    """Events were deleted from the log before they were read; the message names the command to skip them."""
+
+
+async def read_again(
+    settings: KafkaSettings, topic: Topic, partition: int, missing: Iterable[tuple[int, int]]
+) -> list[Any]:
+    """Return the records of the missing ranges; EventsLost if part of one was deleted.
+
+    Offsets without a record are normal: control records of a transaction, or compaction.
+    """
+    tp = TopicPartition(topic.name, partition)
+    consumer = reader(settings, "afterword-merger-gap", [topic])
+    consumer.assign([tp])
+    try:
+        await connect(consumer)
+        found: list[Any] = []
+        for start, end in missing:
+            found += await _range(consumer, tp, start, end)
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def _range(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[Any]:
+    first = (await consumer.beginning_offsets([tp]))[tp]
+    if start < first:
+        raise EventsLost(
+            f"offsets {start} to {first - 1} of {tp.topic}/{tp.partition} were deleted before they were"
+            " read; run `afterword merger accept-loss` to continue without them"
+        )
+    consumer.seek(tp, start)
+    found: list[Any] = []
+    while await consumer.position(tp) < end:
+        found += (await consumer.getmany(tp, timeout_ms=_POLL_MS)).get(tp, [])
+    records = [record for record in found if record.offset < end]
+    GAPS.labels("events" if records else "nothing").inc(end - start)
+    log.warning("gap read again", partition=tp.partition, start=start, end=end, records=len(records))
+    return records

@@ -1,4 +1,4 @@
-"""The life of a merger process: wait for Kafka, check, merge until told to stop."""
+"""The life of a merger process: wait for Kafka, check whether it may start, merge until stopped."""
 
 import asyncio
 import os
@@ -15,8 +15,8 @@ from services.merger.app import Merger, die
 from services.merger.context import Setup
 from services.merger.directory import Directory
 from services.merger.settings import MergerSettings
-from services.merger.startup_check import patiently
-from services.merger.watchdog import Watch
+from services.merger.startup_check import wait_until_ready
+from services.merger.watchdog import MergerWatchdog
 from services.pipeline.core.continuity import ContinuityError
 from services.pipeline.generations import superseded
 from services.pipeline.refusals import AGAIN_SECONDS, Refusals
@@ -26,19 +26,19 @@ from services.runtime.process import collect_seldom
 log = structlog.get_logger()
 
 STOP_SECONDS = 8.0
-"""Less than what a supervisor waits before it kills; nothing here depends on an orderly stop."""
+"""Less than supervisors wait before they kill; correctness does not depend on an orderly stop."""
 
-_NEW_OBJECTS = 200_000
-"""So many more objects made than freed, and the young ones are looked at: a batch makes many thousands."""
+_ALLOCATIONS = 200_000
+"""Net allocations between two collections of the youngest generation: a batch makes many thousands."""
 
 T = TypeVar("T")
 
 
 async def run(settings: MergerSettings) -> bool:
-    """Merge until SIGTERM or SIGINT, or until a newer generation of the topics is in use: whether one is.
+    """Merge until SIGTERM or SIGINT, or until a newer topic generation is in use; returns whether one is.
 
-    After the start, faults end the process.
-    DirectoryUnusable, OSError for a port that is taken, ContinuityError when nothing may start.
+    After the start, errors end the process.  DirectoryUnusable; OSError for a port in use; ContinuityError
+    when the merger must not start.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,7 +69,7 @@ async def _prepared(settings: MergerSettings, directory: Directory, health: Heal
     health.readiness["refused"] = refusals.complaint
     while True:
         try:
-            setup = await patiently(settings, directory, waiting)
+            setup = await wait_until_ready(settings, directory, waiting)
             break
         except ContinuityError as error:
             directory.note_refused(error.problems)
@@ -81,10 +81,10 @@ async def _prepared(settings: MergerSettings, directory: Directory, health: Heal
     return setup
 
 
-async def _merge(setup: Setup, health: Health, stop: asyncio.Event, given: MergerSettings) -> bool:
-    """Merge; whether it ended because a newer generation is in use, when all of this one is merged."""
+async def _merge(setup: Setup, health: Health, stop: asyncio.Event, configured: MergerSettings) -> bool:
+    """Merge until stopped; returns whether a newer generation is in use, and all of this one merged."""
     settings = setup.settings
-    watch = Watch(
+    watch = MergerWatchdog(
         settings,
         setup.topology,
         partitions=setup.source(0).partitions,
@@ -94,22 +94,25 @@ async def _merge(setup: Setup, health: Health, stop: asyncio.Event, given: Merge
     merger = Merger(replace(setup, progressed=watch.progressed))
     health.liveness["progress"] = watch.liveness
     health.readiness |= {"kafka": watch.readiness, "group": merger.readiness}
-    collect_seldom(_NEW_OBJECTS, 10, 10)
-    # A start may take for ever, too: it waits for the group.
+    collect_seldom(_ALLOCATIONS, 10, 10)
+    # Start in a task: it waits for the group, without a limit.
     watching = asyncio.create_task(watch.run(merger.assigned), name="watch")
     consuming = asyncio.create_task(_consume(merger), name="consume")
-    asked = asyncio.create_task(stop.wait(), name="stop")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
     number = setup.topology.generation
-    moving = asyncio.create_task(superseded(given, "afterword-merger", number), name="move")
-    await asyncio.wait({watching, consuming, asked, moving}, return_when="FIRST_COMPLETED")
-    moved = moving.done() and not asked.done()
+    moving = asyncio.create_task(superseded(configured, "afterword-merger", number), name="move")
+    await asyncio.wait({watching, consuming, stopping, moving}, return_when="FIRST_COMPLETED")
+    moved = moving.done() and not stopping.done()
     if moved:
         log.info("generation left", generation=number, for_generation=moving.result())
-    elif not asked.done():
+    elif not stopping.done():
         ended = watching if watching.done() else consuming
-        die(ended.get_name(), ended.exception() or merger.app.crash_reason or RuntimeError("it just ended"))
+        die(
+            ended.get_name(),
+            ended.exception() or merger.app.crash_reason or RuntimeError("Faust stopped without an error"),
+        )
     health.stop()
-    await _stop(merger, watching, consuming, asked, moving)
+    await _stop(merger, watching, consuming, stopping, moving)
     return moved
 
 
@@ -119,12 +122,12 @@ async def _consume(merger: Merger) -> None:
 
 
 async def _stop(merger: Merger, *tasks: asyncio.Task[Any]) -> None:
-    """Stop in order, as far as that goes within its time: Faust waits for ever for an agent that hangs."""
+    """Stop in order within STOP_SECONDS, else end the process: Faust waits without limit for an agent."""
     try:
         async with asyncio.timeout(STOP_SECONDS):
             await merger.app.stop()
     except TimeoutError:
-        log.warning("merger did not stop in time, leaving as it is", seconds=STOP_SECONDS)
+        log.warning("merger did not stop in time, ending the process", seconds=STOP_SECONDS)
         os._exit(1)
     for task in tasks:
         task.cancel()
@@ -132,7 +135,7 @@ async def _stop(merger: Merger, *tasks: asyncio.Task[Any]) -> None:
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Return what the work returns, or None if the process is told to stop before it does."""
+    """Return the result of the work, None if `stop` is set before it is done."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait({working, stopping}, return_when="FIRST_COMPLETED")
     if not working.done():

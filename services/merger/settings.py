@@ -9,7 +9,7 @@ from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSet
 
 
 class MergerSettings(KafkaSettings, ClickHouseSettings, HomeSettings, LogSettings):
-    """What the merger runs on.  ClickHouse is only asked, at the start, which Kafka it belongs to."""
+    """The merger's settings.  ClickHouse is queried only at the start, for the recorded Kafka cluster."""
 
     prefix: ClassVar[str] = "MERGER_"
 
@@ -22,39 +22,41 @@ class MergerSettings(KafkaSettings, ClickHouseSettings, HomeSettings, LogSetting
     merger_instance: int = Field(
         default=1,
         ge=1,
-        description="Number of this merger on its host; each keeps a directory of its own in AFTERWORD_HOME.",
+        description="Number of this merger on its host; each has its own directory in AFTERWORD_HOME.",
     )
     merger_batch_records: int = Field(
-        default=50_000, ge=1, le=1_000_000, description="The most events in one transaction."
+        default=50_000, ge=1, le=1_000_000, description="Maximum number of events in one transaction."
     )
     merger_fetch_bytes: int = Field(
         default=16 * MIB,
         ge=64 * KIB,
-        description="The most bytes that one fetch brings from a partition; a larger event comes alone.",
+        description="Maximum bytes of one fetch from a partition; a larger event is returned alone.",
     )
     merger_compression: Literal["none", "lz4", "zstd"] = Field(
-        default="lz4", description="How the rows in the state topic are compressed."
+        default="lz4", description="Compression of the state topic."
     )
     merger_session_seconds: float = Field(
         default=10.0,
         ge=1.0,
         le=20.0,
-        description="How long the group waits for a silent merger before another takes its partitions.",
+        description="Seconds without a heartbeat after which a merger's partitions are reassigned.",
     )
     merger_transaction_seconds: float = Field(
         default=60.0,
         ge=1.0,
         le=900.0,
-        description="How long a transaction may last; Kafka's restart should fit in.",
+        description="Seconds that a transaction may take; longer than a restart of Kafka.",
     )
     merger_stall_seconds: float = Field(
         default=120.0,
         ge=1.0,
-        description="How long events may wait without any progress before the merger ends itself.",
+        description="Seconds without progress while events wait, after which /livez fails; after twice as"
+        " many the merger ends itself.",
     )
     merger_max_dead_letter_share: float = Field(
         default=0.1,
         gt=0.0,
         le=1.0,
-        description="Share of broken events in 1,000 of a partition that stops the merger; 1 never does.",
+        description="Share of broken events in 1,000 of a partition above which the merger stops; 1 disables"
+        " this.",
     )

@@ -1,4 +1,4 @@
-"""What the merger finds out before it merges anything, and whether it may start at all."""
+"""Checks whether the merger may start, and gathers the facts that all partitions need."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from services.merger.context import Setup
 from services.merger.directory import Directory
 from services.merger.recovery import held_positions, is_stale
 from services.merger.settings import MergerSettings
-from services.merger.state_store import Store
+from services.merger.state_store import StateStore
 from services.pipeline import survey
 from services.pipeline.core.continuity import (
     LOST,
@@ -38,43 +38,45 @@ log = structlog.get_logger()
 _CLIENT = "afterword-merger-preflight"
 _CLICKHOUSE_SECONDS = 5.0
 _SET_FOR_THE_TOPIC = 1
-"""Where a setting comes from; the broker's own retention means nothing to a compacted topic."""
+"""Kafka's code for a topic's own setting; a broker's default retention does not concern a compacted topic."""
 
 
 @dataclass(frozen=True)
 class Retention:
-    """For how many milliseconds topics keep what is in them; None is for ever."""
+    """For how many milliseconds topics keep records; None is without limit."""
 
     events_ms: int | None
     letters_ms: int | None
     tombstones_ms: int
     idle_ms: int | None = None
-    """For how long a request is kept without an event.  Kafka itself deletes no state."""
+    """How long a state is kept without an event.  Kafka itself deletes no state."""
 
     @property
     def longest_ms(self) -> int | None:
-        """After how long no event can come back, neither from the log nor from the dead letters."""
+        """After how long no event can be read again, from the log or from the dead letters."""
         if self.events_ms is None or self.letters_ms is None:
             return None
         return max(self.events_ms, self.letters_ms)
 
     @property
     def is_idle_safe(self) -> bool:
-        """Tell whether no event or replay from before can meet a removed row, and make half a row."""
+        """Return whether no older event or replay can reach a removed row, and restore part of it."""
         if self.idle_ms is None or self.events_ms is None or self.letters_ms is None:
             return False
         return self.idle_ms > self.events_ms + self.letters_ms
 
 
-async def patiently(settings: MergerSettings, directory: Directory, waiting: Callable[[str], None]) -> Setup:
-    """Return what all partitions work with, once Kafka answers; ContinuityError when nothing may start.
+async def wait_until_ready(
+    settings: MergerSettings, directory: Directory, waiting: Callable[[str], None]
+) -> Setup:
+    """Return the context of all partitions once Kafka answers; ContinuityError if nothing may start.
 
-    `waiting` hears what is being waited for.
+    `waiting` is called with the reason at each failed attempt.
     """
     for delay in delays(longest=2.0):
         try:
             found = await resolved(settings, _CLIENT)
-            directory.turn_to(found.kafka_topic_generation)
+            directory.switch_to(found.kafka_topic_generation)
             return await prepare(found, directory)
         except (KafkaError, OSError, TimeoutError) as error:
             waiting(f"Kafka at {settings.kafka_bootstrap_servers} does not answer: {error!r}")
@@ -83,7 +85,7 @@ async def patiently(settings: MergerSettings, directory: Directory, waiting: Cal
 
 
 async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
-    """Return what all partitions work with; ContinuityError when the positions do not fit the log."""
+    """Return the context of all partitions; ContinuityError when the positions do not fit the log."""
     topology = Topology(settings.kafka_topic_generation)
     pair = (topology.events.name, topology.state.name)
     async with survey.admin(settings, _CLIENT) as admin:
@@ -92,7 +94,7 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
         kept = await retention(admin, topology)
         standings = [one.standing for one in await generations(admin, topology.generation)]
     current = Recorded(topology.generation, cluster, counts.get(topology.events.name, 0))
-    # Positions first: other mergers go on meanwhile, and must not seem to be beyond an end from before.
+    # Positions first: other mergers continue meanwhile, and must not seem to be beyond an older end.
     positions = await _committed(settings, topology, current.partitions)
     record, refused, has_rows = await _recorded(settings, directory, current)
     log_now = await survey.log_ranges(settings, _CLIENT, counts)
@@ -119,7 +121,7 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
         facts=facts,
         tombstone_ms=kept.tombstones_ms,
     )
-    held = await asyncio.to_thread(_settle, setup, current)
+    held = await asyncio.to_thread(_local_positions, setup, current)
     refuse(problems(await survey.with_marks(settings, _CLIENT, replace(facts, positions=held))))
     directory.record(current)
     return setup
@@ -134,9 +136,9 @@ async def _committed(settings: MergerSettings, topology: Topology, count: int) -
 async def _recorded(
     settings: MergerSettings, directory: Directory, current: Recorded
 ) -> tuple[Recorded | None, list[ContinuityProblem], bool]:
-    """Return what `afterword migrate` recorded, else what this directory did: ClickHouse may be down.
+    """Return the record of the generation, the refusals in it, and whether there are rows of an older one.
 
-    With it, what was refused in this generation, and whether there are rows of an older one.
+    The record is that of `afterword migrate`, or that of this directory while ClickHouse is unreachable.
     """
     held = [one for one in directory.refused() if one.kind in LOST]
     try:
@@ -152,28 +154,28 @@ async def _recorded(
             await client.close()
     except (ClickHouseError, OSError, TimeoutError) as error:
         own = directory.recorded()
-        log.warning("ClickHouse not asked for the cluster id", error=str(error), instead=own)
+        log.warning("cluster id not read from ClickHouse", error=str(error), instead=own)
         return own or current, held, False
     return next((one for one in found if one.generation == current.generation), None), held, has_rows
 
 
-def _settle(setup: Setup, current: Recorded) -> list[HeldPosition]:
-    """Drop copies of another cluster, and return the positions that the others vouch for."""
+def _local_positions(setup: Setup, current: Recorded) -> list[HeldPosition]:
+    """Delete copies of another cluster, and return the positions of the remaining ones."""
     directory, facts = setup.directory, setup.facts
     own = directory.recorded()
     if own is not None and own.cluster_id != current.cluster_id:
-        log.warning("local copies are of another cluster, building them anew", cluster=own.cluster_id)
+        log.warning("local copies are of another cluster, reading them back", cluster=own.cluster_id)
         directory.forget()
     held: list[HeldPosition] = []
     for partition, path in directory.stores().items():
         if (events := facts.log.get((setup.topology.events.name, partition))) is not None:
-            with closing(Store(path, setup.owner(partition))) as store:
+            with closing(StateStore(path, setup.owner(partition))) as store:
                 held += [] if is_stale(store, setup) else held_positions(setup, partition, store, events)
     return held
 
 
 async def retention(admin: AIOKafkaAdminClient, topology: Topology) -> Retention:
-    """Return for how long the topics keep what is in them now; a topic that is missing, what it would get."""
+    """Return the current retention of the topics; for a missing topic, the one it would be created with."""
     topics = (topology.events, topology.events_dlq, topology.state)
     asked = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
     found = {topic.name: topic.config() for topic in topics}
@@ -184,12 +186,12 @@ async def retention(admin: AIOKafkaAdminClient, topology: Topology) -> Retention
             own[name] = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_FOR_THE_TOPIC}
     events, letters, state = (found[topic.name] for topic in topics)
     return Retention(
-        events_ms=_forever(events["retention.ms"]),
-        letters_ms=_forever(letters["retention.ms"]),
+        events_ms=_limit(events["retention.ms"]),
+        letters_ms=_limit(letters["retention.ms"]),
         tombstones_ms=int(state["delete.retention.ms"]),
-        idle_ms=_forever(own[topology.state.name].get("retention.ms", "-1")),
+        idle_ms=_limit(own[topology.state.name].get("retention.ms", "-1")),
     )
 
 
-def _forever(milliseconds: str) -> int | None:
+def _limit(milliseconds: str) -> int | None:
     return int(milliseconds) if int(milliseconds) >= 0 else None

@@ -1,15 +1,15 @@
-"""The rows of one partition on this machine, in RocksDB: a copy of its state topic, and nothing more.
+"""The rows of one partition on this machine, in RocksDB: a local copy of its state topic.
 
-Rows arrive with the position up to which the copy is complete, in one write.  So after any crash the
-copy can only be behind, never ahead, and reading on from its position mends it.  Losing or deleting the
+Rows are written together with the position up to which the copy is complete.  So after any crash the copy
+can only be behind, never ahead, and reading on from its position completes it.  Losing or deleting the
 directory costs time, not data.
 
-People move copies and restore them, so each one says of which partition of which cluster it is, and a copy of
-another one is set aside.
+Operators move and restore copies, so each one records of which partition of which cluster it is; a copy of
+another partition is set aside.
 
-There is no write-ahead log.  A kill takes back what was not flushed, some megabytes that are read again;
-in return every state that the files can be in, cut short or not, is one that the copy was once in.  (With
-a log, rows after a lost stretch came back with a position behind it.)
+There is no write-ahead log.  A kill loses what was not flushed, some megabytes that are read again; in
+return the files, truncated or not, always hold a state that the copy once had.  (With a write-ahead log,
+rows after a lost part returned with a position after it.)
 """
 
 import shutil
@@ -38,27 +38,27 @@ from services.runtime.kafka.core.log_mark import LogMark, parse
 
 log = structlog.get_logger()
 
-# No key of ours begins with a zero byte.
+# No key of a request begins with a zero byte.
 _POSITION, _INPUT, _SEEN_AT, _BROKEN = b"\0position", b"\0input", b"\0seen_at", b"\0broken"
 _MARK, _INPUT_MARK, _OWNER = b"\0mark", b"\0input_mark", b"\0owner"
 _ERASED = b"\0erased/"
 _FIRST_KEY = b"\1"
 
 _WRITE_BUFFER_BYTES = 16 * MIB
-"""The most that is read again after a kill, for each partition."""
+"""For each partition, how much is read again at most after a kill."""
 _MEMTABLE_BYTES, _BLOCK_CACHE_BYTES = 128 * MIB, 256 * MIB
 _memtables, _block_cache = WriteBufferManager(_MEMTABLE_BYTES, allow_stall=False), Cache(_BLOCK_CACHE_BYTES)
-"""Shared by all partitions of the process, so that memory depends neither on their number nor on the rows."""
+"""Shared by all partitions of the process: memory depends on neither their number nor the rows."""
 _OPEN_FILES = 256
 """Of each partition."""
 
-# rocksdict raises Exception for everything, so what it means is in its text.
+# rocksdict raises Exception for everything, so errors are told apart by their text.
 _IN_USE = ("While lock file", "lock hold by current process")
 _DAMAGED = "Corruption:"
 
 
-class Owner(NamedTuple):
-    """The partition that a copy is of.  The topic's name has its generation."""
+class CopyOwner(NamedTuple):
+    """The partition that a copy is of.  The topic's name includes its generation."""
 
     cluster_id: str
     topic: str
@@ -69,33 +69,32 @@ class Owner(NamedTuple):
 
 
 class StoreDamaged(Exception):  # noqa: N818 (the same word as RocksDB's Corruption)
-    """The copy was damaged and has been deleted; opening the partition again builds it anew."""
+    """The copy was damaged and has been deleted; opening the partition again reads it back."""
 
 
-class Store:
-    """One partition's copy.  Not for several tasks at once.
+class StateStore:
+    """The copy of one partition.  Not for several tasks at once.
 
-    Whatever finds damage deletes the copy and raises StoreDamaged: what is damaged now would be so after
-    the process's next start.
+    A method that detects damage deletes the copy and raises StoreDamaged: a restart would not repair it.
     """
 
-    def __init__(self, path: Path, owner: Owner | None = None) -> None:
-        """Open the copy of `owner`, setting aside one of anything else; with None, of whatever it is of."""
+    def __init__(self, path: Path, owner: CopyOwner | None = None) -> None:
+        """Open the copy of `owner`, setting aside one of another owner; with None, of any owner."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self._owner = path, owner
         self._db: Any = self._opened()
         if owner is not None:
             self._own(owner)
 
-    def _own(self, owner: Owner) -> None:
-        """Set aside a copy of anything else, or of nobody knows what, and put this owner's name on it."""
-        with self._watched():
+    def _own(self, owner: CopyOwner) -> None:
+        """Set aside a copy of another or unknown owner, and record the owner."""
+        with self._detecting_damage():
             stored: bytes | None = self._db.get(_OWNER)
         if (stored is None and self.is_empty) or stored == str(owner).encode():
             self._sign()
             return
-        was = "a release that did not say" if stored is None else stored.decode(errors="replace")
-        log.warning("local copy of another partition, building it anew", path=str(self.path), copy_of=was)
+        was = "an unknown owner" if stored is None else stored.decode(errors="replace")
+        log.warning("local copy of another partition, reading it back", path=str(self.path), copy_of=was)
         self._db.close()
         del self._db
         REBUILT.labels("stranger").inc()
@@ -107,7 +106,7 @@ class Store:
 
     def _sign(self) -> None:
         if self._owner is not None:
-            with self._watched(_DAMAGED):
+            with self._detecting_damage(_DAMAGED):
                 self._db.put(_OWNER, str(self._owner).encode())
 
     @property
@@ -122,7 +121,7 @@ class Store:
             # A copy in use by another process is not damaged.  ("block checksum mismatch" has a lock in it.)
             if any(sign in str(error) for sign in _IN_USE):
                 raise
-            log.warning("local copy unreadable, building it anew", path=str(self.path), error=str(error))
+            log.warning("local copy unreadable, reading it back", path=str(self.path), error=str(error))
             self._remove("damaged")
             return _open(self.path)
 
@@ -133,7 +132,7 @@ class Store:
 
     @property
     def input(self) -> int | None:
-        """An offset of the events before which everything is in these rows."""
+        """An offset before which all events are merged into these rows."""
         return self._number(_INPUT)
 
     @property
@@ -154,7 +153,7 @@ class Store:
     @property
     def broken(self) -> list[int]:
         """Offsets of the partition's latest broken events."""
-        with self._watched():
+        with self._detecting_damage():
             stored: bytes | None = self._db.get(_BROKEN)
         return [int(text) for text in stored.split()] if stored else []
 
@@ -162,7 +161,7 @@ class Store:
         """Return the row of each key, None where there is none."""
         if not keys:
             return {}
-        with self._watched():
+        with self._detecting_damage():
             return dict(zip(keys, self._db.get(keys), strict=True))
 
     def write(
@@ -176,11 +175,11 @@ class Store:
         mark: LogMark | None = None,
         input_mark: LogMark | None = None,
     ) -> None:
-        """Store rows with what is true once they are there, all or nothing; None leaves a value as it is.
+        """Store rows together with positions, all or nothing; None leaves a value unchanged.
 
         A row comes with its timestamp, in milliseconds; None for its value is a tombstone.
-        `position` is how far the copy reaches, `input_position` an offset of the events before which
-        everything is in the rows, `broken` the offsets of the latest broken events, `now` milliseconds.
+        `position` is the offset after the last row, `input_position` an offset before which all events are
+        merged into the rows, `broken` the offsets of the latest broken events, `now` milliseconds.
         `mark` and `input_mark` are of records below these positions.
         """
         batch = WriteBatch(raw_mode=True)
@@ -200,7 +199,7 @@ class Store:
                 batch.put(name, str(one).encode())
         if broken is not None:
             batch.put(_BROKEN, b" ".join(b"%d" % offset for offset in broken))
-        with self._watched(_DAMAGED):
+        with self._detecting_damage(_DAMAGED):
             self._db.write(batch)
 
     def forgettable(self, erased_before: int) -> Iterator[bytes]:
@@ -215,15 +214,15 @@ class Store:
             key: bytes = listed.removeprefix(_ERASED)
             row = self.get([key])[key]
             if row is None or not is_erased(row):
-                with self._watched(_DAMAGED):
-                    self._db.delete(listed)  # it lives again
+                with self._detecting_damage(_DAMAGED):
+                    self._db.delete(listed)  # it has newer fields
             elif int(stamp) < erased_before:
                 yield key
 
     def rows_from(self, key: bytes, count: int) -> list[tuple[bytes, bytes]]:
-        """Return so many rows in the order of their keys, beginning with a key; not of use where it counts.
+        """Return at most `count` rows in the order of their keys, beginning with `key`.
 
-        A damaged file ends the list early without an error.
+        Not reliable: a damaged file ends the list early without an error.
         """
         return list(islice(self._db.items(from_key=max(key, _FIRST_KEY)), count))
 
@@ -237,17 +236,17 @@ class Store:
         self._sign()
 
     def close(self) -> None:
-        """Let go of the directory, with everything in it."""
-        with self._watched(_DAMAGED):
+        """Flush the rows, and release the directory."""
+        with self._detecting_damage(_DAMAGED):
             self._db.flush()
         self._db.close()
 
     @contextmanager
-    def _watched(self, sign: str = "") -> Iterator[None]:
-        """Take an error with the sign for damage.
+    def _detecting_damage(self, sign: str = "") -> Iterator[None]:
+        """Treat an error whose text contains `sign` as damage.
 
-        A read that fails is damage, whatever it says: a file may be missing, or a sector unreadable.
-        A write also fails on a full disk; it is damage when a compaction has come upon some.
+        Every failed read is damage: a file may be missing, or a sector unreadable.  A write also fails on a
+        full disk; it is damage if its text says so, because a compaction has found some.
         """
         try:
             yield
@@ -258,12 +257,12 @@ class Store:
             raise StoreDamaged(f"{self.path} is damaged, and was deleted: {error}") from error
 
     def _number(self, key: bytes) -> int | None:
-        with self._watched():
+        with self._detecting_damage():
             stored = self._db.get(key)
         return None if stored is None else int(stored)
 
     def _mark(self, key: bytes) -> LogMark | None:
-        with self._watched():
+        with self._detecting_damage():
             stored: bytes | None = self._db.get(key)
         return None if stored is None else parse(stored.decode(errors="replace"))
 
@@ -284,7 +283,7 @@ def _open(path: Path) -> Rdict:
     blocks = BlockBasedOptions()
     blocks.set_bloom_filter(10, block_based=False)
     blocks.set_block_cache(_block_cache)
-    # Beside the data, where they are bounded: seven bytes a row, which would else stay in memory for good.
+    # In the bounded block cache: seven bytes a row, which would otherwise stay in memory.
     blocks.set_cache_index_and_filter_blocks(True)
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
     options.set_block_based_table_factory(blocks)

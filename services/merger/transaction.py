@@ -1,4 +1,4 @@
-"""Kafka transactions of one partition: rows, dead letters and the input position, all or nothing."""
+"""Kafka transactions of one partition: rows, dead letters and the input offset, all or nothing."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ _Record = tuple[bytes | None, bytes | None, int | None, list[tuple[str, bytes]]]
 
 
 class Outgoing(NamedTuple):
-    """A record to be sent.  The timestamp is in milliseconds, None for now."""
+    """A record to be sent.  The timestamp is in milliseconds; None is the time of sending."""
 
     key: bytes | None
     value: bytes | None
@@ -31,8 +31,8 @@ class Outgoing(NamedTuple):
     headers: list[tuple[str, bytes]] = _NO_HEADERS
 
 
-class Writer:
-    """The only producer that Kafka lets write for a partition: starting it fenced every earlier one."""
+class TransactionWriter:
+    """The transactional producer of a partition: starting it fenced every earlier one."""
 
     def __init__(self, producer: AIOKafkaProducer, topology: Topology, partition: int) -> None:
         self._producer = producer
@@ -45,8 +45,8 @@ class Writer:
     async def open(cls, settings: MergerSettings, topology: Topology, partition: int) -> Self:
         """Start the producer.
 
-        When this returns, the transaction that an earlier owner left open is at its end, so that the
-        committed offset and the state topic are final.
+        When this returns, no transaction of an earlier owner is open, so that the committed offset and the
+        state topic are final.
         """
         compression = settings.merger_compression
         sending = producer(
@@ -73,10 +73,10 @@ class Writer:
     ) -> int | None:
         """Send rows and dead letters, and commit the input position with them, in one transaction.
 
-        `mark` is of a record below the position; the group keeps it beside the offset.
+        `mark` is of a record below the position; the group stores it as the metadata of the offset.
 
-        Returns the offset after the last row, None without rows.  After any error this writer is of no more
-        use: the transaction stays open until Kafka or the next owner rolls it back.
+        Returns the offset after the last row, None without rows.  After any error do not use this writer
+        again: the transaction stays open until Kafka or the next owner rolls it back.
         """
         await self._producer.begin_transaction()
         records = ((key, value, timestamp, _NO_HEADERS) for key, (value, timestamp) in rows.items())
@@ -96,11 +96,11 @@ class Writer:
         return max(ends, default=None)
 
     async def close(self) -> None:
-        """End the producer; a transaction that is open stays so."""
+        """Stop the producer; an open transaction is not ended."""
         await self._producer.stop()
 
     async def _send(self, place: TopicPartition, records: Iterable[_Record]) -> list[tuple[Any, int]]:
-        """Hand records over in record batches made here, which costs a quarter of sending each."""
+        """Send records in record batches built here, which costs a quarter of sending each."""
         sent = []
         for batch in self._packed(records):
             batch.close()

@@ -1,8 +1,8 @@
-"""Notices a merger that makes no progress: events wait, and the committed offset does not move.
+"""Detects a merger that makes no progress: events wait, and the committed offset does not move.
 
-Faust and aiokafka have both been seen to stop consuming, or to stay out of their group, in silence.  So
-the offsets are read by a consumer of its own, which shares nothing with the one that may be stuck.  What
-Kafka itself cannot do at the moment is no stall: `services.runtime.kafka.core.outages` says when that is so.
+Faust and aiokafka have both been seen to stop consuming, or to stay out of their group, without an error.  So
+the offsets are read by a separate consumer, which shares nothing with the one that may hang.  While Kafka
+itself cannot serve the merger, stalls are not counted; `services.runtime.kafka.core.outages` decides that.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import Topology
-from services.merger.core.progress import Place, Progress
 from services.merger.metrics import LAG
 from services.pipeline import survey
 from services.pipeline.core.continuity import ContinuityFacts, misplaced, problems, refuse
+from services.pipeline.core.progress import PartitionOffsets, PartitionProgress
 from services.runtime.kafka.clients import connect, consumer
 from services.runtime.kafka.core.outages import Needs
 from services.runtime.kafka.outage_probe import (
@@ -34,15 +34,15 @@ log = structlog.get_logger()
 
 _CLIENT = "afterword-merger-watch"
 _TURN_SECONDS = 3 * (ANSWER_SECONDS + PATIENCE_SECONDS)
-"""What one look may take while Kafka does not answer."""
+"""The most that one check takes while Kafka does not answer."""
 
 
-class Stalled(Exception):  # noqa: N818 (it says what happened)
-    """Events wait, and nothing has moved for too long."""
+class Stalled(Exception):  # noqa: N818 (an event, not a fault)
+    """Events wait, and no offset has moved for too long."""
 
 
-class Watch:
-    """Asks Kafka again and again how far the merger is, and says when it makes no progress."""
+class MergerWatchdog:
+    """Reads the merger's offsets periodically, and reports when they make no progress."""
 
     def __init__(
         self,
@@ -53,36 +53,35 @@ class Watch:
         stall_seconds: float,
         facts: ContinuityFacts | None = None,
     ) -> None:
-        """`facts`: what the start found out, so that a log which ends below a position is refused."""
+        """`facts`: of the start, so that a log which ends below a position is refused."""
         self._settings, self._topology = settings, topology
         self._partitions, self._stall_seconds, self._facts = partitions, stall_seconds, facts
-        self._progress = Progress()
-        self._trouble: str | None = "Kafka was not asked yet"
+        self._progress = PartitionProgress()
+        self._outage: str | None = "Kafka was not checked yet"
         self._kept = KeptClients(self._connected)
 
     def progressed(self) -> None:
-        """Count what no offset shows as progress."""
+        """Count progress that no committed offset shows."""
         self._progress.touch(time.monotonic())
 
     def liveness(self) -> str | None:
-        """Return what is wrong if only a restart can help."""
+        """Return the stall that only a restart can resolve, or None."""
         age, stalled = self._progress.stalled(time.monotonic())
         if age < self._stall_seconds:
             return None
-        return f"no progress in partitions {stalled} for {age:.0f} s, though events wait"
+        return f"no progress in partitions {stalled} for {age:.0f} s, although events wait"
 
     def readiness(self) -> str | None:
-        """Return what is wrong if Kafka cannot do its part."""
-        return self._trouble
+        """Return why Kafka cannot serve the merger, or None."""
+        return self._outage
 
     async def run(self, assigned: Callable[[], set[int]]) -> None:
         """Watch the partitions that `assigned` returns, or all while there are none, until cancelled.
 
-        Stalled after twice the time that is allowed; ContinuityError when the log was cut short, or Kafka was
-        emptied or replaced.
+        Stalled after twice `stall_seconds` without progress; ContinuityError when the log was truncated, or
+        Kafka was emptied or replaced.
 
-        Should the event loop hang for so long, a thread of the interpreter's own prints all stacks and ends
-        the process.
+        If the event loop hangs that long, faulthandler prints all stacks and ends the process.
         """
         limit = 2 * self._stall_seconds
         try:
@@ -98,24 +97,24 @@ class Watch:
     async def _look(self, assigned: set[int]) -> None:
         watched = sorted(assigned or range(self._partitions))
         self._note(await kafka_outage(self._settings, _CLIENT, self._needs(watched)))
-        if self._trouble is not None:
+        if self._outage is not None:
             await self._recognise()
             return
         try:
-            places = await self._kept.ask(lambda asking: self._places(asking, watched))
-            if self._facts and any(one.end < one.committed for one in places.values()):
+            offsets = await self._kept.ask(lambda asking: self._offsets(asking, watched))
+            if self._facts and any(one.end < one.committed for one in offsets.values()):
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await self._check(self._facts)
         except AWAY as error:
             self._note(f"Kafka does not answer: {error!r}")
             return
-        self._progress.see(places, time.monotonic())
+        self._progress.see(offsets, time.monotonic())
         for partition in range(self._partitions):
-            place = places[partition] if partition in assigned else Place(0, 0)
-            LAG.labels(partition).set(place.end - place.committed)
+            own = offsets[partition] if partition in assigned else PartitionOffsets(0, 0)
+            LAG.labels(partition).set(own.end - own.committed)
 
     async def _recognise(self) -> None:
-        """Refuse a Kafka that answers, and is another one or has other topics: waiting would not help."""
+        """Raise ContinuityError for a Kafka that answers, but is another cluster or has other topics."""
         if self._facts is None:
             return
         try:
@@ -126,7 +125,7 @@ class Watch:
         refuse(problems(found))
 
     async def _check(self, facts: ContinuityFacts) -> None:
-        """Look again at a log that seems to end below a position."""
+        """Read log and positions again, since a log seems to end below a position."""
         topology = self._topology
         positions = await survey.committed(
             self._settings, _CLIENT, topology.merger_group, topology.events.name, self._partitions
@@ -135,11 +134,11 @@ class Watch:
 
     def _note(self, outage: str | None) -> None:
         if outage is not None:
-            # Nothing can move meanwhile, and no restart would help.
+            # No offset can move meanwhile, and a restart would not help.
             self.progressed()
-            if self._trouble is None:
+            if self._outage is None:
                 log.warning("server stopped answering", server="Kafka", reason=outage)
-        self._trouble = outage
+        self._outage = outage
 
     def _needs(self, partitions: Iterable[int]) -> Needs:
         topology, numbers = self._topology, list(partitions)
@@ -159,7 +158,7 @@ class Watch:
             self._settings,
             _CLIENT,
             group_id=self._topology.merger_group,
-            isolation_level="read_committed",  # what a foreign transaction holds back is no fault of ours
+            isolation_level="read_committed",  # a foreign transaction that holds events back is no stall
         )
         try:
             await connect(asking)
@@ -167,13 +166,15 @@ class Watch:
         finally:
             await asking.stop()
 
-    async def _places(self, asking: AIOKafkaConsumer, partitions: list[int]) -> dict[int, Place]:
+    async def _offsets(self, asking: AIOKafkaConsumer, partitions: list[int]) -> dict[int, PartitionOffsets]:
         topic_partitions = [TopicPartition(self._topology.events.name, number) for number in partitions]
-        # Positions before ends: other mergers go on meanwhile, and must not seem to be beyond an end.
+        # Positions before ends: other mergers continue meanwhile, and must not seem to be beyond an end.
         committed = {one: await asking.committed(one) for one in topic_partitions}
         starts = await asking.beginning_offsets(topic_partitions)
         ends = await asking.end_offsets(topic_partitions)
         return {
-            one.partition: Place(starts[one] if committed[one] is None else committed[one], ends[one])
+            one.partition: PartitionOffsets(
+                starts[one] if committed[one] is None else committed[one], ends[one]
+            )
             for one in topic_partitions
         }

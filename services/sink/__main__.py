@@ -1,4 +1,4 @@
-"""The sink as a process: `python -m services.sink`, which `afterword sink` calls too."""
+"""The sink as a process: `python -m services.sink`; `afterword sink` runs the same `main`."""
 
 import asyncio
 import signal
@@ -20,8 +20,8 @@ from services.sink.app import run
 from services.sink.settings import SinkSettings
 
 GARBAGE_THRESHOLDS = 20_000, 20, 100
-"""A batch keeps its records until it is stored; looking at all of them for cycles, as often as Python does by
-itself, costs more than reading them: 3.0 against 1.3 microseconds a record."""
+"""A batch keeps its records until it is stored; checking all of them for reference cycles at Python's default
+rate costs more than reading them: 3.0 against 1.3 microseconds a record."""
 
 _PARSER = consumer_process.parser(
     "sink",
@@ -31,17 +31,17 @@ _PARSER = consumer_process.parser(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the sink, or what the arguments name; returns the exit code of `afterword`."""
-    wanted = _PARSER.parse_args(arguments)
+    """Run the sink or the subcommand of the arguments; returns the exit code."""
+    parsed = _PARSER.parse_args(arguments)
     try:
         settings = load(SinkSettings)
     except SettingsError as error:
         return complain("sink", str(error), USAGE)
-    if wanted.command == consumer_process.ACCEPT_LOSS:
+    if parsed.command == consumer_process.ACCEPT_LOSS:
         return consumer_process.accept_loss(
             "sink",
             lambda agree: _accepted(settings, agree),
-            sure=wanted.yes,
+            sure=parsed.yes,
             unreachable=(UnavailableError,),
         )
     logs.configure("sink", settings)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(settings: SinkSettings) -> int:
-    """Run until SIGTERM or SIGINT, and store what was read."""
+    """Run until SIGTERM or SIGINT, store what was read, and return the exit code."""
     collect_seldom(*GARBAGE_THRESHOLDS)
     give_back()
     try:
@@ -58,11 +58,11 @@ def _serve(settings: SinkSettings) -> int:
     except ContinuityError as error:
         return consumer_process.refuse("sink", error)
     except OSError as error:
-        place = settings.sink_metrics_host, settings.sink_metrics_port
-        why = unlistenable(error, *place, "SINK_METRICS")
-        if why is None:
+        address = settings.sink_metrics_host, settings.sink_metrics_port
+        reason = unlistenable(error, *address, "SINK_METRICS")
+        if reason is None:
             raise
-        return complain("sink", why, USAGE)
+        return complain("sink", reason, USAGE)
     if moved:
         begin_again()
     return DONE

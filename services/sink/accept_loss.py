@@ -1,7 +1,6 @@
-"""`afterword sink accept-loss`: go on although records were deleted before they were stored.
+"""`afterword sink accept-loss`: continue although records were deleted from the log before they were stored.
 
-The one thing the sink never does by itself.  Positions below the log's start are moved there, in Kafka and
-in ClickHouse.
+Only an operator can decide that.  Positions below the log's start are moved there, in Kafka and ClickHouse.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ from services.pipeline.survey import admin, committed, log_ranges, partition_cou
 from services.runtime.clickhouse.insert import RowWriter, StoredPosition
 from services.runtime.kafka.core.records import Partition
 from services.runtime.kafka.lost_records import Agree, Loss, client_name, skip
-from services.sink.core.routes import Route, routes
+from services.sink.core.routes import SinkRoute, routes
 from services.sink.core.rows import position_line
 from services.sink.settings import SinkSettings
 
@@ -24,52 +23,56 @@ CLIENT = client_name(SERVICE)
 
 @dataclass(frozen=True, kw_only=True)
 class RouteLoss(Loss):
-    """Offsets that are gone, and the route that has not stored them."""
+    """Deleted offsets, and the route that has not stored them."""
 
     route: str
 
 
 async def accept_loss(settings: SinkSettings, writer: RowWriter, agree: Agree) -> Sequence[RouteLoss]:
-    """Show what is lost to `agree`, and go on without it if that returns True; what was accepted.
+    """Pass the losses to `agree`, move the positions if it returns True, and return the losses accepted.
 
     StillRunningError while a sink is in a group; KafkaError, OSError or UnavailableError when a server
     does not answer.
     """
     settings = await resolved(settings, CLIENT)
-    ways = routes(Topology(settings.kafka_topic_generation))
-    stored = {route.name: await writer.positions([topic.name for topic in route.topics]) for route in ways}
-    losses = await find(settings, ways, stored)
+    all_routes = routes(Topology(settings.kafka_topic_generation))
+    stored = {
+        route.name: await writer.positions([topic.name for topic in route.topics]) for route in all_routes
+    }
+    losses = await find(settings, all_routes, stored)
     if not losses or not agree(losses):
         return []
-    for route in ways:
+    for route in all_routes:
         own = [loss for loss in losses if loss.route == route.name]
         if own:
-            # Kafka first: it refuses while a sink runs, and nothing has changed then.
+            # Kafka first: it refuses while a sink runs, before anything was changed.
             await skip(settings, SERVICE, route.group, own)
             await writer.insert(SINK_POSITIONS, [*_lines(own, stored[route.name])])
     return losses
 
 
 async def find(
-    settings: SinkSettings, ways: Sequence[Route], stored: dict[str, dict[Partition, StoredPosition]]
+    settings: SinkSettings,
+    all_routes: Sequence[SinkRoute],
+    stored: dict[str, dict[Partition, StoredPosition]],
 ) -> list[RouteLoss]:
-    """Return what was deleted before it was stored, by the lower of both positions of each partition."""
-    names = [topic.name for route in ways for topic in route.topics]
+    """Return what was deleted before it was stored, by the lower of the two positions of each partition."""
+    names = [topic.name for route in all_routes for topic in route.topics]
     async with admin(settings, CLIENT) as client:
         counts = await partition_counts(client, names)
     ranges = await log_ranges(settings, CLIENT, counts)
     lowest: dict[tuple[str, Partition], int] = {}
-    for route in ways:
-        held = [(place, one.position) for place, one in stored[route.name].items()]
+    for route in all_routes:
+        held = [(partition, known.position) for partition, known in stored[route.name].items()]
         for topic in route.topics:
-            found = await committed(settings, CLIENT, route.group, topic.name, counts.get(topic.name, 0))
-            held += [((one.topic, one.partition), one.offset) for one in found]
-        for place, offset in held:
-            lowest[route.name, place] = min(offset, lowest.get((route.name, place), offset))
+            group = await committed(settings, CLIENT, route.group, topic.name, counts.get(topic.name, 0))
+            held += [((position.topic, position.partition), position.offset) for position in group]
+        for partition, offset in held:
+            lowest[route.name, partition] = min(offset, lowest.get((route.name, partition), offset))
     return [
-        RouteLoss(*place, first, ranges[place].start, route=route_name)
-        for (route_name, place), first in lowest.items()
-        if place in ranges and first < ranges[place].start
+        RouteLoss(*partition, first, ranges[partition].start, route=route_name)
+        for (route_name, partition), first in lowest.items()
+        if partition in ranges and first < ranges[partition].start
     ]
 
 

@@ -1,12 +1,12 @@
-"""Reads one route: fetches while the batch before is being stored, and hands positions from owner to owner.
+"""Consumes one route: fetches while the previous batch is stored, and follows rebalances of its group.
 
-A turn of the loop starts what can be started (placing new partitions, storing a batch that is due, the
-next fetch) and waits for whichever ends first.  At most one thing is asked of ClickHouse at a time.
+A turn of the loop starts what can be started (seeking new partitions, storing a batch that is due, the
+next fetch) and waits for whichever ends first.  At most one request to ClickHouse is in flight.
 
-Records are taken only within a tenure: from the moment the partitions of an assignment were placed at
-their start positions until they are revoked.  Whatever was fetched outside of one, or waits when it ends,
-is dropped, and read again by whoever owns the partition next.  A tenure also ends when ClickHouse has lower
-positions than were stored in it; the partitions are then placed again, as at a start.
+Records are taken only within a tenure: from the moment the partitions of an assignment were moved to
+their start offsets until they are revoked.  Records fetched outside of a tenure, or buffered when it ends,
+are dropped, and the next owner of the partition reads them again.  A tenure also ends when ClickHouse has
+lower positions than were stored in it; the start offsets are then determined again, as at a start.
 """
 
 import asyncio
@@ -26,41 +26,39 @@ from services.runtime.clickhouse.insert import StoredPosition
 from services.runtime.kafka.clients import connect
 from services.runtime.kafka.core.records import Partition
 from services.sink import metrics
-from services.sink.core.batch import Batch, Limits
-from services.sink.core.fetch_buffer import Fetch, Waiting
-from services.sink.core.positions import start
-from services.sink.core.routes import Route
+from services.sink.core.batch import BatchLimits, FetchBuffer, FetchedRecords, SinkBatch, start_offset
+from services.sink.core.routes import SinkRoute
 from services.sink.startup_check import stored_positions
-from services.sink.store import Store, StoreWentBack
+from services.sink.store import SinkStore, StoreWentBack
 
 log = structlog.get_logger()
 
 FETCH_RECORDS = 10_000
-"""Records decoded in one turn: more would keep heartbeats and health checks waiting."""
+"""Records decoded in one turn: more would delay heartbeats and health checks."""
 FETCH_SECONDS = 1.0
 PATIENCE_SECONDS = 5.0
-"""A full batch behind a slower insert pauses the partitions, so that polls can go on without records."""
+"""When a full batch waits this long for an insert, partitions are paused, so that polls can continue."""
 SETTLE_SECONDS = 5.0
-"""How long a rebalance or a stop waits for the insert in hand; it is repeated when it was given up."""
+"""How long a rebalance or a stop waits for the insert in flight; one that is cancelled is repeated later."""
 COMMIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class _Fetched:
     tenure: int | None
-    records: Mapping[Partition, Fetch]
+    records: Mapping[Partition, FetchedRecords]
     positions: dict[Partition, int]
 
 
-class Reader(ConsumerRebalanceListener):
-    """One route's loop.  `run` returns after `stop` was set, or raises what it cannot mend."""
+class RouteConsumer(ConsumerRebalanceListener):
+    """The loop of one route.  `run` returns after `stop` was set; after an error, make a new consumer."""
 
     def __init__(
         self,
-        route: Route,
+        route: SinkRoute,
         consumer: AIOKafkaConsumer,
-        store: Store,
-        limits: Limits,
+        store: SinkStore,
+        limits: BatchLimits,
         facts: ContinuityFacts,
         wall_ms: Callable[[], int],
         look: Callable[[ContinuityFacts], Awaitable[ContinuityFacts]],
@@ -68,21 +66,21 @@ class Reader(ConsumerRebalanceListener):
     ) -> None:
         """`look` adds to facts what the log has at the marks of their positions.
 
-        `check_seconds`: how often the positions in ClickHouse are looked at while nothing is stored.
+        `check_seconds`: how often the positions in ClickHouse are checked while nothing is stored.
         """
         self._route, self._consumer, self._store = route, consumer, store
         self._limits, self._facts, self._wall_ms = limits, facts, wall_ms
         self._look, self._check_seconds = look, check_seconds
         self._losses = 0
-        """How many connections had broken when the partitions were placed."""
+        """How many connections had broken when the start offsets were determined."""
         self._clock = asyncio.get_running_loop().time
-        self._took = 0.0
-        """Seconds that ClickHouse took for the last batch."""
+        self._store_seconds = 0.0
+        """Seconds that storing the last batch took."""
         self._batch = self._empty()
-        self._waiting = Waiting({})
-        self._unplaced: set[TopicPartition] = set()
+        self._buffer = FetchBuffer({})
+        self._to_seek: set[TopicPartition] = set()
         self._joined = False
-        """Whether the group has given this process its partitions, be it none."""
+        """Whether the group has assigned this process its partitions, even if none."""
         self._tenure: int | None = None
         self._tenures = 0
         self._fetch: asyncio.Task[_Fetched] | None = None
@@ -95,10 +93,10 @@ class Reader(ConsumerRebalanceListener):
         return frozenset((one.topic, one.partition) for one in self._consumer.assignment())
 
     def complaint(self) -> str | None:
-        """Return why the route does not read, or None."""
+        """Return why the route does not consume, or None."""
         if not self._joined:
             return "waiting for the consumer group"
-        return "its partitions are not placed yet" if self._unplaced else None
+        return "the start offsets of its partitions are not known yet" if self._to_seek else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read and store until `stop` is set, then store what was read."""
@@ -124,13 +122,13 @@ class Reader(ConsumerRebalanceListener):
         metrics.OPEN_ROWS.labels(self._route.name).set(len(self._batch.lines))
 
     def _pause(self) -> float:
-        if self._waiting and self._batch.room:
-            return 0.0  # a turn of asyncio's loop goes to others all the same
+        if self._buffer and self._batch.room:
+            return 0.0  # other tasks of the event loop run all the same
         due = None if self._job else self._batch.due_in(self._clock())
         return FETCH_SECONDS if due is None else min(due, FETCH_SECONDS)
 
     def _reap(self) -> None:
-        """End a job that is done, and raise what it raised."""
+        """Collect a finished job, and raise its error."""
         if self._job is not None and self._job.done():
             job, self._job = self._job, None
             try:
@@ -139,15 +137,15 @@ class Reader(ConsumerRebalanceListener):
             except StoreWentBack as error:
                 if self._tenure is not None:
                     metrics.WENT_BACK.labels(self._route.name).inc()
-                    self._place_again(str(error))
+                    self._seek_again(str(error))
             if self._tenure is not None:
                 self._consumer.resume(*self._consumer.paused())
 
     def _begin(self) -> None:
         if self._job is not None:
             return
-        if self._unplaced:
-            self._start_job(self._place())
+        if self._to_seek:
+            self._start_job(self._seek())
         elif self._batch.due_in(self._clock()) == 0:
             batch, self._batch = self._batch, self._empty()
             self._start_job(self._flush(batch))
@@ -164,13 +162,13 @@ class Reader(ConsumerRebalanceListener):
             if self._clock() - self._job_since < PATIENCE_SECONDS:
                 return
             self._consumer.pause(*self._consumer.assignment())
-        elif self._waiting:
-            return  # the consumer fetches ahead by itself, once
+        elif self._buffer:
+            return  # the consumer prefetches once by itself
         self._fetch = asyncio.create_task(self._fetched())
 
     async def _fetched(self) -> _Fetched:
         records = await self._consumer.getmany(timeout_ms=int(FETCH_SECONDS * 1000))
-        # Nothing may wait between here and the end: records, positions and tenure belong together.
+        # No await that blocks from here on: records, positions and tenure belong together.
         tenure = self._tenure
         positions = {}
         if tenure is not None:
@@ -179,22 +177,22 @@ class Reader(ConsumerRebalanceListener):
         return _Fetched(tenure, records, positions)
 
     def _take(self) -> None:
-        """Fill the batch from what was fetched, as far as one turn may."""
+        """Fill the batch from the buffer, up to the limit of one turn."""
         if self._fetch is not None and self._fetch.done():
             fetch, self._fetch = self._fetch, None
             fetched = fetch.result()
             if fetched.tenure is not None and fetched.tenure == self._tenure:
                 if any(one.losses != self._losses for one in fetched.records.values()):
-                    # Behind a broken connection, the log may be another one.
-                    self._place_again("a connection to Kafka broke")
+                    # After a reconnect, the log may be another one.
+                    self._seek_again("a connection to Kafka broke")
                 else:
-                    self._waiting.put(fetched.records, fetched.positions)
-        taken = self._waiting.take(min(self._batch.room, FETCH_RECORDS))
+                    self._buffer.put(fetched.records, fetched.positions)
+        taken = self._buffer.take(min(self._batch.room, FETCH_RECORDS))
         self._batch.add(taken.records, taken.positions, self._clock())
 
-    async def _place(self) -> None:
-        """Move the partitions of a new assignment to where their stored part ends."""
-        partitions, losses = sorted(self._unplaced), self._consumer.losses
+    async def _seek(self) -> None:
+        """Seek the partitions of a new assignment to the end of what is stored of them."""
+        partitions, losses = sorted(self._to_seek), self._consumer.losses
         stored = await self._store.positions()
         committed = await group_positions(self._consumer, self._route.group, partitions)
         starts = await self._consumer.beginning_offsets(partitions)
@@ -203,19 +201,19 @@ class Reader(ConsumerRebalanceListener):
         await self._refuse(logs, stored, committed)
         known = {TopicPartition(one.topic, one.partition): one.offset for one in committed}
         reached = {one: found.position for one in partitions if (found := stored.get((*one,)))}
-        places = {one: start(reached.get(one), known.get(one), logs[one]) for one in partitions}
-        for one, offset in places.items():
+        offsets = {one: start_offset(reached.get(one), known.get(one), logs[one]) for one in partitions}
+        for one, offset in offsets.items():
             self._consumer.seek(one, offset)
-        begins = {(one.topic, one.partition): offset for one, offset in places.items()}
-        self._waiting = Waiting(begins)
-        # A start that nobody has noted is noted now, so that lag and watermark know the partition.
+        begins = {(one.topic, one.partition): offset for one, offset in offsets.items()}
+        self._buffer = FetchBuffer(begins)
+        # Store start offsets that have no stored position, so that lag and watermark know the partition.
         unknown = {one: offset for one, offset in begins.items() if one not in stored}
         self._batch = self._empty()
         self._batch.add({}, unknown, self._clock())
-        self._unplaced, self._losses = set(), losses
+        self._to_seek, self._losses = set(), losses
         self._tenures += 1
         self._tenure = self._tenures
-        log.info("partitions placed", route=self._route.name, partitions=len(partitions))
+        log.info("start offsets set", route=self._route.name, partitions=len(partitions))
 
     async def _refuse(
         self,
@@ -223,21 +221,21 @@ class Reader(ConsumerRebalanceListener):
         stored: Mapping[Partition, StoredPosition],
         committed: Sequence[HeldPosition],
     ) -> None:
-        """Raise ContinuityError when something remembered does not fit the log."""
+        """Raise ContinuityError when a stored or committed position does not fit the log."""
         own = {(one.topic, one.partition) for one in logs}
         held = stored_positions({place: one for place, one in stored.items() if place in own})
         log_now = {(one.topic, one.partition): found for one, found in logs.items()}
         facts = replace(self._facts, log=log_now, positions=[*held, *committed], found={})
         refuse([*misplaced(await self._look(facts))])
 
-    async def _flush(self, batch: Batch) -> None:
+    async def _flush(self, batch: SinkBatch) -> None:
         began = self._clock()
         await self._store.store(batch)
-        self._took = self._clock() - began
-        self._count(batch, self._took)
+        self._store_seconds = self._clock() - began
+        self._count(batch, self._store_seconds)
         await self._commit(batch)
 
-    def _count(self, batch: Batch, seconds: float) -> None:
+    def _count(self, batch: SinkBatch, seconds: float) -> None:
         name = self._route.name
         metrics.SKIPPED.labels(name).inc(batch.skipped)
         metrics.STORE_SECONDS.labels(name).observe(seconds)
@@ -250,8 +248,8 @@ class Reader(ConsumerRebalanceListener):
             metrics.FRESHNESS_SECONDS.labels(name).observe(age)
             log.debug("batch stored", route=name, rows=len(batch.lines), seconds=round(seconds, 3), age=age)
 
-    async def _commit(self, batch: Batch) -> None:
-        """Tell the group; ClickHouse already knows, so a commit that fails costs reading a batch again."""
+    async def _commit(self, batch: SinkBatch) -> None:
+        """Commit to the group; since ClickHouse has the positions, a failure only repeats a batch."""
         offsets = {
             TopicPartition(*one): OffsetAndMetadata(position, str(self._store.mark(one) or ""))
             for one, position in batch.positions.items()
@@ -263,31 +261,31 @@ class Reader(ConsumerRebalanceListener):
             log.warning("offsets not committed", route=self._route.name, reason=repr(error))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
-        """Let the insert in hand end if it can, and forget what was read: the next owner reads it again."""
+        """Wait for the insert in flight, and drop what was read: the next owner reads it again."""
         self._joined = False
         self._end_tenure()
         await self._settle()
         self._end_tenure()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Hold the new partitions until they are placed."""
+        """Pause the new partitions until their start offsets are known."""
         self._end_tenure()
-        self._unplaced, self._joined = set(assigned), True
-        for one in self._unplaced:
-            # Any valid position keeps aiokafka from choosing one itself before `_place` does.
+        self._to_seek, self._joined = set(assigned), True
+        for one in self._to_seek:
+            # Any valid position keeps aiokafka from choosing one itself before `_seek` does.
             self._consumer.seek(one, 0)
             self._consumer.pause(one)
 
-    def _place_again(self, reason: str) -> None:
-        """Have the partitions placed as at a start."""
-        log.warning("placing partitions again", route=self._route.name, reason=reason)
+    def _seek_again(self, reason: str) -> None:
+        """Have the start offsets determined again, as at a start."""
+        log.warning("determining start offsets again", route=self._route.name, reason=reason)
         self._end_tenure()
-        self._unplaced = set(self._consumer.assignment())
-        self._consumer.pause(*self._unplaced)
+        self._to_seek = set(self._consumer.assignment())
+        self._consumer.pause(*self._to_seek)
 
     def _end_tenure(self) -> None:
-        self._tenure, self._unplaced = None, set()
-        self._batch, self._waiting = self._empty(), Waiting({})
+        self._tenure, self._to_seek = None, set()
+        self._batch, self._buffer = self._empty(), FetchBuffer({})
 
     async def _settle(self) -> None:
         if self._job is not None:
@@ -296,7 +294,7 @@ class Reader(ConsumerRebalanceListener):
                 await _cancelled(self._job)
 
     async def _finish(self) -> None:
-        """Store what was read, unless that takes too long: then it is read again after the next start."""
+        """Store what was read; what takes too long is read again after the next start."""
         with suppress(TimeoutError, StoreWentBack):
             async with asyncio.timeout(SETTLE_SECONDS):
                 if self._job is not None:
@@ -305,8 +303,8 @@ class Reader(ConsumerRebalanceListener):
                 if self._batch.opened_at is not None:
                     await self._flush(self._batch)
 
-    def _empty(self) -> Batch:
-        return Batch(self._route, self._limits.after(self._took))
+    def _empty(self) -> SinkBatch:
+        return SinkBatch(self._route, self._limits.after(self._store_seconds))
 
 
 async def _cancelled(*tasks: asyncio.Task[Any] | None) -> None:

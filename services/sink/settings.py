@@ -1,4 +1,4 @@
-"""What the sink reads from the environment."""
+"""The sink's settings, from the environment."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from services.runtime.settings import ClickHouseSettings, KafkaSettings, LogSett
 
 
 class SinkSettings(KafkaSettings, ClickHouseSettings, LogSettings):
-    """Where the sink reads and writes, and how much at once."""
+    """Which servers the sink uses, and how much it reads and writes at once."""
 
     prefix: ClassVar[str] = "SINK_"
 
@@ -30,9 +30,8 @@ class SinkSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         default=0.5,
         gt=0,
         le=60,
-        description="Seconds after which a batch is written though it is not full: how fresh the tables are"
-        " when there is little to do. A batch waits longer, up to 2 seconds, where storing the one before"
-        " took longer.",
+        description="Seconds after which a batch is written although it is not full: how fresh the tables are"
+        " under low load. A batch waits longer, up to 2 seconds, if storing the previous one took longer.",
     )
     sink_insert_timeout_seconds: float = Field(
         default=60.0, ge=1, le=600, description="Seconds that ClickHouse may take for one insert."
@@ -47,31 +46,30 @@ class SinkSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         default=0.1,
         gt=0.0,
         le=1.0,
-        description="Share of refused rows in some 1,000 of a route that stops it; 1 never does.",
+        description="Share of refused rows in about 1,000 of a route above which it stops; 1 disables this.",
     )
     sink_reconcile_events_per_second: float = Field(
         default=200.0,
         ge=0,
         le=100_000,
-        description="Events a second that are looked for in ClickHouse once more, behind what is stored, by"
-        " one sink of the group; fewer where that would take more than a twentieth of the time; 0 turns it"
-        " off.",
+        description="Stored events a second that one sink of the group verifies in ClickHouse; fewer where"
+        " that would take more than a twentieth of the time; 0 turns it off.",
     )
     sink_watch_seconds: float = Field(
         default=5.0,
         gt=0,
         le=60,
-        description="Seconds between two looks at the lag of each route, and at the positions in ClickHouse"
-        " of one that stores nothing.",
+        description="Seconds between two checks of the lag of each route, and of the positions in ClickHouse"
+        " of a route that stores nothing.",
     )
     sink_erasure_seconds: float = Field(
-        default=2.0, gt=0, le=3600, description="Seconds between two looks for erasures that were asked for."
+        default=2.0, gt=0, le=3600, description="Seconds between two checks for requested erasures."
     )
     sink_sweep_seconds: float = Field(
         default=60.0,
         gt=0,
         le=86_400,
-        description="Seconds between two sweeps, which delete what came back from before an erase.",
+        description="Seconds between two sweeps, which delete rows that returned from before an erase.",
     )
     sink_metrics_host: str = Field(
         default="127.0.0.1", description="Address that serves /livez, /readyz and /metrics."

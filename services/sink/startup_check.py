@@ -1,4 +1,4 @@
-"""Asks whether the sink may start: gathers what Kafka and ClickHouse say, and refuses what does not fit."""
+"""Checks whether the sink may start: compares the positions in Kafka and ClickHouse with the log."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,17 +27,17 @@ from services.pipeline.survey import (
 )
 from services.runtime.clickhouse.client import connect
 from services.runtime.clickhouse.insert import RowWriter, StoredPosition, UnavailableError
-from services.sink.core.routes import Route
-from services.sink.outage import Outage
+from services.sink.core.routes import SinkRoute
 from services.sink.settings import SinkSettings
+from services.sink.store import Outage
 
 CLIENT = "afterword-sink"
 
 
 async def admit(
-    settings: SinkSettings, routes: Sequence[Route], writer: RowWriter, outage: Outage
+    settings: SinkSettings, routes: Sequence[SinkRoute], writer: RowWriter, outage: Outage
 ) -> ContinuityFacts:
-    """Return the facts once both servers answer; ContinuityError when the sink must not start."""
+    """Return the facts once both servers respond; ContinuityError when the sink must not start."""
     facts = await outage.outlast(
         lambda: gather(settings, routes, writer),
         KafkaError,
@@ -50,14 +50,14 @@ async def admit(
     return replace(facts, refused=())
 
 
-async def gather(settings: SinkSettings, routes: Sequence[Route], writer: RowWriter) -> ContinuityFacts:
-    """Return what Kafka and ClickHouse say about every topic that the sink reads."""
+async def gather(settings: SinkSettings, routes: Sequence[SinkRoute], writer: RowWriter) -> ContinuityFacts:
+    """Return what Kafka and ClickHouse report about every topic that the sink reads."""
     topology = Topology(settings.kafka_topic_generation)
     record, refused = await _record(settings)
     async with admin(settings, CLIENT) as client:
         cluster = await cluster_id(client)
         counts = await partition_counts(client, [topic.name for topic in topology.topics])
-    # Positions first: other sinks go on meanwhile, and must not seem to be beyond an end from before.
+    # Positions first: other sinks continue meanwhile, and must not seem to be beyond an older end.
     positions = await _positions(settings, routes, counts, writer) if record else []
     facts = ContinuityFacts(
         service="sink",
@@ -74,7 +74,7 @@ async def gather(settings: SinkSettings, routes: Sequence[Route], writer: RowWri
 
 
 async def _record(settings: SinkSettings) -> tuple[Recorded | None, Sequence[ContinuityProblem]]:
-    """Return what was recorded of the generation, and what was refused in it."""
+    """Return the record of the generation, and the refusals in it."""
     # The default database: before `afterword migrate` there is no other.
     client = await connect(settings, database="default")
     try:
@@ -87,19 +87,19 @@ async def _record(settings: SinkSettings) -> tuple[Recorded | None, Sequence[Con
 
 
 async def _positions(
-    settings: SinkSettings, routes: Sequence[Route], counts: Mapping[str, int], writer: RowWriter
+    settings: SinkSettings, routes: Sequence[SinkRoute], counts: Mapping[str, int], writer: RowWriter
 ) -> list[HeldPosition]:
-    found: list[HeldPosition] = []
+    positions: list[HeldPosition] = []
     for route in routes:
         topics = [topic.name for topic in route.topics if topic.name in counts]
         for topic in topics:
-            found += await committed(settings, CLIENT, route.group, topic, counts[topic])
-        found += stored_positions(await writer.positions(topics))
-    return found
+            positions += await committed(settings, CLIENT, route.group, topic, counts[topic])
+        positions += stored_positions(await writer.positions(topics))
+    return positions
 
 
 def stored_positions(stored: Mapping[tuple[str, int], StoredPosition]) -> list[HeldPosition]:
-    """Return ClickHouse's positions as what continuity compares with the log."""
+    """Return ClickHouse's positions in the form that is compared with the log."""
     return [
         HeldPosition("stored in ClickHouse", topic, partition, one.position, one.mark)
         for (topic, partition), one in stored.items()

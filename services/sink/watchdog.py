@@ -1,6 +1,6 @@
-"""Looks at Kafka from outside of the readers: lag for metrics, and progress for liveness.
+"""Watches the routes from outside of their consumers: lag for metrics, and progress for liveness.
 
-It has clients of its own, since a consumer that hangs cannot tell that it does.
+It has Kafka clients of its own, since a consumer that hangs cannot report that.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from services.pipeline.core.continuity import ContinuityFacts, problems, refuse
+from services.pipeline.core.progress import RouteOffsets, RouteProgress
 from services.pipeline.survey import admin, as_deployed, brokers_and_copies, partition_counts
 from services.runtime.kafka.clients import connect, consumer
 from services.runtime.kafka.core.outages import Needs
@@ -20,32 +21,31 @@ from services.runtime.kafka.core.records import Partition
 from services.runtime.kafka.outage_probe import AWAY, PATIENCE_SECONDS, KeptClients, kafka_outage
 from services.runtime.settings import KafkaSettings
 from services.sink import metrics
-from services.sink.core.progress import Progress, Seen
-from services.sink.core.routes import Route
+from services.sink.core.routes import SinkRoute
 
 log = structlog.get_logger()
 
 _CLIENT = "afterword-sink-watch"
-_NOT_YET = "Kafka was not looked at yet"
+_NOT_YET = "Kafka was not checked yet"
 _Clients = tuple[AIOKafkaAdminClient, AIOKafkaConsumer]
 
 
 @dataclass
-class Watched:
-    """What is known of one route.  `mine` returns the partitions that this process owns."""
+class WatchedRoute:
+    """A route and its progress.  `owned` returns the partitions that this process owns."""
 
-    route: Route
-    mine: Callable[[], frozenset[Partition]]
+    route: SinkRoute
+    owned: Callable[[], frozenset[Partition]]
     excused: Callable[[], bool]
-    """Whether the route waits for ClickHouse, so that standing still is right."""
-    progress: Progress = field(default_factory=Progress)
+    """Whether the route waits for ClickHouse, so that no progress is no stall."""
+    progress: RouteProgress = field(default_factory=RouteProgress)
 
 
-class Watch:
-    """Looks again and again until it is cancelled."""
+class SinkWatchdog:
+    """Checks Kafka and the progress of all routes periodically."""
 
     def __init__(
-        self, settings: KafkaSettings, seconds: float, stall_seconds: float, watched: Sequence[Watched]
+        self, settings: KafkaSettings, seconds: float, stall_seconds: float, watched: Sequence[WatchedRoute]
     ) -> None:
         self._settings, self._seconds, self._stall_seconds = settings, seconds, stall_seconds
         self._watched = watched
@@ -54,27 +54,27 @@ class Watch:
         self._kept = KeptClients(self._connected)
 
     def rest(self) -> None:
-        """Look no more, and blame nobody: the routes are stopped."""
+        """Count no stalls: the routes are stopped."""
         self._complaint = _NOT_YET
 
     def complaint(self) -> str | None:
-        """Return what Kafka cannot do, or None."""
+        """Return why Kafka cannot serve the routes, or None."""
         return self._complaint
 
-    def stalled(self, watched: Watched) -> str | None:
-        """Return for how long a route has not moved for no good reason, or None."""
+    def stalled(self, watched: WatchedRoute) -> str | None:
+        """Return for how long a route has stalled, or None."""
         still = watched.progress.still_for(self._clock())
         if self._complaint is not None or still < self._stall_seconds:
             return None
-        return f"nothing was stored for {still:.0f} s, though there is something to read"
+        return f"nothing was stored for {still:.0f} s, although there are records to read"
 
     async def run(self, facts: ContinuityFacts | None = None) -> None:
-        """Look for ever; while Kafka cannot do its part for anybody, no route is blamed.
+        """Check until cancelled.  While Kafka cannot serve any client, stalls are not counted.
 
-        ContinuityError when Kafka answers, and is not the one of `facts` any more.
+        ContinuityError when Kafka responds and is no longer the one of `facts`.
         """
         for one in self._watched:
-            one.progress = Progress(moved_at=self._clock())
+            one.progress = RouteProgress(moved_at=self._clock())
         try:
             while True:
                 await self._look()
@@ -88,7 +88,7 @@ class Watch:
         outage = await kafka_outage(self._settings, _CLIENT, self._needs())
         if outage is None:
             try:
-                seen = await self._kept.ask(self._all_seen)
+                seen = await self._kept.ask(self._all_offsets)
             except AWAY as error:
                 outage = f"Kafka does not answer: {error!r}"
         if outage is None:
@@ -99,7 +99,7 @@ class Watch:
             if self._complaint is None:
                 log.warning("server stopped answering", server="Kafka", reason=outage)
         self._complaint = outage
-        # Also in an outage, which may be of just this; what cannot be asked stays as it was measured last.
+        # Also in an outage, which a lost replica may cause.  Without an answer, metrics keep their values.
         with suppress(*AWAY):
             await self._kept.ask(self._measured)
 
@@ -119,17 +119,17 @@ class Watch:
         refuse(problems(found))
 
     def _needs(self) -> Needs:
-        reads = {place for one in self._watched for place in one.mine() or one.progress.seen.ends}
+        reads = {place for one in self._watched for place in one.owned() or one.progress.seen.ends}
         return Needs(reads=frozenset(reads), groups=tuple(one.route.group for one in self._watched))
 
-    async def _all_seen(self, clients: _Clients) -> list[Seen]:
-        return [await _seen(*clients, one.route) for one in self._watched]
+    async def _all_offsets(self, clients: _Clients) -> list[RouteOffsets]:
+        return [await _offsets(*clients, one.route) for one in self._watched]
 
-    def _judge(self, seen: Sequence[Seen]) -> None:
+    def _judge(self, seen: Sequence[RouteOffsets]) -> None:
         for one, now in zip(self._watched, seen, strict=True):
             for partition in now.ends:
                 metrics.LAG.labels(one.route.name, *partition).set(now.lag(partition))
-            own = _of(now, one.mine())
+            own = _of(now, one.owned())
             one.progress = one.progress.after(own, self._clock(), excused=one.excused())
 
     @asynccontextmanager
@@ -143,23 +143,23 @@ class Watch:
                 await asking.stop()
 
 
-async def _seen(client: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, route: Route) -> Seen:
+async def _offsets(client: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, route: SinkRoute) -> RouteOffsets:
     counts = await partition_counts(client, [topic.name for topic in route.topics])
     partitions = [TopicPartition(name, number) for name, count in counts.items() for number in range(count)]
     ends = await consumer.end_offsets(partitions)
     offsets = await client.list_consumer_group_offsets(route.group, partitions=partitions)
     committed = {one: offset.offset for one, offset in offsets.items() if offset.offset >= 0}
-    return Seen(_plain(committed), _plain(ends))
+    return RouteOffsets(_plain(committed), _plain(ends))
 
 
 def _plain(offsets: dict[TopicPartition, int]) -> dict[Partition, int]:
     return {(one.topic, one.partition): offset for one, offset in offsets.items()}
 
 
-def _of(seen: Seen, mine: Iterable[Partition]) -> Seen:
-    """Return what concerns this process; all of it if it owns nothing, since it may have lost its group."""
-    own = set(mine) or set(seen.ends)
-    return Seen(
+def _of(seen: RouteOffsets, owned: Iterable[Partition]) -> RouteOffsets:
+    """Return what concerns this process; all if it owns nothing, since it may have lost its group."""
+    own = set(owned) or set(seen.ends)
+    return RouteOffsets(
         {one: offset for one, offset in seen.committed.items() if one in own},
         {one: offset for one, offset in seen.ends.items() if one in own},
     )

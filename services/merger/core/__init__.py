@@ -1,1 +1,1 @@
-"""Pure: values in, values out; no input or output, no clock, no chance."""
+"""What the merger decides: pure functions, without I/O, clock or randomness."""

@@ -1,6 +1,6 @@
-"""A record of the events topic, decoded: an event and its place in the order, or the reason why not.
+"""Decodes records of the events topic: the event and the version at which it counts, or why it is poison.
 
-Pure.  Values of `data` and `request` stay the JSON text that ingest wrote: they pass through to the row.
+Values of `data` and `request` stay the JSON text that ingest wrote: they are copied to the row.
 """
 
 from collections.abc import Iterable
@@ -22,13 +22,13 @@ from services.runtime.kafka.core.records import Headers, is_text
 _Key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)]
 _Fields = Annotated[dict[_Key, Raw], Meta(max_length=MAX_KEYS)]
 _LONGEST_VERSION = len(str(2**64 - 1))
-_MERGE = Op.MERGE  # members of an enum are found slowly
+_MERGE = Op.MERGE  # looking up members of an enum is slow
 _SHALLOW_BYTES = 1_000
-"""An event this short cannot nest deep enough to exhaust the stack of any decoder."""
+"""An event this short cannot nest deeply enough to exhaust the stack of a decoder."""
 
 
-class Poison(ValueError):  # noqa: N818 (it is what the record is, whoever is at fault)
-    """A record that can never be merged: it belongs in the dead letters."""
+class Poison(ValueError):  # noqa: N818 (a kind of record, not a fault of the merger)
+    """A record that can never be merged, and is dead-lettered."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -36,7 +36,7 @@ class Poison(ValueError):  # noqa: N818 (it is what the record is, whoever is at
         self.detail = detail
 
 
-class Event(Struct, gc=False):
+class DecodedEvent(Struct, gc=False):
     """The body of a feedback event: the same shape as `schemas.events.FeedbackEvent`, decoded faster."""
 
     event_id: UUID
@@ -50,12 +50,12 @@ class Event(Struct, gc=False):
     idempotent: bool | None = None
 
 
-_decode = msgspec.json.Decoder(Event).decode
+_decode = msgspec.json.Decoder(DecodedEvent).decode
 _faults = (msgspec.MsgspecError, orjson.JSONDecodeError, UnicodeDecodeError, RecursionError, OverflowError)
 
 
-def decode(key: bytes, value: bytes) -> Event:
-    """Return the event of a record; Poison when it is none, or when key and body disagree."""
+def decode(key: bytes, value: bytes) -> DecodedEvent:
+    """Return the event of a record; Poison if it is none, or if key and body disagree."""
     try:
         event = _decode(value)
         fault = _fault(event, key, value)
@@ -68,8 +68,8 @@ def decode(key: bytes, value: bytes) -> Event:
     return event
 
 
-def _fault(event: Event, key: bytes, value: bytes) -> str | None:
-    """Return what the decoder does not see: the fields' values are skipped, not decoded."""
+def _fault(event: DecodedEvent, key: bytes, value: bytes) -> str | None:
+    """Return a fault that the decoder does not detect, since it skips the values of fields."""
     if f"{event.tenant}/{event.request_id}".encode() != key:
         return "key and body disagree"
     if event.op is not _MERGE and not (event.data is None and event.request is None):
@@ -90,7 +90,7 @@ def _is_deep(value: bytes) -> bool:
 
 
 def _depth(value: bytes) -> int:
-    """Return how many objects and arrays lie in each other at the deepest place."""
+    """Return how deeply objects and arrays are nested."""
     depth, level = 0, [orjson.loads(value)]
     while level:
         depth += 1
@@ -102,11 +102,11 @@ def _children(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
     return node.values() if isinstance(node, dict) else node
 
 
-def place(headers: Headers, own: int) -> int:
+def version_in_order(headers: Headers, own: int) -> int:
     """Return the version at which a record counts: its own, unless it is a replayed dead letter.
 
-    Poison when the replay header is no version, comes twice, or names a version not below `own`; and when
-    a header has a name that is no text, since nobody can tell what it was meant to be.
+    Poison if the replay header is no version, occurs twice, or has a version not below `own`, or if the
+    name of a header is not UTF-8, since it might have been the replay header.
     """
     if not all(is_text(name) for name, _ in headers):
         raise Poison(Reason.MALFORMED_EVENT, "a header has a name that is not UTF-8")
@@ -121,9 +121,9 @@ def place(headers: Headers, own: int) -> int:
     return version
 
 
-def digest(event: Event) -> str:
-    """Return a hash of what the event says, whatever order its keys came in."""
+def digest(event: DecodedEvent) -> str:
+    """Return a hash of the event's op, data and request, independent of the order of keys."""
     text = msgspec.json.encode([event.op, event.data, event.request])
-    with suppress(orjson.JSONDecodeError):  # of values that ingest lets nobody write; their text will do
+    with suppress(orjson.JSONDecodeError):  # values that ingest refuses; their text is hashed as it is
         text = orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS)
     return blake2b(text, digest_size=8).hexdigest()

@@ -4,10 +4,10 @@ Each top-level key of `data` and of `request` belongs to the newest event that n
 does not depend on the order in which events arrive, nor on how often.  One version names one event.
 
     merge     every named key takes the event's value, unless a newer event has it; null clears a key
-    retract   every key of `data` written so far goes, and stays away
-    erase     everything written so far goes, and stays away
+    retract   every key of `data` written so far is removed, for good
+    erase     everything written so far is removed, for good
 
-Pure: no clock, no I/O.  States are changed in place.
+States are changed in place.
 """
 
 from bisect import insort
@@ -16,14 +16,14 @@ from msgspec import Raw
 
 from schemas.events import Op
 from schemas.limits import MAX_SOURCES, RECENT_EVENTS
-from services.merger.core.events import Event, digest
-from services.merger.core.state import NEVER, Fields, State, Versions, request_of
+from services.merger.core.events import DecodedEvent, digest
+from services.merger.core.state import NEVER, Fields, MergerState, Versions, request_of
 
 _NULL = Raw(b"null")
 _NULL_LENGTH = len(_NULL)
 
 
-def merge(state: State, event: Event, version: int) -> None:
+def merge(state: MergerState, event: DecodedEvent, version: int) -> None:
     """Apply an event that counts at `version`; at or below the row's `erased` it changes nothing."""
     erased, retracted = state.merge.erased, state.merge.retracted
     if version <= erased:
@@ -42,8 +42,8 @@ def merge(state: State, event: Event, version: int) -> None:
     state.version = max(state.version, version)
 
 
-def merge_newest(state: State, event: Event, version: int) -> None:
-    """Do what `merge` does, for a merge that is newer than the whole row: nearly every event."""
+def merge_newest(state: MergerState, event: DecodedEvent, version: int) -> None:
+    """Apply a merge that is newer than the whole row, as nearly every event is; faster than `merge`."""
     private = state.merge
     if event.data:
         _put_newest(state.data, private.data, event.data, version, private.erased)
@@ -54,8 +54,8 @@ def merge_newest(state: State, event: Event, version: int) -> None:
 
 
 def _put_newest(values: Fields, versions: Versions, fields: Fields, version: int, floor: int) -> None:
-    """Write fields that are newer than the whole row, where only the others' versions need a look."""
-    if _NULL_LENGTH in map(len, fields.values()) and _NULL in fields.values():  # the first half is quicker
+    """Write fields that are newer than the whole row, where only other keys' versions have to be checked."""
+    if _NULL_LENGTH in map(len, fields.values()) and _NULL in fields.values():  # the first half is faster
         _put(values, versions, fields, version, floor)
         return
     older, cleared, newest = versions.older, versions.cleared, versions.newest
@@ -85,13 +85,13 @@ def _put(values: Fields, versions: Versions, fields: Fields, version: int, floor
     _gather(values, versions, known)
 
 
-def _retract(state: State, version: int) -> None:
+def _retract(state: MergerState, version: int) -> None:
     state.merge.retracted = version
     _drop(state.data, state.merge.data, version)
 
 
-def _erase(state: State, version: int) -> None:
-    """Forget what was written up to a version.  What lives on keeps its times and sources."""
+def _erase(state: MergerState, version: int) -> None:
+    """Remove what was written up to a version.  If newer keys remain, the row keeps its times and sources."""
     private = state.merge
     private.erased = version
     if private.retracted <= version:
@@ -119,15 +119,15 @@ def _spread(values: Fields, versions: Versions) -> dict[str, int]:
 
 
 def _gather(values: Fields, versions: Versions, known: dict[str, int]) -> None:
-    """Store the version of every key in the one form that equal states share."""
+    """Store the version of every key in canonical form, so that equal states have equal bytes."""
     newest = max((known[key] for key in values), default=NEVER)
     versions.newest = newest
     versions.older = {key: known[key] for key in values if known[key] < newest}
     versions.cleared = {key: version for key, version in known.items() if key not in values}
 
 
-def _note(state: State, event: Event, version: int) -> None:
-    """Record when an event was received, where it came from, and which one it was."""
+def _note(state: MergerState, event: DecodedEvent, version: int) -> None:
+    """Record the event's time, its source, and its id if it is idempotent."""
     received_at = event.received_at
     if state.first_received_at is None or received_at < state.first_received_at:
         state.first_received_at = received_at

@@ -18,7 +18,7 @@ from services.pipeline.offsets import Offsets, offsets
 from services.pipeline.survey import admin, cluster_id
 from services.runtime.kafka.clients import connect, consumer
 from services.runtime.settings import KafkaSettings
-from services.sink.core.routes import Route, routes
+from services.sink.core.routes import SinkRoute, routes
 
 CLIENT = "afterword-rebuild"
 FAILURES = (KafkaError, OSError, TimeoutError)
@@ -28,7 +28,7 @@ FAILURES = (KafkaError, OSError, TimeoutError)
 class RouteTopics:
     """A generation of a route's topics that the log still has."""
 
-    route: Route
+    route: SinkRoute
     topics: tuple[Topic, ...]
 
 

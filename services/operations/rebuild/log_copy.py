@@ -20,7 +20,7 @@ from services.runtime.clickhouse.core.bisection import halves
 from services.runtime.clickhouse.insert import RowsRefusedError, RowWriter, UnavailableError
 from services.runtime.kafka.log_reader import OffsetRange, read
 from services.runtime.settings import KafkaSettings
-from services.sink.core.routes import Route
+from services.sink.core.routes import SinkRoute
 from services.sink.core.rows import DEAD_LETTER_COLUMNS, MalformedRowError
 
 BATCH_ROWS, BATCH_BYTES = 50_000, 32 * MIB
@@ -81,7 +81,7 @@ class LogCopier:
         finally:
             await self._settled()
 
-    async def _take(self, route: Route, records: Sequence[Any]) -> None:
+    async def _take(self, route: SinkRoute, records: Sequence[Any]) -> None:
         for record in records:
             self.copied.read += 1
             if self._scope.has(record.key) and (line := self._rendered(route, record)) is not None:
@@ -90,7 +90,7 @@ class LogCopier:
             if len(self.copied.lines) >= BATCH_ROWS or self.copied.size >= BATCH_BYTES:
                 await self._flush()
 
-    def _rendered(self, route: Route, record: Any) -> bytes | None:
+    def _rendered(self, route: SinkRoute, record: Any) -> bytes | None:
         try:
             line = route.render(record, route.generation)
         except MalformedRowError:

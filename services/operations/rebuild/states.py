@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from schemas.identity import partition_of, version_of
 from schemas.topics import Topology
-from services.merger.core.state import Stored
+from services.merger.core.state import StoredRow
 from services.merger.settings import MergerSettings
-from services.merger.transaction import Writer
+from services.merger.transaction import TransactionWriter
 from services.operations.audit.core.expected_state import ExpectedState
 from services.operations.confirm import Agree
 from services.operations.database import Database, connected
@@ -205,10 +205,10 @@ async def _write(
     passed: Checkpoint,
 ) -> int:
     """Write what is missing or wrong, in transactions of `CHUNK_ROWS` of one partition."""
-    waiting: dict[int, dict[bytes, Stored]] = {}
+    waiting: dict[int, dict[bytes, StoredRow]] = {}
     written, now = 0, time.time_ns() // 1_000_000
     async with AsyncExitStack() as stack:
-        writers: dict[int, Writer] = {}
+        writers: dict[int, TransactionWriter] = {}
         async for one in requests.judged():
             if one.verdict not in verdicts:
                 continue
@@ -228,26 +228,26 @@ async def _write(
     return written
 
 
-def _stored(should: ExpectedState | None, now: int) -> Stored:
+def _stored(should: ExpectedState | None, now: int) -> StoredRow:
     """Return the record to write: a tombstone if no event is known; `now` if the events have no timestamp."""
-    return Stored(None, now) if should is None else Stored(should.value, should.timestamp or now)
+    return StoredRow(None, now) if should is None else StoredRow(should.value, should.timestamp or now)
 
 
-async def _commit(tools: RebuildTools, writer: Writer, rows: Mapping[bytes, Stored]) -> None:
+async def _commit(tools: RebuildTools, writer: TransactionWriter, rows: Mapping[bytes, StoredRow]) -> None:
     await writer.commit(rows)
     tools.bar.moved(len(rows))
 
 
 async def _opened(
     tools: RebuildTools, topology: Topology, number: int, bounds: VersionBounds, stack: AsyncExitStack
-) -> Writer:
+) -> TransactionWriter:
     """Fence every merger of a partition; CommandError when one has merged since the comparison."""
     settings = tools.log.settings
     merger = MergerSettings(
         kafka_bootstrap_servers=settings.kafka_bootstrap_servers,
         kafka_topic_generation=topology.generation,
     )
-    writer = await Writer.open(merger, topology, number)
+    writer = await TransactionWriter.open(merger, topology, number)
     stack.push_async_callback(writer.close)
     committed = await tools.log.committed(topology.merger_group)
     position = committed.get((topology.events.name, number), 0)

@@ -1,6 +1,6 @@
-"""The routes: what is read, which table it goes to, how a record becomes a row, where poison goes.
+"""The routes: which topics are read, into which table, how a record becomes a row, where refused rows go.
 
-Another copy of a topic into a table is one more row here.
+To copy another topic into a table, add a route here.
 """
 
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from services.runtime.kafka.core.records import LocatedRecordLike
 from services.sink.core.rows import DEAD_LETTER_COLUMNS, dead_letter_line, event_line, state_line
 
 Render = Callable[[LocatedRecordLike, int], bytes | None]
-"""(record, generation) to a line of JSON; None to leave the record out; MalformedRowError for poison."""
+"""(record, generation) to a line of JSON; None to skip the record; MalformedRowError if it is no row."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Route:
-    """One way from Kafka to ClickHouse, with a consumer group and a task of its own.
+class SinkRoute:
+    """A copy of topics from Kafka to a table of ClickHouse, with a consumer group and a task of its own.
 
     `columns` None means all that a line names.  `dead_letters` is the topic for rows that ClickHouse
     refuses; None for dead letters themselves, which stay in their topic and are only logged.
-    `replaces`: a record is all that its key has to say, so that of a batch only the newest of each is stored.
+    `replaces`: a record replaces all earlier ones of its key, so only the newest of a batch is stored.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Route:
     replaces: bool = False
 
 
-def routes(topology: Topology) -> tuple[Route, ...]:
+def routes(topology: Topology) -> tuple[SinkRoute, ...]:
     """Return the routes of one generation of topics."""
     return (
-        Route(
+        SinkRoute(
             name=STATE_ROUTE,
             topics=(topology.state,),
             group=topology.sink_group(STATE_ROUTE),
@@ -48,7 +48,7 @@ def routes(topology: Topology) -> tuple[Route, ...]:
             dead_letters=topology.state_dlq,
             replaces=True,
         ),
-        Route(
+        SinkRoute(
             name=EVENTS_ROUTE,
             topics=(topology.events,),
             group=topology.sink_group(EVENTS_ROUTE),
@@ -57,7 +57,7 @@ def routes(topology: Topology) -> tuple[Route, ...]:
             render=event_line,
             dead_letters=topology.events_dlq,
         ),
-        Route(
+        SinkRoute(
             name=DEAD_LETTERS_ROUTE,
             topics=(topology.events_dlq, topology.state_dlq),
             group=topology.sink_group(DEAD_LETTERS_ROUTE),

@@ -1,6 +1,6 @@
-"""Turns a Kafka record into one line of JSON for ClickHouse.  Pure.
+"""Turns a Kafka record into one line of JSON for ClickHouse.
 
-The names of the fields are the names of the columns; fields without a column are skipped by the table.
+The names of the fields are the names of the columns; ClickHouse skips fields without a column.
 """
 
 from base64 import b64encode
@@ -19,7 +19,7 @@ from services.runtime.kafka.core.log_mark import LogMark
 from services.runtime.kafka.core.records import Headers, LocatedRecordLike, is_text
 
 _BETWEEN = b'","request_id":"'
-"""In a state, as the merger writes it, between tenant and request id."""
+"""What the merger writes between tenant and request id in a state."""
 
 
 class MalformedRowError(ValueError):
@@ -27,9 +27,9 @@ class MalformedRowError(ValueError):
 
 
 def state_line(record: LocatedRecordLike, generation: int) -> bytes:
-    """Return a state behind its revision, unread; a null value becomes a row that hides the request.
+    """Return a state's bytes, unread, after its revision; a tombstone becomes a row that hides the request.
 
-    MalformedRowError when the value is no JSON object, or a null value has no key of ours.
+    MalformedRowError when the value is no JSON object, or a tombstone has no key `<tenant>/<request_id>`.
     """
     key, value, revision = record.key, record.value, version_of(generation, record.offset)
     if value is None:
@@ -43,11 +43,11 @@ def state_line(record: LocatedRecordLike, generation: int) -> bytes:
 
 
 def _check_own(key: bytes | None, value: bytes) -> None:
-    """Refuse a state that says that it is another key's: it would take the place of another's row."""
+    """Refuse a state that names another key: it would replace the row of another request."""
     try:
         named = _decode_named(value)
     except _faults:
-        return  # ClickHouse refuses it, and says why
+        return  # ClickHouse refuses it with a reason
     if event_key(named.tenant, named.request_id) != key:
         raise MalformedRowError("the value is another request's")
 
@@ -56,7 +56,7 @@ def _erased_line(key: bytes | None, revision: int) -> bytes:
     try:
         tenant, request_id = split_key(key or b"")
     except ValueError as error:
-        raise MalformedRowError(f"a null value whose key is none of ours: {error}") from error
+        raise MalformedRowError(f"a null value whose key is not <tenant>/<request_id>: {error}") from error
     return orjson.dumps({"revision": revision, "is_deleted": 1, "tenant": tenant, "request_id": request_id})
 
 
@@ -108,7 +108,7 @@ _faults = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 
 
 def event_line(record: LocatedRecordLike, generation: int) -> bytes | None:
-    """Return an event as a row, or None for what is none: the merger gives that up, once, with its reason."""
+    """Return an event as a row; None for a record that is no event, which the merger dead-letters."""
     own = version_of(generation, record.offset)
     try:
         event = _decoded(record)
@@ -148,9 +148,9 @@ def _decoded(record: LocatedRecordLike) -> _Event:
 
 
 def version_in_order(headers: Headers, own: int) -> int:
-    """Return where a record belongs in the order: where it stands, or where a replayed one first stood.
+    """Return the version at which a record counts: its own, or its original one if it is a replay.
 
-    ValueError when its replay header names no version that a replay can have, or a header no text.
+    ValueError when its replay header has no version below `own`, or the name of a header is not UTF-8.
     """
     if not headers:
         return own
@@ -165,7 +165,7 @@ def version_in_order(headers: Headers, own: int) -> int:
 
 
 def _text(raw: msgspec.Raw) -> msgspec.Raw:
-    """Return an object as it was written, and one that is absent as an empty one."""
+    """Return an object as it was written; an absent one as an empty object."""
     if raw is _ABSENT:
         return _EMPTY
     text = bytes(raw)
@@ -177,7 +177,7 @@ def _text(raw: msgspec.Raw) -> msgspec.Raw:
 
 
 def dead_letter_line(record: LocatedRecordLike, _generation: int) -> bytes:
-    """Return a dead letter as a row, whatever its bytes are: key and value travel in base64."""
+    """Return a dead letter as a row, whatever its bytes are: key and value are sent in base64."""
     tenant, request_id = _owner(record.key)
     return orjson.dumps(
         {
@@ -199,7 +199,7 @@ DEAD_LETTER_COLUMNS = (
     "original_topic", "original_partition", "original_offset", "original_version", "failed_at", "key_base64",
     "raw_base64", "updated",
 )  # fmt: skip
-"""Named in the insert, since ClickHouse takes values that are not stored only for columns that are named."""
+"""Named in the insert, since ClickHouse accepts values for ephemeral columns only if these are named."""
 
 
 def _owner(key: bytes | None) -> tuple[str, str]:
@@ -260,14 +260,14 @@ def position_line(
 
 
 _LATEST_MS = 9_000_000_000_000
-"""Year 2255, near the last one that ClickHouse's times can hold."""
+"""Year 2255, near the largest time that ClickHouse can hold."""
 
 
 @lru_cache(maxsize=64)
 def _instant(milliseconds: int) -> str:
-    """Return a time in UTC as ClickHouse reads it without doubt.
+    """Return a time in UTC in a format that ClickHouse parses unambiguously.
 
-    It takes longer than decoding an event, and all records of a record batch have the same time.
+    Cached: it takes longer than decoding an event, and all records of a record batch have the same time.
     """
     seconds = min(max(0, milliseconds), _LATEST_MS) / 1000
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

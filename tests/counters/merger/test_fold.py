@@ -1,12 +1,12 @@
 """What an event costs the merger between a fetch and a transaction, counted and not timed."""
 
 from bench.events import published
-from services.merger.core.fold import Source, fold, keys_of
+from services.merger.core.fold import SourcePartition, fold, keys_of
 from tests.support.counting import count
 from tests.support.merger.records import ARecord
 
 EVENTS = 3_000
-SOURCE = Source(topic="feedback-events", generation=0, partition=0, partitions=1)
+SOURCE = SourcePartition(topic="feedback-events", generation=0, partition=0, partitions=1)
 
 
 def a_batch(first: int, seed: int) -> list[ARecord]:

@@ -7,8 +7,8 @@ from aiokafka import TopicPartition
 
 from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
 from services.pipeline.core.continuity import ContinuityFacts
-from services.sink.consumer import Reader
-from services.sink.core.batch import Limits
+from services.sink.consumer import RouteConsumer
+from services.sink.core.batch import BatchLimits
 from services.sink.settings import SinkSettings
 from tests.support.eventually import eventually
 from tests.support.kafka.backlog import Backlog, unmarked
@@ -28,11 +28,11 @@ def state(offset: int) -> FakeRecord:
 async def test_a_backlog_of_100_000_rows_takes_two_inserts() -> None:
     """Each is as large as the settings say, with one row of positions: what an insert costs is paid twice."""
     settings = SinkSettings()
-    limits = Limits(settings.sink_batch_rows, settings.sink_batch_bytes, seconds=600.0)
+    limits = BatchLimits(settings.sink_batch_rows, settings.sink_batch_bytes, seconds=600.0)
     consumer: Any = Backlog(PLACE, [state(offset) for offset in range(ROWS)])
     bench, stop = Bench(), asyncio.Event()
     facts = ContinuityFacts(service="sink", generation=0, cluster_id="", recorded=None, paired=(), log={})
-    reader = Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
+    reader = RouteConsumer(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
     await reader.on_partitions_assigned([PLACE])
     running = asyncio.create_task(reader.run(stop))
 

@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from bench.events import published
 from bench.sink.rows import states
 from schemas.topics import Topology
-from services.sink.core.batch import Batch, Limits
-from services.sink.core.fetch_buffer import Waiting
-from services.sink.core.routes import Route, routes
+from services.sink.core.batch import BatchLimits, FetchBuffer, SinkBatch
+from services.sink.core.routes import SinkRoute, routes
 from tests.support.counting import count
 from tests.support.sink.doubles import FakeFetch, FakeRecord
 
@@ -15,13 +14,13 @@ ROWS = 3_000
 STATE, EVENTS, _ = routes(Topology())
 
 
-def filled(route: Route, records: Iterable[tuple[bytes, bytes]]) -> tuple[float, float]:
+def filled(route: SinkRoute, records: Iterable[tuple[bytes, bytes]]) -> tuple[float, float]:
     """Return instructions and calls of a record that becomes a line of a batch."""
     read = [FakeRecord(value, key, offset) for offset, (key, value) in enumerate(records)]
     place = (route.topics[0].name, 0)
 
     def fill() -> None:
-        batch, waiting = Batch(route, Limits(rows=ROWS, size=2**30, seconds=1.0)), Waiting({})
+        batch, waiting = SinkBatch(route, BatchLimits(rows=ROWS, size=2**30, seconds=1.0)), FetchBuffer({})
         waiting.put({place: FakeFetch(read)}, {place: ROWS})
         taken = waiting.take(ROWS)
         batch.add(taken.records, taken.positions, 0.0)

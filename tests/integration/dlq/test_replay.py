@@ -14,7 +14,7 @@ from schemas.identity import event_key
 from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import Topology
 from services.local.processes import python_module
-from services.merger.partition import Partition
+from services.merger.partition import OwnedPartition
 from services.operations.dlq import replaying, topics
 from services.operations.dlq.core.decisions import Decided, Ground
 from services.operations.dlq.core.letters import Id
@@ -38,7 +38,9 @@ from tests.support.stack.restartable import Program
 HALF = "x" * 500_000
 
 
-async def merged(scene: Scene, partition: Partition, settings: SinkSettings, *, judged: bool = True) -> None:
+async def merged(
+    scene: Scene, partition: OwnedPartition, settings: SinkSettings, *, judged: bool = True
+) -> None:
     """Merge what is in the log, wait until the sink has stored all that comes of it, and judge the rows."""
     records = await scene.events()
     await partition.merge(records)

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.merger.context import Setup
-from services.merger.state_store import Owner, Store
+from services.merger.state_store import CopyOwner, StateStore
 from services.pipeline import survey
 from services.pipeline.core.continuity import ContinuityError
 from tests.support.merger.partitions import R1, Scene, commit, create_topic, delete_topic, ids_in, truth_of
@@ -68,9 +68,9 @@ async def test_a_copy_of_another_cluster_or_of_an_older_release_is_built_anew(sc
     setup, before = await scene.setup(), strangers()
     await merge_all(scene, setup, 0)
     state = scene.topology.state.name
-    for number, owner in ((0, Owner("another-cluster", state, 0)), (1, None)):
+    for number, owner in ((0, CopyOwner("another-cluster", state, 0)), (1, None)):
         shutil.rmtree(setup.directory.store(number))
-        with closing(Store(setup.directory.store(number), owner)) as store:
+        with closing(StateStore(setup.directory.store(number), owner)) as store:
             store.write({b"default/x": (b"{}", 1)}, position=3, now=setup.clock())
 
     await merge_all(scene, setup, 5)
@@ -78,7 +78,7 @@ async def test_a_copy_of_another_cluster_or_of_an_older_release_is_built_anew(sc
     for number in (0, 1):
         await check_truth(scene, number)
         aside = setup.directory.store(number).with_name(f"{number}.stranger")
-        with closing(Store(aside)) as store:
+        with closing(StateStore(aside)) as store:
             assert store.get([b"default/x"]) == {b"default/x": b"{}"}
     assert strangers() == before + 2
 

@@ -3,8 +3,8 @@
 from schemas.identity import version_of
 from schemas.topics import DAY_MS
 from services.merger.context import Setup
-from services.merger.core.expiry import since
-from services.merger.partition import Partition
+from services.merger.core.state import older_than
+from services.merger.partition import OwnedPartition
 from services.merger.startup_check import retention
 from services.pipeline.survey import admin
 from tests.support.merger.partitions import R1, R2, R3, Scene, configure
@@ -13,7 +13,7 @@ from tests.support.merger.records import a_log, an_event
 KEYS = [b"default/" + name.encode() for name in (R1, R2, R3)]
 
 
-async def erased(scene: Scene, setup: Setup) -> tuple[Partition, int]:
+async def erased(scene: Scene, setup: Setup) -> tuple[OwnedPartition, int]:
     """Erase R1 and R2, of which R2 lives on; return the partition and the time of the latest event."""
     log = a_log(
         an_event(0, request_id=R1),
@@ -94,9 +94,9 @@ async def test_idle_rows_are_removed_and_begin_anew(scene: Scene) -> None:
     await partition.merge(records)
     later, third = setup.clock() + 1_000 * DAY_MS, version_of(scene.topology.generation, 2)
 
-    assert await partition.forget_idle(since(later, 2_000 * DAY_MS, third)) == 0
-    assert await partition.forget_idle(since(later, 100 * DAY_MS, third)) == 2
-    assert await partition.forget_idle(since(later, 100 * DAY_MS, third)) == 0
+    assert await partition.forget_idle(older_than(later, 2_000 * DAY_MS, third)) == 0
+    assert await partition.forget_idle(older_than(later, 100 * DAY_MS, third)) == 2
+    assert await partition.forget_idle(older_than(later, 100 * DAY_MS, third)) == 0
     rows = await scene.rows()
     assert [rows[key] is None for key in KEYS] == [True, True, False]
 

@@ -4,7 +4,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from services.merger.metrics import GAPS
-from services.merger.offset_gaps import EventsLost
+from services.merger.recovery import EventsLost
 from services.pipeline.core.continuity import ContinuityError
 from services.runtime.kafka.clients import client_options
 from tests.integration.merger.test_partition import check_truth

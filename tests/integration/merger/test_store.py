@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from services.merger.core.state import Stored
+from services.merger.core.state import StoredRow
 from services.merger.metrics import REBUILT
-from services.merger.state_store import Store, StoreDamaged
+from services.merger.state_store import StateStore, StoreDamaged
 
 ROWS = {b"default/r%d" % number: b'{"n":%d}' % number for number in range(2_000)}
 ERASED = b'{"tenant":"default","request_id":"r","erased":1,"is_deleted":1}'
 
 
-def fill(store: Store) -> None:
+def fill(store: StateStore) -> None:
     """Write rows in four steps, of which all but the last reach a table file."""
     names = sorted(ROWS)
     for step in range(4):
         part = names[step * 500 : (step + 1) * 500]
         position = (step + 1) * 500
-        store.write({name: Stored(ROWS[name], 1) for name in part}, position=position, now=position)
+        store.write({name: StoredRow(ROWS[name], 1) for name in part}, position=position, now=position)
         if step < 3:
             store._db.flush()
 
@@ -31,7 +31,7 @@ def fill(store: Store) -> None:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Return a copy with 2,000 rows that was not closed in order, as after kill -9."""
-    with closing(Store(tmp_path / "live")) as store:
+    with closing(StateStore(tmp_path / "live")) as store:
         fill(store)
         shutil.copytree(tmp_path / "live", tmp_path / "copy")
     return tmp_path / "copy"
@@ -49,7 +49,7 @@ def cut(file: Path, part: float = 0.5) -> None:
         opened.truncate(int(file.stat().st_size * part))
 
 
-def is_consistent(store: Store) -> bool:
+def is_consistent(store: StateStore) -> bool:
     """Tell whether the rows are exactly those up to the position."""
     known = {key: row for key, row in store.get(sorted(ROWS)).items() if row is not None}
     expected = {key: ROWS[key] for key in sorted(ROWS)[: store.position or 0]}
@@ -58,16 +58,16 @@ def is_consistent(store: Store) -> bool:
 
 def test_a_kill_takes_the_copy_back_to_an_earlier_moment(path: Path) -> None:
     """Rows and position together, so that reading on from there mends it."""
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         assert (store.position, store.seen_at) == (1_500, 1_500)
         assert is_consistent(store)
 
 
 def test_an_orderly_end_keeps_everything(tmp_path: Path) -> None:
     """Nothing has to be read again."""
-    with closing(Store(tmp_path / "0")) as store:
+    with closing(StateStore(tmp_path / "0")) as store:
         fill(store)
-    with closing(Store(tmp_path / "0")) as store:
+    with closing(StateStore(tmp_path / "0")) as store:
         assert store.position == 2_000
         assert is_consistent(store)
 
@@ -77,7 +77,7 @@ def test_with_a_list_of_files_cut_short_it_is_an_earlier_moment(path: Path, part
     """Or empty: but never a position with rows missing before it."""
     cut(only(path, "MANIFEST-*"), part)
 
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         assert store.position in (None, 500, 1_000, 1_500)
         assert is_consistent(store)
 
@@ -86,7 +86,7 @@ def test_without_its_first_file_it_begins_anew(path: Path) -> None:
     """An empty copy has no position, and is read back whole."""
     cut(path / "CURRENT")
 
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         assert store.position is None
         assert is_consistent(store)
 
@@ -97,7 +97,7 @@ def test_without_a_table_it_begins_anew(path: Path, harm: Callable[[Path], None]
     before = REBUILT.labels("damaged")._value.get()
     harm(next(path.glob("*.sst")))
 
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         assert store.position is None
         assert is_consistent(store)
     assert REBUILT.labels("damaged")._value.get() == before + 1
@@ -114,7 +114,7 @@ def test_a_flipped_bit_is_found_when_it_is_read(path: Path) -> None:
     """It opens as if nothing were wrong; the read fails, and the copy is deleted."""
     flip(next(path.glob("*.sst")), 0.25)
 
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         with pytest.raises(StoreDamaged, match="was deleted"):
             store.get(sorted(ROWS))
         assert store.position is None
@@ -123,7 +123,7 @@ def test_a_flipped_bit_is_found_when_it_is_read(path: Path) -> None:
 
 def use(path: Path) -> None:
     """Do with a copy what a merger does: open it, look around, read, write and close it."""
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         position = store.position
         assert position in (None, 500, 1_000, 1_500)
         assert (store.input, store.broken) == (None, [])
@@ -145,12 +145,12 @@ def test_wherever_a_bit_flips_the_next_start_but_one_is_whole(path: Path, which:
 
 def test_a_table_that_goes_missing_while_the_copy_is_open_is_damage(tmp_path: Path) -> None:
     """RocksDB opens most tables only when they are read, and says nothing of corruption then."""
-    with closing(Store(tmp_path / "0")) as store:
+    with closing(StateStore(tmp_path / "0")) as store:
         store._db.set_options({"disable_auto_compactions": "true", "level0_stop_writes_trigger": "1000"})
         for number, key in enumerate(sorted(ROWS)[:40]):
-            store.write({key: Stored(ROWS[key], 1)}, position=number, now=1)
+            store.write({key: StoredRow(ROWS[key], 1)}, position=number, now=1)
             store._db.flush()
-    with closing(Store(tmp_path / "0")) as store:
+    with closing(StateStore(tmp_path / "0")) as store:
         for table in (tmp_path / "0").glob("*.sst"):
             table.unlink()
         with pytest.raises(StoreDamaged, match="IO error"):
@@ -162,12 +162,12 @@ def test_damage_that_a_compaction_comes_upon_is_found_too(path: Path) -> None:
     """RocksDB then refuses every write, also after the next start."""
     flip(sorted(path.glob("*.sst"))[1], 0.25)
 
-    store = Store(path)
+    store = StateStore(path)
     store._db.compact_range(None, None)
     with pytest.raises(StoreDamaged):
-        store.write({b"k": Stored(b"{}", 1)}, position=9, now=9)
+        store.write({b"k": StoredRow(b"{}", 1)}, position=9, now=9)
     store.close()
-    with closing(Store(path)) as store:
+    with closing(StateStore(path)) as store:
         assert store.position is None
         assert is_consistent(store)
 
@@ -195,16 +195,16 @@ def holder(path: Path) -> Iterator[None]:
 def test_a_copy_in_use_is_not_a_damaged_one(path: Path) -> None:
     """It is never deleted under the process that has it."""
     with pytest.raises(Exception, match=r"(?i)lock"):
-        Store(path)
+        StateStore(path)
     assert list(path.glob("*.sst"))
 
 
 def test_a_tombstone_takes_the_row_and_its_erase_away(tmp_path: Path) -> None:
     """Nothing of the key is left."""
-    with closing(Store(tmp_path / "0")) as store:
-        store.write({b"k": Stored(ERASED, 5)}, position=1, now=1)
+    with closing(StateStore(tmp_path / "0")) as store:
+        store.write({b"k": StoredRow(ERASED, 5)}, position=1, now=1)
         assert list(store.forgettable(6)) == [b"k"]
-        store.write({b"k": Stored(None, 7)}, position=2, now=2)
+        store.write({b"k": StoredRow(None, 7)}, position=2, now=2)
 
         assert store.get([b"k"]) == {b"k": None}
         assert list(store.forgettable(9)) == []
@@ -212,9 +212,9 @@ def test_a_tombstone_takes_the_row_and_its_erase_away(tmp_path: Path) -> None:
 
 def test_only_rows_that_are_still_erased_can_be_forgotten(tmp_path: Path) -> None:
     """And only if their newest erase is old enough."""
-    with closing(Store(tmp_path / "0")) as store:
-        store.write({key: Stored(ERASED, 5) for key in (b"a", b"b", b"c")}, position=1, now=1)
-        store.write({b"b": Stored(b"{}", 6), b"c": Stored(ERASED, 8)}, position=2, now=2)
+    with closing(StateStore(tmp_path / "0")) as store:
+        store.write({key: StoredRow(ERASED, 5) for key in (b"a", b"b", b"c")}, position=1, now=1)
+        store.write({b"b": StoredRow(b"{}", 6), b"c": StoredRow(ERASED, 8)}, position=2, now=2)
 
         assert list(store.forgettable(8)) == [b"a"]
         assert list(store.forgettable(9)) == [b"a", b"c"]
@@ -222,7 +222,7 @@ def test_only_rows_that_are_still_erased_can_be_forgotten(tmp_path: Path) -> Non
 
 def test_what_is_not_said_stays(tmp_path: Path) -> None:
     """Positions and broken offsets are kept until they are replaced."""
-    with closing(Store(tmp_path / "0")) as store:
+    with closing(StateStore(tmp_path / "0")) as store:
         assert (store.position, store.input, store.seen_at, store.broken) == (None, None, None, [])
         store.write({}, position=3, now=1, input_position=7, broken=[4, 5])
         store.write({}, position=None, now=2)

@@ -13,7 +13,7 @@ import pytest
 from schemas.identity import event_key, split_version
 from schemas.tables import FEEDBACK, FEEDBACK_EVENTS, SINK_POSITIONS
 from schemas.topics import Topology
-from services.merger.partition import Partition
+from services.merger.partition import OwnedPartition
 from services.operations.migrate.tables import record
 from services.pipeline import refusals
 from services.pipeline.core.continuity import (
@@ -74,7 +74,7 @@ class Installation:
         await scene.end(partition)
         scene.release()
 
-    async def opened(self, scene: Scene) -> Partition:
+    async def opened(self, scene: Scene) -> OwnedPartition:
         """Open the partition as a merger does that asks ClickHouse."""
         names = ClickHouseSettings.model_fields
         asked = {name: value for name, value in self.sink.model_dump().items() if name in names}

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.topics import Topology
 from services.ingest.app import IngestApp, build, key_file
-from services.merger.watchdog import Stalled, Watch
+from services.merger.watchdog import MergerWatchdog, Stalled
 from services.pipeline.survey import committed
 from services.runtime.kafka.clients import producer
 from services.runtime.kafka.core.outages import Needs
@@ -139,7 +139,7 @@ async def test_a_merger_that_cannot_write_is_not_stalled_and_one_that_does_not_w
     await append(brokers.settings, topology.events.name, b"waits")
     # A cluster that has just begun makes its own topics with the first question about a group.
     await committed(brokers.settings, "tests", topology.merger_group, topology.events.name, 2)
-    watch = Watch(brokers.settings, topology, partitions=2, stall_seconds=1)
+    watch = MergerWatchdog(brokers.settings, topology, partitions=2, stall_seconds=1)
     await configure(brokers.settings, topology.state, min_insync_replicas="3")
     await brokers.nodes[1].kill()
     await brokers.knows(1, 3)

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from schemas.identity import event_key, version_of
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS, FEEDBACK_STATE, SINK_POSITIONS
 from schemas.topics import EVENTS_ROUTE, Topology
-from services.merger.partition import Partition
+from services.merger.partition import OwnedPartition
 from services.runtime.kafka.clients import client_options
 from services.sink.core.rows import position_line
 from services.sink.settings import SinkSettings
@@ -42,7 +42,7 @@ def found(report: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return {one["kind"]: (" ".join(keys[one["kind"]]), one["mend"]) for one in report["differences"]}
 
 
-async def merged(scene: Scene, partition: Partition, settings: SinkSettings) -> None:
+async def merged(scene: Scene, partition: OwnedPartition, settings: SinkSettings) -> None:
     """Merge what is in the log, and wait until the sink has stored everything."""
     records = await scene.events()
     await partition.merge(records)

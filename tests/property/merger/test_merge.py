@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 from schemas.state import ErasedState, FeedbackState
 from services.merger.core import events as bodies
 from services.merger.core import state as states
-from services.merger.core.admission import LIMITS, REASONS, Limits, weight
+from services.merger.core.admission import LIMITS, REASONS, RowLimits, weight
 from services.merger.core.fold import Folded, fold, keys_of
 from services.merger.core.merge import merge
-from services.merger.core.state import State, blank
+from services.merger.core.state import MergerState, blank
 from tests.support.merger.records import SOURCE, ARecord, a_record, an_event, events, in_pieces, logs
 from tests.support.merger.states import shown
 from tests.support.oracles.merge import Oracle
 
 Versioned = tuple[int, dict[str, Any]]
 
-SMALL = Limits(keys=5, bytes=40)
+SMALL = RowLimits(keys=5, bytes=40)
 """Limits that a drawn log reaches soon."""
 
 
-def _merged(said: list[Versioned]) -> State:
+def _merged(said: list[Versioned]) -> MergerState:
     state = blank("default", "r1")
     for version, event in said:
         record = a_record(version, event)
@@ -62,7 +62,7 @@ def test_repeating_events_does_not_matter(said: list[Versioned], data: st.DataOb
 
 
 @given(_versioned(erasing=True), st.randoms(use_true_random=False))
-def test_what_an_erase_took_never_comes_back(said: list[Versioned], random: Any) -> None:
+def test_what_an_erase_removed_never_returns(said: list[Versioned], random: Any) -> None:
     """In any order, what is kept is what the events above the newest erase say."""
     shuffled = _merged(random.sample(said, len(said)))
     erased = max((version for version, event in said if event["op"] == "erase"), default=-1)
@@ -96,7 +96,7 @@ def test_a_state_is_the_row_that_was_promised(said: list[Versioned]) -> None:
 
 
 def _fold_all(
-    log: list[ARecord], cuts: list[int], limits: Limits = LIMITS
+    log: list[ARecord], cuts: list[int], limits: RowLimits = LIMITS
 ) -> tuple[dict[bytes, bytes], list[Folded]]:
     """Fold a log in batches, each row kept as bytes in between."""
     stored: dict[bytes, bytes] = {}
@@ -126,7 +126,7 @@ def test_the_grouping_into_batches_does_not_matter(log: list[ARecord], cuts: lis
 
 
 @given(logs(), st.integers(0, 99), st.integers(0, 99), CUTS)
-def test_reading_any_stretch_again_changes_no_byte(
+def test_reading_any_part_of_the_log_again_changes_no_byte(
     log: list[ARecord], start: int, length: int, cuts: list[int]
 ) -> None:
     """Replays, refused events and repeats included, and no row's dead letters are sent twice."""
@@ -149,7 +149,7 @@ def test_reading_any_stretch_again_changes_no_byte(
 
 
 @given(logs(), CUTS)
-def test_the_log_comes_to_what_the_oracle_says(log: list[ARecord], cuts: list[int]) -> None:
+def test_the_log_gives_the_result_of_the_oracle(log: list[ARecord], cuts: list[int]) -> None:
     """Two programs that share no code agree on every row and every dead letter."""
     truth = Oracle(max_keys=SMALL.keys, max_bytes=SMALL.bytes)
     for record in log:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from schemas.deadletters import Stage
 from schemas.identity import split_key
 from services.merger.core import state as states
-from services.merger.core.admission import LIMITS, Limits
-from services.merger.core.fold import Letter, fold, keys_of
+from services.merger.core.admission import LIMITS, RowLimits
+from services.merger.core.fold import DeadLetterRecord, fold, keys_of
 from services.merger.core.state import NEVER, request_of
 from services.operations.dlq.core.decisions import Ground, Send, decide
 from services.operations.dlq.core.letters import Bytes
@@ -20,7 +20,7 @@ from tests.support.merger.states import shown
 from tests.support.operations.dead_letters import a_letter
 from tests.support.oracles.merge import Oracle
 
-SMALL = Limits(keys=5, bytes=40)
+SMALL = RowLimits(keys=5, bytes=40)
 """Limits that a drawn log reaches soon."""
 
 GROUND = Ground(generation=0, partitions={0: 1}, named=True, as_new_events=True)
@@ -32,10 +32,10 @@ def fold_in_pieces(
     pieces: Iterable[Sequence[ARecord]],
     rows: Rows,
     crashed: frozenset[int] = frozenset(),
-    limits: Limits = LIMITS,
-) -> list[Letter]:
+    limits: RowLimits = LIMITS,
+) -> list[DeadLetterRecord]:
     """Fold batches into the rows, and return what was given up."""
-    letters: list[Letter] = []
+    letters: list[DeadLetterRecord] = []
     for piece in pieces:
         stored = {key: rows.get(key) for key in keys_of(piece)}
         folded = fold(piece, stored, SOURCE, crashed, limits)
@@ -44,13 +44,13 @@ def fold_in_pieces(
     return letters
 
 
-def sends_of(letters: Iterable[Letter]) -> list[Send]:
+def sends_of(letters: Iterable[DeadLetterRecord]) -> list[Send]:
     """Return what a replay of these dead letters sends."""
     decided = [decided_on(offset, letter) for offset, letter in enumerate(letters)]
     return [one for one in decided if isinstance(one, Send)]
 
 
-def decided_on(offset: int, given_up: Letter) -> Any:
+def decided_on(offset: int, given_up: DeadLetterRecord) -> Any:
     """Return what a replay does with one dead letter, as the sink has put it into the table."""
     record = given_up.record
     try:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.deadletters import REPLAY_VERSION_HEADER
-from services.merger.core.admission import Limits
 from services.merger.core.admission import Outcome as Admitted
+from services.merger.core.admission import RowLimits
 from services.query.reads.core.history import became, changed, letter_of, logged, visible
 from services.query.reads.core.outcomes import Outcome, outcome_of, outcomes
 from tests.support.merger.records import a_record, an_event, an_event_id, events
@@ -25,14 +25,14 @@ EXPECTED = {
 }
 REQUESTS = ("r1", "r2")
 BROKEN = (b"", b"{", b"null", b'{"op":"merge"}', b"\xff")
-SMALL = Limits(keys=6, bytes=200)
+SMALL = RowLimits(keys=6, bytes=200)
 """Limits that a drawn log reaches soon."""
 
 
 @st.composite
 def merged(draw: st.DrawFn) -> Merged:
     """Draw a log: events, broken records, records that end the merger, and replays of what was given up."""
-    world = Merged(limits=draw(st.sampled_from([SMALL, Limits()])))
+    world = Merged(limits=draw(st.sampled_from([SMALL, RowLimits()])))
     replayed: set[int] = set()
     for offset in range(draw(st.integers(1, 20))):
         kind = draw(st.integers(0, 11))

@@ -17,7 +17,7 @@ from chaos.judge.tables import StoredEvent, StoredLetter, StoredRow
 from chaos.judge.verdict import Verdict
 from schemas.deadletters import DeadLetter, Stage, headers_of
 from schemas.topics import Topology
-from services.merger.core.fold import Letter, fold, keys_of
+from services.merger.core.fold import DeadLetterRecord, fold, keys_of
 from services.merger.core.state import is_erased
 from services.sink.core.rows import event_line
 from tests.support.merger.records import SOURCE, ARecord, a_record, an_event
@@ -134,7 +134,7 @@ def a_world(log: list[ARecord] | None = None) -> World:
     )
 
 
-def _letter(offset: int, letter: Letter) -> ARecord:
+def _letter(offset: int, letter: DeadLetterRecord) -> ARecord:
     story = DeadLetter(
         stage=Stage.MERGER,
         reason=letter.reason,

@@ -16,7 +16,7 @@ from schemas.identity import event_key, partition_of
 from schemas.topics import Topic, Topology
 from services.merger.context import Setup
 from services.merger.directory import Directory
-from services.merger.partition import Partition
+from services.merger.partition import OwnedPartition
 from services.merger.settings import MergerSettings
 from services.merger.startup_check import prepare
 from services.pipeline.survey import admin, log_ranges
@@ -62,7 +62,7 @@ class Scene:
     def __init__(self, kafka: KafkaSettings, home: Path) -> None:
         self.kafka, self.home = kafka, home
         self.topology = Topology(kafka.kafka_topic_generation)
-        self._opened: list[Partition] = []
+        self._opened: list[OwnedPartition] = []
         self._directories: list[Directory] = []
 
     async def setup(self, instance: int = 1, **changes: Any) -> Setup:
@@ -72,13 +72,13 @@ class Scene:
         self._directories.append(directory)
         return await prepare(settings, directory)
 
-    async def open(self, setup: Setup | None = None, number: int = 0) -> Partition:
+    async def open(self, setup: Setup | None = None, number: int = 0) -> OwnedPartition:
         """Open a partition."""
-        partition = await Partition.open(setup or await self.setup(), number)
+        partition = await OwnedPartition.open(setup or await self.setup(), number)
         self._opened.append(partition)
         return partition
 
-    async def end(self, partition: Partition) -> None:
+    async def end(self, partition: OwnedPartition) -> None:
         """End whatever a partition holds on this machine, committing nothing."""
         self._opened.remove(partition)
         await partition.close()

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from schemas.deadletters import REPLAY_VERSION_HEADER
 from schemas.identity import event_key
-from services.merger.core.fold import Source
+from services.merger.core.fold import SourcePartition
 
-SOURCE = Source(topic="feedback-events", generation=0, partition=0, partitions=1)
+SOURCE = SourcePartition(topic="feedback-events", generation=0, partition=0, partitions=1)
 """One partition, so that every key belongs into it."""
 
 

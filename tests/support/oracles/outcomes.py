@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.deadletters import DeadLetter, Stage, headers_of
-from services.merger.core.admission import LIMITS, Limits, Outcome
-from services.merger.core.fold import Letter, fold
+from services.merger.core.admission import LIMITS, Outcome, RowLimits
+from services.merger.core.fold import DeadLetterRecord, fold
 from services.query.reads.core.history import generation_of
 from services.sink.core.rows import dead_letter_line, event_line
 from tests.support.merger.records import SOURCE, ARecord
@@ -22,7 +22,7 @@ STORED_AT = "2026-11-22T09:00:00.000000Z"
 class Merged:
     """Everything that the log of one partition came to.  Rows are as ClickHouse gives them to readers."""
 
-    limits: Limits = LIMITS
+    limits: RowLimits = LIMITS
     states: dict[bytes, bytes] = field(default_factory=dict)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     """By offset."""
@@ -83,7 +83,7 @@ def _event_row(line: bytes) -> dict[str, Any]:
     return row
 
 
-def _letter_row(letter: Letter) -> dict[str, Any]:
+def _letter_row(letter: DeadLetterRecord) -> dict[str, Any]:
     story = DeadLetter(
         stage=Stage.MERGER,
         reason=letter.reason,

@@ -14,10 +14,9 @@ from schemas.topics import Topic, Topology
 from services.runtime.clickhouse.insert import RowsRefusedError, StoredPosition, UnavailableError
 from services.runtime.kafka.core.log_mark import parse
 from services.runtime.kafka.core.records import Headers, LocatedRecordLike, Partition
-from services.sink.core.batch import Batch, Limits, Refused
-from services.sink.core.routes import Route, routes
-from services.sink.outage import Outage
-from services.sink.store import Store
+from services.sink.core.batch import BatchLimits, RefusedRow, SinkBatch
+from services.sink.core.routes import SinkRoute, routes
+from services.sink.store import Outage, SinkStore
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 POISON = b"poison"
@@ -163,10 +162,10 @@ class InMemoryWriter:
 class InMemoryDeadLetters:
     """Keeps what is given up; fails first as often as `failures` says."""
 
-    sent: list[tuple[str, Refused, datetime]] = field(default_factory=list)
+    sent: list[tuple[str, RefusedRow, datetime]] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
 
-    async def send(self, topic: Topic, refused: Sequence[Refused], now: datetime) -> None:
+    async def send(self, topic: Topic, refused: Sequence[RefusedRow], now: datetime) -> None:
         """Keep them all, or fail."""
         if self.failures:
             raise self.failures.pop()
@@ -177,7 +176,7 @@ class InMemoryDeadLetters:
 class Bench:
     """A store between stand-ins, whose waiting takes no time."""
 
-    route: Route = field(default_factory=lambda: routes(Topology())[0])
+    route: SinkRoute = field(default_factory=lambda: routes(Topology())[0])
     writer: InMemoryWriter = field(default_factory=InMemoryWriter)
     dead_letters: InMemoryDeadLetters = field(default_factory=InMemoryDeadLetters)
     waits: list[float] = field(default_factory=list)
@@ -187,7 +186,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.outages = self._outage("ClickHouse"), self._outage("Kafka")
-        self.store = Store(self.route, self.writer, self.dead_letters, self.outages, lambda: NOW)
+        self.store = SinkStore(self.route, self.writer, self.dead_letters, self.outages, lambda: NOW)
 
     def _outage(self, server: str) -> Outage:
         return Outage(server, self.route.name, clock=lambda: sum(self.waits), sleep=self._sleep)
@@ -197,9 +196,9 @@ class Bench:
         if self.up_after is not None and len(self.waits) >= self.up_after:
             self.writer.down = False
 
-    def batch(self, *records: LocatedRecordLike, limits: Limits | None = None) -> Batch:
+    def batch(self, *records: LocatedRecordLike, limits: BatchLimits | None = None) -> SinkBatch:
         """Return a batch of these records, whose positions are right behind them."""
-        batch = Batch(self.route, limits or Limits(rows=100_000, size=2**30, seconds=1.0))
+        batch = SinkBatch(self.route, limits or BatchLimits(rows=100_000, size=2**30, seconds=1.0))
         for record in records:
             place = (record.topic, record.partition)
             batch.add({place: [record]}, {place: record.offset + 1}, now=0.0)

@@ -8,8 +8,8 @@ import pytest
 from schemas.deadletters import REPLAY_VERSION_HEADER, Reason
 from schemas.identity import event_key, partition_of
 from services.merger.core import state as states
-from services.merger.core.admission import LIMITS, Limits, Outcome
-from services.merger.core.fold import Folded, Source, fold, keys_of
+from services.merger.core.admission import LIMITS, Outcome, RowLimits
+from services.merger.core.fold import Folded, SourcePartition, fold, keys_of
 from tests.support.merger.records import SOURCE, ARecord, a_log, a_record, an_event, an_event_id
 
 KEY = b"default/r1"
@@ -114,7 +114,7 @@ def test_a_broken_replay_keeps_its_place_in_the_dead_letters() -> None:
 
 def test_a_row_takes_no_more_keys_than_it_may() -> None:
     """Cleared keys count; what replaces a key adds none."""
-    limits = Limits(keys=3, bytes=LIMITS.bytes)
+    limits = RowLimits(keys=3, bytes=LIMITS.bytes)
     log = a_log(
         an_event(0, data={"a": 1, "b": None}, request={"m": 1}),
         an_event(1, data={"a": 2}),
@@ -129,7 +129,7 @@ def test_a_row_takes_no_more_keys_than_it_may() -> None:
 
 def test_a_row_takes_no_more_bytes_than_it_may() -> None:
     """Counted are keys and values; an event that makes the row smaller is welcome."""
-    limits = Limits(keys=99, bytes=20)
+    limits = RowLimits(keys=99, bytes=20)
     log = a_log(
         an_event(0, data={"a": "x" * 16}),
         an_event(1, data={"b": 1}),
@@ -145,13 +145,13 @@ def test_exactly_the_limit_is_allowed() -> None:
     """Past it, not at it."""
     log = a_log(an_event(0, data={"a": "x" * 16}))
 
-    assert reasons(folded(log, limits=Limits(keys=1, bytes=19))) == []
-    assert reasons(folded(log, limits=Limits(keys=1, bytes=18))) == [(0, Reason.ROW_TOO_LARGE)]
+    assert reasons(folded(log, limits=RowLimits(keys=1, bytes=19))) == []
+    assert reasons(folded(log, limits=RowLimits(keys=1, bytes=18))) == [(0, Reason.ROW_TOO_LARGE)]
 
 
 def test_an_event_that_was_too_large_stays_out_when_it_is_read_again() -> None:
     """Though there would be room by now, made by a replay that does not raise the row's version."""
-    limits = Limits(keys=2, bytes=LIMITS.bytes)
+    limits = RowLimits(keys=2, bytes=LIMITS.bytes)
     log = [
         *a_log(an_event(0, data={"a": 1, "b": 1}), an_event(1), an_event(2, op="retract")),
         a_record(3, an_event(3, data={"c": 1, "d": 1})),
@@ -192,7 +192,7 @@ def test_a_key_that_ingest_cannot_have_written_is_poison(tenant: str, request_id
 
 def test_a_record_in_a_foreign_partition_is_poison() -> None:
     """It was written by something that places keys otherwise: the row would exist twice."""
-    source = Source("feedback-events", generation=0, partition=0, partitions=4)
+    source = SourcePartition("feedback-events", generation=0, partition=0, partitions=4)
     ids = [f"r{number}" for number in range(40)]
     log = a_log(*(an_event(number, request_id=name) for number, name in enumerate(ids)))
     result = fold(log, dict.fromkeys(keys_of(log)), source)

@@ -4,8 +4,7 @@ import orjson
 import pytest
 
 from schemas.deadletters import Reason
-from services.merger.core.fold import Folded, fold
-from services.merger.core.poison_threshold import counting
+from services.merger.core.fold import Folded, counting, fold
 from services.merger.core.state import Damaged, decode_of
 from tests.support.merger.records import SOURCE, a_log, a_record, an_event
 

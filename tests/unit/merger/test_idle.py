@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
-from services.merger.core.expiry import idle, since
+from services.merger.core.state import idle, older_than
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 DAY_MS = 24 * 60 * 60 * 1000
-OLD = since(int(NOW.timestamp() * 1000), 100 * DAY_MS, version=50)
+OLD = older_than(int(NOW.timestamp() * 1000), 100 * DAY_MS, version=50)
 
 
 def row(**changes: Any) -> bytes:

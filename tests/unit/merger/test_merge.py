@@ -7,11 +7,11 @@ from schemas.limits import MAX_SOURCES
 from services.merger.core import state as states
 from services.merger.core.events import decode
 from services.merger.core.merge import merge
-from services.merger.core.state import State, blank
+from services.merger.core.state import MergerState, blank
 from tests.support.merger.records import a_record, an_event
 
 
-def a_state(*said: tuple[int, dict[str, Any]]) -> State:
+def a_state(*said: tuple[int, dict[str, Any]]) -> MergerState:
     """Return the state of default/r1 after events with the given versions."""
     state = blank("default", "r1")
     for version, changes in said:
@@ -20,7 +20,7 @@ def a_state(*said: tuple[int, dict[str, Any]]) -> State:
     return state
 
 
-def shown(state: State) -> dict[str, Any]:
+def shown(state: MergerState) -> dict[str, Any]:
     """Return the row as JSON."""
     fields: dict[str, Any] = json.loads(states.encode(state))
     return fields

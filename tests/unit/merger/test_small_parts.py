@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.merger.core.fold import holes
-from services.merger.core.poison_threshold import WINDOW_EVENTS, is_too_many, latest
-from services.merger.core.progress import Place, Progress
-from services.merger.crash_bisect import MAX_ENDS, Attempts, Mark
+from services.merger.core.fold import WINDOW_EVENTS, holes, is_too_many, latest
+from services.merger.crash_bisect import MAX_ENDS, CrashBisection, FoldMark
 from services.merger.directory import Directory, DirectoryUnusable
 from services.merger.settings import MergerSettings
+from services.pipeline.core.progress import PartitionOffsets, PartitionProgress
 from services.runtime.settings import SettingsError, load
 
 
@@ -36,11 +35,11 @@ def test_broken_events_are_counted_in_every_window() -> None:
 
 def test_a_partition_stands_still_only_while_events_wait() -> None:
     """Time counts from the last move, from the last time nothing waited, or from other progress."""
-    progress = Progress()
-    progress.see({0: Place(5, 9), 1: Place(9, 9)}, 100.0)
-    progress.see({0: Place(5, 9), 1: Place(9, 9)}, 110.0)
+    progress = PartitionProgress()
+    progress.see({0: PartitionOffsets(5, 9), 1: PartitionOffsets(9, 9)}, 100.0)
+    progress.see({0: PartitionOffsets(5, 9), 1: PartitionOffsets(9, 9)}, 110.0)
     assert progress.stalled(115.0) == (15.0, [0])
-    progress.see({0: Place(6, 9), 1: Place(9, 10)}, 120.0)
+    progress.see({0: PartitionOffsets(6, 9), 1: PartitionOffsets(9, 10)}, 120.0)
     assert progress.stalled(121.0) == (11.0, [1])
     progress.touch(130.0)
     assert progress.stalled(131.0)[0] == 1.0
@@ -52,23 +51,23 @@ def test_a_mark_outlives_its_process_and_counts_its_ends(tmp_path: Path) -> None
     """Only while it is set, and only for what begins at the same offset."""
     path = tmp_path / "0.attempt"
     for ends in range(1, MAX_ENDS + 1):
-        attempts = Attempts(path)
+        attempts = CrashBisection(path)
         attempts.begin(7, 17)
         attempts.close()
-        left = Attempts(path).left(7)
+        left = CrashBisection(path).left(7)
         assert left is not None
         assert (left.ends, left.is_suspect) == (ends, ends >= MAX_ENDS)
-    attempts = Attempts(path)
+    attempts = CrashBisection(path)
     assert attempts.left(8) is None
     attempts.begin(7, 17)
     attempts.finish()
-    assert Attempts(path).left(7) is None
+    assert CrashBisection(path).left(7) is None
 
 
 def test_a_mark_on_one_record_names_the_culprit(tmp_path: Path) -> None:
     """It needs to end one process only."""
-    Attempts(tmp_path / "0").begin(7, 8, is_piece=True)
-    left = Attempts(tmp_path / "0").left(7)
+    CrashBisection(tmp_path / "0").begin(7, 8, is_piece=True)
+    left = CrashBisection(tmp_path / "0").left(7)
 
     assert left is not None
     assert left.is_culprit
@@ -77,17 +76,17 @@ def test_a_mark_on_one_record_names_the_culprit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("size", "culprit"), [(1, 7), (4, 9), (17, 23), (50_000, 7), (50_000, 31_415)])
 def test_a_culprit_among_many_ends_few_processes(tmp_path: Path, size: int, culprit: int) -> None:
     """Each piece that ends one is cut again, and the others are merged."""
-    path, merged, ends, mark = tmp_path / "0", 7, 0, Mark(7, 7 + size, MAX_ENDS)
+    path, merged, ends, mark = tmp_path / "0", 7, 0, FoldMark(7, 7 + size, MAX_ENDS)
     while not mark.is_culprit:
         assert mark.is_suspect
         assert ends < 5
         for start, until in mark.pieces():
             assert start == merged
-            Attempts(path).begin(start, until, is_piece=True)
+            CrashBisection(path).begin(start, until, is_piece=True)
             if start <= culprit < until:
                 break
             merged = until
-        found = Attempts(path).left(merged)
+        found = CrashBisection(path).left(merged)
         assert found is not None
         mark, ends = found, ends + 1
 
@@ -98,7 +97,7 @@ def test_a_damaged_mark_is_none(tmp_path: Path) -> None:
     """A lost mark costs a try more."""
     (tmp_path / "0").write_bytes(b"{")
 
-    assert Attempts(tmp_path / "0").left(0) is None
+    assert CrashBisection(tmp_path / "0").left(0) is None
 
 
 def test_a_directory_is_held_by_one_process(tmp_path: Path) -> None:

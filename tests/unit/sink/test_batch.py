@@ -3,8 +3,8 @@
 import pytest
 
 from schemas.topics import Topology
-from services.sink.core.batch import Batch, Limits
-from services.sink.core.routes import Route, routes
+from services.sink.core.batch import BatchLimits, SinkBatch
+from services.sink.core.routes import SinkRoute, routes
 from services.sink.core.rows import state_line
 from tests.support.sink.doubles import FakeRecord, event, state
 
@@ -12,9 +12,9 @@ STATE, EVENTS, _ = routes(Topology())
 PLACE = ("feedback-state", 0)
 
 
-def batch(rows: int = 10, size: int = 1_000_000, seconds: float = 1.0) -> Batch:
+def batch(rows: int = 10, size: int = 1_000_000, seconds: float = 1.0) -> SinkBatch:
     """Return an empty batch of the state route."""
-    return Batch(STATE, Limits(rows, size, seconds))
+    return SinkBatch(STATE, BatchLimits(rows, size, seconds))
 
 
 def test_an_empty_batch_is_never_due() -> None:
@@ -54,7 +54,7 @@ def test_a_batch_is_due_at_once_when_it_has_all_its_bytes() -> None:
 
 def test_a_batch_waits_longer_after_one_that_took_long_to_store() -> None:
     """ClickHouse is busy, or rows are many: larger batches are what helps."""
-    limits = Limits(rows=10, size=1_000, seconds=0.5)
+    limits = BatchLimits(rows=10, size=1_000, seconds=0.5)
 
     assert limits.after(0.0) == limits.after(0.5) == limits
     assert limits.after(1.2).seconds == 1.2
@@ -63,7 +63,7 @@ def test_a_batch_waits_longer_after_one_that_took_long_to_store() -> None:
 
 def test_a_batch_never_waits_less_than_the_settings_say() -> None:
     """Somebody wants few inserts."""
-    limits = Limits(rows=10, size=1_000, seconds=30.0)
+    limits = BatchLimits(rows=10, size=1_000, seconds=30.0)
 
     assert limits.after(0.0) == limits.after(600.0) == limits
 
@@ -89,7 +89,7 @@ def test_every_record_is_a_row_or_refused_or_left_out() -> None:
     """No record disappears between Kafka and the batch."""
     one = batch()
     one.add({PLACE: [state(), FakeRecord(b"[]", offset=1), state("r-2", offset=2)]}, {PLACE: 3}, now=0.0)
-    events = Batch(EVENTS, Limits(10, 1_000_000, 1.0))
+    events = SinkBatch(EVENTS, BatchLimits(10, 1_000_000, 1.0))
     events.add({("feedback-events", 0): [FakeRecord(b"no event")]}, {("feedback-events", 0): 1}, now=0.0)
 
     assert [record.offset for record in one.records] == [0, 2]
@@ -110,7 +110,7 @@ def test_freshness_goes_by_the_oldest_record_and_the_watermark_by_the_newest() -
 
 
 @pytest.mark.parametrize("route", routes(Topology()), ids=lambda route: route.name)
-def test_only_dead_letters_have_no_dead_letters(route: Route) -> None:
+def test_only_dead_letters_have_no_dead_letters(route: SinkRoute) -> None:
     """A dead letter that led to another one would go round for ever."""
     assert (route.dead_letters is None) == (route.name == "dlq")
 
@@ -140,7 +140,7 @@ def test_a_state_that_is_none_replaces_nothing() -> None:
 
 def test_every_event_of_a_request_is_stored() -> None:
     """They are its history."""
-    one = Batch(EVENTS, Limits(10, 1_000_000, 1.0))
+    one = SinkBatch(EVENTS, BatchLimits(10, 1_000_000, 1.0))
     several = [event(offset=0), event(offset=1)]
     assert several[0].key == several[1].key
 

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from services.sink.leader_tasks import LONGEST_PAUSE_SECONDS, LOOK_SECONDS, Chore, Chores
+from services.sink.leader_tasks import LONGEST_PAUSE_SECONDS, LOOK_SECONDS, LeaderTask, LeaderTasks
 from tests.support.sink.runs import counted
 
 NUMBERS = count()
@@ -44,8 +44,8 @@ class Day:
 
     async def lived(self) -> list[str | float]:
         """Return the story of the day."""
-        chore = Chore(name=self.name, seconds=self.seconds, work=self.work)
-        chores = Chores([chore], lambda: next(self.mine) if self.mine else True, self.sleep)
+        chore = LeaderTask(name=self.name, seconds=self.seconds, work=self.work)
+        chores = LeaderTasks([chore], lambda: next(self.mine) if self.mine else True, self.sleep)
         with pytest.raises(ExceptionGroup) as ended:
             await chores.run()
         assert ended.group_contains(EnoughError)
@@ -108,10 +108,10 @@ async def test_a_chore_that_hangs_holds_up_no_other() -> None:
         closed.set()
 
     chores = [
-        Chore(name="hangs", seconds=1, work=hang, close=close),
-        Chore(name="works", seconds=1, work=work),
+        LeaderTask(name="hangs", seconds=1, work=hang, close=close),
+        LeaderTask(name="works", seconds=1, work=work),
     ]
-    task = asyncio.create_task(Chores(chores, lambda: True).run())
+    task = asyncio.create_task(LeaderTasks(chores, lambda: True).run())
     await hangs.wait()
     await works.wait()
     task.cancel()

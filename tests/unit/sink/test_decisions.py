@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.pipeline.core.continuity import LogRange
+from services.pipeline.core.progress import RouteOffsets, RouteProgress
 from services.runtime.clickhouse.core.bisection import Tolerance, halves, is_refusal
 from services.runtime.settings import SettingsError, load
-from services.sink.core.positions import start
-from services.sink.core.progress import Progress, Seen
+from services.sink.core.batch import start_offset
 from services.sink.settings import SinkSettings
 
 PLACE = ("feedback-state", 0)
@@ -77,53 +77,55 @@ def test_reading_starts_where_nothing_can_be_missed(
     stored: int | None, committed: int | None, expected: int
 ) -> None:
     """Going back changes no row; going on too far would lose some."""
-    assert start(stored, committed, LOG) == expected
+    assert start_offset(stored, committed, LOG) == expected
 
 
 def test_a_route_that_moves_makes_progress() -> None:
     """However slowly."""
-    progress = Progress(moved_at=0.0)
+    progress = RouteProgress(moved_at=0.0)
     for second in range(1, 100):
-        progress = progress.after(Seen({PLACE: second}, {PLACE: 10_000}), float(second), excused=False)
+        progress = progress.after(
+            RouteOffsets({PLACE: second}, {PLACE: 10_000}), float(second), excused=False
+        )
 
     assert progress.still_for(100.0) == 1.0
 
 
 def test_a_route_that_stands_still_with_work_to_do_is_noticed() -> None:
     """The clock runs from the last move, not from the last look."""
-    progress = Progress().after(Seen({PLACE: 5}, {PLACE: 9}), 10.0, excused=False)
-    progress = progress.after(Seen({PLACE: 5}, {PLACE: 9}), 50.0, excused=False)
+    progress = RouteProgress().after(RouteOffsets({PLACE: 5}, {PLACE: 9}), 10.0, excused=False)
+    progress = progress.after(RouteOffsets({PLACE: 5}, {PLACE: 9}), 50.0, excused=False)
 
     assert progress.still_for(60.0) == 50.0
 
 
 def test_a_route_that_never_committed_stands_still_too() -> None:
     """A reader that never began is the worst case of one that stopped."""
-    progress = Progress(moved_at=0.0).after(Seen({}, {PLACE: 9}), 50.0, excused=False)
+    progress = RouteProgress(moved_at=0.0).after(RouteOffsets({}, {PLACE: 9}), 50.0, excused=False)
 
     assert progress.still_for(60.0) == 60.0
 
 
 def test_a_route_with_nothing_to_read_is_not_blamed() -> None:
     """Silence is not a fault."""
-    progress = Progress(moved_at=0.0).after(Seen({PLACE: 9}, {PLACE: 9}), 50.0, excused=False)
-    progress = progress.after(Seen({PLACE: 9}, {PLACE: 9}), 90.0, excused=False)
+    progress = RouteProgress(moved_at=0.0).after(RouteOffsets({PLACE: 9}, {PLACE: 9}), 50.0, excused=False)
+    progress = progress.after(RouteOffsets({PLACE: 9}, {PLACE: 9}), 90.0, excused=False)
 
     assert progress.still_for(90.0) == 0.0
 
 
 def test_waiting_for_clickhouse_is_an_excuse() -> None:
     """Restarting the sink would not bring ClickHouse back."""
-    progress = Progress(moved_at=0.0).after(Seen({PLACE: 5}, {PLACE: 9}), 50.0, excused=True)
+    progress = RouteProgress(moved_at=0.0).after(RouteOffsets({PLACE: 5}, {PLACE: 9}), 50.0, excused=True)
 
     assert progress.still_for(60.0) == 10.0
 
 
 def test_lag_counts_offsets_between_commit_and_end() -> None:
     """A group that has committed nothing has everything before it."""
-    assert Seen({PLACE: 5}, {PLACE: 9}).lag(PLACE) == 4
-    assert Seen({}, {PLACE: 9}).lag(PLACE) == 9
-    assert Seen({PLACE: 9}, {PLACE: 8}).lag(PLACE) == 0
+    assert RouteOffsets({PLACE: 5}, {PLACE: 9}).lag(PLACE) == 4
+    assert RouteOffsets({}, {PLACE: 9}).lag(PLACE) == 9
+    assert RouteOffsets({PLACE: 9}, {PLACE: 8}).lag(PLACE) == 0
 
 
 @pytest.mark.parametrize(

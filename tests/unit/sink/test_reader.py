@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 
 from schemas.tables import FEEDBACK_STATE
 from services.pipeline.core.continuity import ContinuityFacts
-from services.sink.consumer import Reader
-from services.sink.core.batch import Limits
+from services.sink.consumer import RouteConsumer
+from services.sink.core.batch import BatchLimits
 from tests.support.eventually import eventually
 from tests.support.kafka.backlog import Backlog, unmarked
 from tests.support.sink.doubles import Bench, InMemoryWriter, state
@@ -21,16 +21,16 @@ PLACE = TopicPartition("feedback-state", 0)
 
 
 @pytest.fixture
-async def reader() -> Reader:
+async def reader() -> RouteConsumer:
     """A reader that no group has heard of yet."""
     bench = Bench()
     consumer: Any = SimpleNamespace(seek=lambda *_: None, pause=lambda *_: None)
     facts: Any = None
-    limits = Limits(rows=1, size=1, seconds=1.0)
-    return Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
+    limits = BatchLimits(rows=1, size=1, seconds=1.0)
+    return RouteConsumer(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
 
 
-async def test_it_waits_for_its_group(reader: Reader) -> None:
+async def test_it_waits_for_its_group(reader: RouteConsumer) -> None:
     """At the start, and whenever the group shares the partitions out anew."""
     assert reader.complaint() == "waiting for the consumer group"
 
@@ -40,14 +40,14 @@ async def test_it_waits_for_its_group(reader: Reader) -> None:
     assert reader.complaint() == "waiting for the consumer group"
 
 
-async def test_it_waits_until_its_partitions_are_placed(reader: Reader) -> None:
+async def test_it_waits_until_its_partitions_are_placed(reader: RouteConsumer) -> None:
     """Before that it does not know where to read on."""
     await reader.on_partitions_assigned([PLACE])
 
-    assert reader.complaint() == "its partitions are not placed yet"
+    assert reader.complaint() == "the start offsets of its partitions are not known yet"
 
 
-async def test_one_that_is_given_no_partition_has_nothing_to_wait_for(reader: Reader) -> None:
+async def test_one_that_is_given_no_partition_has_nothing_to_wait_for(reader: RouteConsumer) -> None:
     """There are more sinks than partitions."""
     await reader.on_partitions_assigned([])
 
@@ -76,8 +76,8 @@ async def test_what_waits_when_partitions_go_is_read_again_by_their_next_owner()
     backlog = Backlog(PLACE, [state(f"r-{number}", number) for number in range(100)])
     consumer: Any = backlog
     facts = ContinuityFacts(service="sink", generation=0, cluster_id="", recorded=None, paired=(), log={})
-    limits = Limits(rows=10, size=2**20, seconds=600.0)
-    reader = Reader(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
+    limits = BatchLimits(rows=10, size=2**20, seconds=600.0)
+    reader = RouteConsumer(bench.route, consumer, bench.store, limits, facts, lambda: 0, unmarked)
     await reader.on_partitions_assigned([PLACE])
     running = asyncio.create_task(reader.run(stop))
     await eventually(lambda: gate.asked)

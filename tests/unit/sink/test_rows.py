@@ -57,7 +57,7 @@ def test_a_state_under_another_request_s_key_takes_nobody_s_place() -> None:
 @pytest.mark.parametrize("key", [None, b"", b"no-slash", b"BAD/1", b"t/\xff"])
 def test_a_null_value_without_a_key_of_ours_is_malformed(key: bytes | None) -> None:
     """Nobody can tell which request it hides."""
-    with pytest.raises(MalformedRowError, match="key is none of ours"):
+    with pytest.raises(MalformedRowError, match="key is not <tenant>/<request_id>"):
         state_line(FakeRecord(None, key), 0)
 
 

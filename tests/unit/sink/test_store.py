@@ -12,8 +12,7 @@ from schemas.tables import FEEDBACK_STATE, SINK_POSITIONS
 from services.runtime.clickhouse.insert import StoredPosition, UnavailableError
 from services.runtime.kafka.core.log_mark import mark_of
 from services.runtime.kafka.core.records import Partition
-from services.sink.outage import LONGEST_PAUSE_SECONDS, Outage
-from services.sink.store import StoreWentBack, TooManyRefusedError
+from services.sink.store import LONGEST_PAUSE_SECONDS, Outage, StoreWentBack, TooManyRefusedError
 from tests.support.sink.doubles import NOW, Bench, FakeRecord, InMemoryDeadLetters, InMemoryWriter, state
 
 POISONED = state("bad", 1, data={"comment": "poison"})
@@ -142,7 +141,7 @@ async def test_too_many_refused_rows_stop_the_route_before_any_is_given_up() -> 
     bench = Bench()
     poisoned = [state(f"bad-{number}", number, data={"c": "poison"}) for number in range(150)]
 
-    with pytest.raises(TooManyRefusedError, match=r"Nothing was given up.*SINK_MAX_DEAD_LETTER_SHARE=1"):
+    with pytest.raises(TooManyRefusedError, match=r"None was dead-lettered.*SINK_MAX_DEAD_LETTER_SHARE=1"):
         await bench.store.store(bench.batch(*poisoned))
 
     assert bench.dead_letters.sent == []

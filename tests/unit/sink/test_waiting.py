@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runtime.kafka.core.records import Partition
-from services.sink.core.fetch_buffer import Waiting
+from services.sink.core.batch import FetchBuffer
 from tests.support.sink.doubles import FakeFetch, FakeRecord
 
 ONE, OTHER = ("feedback-state", 0), ("feedback-state", 1)
@@ -50,7 +50,7 @@ def test_every_record_is_taken_once_and_its_position_with_it(
 ) -> None:
     """However much is fetched, and however little of it there is room for, in any order of the two."""
     log, coming = Log(), [*reversed(fetches)]
-    waiting = Waiting(log.ends)
+    waiting = FetchBuffer(log.ends)
     seen: dict[Partition, list[int]] = defaultdict(list)
     reached = {**log.ends}
     for fetches_first, room in [*turns, *[(True, 5)] * 6, (False, 10**6)]:
@@ -75,7 +75,7 @@ def test_every_record_is_taken_once_and_its_position_with_it(
 
 def test_a_position_within_a_fetch_is_behind_the_last_record_that_was_taken() -> None:
     """The next owner reads on there; behind the fetch it is the consumer's, which has passed the markers."""
-    waiting = Waiting({ONE: 0})
+    waiting = FetchBuffer({ONE: 0})
     waiting.put({ONE: FakeFetch(records(0, 5))}, {ONE: 7})
 
     first, second = waiting.take(3), waiting.take(3)
@@ -87,7 +87,7 @@ def test_a_position_within_a_fetch_is_behind_the_last_record_that_was_taken() ->
 
 def test_markers_behind_what_waits_are_not_passed_before_it() -> None:
     """A position says that everything before it was taken."""
-    waiting = Waiting({ONE: 0})
+    waiting = FetchBuffer({ONE: 0})
     waiting.put({ONE: FakeFetch(records(0, 5))}, {ONE: 5})
     waiting.put({}, {ONE: 6})
 
@@ -97,7 +97,7 @@ def test_markers_behind_what_waits_are_not_passed_before_it() -> None:
 
 def test_markers_alone_move_a_position_without_any_room() -> None:
     """They take up no row."""
-    waiting = Waiting({ONE: 0, OTHER: 0})
+    waiting = FetchBuffer({ONE: 0, OTHER: 0})
     waiting.put({}, {ONE: 2, OTHER: 0})
 
     assert waiting.take(0) == ({}, {ONE: 2})
@@ -106,7 +106,7 @@ def test_markers_alone_move_a_position_without_any_room() -> None:
 
 def test_a_fetch_whose_records_were_all_left_out_moves_its_position() -> None:
     """Those of a batch that begins before what was asked for, and what was compacted."""
-    waiting = Waiting({ONE: 5})
+    waiting = FetchBuffer({ONE: 5})
     waiting.put({ONE: FakeFetch([])}, {ONE: 8})
 
     assert waiting.take(1) == ({}, {ONE: 8})

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from msgspec import MsgspecError
 
 from services.merger.core import state as states
-from services.merger.core.fold import Source, fold
-from services.merger.core.state import NEVER, State
+from services.merger.core.fold import SourcePartition, fold
+from services.merger.core.state import NEVER, MergerState
 from services.operations.audit.core.row_to_event import EventRow, LogEvent, event_of
 
 Crashed = Collection[tuple[str, int, int]]
@@ -60,10 +60,12 @@ def folded_rows(rows: Sequence[EventRow], context: FoldContext, erased: int = NE
     return folded([event_of(row) for row in rows], context, before)
 
 
-def _source(generation: int, partition: int, context: FoldContext) -> Source:
+def _source(generation: int, partition: int, context: FoldContext) -> SourcePartition:
     """Return where events come from; a generation that is not recorded counts as one partition."""
     count = context.partitions.get(generation)
-    return Source("", generation, partition, count) if count else Source("", generation, 0, 1)
+    return (
+        SourcePartition("", generation, partition, count) if count else SourcePartition("", generation, 0, 1)
+    )
 
 
 def _own(event: LogEvent) -> int:
@@ -81,14 +83,14 @@ def erased_state(tenant: str, request_id: str, version: int) -> bytes:
     return states.encode(state)
 
 
-def decoded(value: bytes) -> State | None:
+def decoded(value: bytes) -> MergerState | None:
     """Return a state, None for bytes that are none."""
     with suppress(MsgspecError, ValueError):
         return states.decode(value)
     return None
 
 
-def essence(state: State) -> bytes:
+def essence(state: MergerState) -> bytes:
     """Return what two states must share where events were rebuilt from rows.
 
     That is neither the hashes of bodies, which depend on whether a part was absent or empty, nor the last

@@ -18,7 +18,7 @@ from services.merger.core.events import Poison, decode
 from services.operations.dlq.core.corrections import as_new_event
 from services.operations.dlq.core.letters import Bytes, Id, Letter
 from services.runtime.kafka.core.records import LocatedRecord
-from services.sink.core.routes import Route, routes
+from services.sink.core.routes import SinkRoute, routes
 from services.sink.core.rows import MalformedRowError
 
 MARGIN = timedelta(days=1)
@@ -191,7 +191,7 @@ def _row(letter: Letter, content: Bytes) -> Decision:
     return Leave("it can be no row: it is not an event") if line is None else Insert(route.table, line)
 
 
-def _route(topic: str, generation: int) -> Route | None:
+def _route(topic: str, generation: int) -> SinkRoute | None:
     return next(
         (
             route

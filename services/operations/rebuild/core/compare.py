@@ -11,7 +11,7 @@ import orjson
 from msgspec import MsgspecError
 
 from services.merger.core import state as states
-from services.merger.core.state import NEVER, State
+from services.merger.core.state import NEVER, MergerState
 from services.operations.audit.core.expected_state import ExpectedState, essence
 
 
@@ -89,7 +89,7 @@ def _forgotten(value: bytes, bounds: VersionBounds) -> bool:
     return states.is_erased(value) and states.decode(value).version < bounds.start
 
 
-def _are_of_one(one: State, other: State) -> bool:
+def _are_of_one(one: MergerState, other: MergerState) -> bool:
     """Return whether two states are of one request; a state of another request is damage."""
     return all(
         orjson.loads(bytes(getattr(one, name))) == orjson.loads(bytes(getattr(other, name)))
@@ -97,7 +97,7 @@ def _are_of_one(one: State, other: State) -> bool:
     )
 
 
-def _versions(state: State) -> Iterator[int]:
+def _versions(state: MergerState) -> Iterator[int]:
     own = state.merge
     named = [state.version, own.erased, own.retracted, *(known[1] for known in own.recent)]
     for part in (own.data, own.request):

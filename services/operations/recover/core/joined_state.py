@@ -18,9 +18,9 @@ from schemas.events import Op
 from schemas.identity import event_key
 from schemas.limits import MAX_SOURCES, RECENT_EVENTS
 from services.merger.core import state as states
-from services.merger.core.events import Event
+from services.merger.core.events import DecodedEvent
 from services.merger.core.merge import merge
-from services.merger.core.state import NEVER, Fields, State, Versions, request_of
+from services.merger.core.state import NEVER, Fields, MergerState, Versions, request_of
 
 _NULL = Raw(b"null")
 _NOBODY = UUID(int=0)
@@ -46,7 +46,7 @@ def lifted(
     `sources` are states as bytes; what is no state of this request is left out.  `erased`: up to which
     version everything is erased, whatever a source has.
     """
-    found: State | None = None
+    found: MergerState | None = None
     for value in sources:
         one = None if value is None else state_of(value, event_key(tenant, request_id))
         if one is not None:
@@ -59,7 +59,7 @@ def lifted(
     return None if found is None else states.encode(found)
 
 
-def state_of(value: bytes, key: bytes) -> State | None:
+def state_of(value: bytes, key: bytes) -> MergerState | None:
     """Return the state of a key, None for bytes that are none, or another key's."""
     with suppress(MsgspecError, ValueError):
         state = states.decode(value)
@@ -68,7 +68,7 @@ def state_of(value: bytes, key: bytes) -> State | None:
     return None
 
 
-def _of_row(tenant: str, request_id: str, row: StateRow) -> State:
+def _of_row(tenant: str, request_id: str, row: StateRow) -> MergerState:
     """Return a row as a state; that every key is as new as the row is the most that it can be."""
     body: dict[str, Any] = {
         "tenant": tenant,
@@ -93,7 +93,7 @@ def _time(moment: datetime | None) -> datetime | None:
     return None if moment == _EPOCH else moment
 
 
-def _joined(one: State, other: State) -> State:
+def _joined(one: MergerState, other: MergerState) -> MergerState:
     """Add what another state knows to a state."""
     seen = _seen(one, other)
     version = max(one.version, other.version)
@@ -112,7 +112,7 @@ def _joined(one: State, other: State) -> State:
     return _stamped(one, version, seen)
 
 
-def _beside(state: State | None, row: State) -> State:
+def _beside(state: MergerState | None, row: MergerState) -> MergerState:
     """Add what a row knows to a state: it is complete for its version, and knows nothing of earlier ones."""
     if state is None:
         return row
@@ -133,7 +133,7 @@ def _beside(state: State | None, row: State) -> State:
     return _stamped(state, max(state.version, row.version), seen)
 
 
-def _parts(state: State) -> Iterator[tuple[str, Fields, Versions]]:
+def _parts(state: MergerState) -> Iterator[tuple[str, Fields, Versions]]:
     yield "data", state.data, state.merge.data
     yield "request", request_of(state), state.merge.request
 
@@ -143,9 +143,9 @@ def _spread(part: Fields, versions: Versions) -> dict[str, int]:
     return {key: versions.older.get(key, versions.newest) for key in part} | versions.cleared
 
 
-def _event(op: Op, data: Fields | None = None, request: Fields | None = None) -> Event:
+def _event(op: Op, data: Fields | None = None, request: Fields | None = None) -> DecodedEvent:
     # Times and sources are put right afterwards.
-    return Event(_NOBODY, "", "", _EPOCH, "-", op, data, request)
+    return DecodedEvent(_NOBODY, "", "", _EPOCH, "-", op, data, request)
 
 
 class _Seen(NamedTuple):
@@ -155,14 +155,14 @@ class _Seen(NamedTuple):
     sources: list[str]
 
 
-def _seen(*several: State) -> list[_Seen]:
+def _seen(*several: MergerState) -> list[_Seen]:
     """Return times and sources of states before these are changed."""
     return [
         _Seen(one.version, one.first_received_at, one.last_received_at, [*one.sources]) for one in several
     ]
 
 
-def _stamped(state: State, version: int, seen: Sequence[_Seen]) -> State:
+def _stamped(state: MergerState, version: int, seen: Sequence[_Seen]) -> MergerState:
     """Give a state the times and sources of what it was made from, as far as that lives."""
     alive = [one for one in seen if one.version > state.merge.erased]
     state.version = version

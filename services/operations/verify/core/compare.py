@@ -15,9 +15,9 @@ from schemas.identity import partition_of, split_version
 from schemas.topics import Topology
 from services.merger.core import state as states
 from services.merger.core.admission import LIMITS, weight
-from services.merger.core.events import Poison, decode, place
+from services.merger.core.events import Poison, decode, version_in_order
 from services.merger.core.merge import merge
-from services.merger.core.state import State
+from services.merger.core.state import MergerState
 from services.operations.audit.core.checksum import state_checksum, state_line
 from services.operations.audit.core.expected_state import decoded, essence, folded
 from services.operations.audit.core.row_to_event import LogEvent
@@ -128,7 +128,7 @@ def _state(
 
 
 def _comes_to(
-    events: Sequence[LogEvent], state: State | None, found: StateRecord | None, known: CompareContext
+    events: Sequence[LogEvent], state: MergerState | None, found: StateRecord | None, known: CompareContext
 ) -> bool:
     rebuilt = any(event.is_rebuilt for event in events)
     for candidate in _candidates(events, known):
@@ -153,7 +153,7 @@ def _is_forgotten(events: Sequence[LogEvent], known: CompareContext) -> bool:
 
 def _difference(
     events: Sequence[LogEvent],
-    state: State | None,
+    state: MergerState | None,
     key: bytes,
     found: StateRecord | None,
     known: CompareContext,
@@ -220,7 +220,7 @@ def _at_home(events: Sequence[LogEvent], snapshot: LogSnapshot) -> list[LogEvent
     ]
 
 
-def _is_same(state: State, candidate: bytes, *, rebuilt: bool) -> bool:
+def _is_same(state: MergerState, candidate: bytes, *, rebuilt: bool) -> bool:
     """Return whether a state is what events come to; `rebuilt`: some of them were rebuilt from their rows."""
     other = states.decode(candidate)
     if rebuilt:
@@ -228,7 +228,7 @@ def _is_same(state: State, candidate: bytes, *, rebuilt: bool) -> bool:
     return states.encode(state) == states.encode(other)
 
 
-def _has_read(state: State, event: LogEvent) -> bool:
+def _has_read(state: MergerState, event: LogEvent) -> bool:
     """Return whether the merger had read an event when it wrote a state."""
     return event.own <= state.version or event.own <= state.merge.read
 
@@ -236,7 +236,7 @@ def _has_read(state: State, event: LogEvent) -> bool:
 def _is_event(event: LogEvent) -> bool:
     """Return whether a record is something that can be merged."""
     try:
-        place(event.headers, event.own)
+        version_in_order(event.headers, event.own)
         decode(event.key, event.value or b"")
     except Poison:
         return False
@@ -246,19 +246,19 @@ def _is_event(event: LogEvent) -> bool:
 def _erases(event: LogEvent) -> int | None:
     """Return up to which version an event erases, None if it erases nothing."""
     try:
-        version = place(event.headers, event.own)
+        version = version_in_order(event.headers, event.own)
         return version if decode(event.key, event.value or b"").op is Op.ERASE else None
     except Poison:
         return None
 
 
-def _absorbs(state: State, event: LogEvent) -> bool:
+def _absorbs(state: MergerState, event: LogEvent) -> bool:
     """Return whether merging an event into a state changes nothing; True where that is unknown.
 
     An idempotent event may have been a repeat, and one for a large row too large.
     """
     try:
-        version = place(event.headers, event.own)
+        version = version_in_order(event.headers, event.own)
         body = decode(event.key, event.value or b"")
     except Poison:
         return True

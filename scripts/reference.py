@@ -19,7 +19,7 @@ from schemas import deadletters, limits
 from schemas.topics import DAY_MS, Topic, Topology
 from services.cli.app import COMMANDS
 from services.ingest.core.errors import MEANINGS
-from services.operations.dlq.core.advice import advice
+from services.operations.dlq.core.dead_letter import advice
 from services.runtime.settings import DescribedSetting, Settings, describe
 
 ROOT = Path(__file__).parent.parent

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from playwright.async_api import Browser, async_playwright
 
-from services.operations.demo.core.traffic import Call, traffic
+from services.operations.demo.core.traffic import DemoCall, traffic
 from services.runtime.settings import ClickHouseSettings
 from tests.support.clickhouse.tables import create_tables, insert, run
 from tests.support.http.browser import ARGUMENTS, PHONE, executable
@@ -60,7 +60,7 @@ def pictures(request_id: str) -> tuple[Picture, ...]:
     )
 
 
-def calls(now: datetime) -> Iterator[Call]:
+def calls(now: datetime) -> Iterator[DemoCall]:
     """Return two months of calls, up to now: questions are spread, what follows on each keeps its pace."""
     start = now - timedelta(days=DAYS)
     told = list(islice(traffic(SEED, start), CALLS + ANSWERS))
@@ -97,7 +97,7 @@ def events(now: datetime) -> Iterator[dict[str, Any]]:
         }
 
 
-def _said(call: Call) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _said(call: DemoCall) -> tuple[str, dict[str, Any], dict[str, Any]]:
     body = dict(call.body or {})
     if call.method == "PUT":
         return "native", {}, body

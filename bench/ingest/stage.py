@@ -12,7 +12,7 @@ from bench.ingest.contenders import Contender, Turn, contender, loaded
 from bench.stages import Figure, Say, Size, Stack, compared
 from bench.targets import NONE, Target, share, times
 from schemas.topics import Topology
-from services.cli.keys import create_key
+from services.operations.keys import create_key
 
 STAGE = "ingest"
 TEXTBOOK, INGEST = "textbook", "ingest"

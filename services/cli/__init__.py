@@ -1,4 +1,5 @@
-"""The `afterword` command: a thin file a command, from options to an exit code.
+"""The `afterword` command: one thin module per command, from options to an exit code.
 
-Read `app.py` first: the table of all commands.  The work is done by `services.operations`.
+Read `app.py` first: the table of all commands.  `options.py` has what several commands share.  The work is
+done by `services.operations`.
 """

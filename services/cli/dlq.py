@@ -1,42 +1,111 @@
-"""The command line of `afterword dlq`: options in, exit codes out."""
+"""The command line of `afterword dlq`."""
 
 import asyncio
-import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from schemas.deadletters import Reason, Stage
 from schemas.limits import MAX_BODY_BYTES
-from services.cli.dlq_options import (
-    Ids,
-    Reasons,
-    RequestOption,
-    Since,
-    Stages,
-    StateOption,
-    TenantOption,
-    Until,
-    Wanted,
-    Yes,
-    one_id,
-    selection,
-)
-from services.cli.examples import epilog
+from services.cli.options import Yes, epilog
 from services.operations.confirm import agreement
 from services.operations.destination import named
 from services.operations.dlq import run
-from services.operations.dlq.settings import DlqSettings
+from services.operations.dlq.core.dead_letter import DeadLetterId, DeadLetterState, parse_id
+from services.operations.dlq.core.statements import DeadLetterSelection, moment
+from services.operations.dlq.run import DlqSettings
 from services.operations.exits import UsageError
 from services.runtime.settings import load
 
+
+class StateChoice(StrEnum):
+    """What became of the dead letters that are meant."""
+
+    OPEN = "open"
+    REPLAYED = "replayed"
+    DROPPED = "dropped"
+    ALL = "all"
+
+
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID]...", help="Ids of dead letters, as `list` shows them; all if none is given."
+    ),
+]
+Reasons = Annotated[
+    list[Reason] | None, typer.Option("--reason", help="Only with this reason; may be given several times.")
+]
+Stages = Annotated[list[Stage] | None, typer.Option("--stage", help="Only those that this part gave up.")]
+TenantOption = Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.")]
+RequestOption = Annotated[
+    str | None, typer.Option("--request-id", metavar="ID", help="Only about this request.")
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Only what failed since then: 30m, 2h, 7d or 2026-11-22T08:00:00Z."),
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only what failed before then.")]
+StateOption = Annotated[
+    StateChoice | None,
+    typer.Option(
+        "--state",
+        help="What became of them.  [default: open; of ids that are named: all]",
+        show_default=False,
+    ),
+]
+
+
+def selection(
+    *,
+    ids: Sequence[str] | None,
+    reasons: Sequence[Reason] | None,
+    stages: Sequence[Stage] | None,
+    tenant: str | None,
+    request_id: str | None,
+    since: str | None,
+    until: str | None,
+    state: StateChoice | None,
+) -> DeadLetterSelection:
+    """Return what the options select; UsageError."""
+    now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
+    try:
+        return DeadLetterSelection(
+            ids=tuple(dict.fromkeys(map(parse_id, ids or ()))),
+            reasons=tuple(reasons or ()),
+            stages=tuple(stages or ()),
+            tenant=tenant,
+            request_id=request_id,
+            since=None if since is None else moment(since, now),
+            until=None if until is None else moment(until, now),
+            states=_states(state or (StateChoice.ALL if ids else StateChoice.OPEN)),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def one_id(text: str) -> DeadLetterId:
+    """Return the id of one dead letter; UsageError."""
+    try:
+        return parse_id(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _states(wanted: StateChoice) -> tuple[DeadLetterState, ...]:
+    return () if wanted is StateChoice.ALL else (DeadLetterState(wanted),)
+
+
 EXAMPLES = (
-    ("afterword dlq list", "what waits for somebody to look"),
-    ("afterword dlq show feedback-events-dlq/0/17", "one of them whole: what it held, what to do"),
-    ("afterword dlq replay --reason refused_by_clickhouse", "what a replay would do; then it asks"),
-    ("afterword dlq replay feedback-events-dlq/0/17 --body corrected.json --yes", "with another body"),
-    ("afterword dlq drop --reason idempotency_conflict --since 2h", "what nobody wants"),
+    ("afterword dlq list", "all open dead letters"),
+    ("afterword dlq show feedback-events-dlq/0/17", "one of them in full: content and advice"),
+    ("afterword dlq replay --reason refused_by_clickhouse", "what a replay would do; asks before doing it"),
+    ("afterword dlq replay feedback-events-dlq/0/17 --body corrected.json --yes", "with a corrected body"),
+    ("afterword dlq drop --reason idempotency_conflict --since 2h", "drop recent conflicts"),
 )
 
 NARROW = "ids, --reason, --stage, --tenant, --request-id, --since, --until"
@@ -45,10 +114,10 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     epilog=epilog(EXAMPLES),
-    help="Look at dead letters, replay them, or drop them.\n\n"
-    "A dead letter is a record that could not be processed; nothing is lost with it.  A replay puts it back"
-    " into its own place in the order: it fills what is missing and overwrites nothing newer, and doing it"
-    " twice changes nothing.",
+    help="List, show, replay or drop dead letters.\n\n"
+    "A dead letter is a record that could not be processed, kept as it was.  A replay processes it at its"
+    " original position: it fills what is missing and overwrites nothing newer, and a second replay changes"
+    " nothing.",
 )
 
 
@@ -63,13 +132,12 @@ def list_(
     since: Since = None,
     until: Until = None,
     state: StateOption = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many at most, the latest first; 0 is all.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, help="Maximum number; 0 is all.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """List dead letters, the latest first.
 
-    They are those that nobody has replayed or dropped, unless --state says
-    otherwise.
+    By default the open ones: neither replayed nor dropped.
     """
     wanted = selection(
         ids=ids, reasons=reason, stages=stage, tenant=tenant, request_id=request_id, since=since, until=until,
@@ -82,10 +150,12 @@ def list_(
 def show(
     letter: Annotated[str, typer.Argument(metavar="ID", help="A dead letter, as `list` shows it.")],
     *,
-    raw: Annotated[bool, typer.Option("--raw", help="Write the value's bytes, and nothing else.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write the bytes of the value, and nothing else.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show one dead letter whole: why, from where, what to do, and what it held."""
+    """Show one dead letter in full: reason, origin, advice and content."""
     _run(run.show_one(_settings(), one_id(letter), raw=raw, json=as_json))
 
 
@@ -105,40 +175,42 @@ def replay(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="Replay this event instead of the original one: one id, the same tenant and request.",
+            help="Replay this event instead of the original: for one id, same tenant and request.",
         ),
     ] = None,
     as_new_events: Annotated[
         bool,
         typer.Option(
             "--as-new-events",
-            help="Give each idempotency_conflict an event id of its own, so that it counts, too.",
+            help="Give each idempotency_conflict an event id of its own, so that it is merged, too.",
         ),
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Put dead letters back into their place in the order.
+    """Replay dead letters at their original position.
 
-    It says first what it would do, and does it with --yes, or once you agree
-    on a terminal.
+    It prints what it would do, and does it with --yes, or once you confirm on a
+    terminal.
 
-    The merger's go back to the events topic with the version that they had;
-    the sink's are inserted into ClickHouse with the revision that they had.
-    Each is marked as replayed once that is acknowledged.  After an
-    interruption the same call goes on.
+    Those of the merger are sent to the events topic with their version, those
+    of the sink are inserted into ClickHouse with their revision, and each is
+    marked as replayed once that is acknowledged.  After an interruption, run
+    the same command again.
 
-    What cannot be put back is left, with the reason, and the exit code is 1.
+    What cannot be replayed is skipped, with the reason, and the exit code is 1.
     What the merger refuses again becomes a new dead letter.
     """
     if body is not None and len(ids or ()) != 1:
-        raise UsageError("--body is for one dead letter: give its id, and no other")
+        raise UsageError("--body is for one dead letter: give one id")
     wanted = selection(
         ids=ids, reasons=reason, stages=stage, tenant=tenant, request_id=request_id, since=since, until=until,
         state=state,
     )  # fmt: skip
     text = None if body is None else _read(body)
-    act = run.put_back(_settings(), wanted, agreement(yes=yes), body=text, as_new_events=as_new_events)
-    _run(act, interrupted=f"Stopped.  {run.GO_ON}")
+    replay = run.replay_selected(
+        _settings(), wanted, agreement(yes=yes), body=text, as_new_events=as_new_events
+    )
+    _run(replay, interrupted=f"Stopped.  {run.RESUME}")
 
 
 @app.command(epilog=epilog(EXAMPLES[4:]))
@@ -151,11 +223,11 @@ def drop(
     request_id: RequestOption = None,
     since: Since = None,
     until: Until = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them, whatever they are.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Take it back: dropped ones are open again.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Undo it: dropped ones are open again.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Mark dead letters as dropped: nobody wants them.
+    """Mark dead letters as dropped.
 
     Lists and counts leave them out.  Nothing is deleted: `list --state
     dropped` shows them, and they can still be replayed, or opened again with
@@ -163,16 +235,14 @@ def drop(
     """
     wanted = selection(
         ids=ids, reasons=reason, stages=stage, tenant=tenant, request_id=request_id, since=since, until=until,
-        state=Wanted.DROPPED if undo else Wanted.OPEN,
+        state=StateChoice.DROPPED if undo else StateChoice.OPEN,
     )  # fmt: skip
     if not wanted.is_narrow and not everything:
-        raise UsageError(f"say which ones: {NARROW} or --all")
+        raise UsageError(f"select dead letters by {NARROW}, or give --all")
     _run(run.drop(_settings(), wanted, agreement(yes=yes), undo=undo), interrupted="Stopped.")
 
 
 def _settings() -> DlqSettings:
-    # It logs each failed try; the error says once what did not answer.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     return named(load(DlqSettings))
 
 

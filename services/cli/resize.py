@@ -1,7 +1,6 @@
-"""The command line of `afterword resize`: options in, steps told as they happen, an exit code out."""
+"""The command line of `afterword resize`."""
 
 import asyncio
-import logging
 import signal
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
@@ -9,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import orjson
 import typer
 
-from services.cli.examples import epilog
+from services.cli.options import epilog
 from services.operations.confirm import agreement
 from services.operations.destination import named
 from services.operations.exits import DONE, FOUND, UsageError
@@ -21,8 +20,8 @@ from services.runtime.settings import load
 
 EXAMPLES = (
     ("afterword resize --partitions 24", "what would be done; nothing is changed"),
-    ("afterword resize --partitions 24 --yes", "do it; again after an interruption, and it goes on"),
-    ("afterword resize --partitions 24 --yes --max-pause 10", "rather give up than pause for longer"),
+    ("afterword resize --partitions 24 --yes", "do it; run it again after an interruption"),
+    ("afterword resize --partitions 24 --yes --max-pause 10", "abort rather than pause for longer"),
     ("afterword resize --abort --yes", "go back, after an interruption"),
 )
 
@@ -36,41 +35,42 @@ def resize(
     *,
     partitions: Annotated[
         int | None,
-        typer.Option(min=1, max=10_000, help="How many partitions events and states are to have."),
+        typer.Option(min=1, max=10_000, help="New number of partitions of events and states."),
     ] = None,
     abort: Annotated[
-        bool, typer.Option("--abort", help="Take events on the old topics again, after an interruption.")
+        bool, typer.Option("--abort", help="After an interruption, go back to the old topics.")
     ] = False,
     anew: Annotated[
-        bool, typer.Option("--anew", help="Begin another generation, whatever was copied before.")
+        bool, typer.Option("--anew", help="Start another generation, whatever was copied before.")
     ] = False,
     max_pause: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="Go back if the pause would last longer.")
+        float, typer.Option(min=1, metavar="SECONDS", help="Go back if the pause would be longer.")
     ] = 60.0,
     arrival: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for the services afterwards.")
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="How long to wait for the services after the switch."),
     ] = 60.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it, without a question.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
-    """Give events and states another number of partitions.
+    """Change the number of partitions of events and states.
 
     Partitions of a live topic never change, since keys would move.  So all
     states are copied to a new generation of topics (`feedback-state-v2`, and
-    so on), most of them while traffic flows.  Then ingest answers 503
-    overloaded for some seconds: nothing of that is written, and clients send
-    it again.  Every key is compared before the new topics are opened.
+    so on), most of them during live traffic.  Then ingest answers 503
+    overloaded for some seconds: clients retry those requests, of which nothing
+    is written.  Every key is compared before the new topics are opened.
 
-    It says first what it would do, and does it with --yes, or once you agree
-    on a terminal.  It may be interrupted at any time: Ctrl-C goes back to the
-    old topics, and after a kill the same call goes on, or --abort goes back.
+    It prints what it would do, and does it with --yes, or once you confirm on a
+    terminal.  It may be interrupted: Ctrl-C goes back to the old topics; after
+    a kill, run the same command again, or go back with --abort.
 
-    Services that have KAFKA_TOPIC_GENERATION in their environment stay on
-    the generation that it names: unset it first.
+    Services with KAFKA_TOPIC_GENERATION in their environment stay on that
+    generation: unset it first.
     """
     settings = _settings()
     if abort == (partitions is not None):
-        raise UsageError("Say --partitions N, or --abort.")
+        raise UsageError("Give --partitions N, or --abort.")
     if abort:
         typer.echo(_run(run.abort(settings, agreement(yes=yes))))
         return
@@ -88,8 +88,6 @@ def resize(
 
 
 def _settings() -> ResizeSettings:
-    # It logs each failed try; the error says once what did not answer.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     return named(load(ResizeSettings))
 
 
@@ -97,7 +95,7 @@ def _run(act: Coroutine[Any, Any, T]) -> T:
     async def stoppable() -> T:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (a coroutine is always run by a task)
-        # As Ctrl-C does: what was closed is opened again.
+        # As Ctrl-C: reopens the old topics.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await act
 

@@ -8,19 +8,19 @@ import typer
 
 
 def ingest() -> None:
-    """Run ingest: takes feedback over HTTP, and answers success once Kafka has it.
+    """Run ingest: accepts feedback over HTTP, with success once Kafka has it.
 
     Its settings are environment variables: `afterword config check ingest`
-    shows them.  SIGTERM or Ctrl-C stops it, after the answers it owes.
+    shows them.  SIGTERM or Ctrl-C stops it after the responses in progress.
     """
     _run("ingest")
 
 
 def query() -> None:
-    """Run query: the read API, exports and the dashboard, on what ClickHouse has.
+    """Run query: the read API, exports and the dashboard, on the tables of ClickHouse.
 
     Its settings are environment variables: `afterword config check query`
-    shows them.  SIGTERM or Ctrl-C stops it; it holds nothing that could be lost.
+    shows them.  SIGTERM or Ctrl-C stops it; it has no state that could be lost.
     """
     _run("query")
 
@@ -41,12 +41,12 @@ def _sink(ctx: typer.Context) -> None:
 
 @sink.command("accept-loss")
 def _sink_accepts_loss(
-    *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask before going on.")] = False
+    *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False
 ) -> None:
-    """Go on although records were deleted from the log before they were stored.
+    """Continue although records were deleted from the log before they were stored.
 
-    The sink refuses to start then, because those records are gone for good.
-    This shows how many they are, asks, and moves its positions behind them.
+    The sink refuses to start then, because those records are lost.  This
+    prints how many they are, asks, and moves its offsets behind them.
     """
     _run("sink", "accept-loss", *(["--yes"] if yes else []))
 
@@ -67,12 +67,12 @@ def _merger(ctx: typer.Context) -> None:
 
 @merger.command()
 def accept_loss(
-    *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask before going on.")] = False
+    *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False
 ) -> None:
-    """Go on although events were deleted from the log before they were merged.
+    """Continue although events were deleted from the log before they were merged.
 
-    The merger refuses to start then, because those events are gone for good.
-    This shows how many they are, asks, and moves its position behind them.
+    The merger refuses to start then, because those events are lost.  This
+    prints how many they are, asks, and moves its offset behind them.
     """
     _run("merger", "accept-loss", *(["--yes"] if yes else []))
 

@@ -1,7 +1,6 @@
-"""`afterword up`: run the local stack in the foreground."""
+"""The command line of `afterword up`."""
 
 import asyncio
-import logging
 import os
 from typing import Annotated
 
@@ -14,7 +13,7 @@ def up(
     *,
     recover: Annotated[
         bool,
-        typer.Option("--recover", help="If Kafka lost something, fill it again from ClickHouse first."),
+        typer.Option("--recover", help="If Kafka lost data, run `afterword recover` first."),
     ] = False,
 ) -> None:
     """Run the whole stack here: Kafka, ClickHouse and the services.
@@ -22,7 +21,7 @@ def up(
     No Docker, no Java, no server.  The first start downloads Kafka (44 MB).
     Ctrl-C stops everything in order, a second Ctrl-C at once.  Data, logs and
     process ids are kept in AFTERWORD_HOME (.afterword), and the next start
-    goes on with the same data.
+    uses the same data.
 
     Ports come from the variables that the services read: INGEST_PORT,
     QUERY_PORT, KAFKA_BOOTSTRAP_SERVERS, CLICKHOUSE_URL, MERGER_METRICS_PORT,
@@ -46,8 +45,6 @@ def up(
     from services.runtime.settings import load  # noqa: PLC0415
 
     settings = load(LocalSettings)
-    # A server that is away shows as a part that is not ready; aiokafka would say it every 100 ms.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         in_order = asyncio.run(stack.run(settings, os.environ, Console(), recover=recover))
     except (HomeError, PortTakenError) as error:
@@ -61,7 +58,7 @@ def up(
             raise
         where = error.filename or settings.afterword_home
         raise CommandError(
-            f"the disk is full ({where}): free some space and start again; what was answered is in the log"
+            f"the disk is full ({where}): free some space and start again; acknowledged events are in the log"
         ) from error
     if not in_order:
         raise typer.Exit(INTERRUPTED)

@@ -1,7 +1,6 @@
-"""The command line of `afterword verify`: options in, an exit code out."""
+"""The command line of `afterword verify`."""
 
 import asyncio
-import logging
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,12 +9,12 @@ import typer
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from services.cli.examples import epilog
+from services.cli.options import epilog
 from services.operations.database import connected
 from services.operations.destination import named
-from services.operations.dlq.core.selection import moment
+from services.operations.dlq.core.statements import moment
 from services.operations.exits import DONE, FOUND, UnreachableError, UsageError
-from services.operations.progress import Bar
+from services.operations.progress import ProgressBar
 from services.operations.verify.core.report import as_json, lines
 from services.operations.verify.core.selection import VerifySelection
 from services.operations.verify.run import Verification
@@ -26,8 +25,8 @@ from services.runtime.settings import load
 DEFAULT_SAMPLE = 100_000
 EXAMPLES = (
     ("afterword verify", "every event, and a sample of the requests"),
-    ("afterword verify --all", "every request, whatever it takes"),
-    ("afterword verify --tenant acme --from 2h", "what one tenant sent in the last two hours"),
+    ("afterword verify --all", "every request, however long it takes"),
+    ("afterword verify --tenant acme --from 2h", "events of one tenant in the last two hours"),
     ("afterword verify --json | jq '.differences[].mend'", "in a script"),
 )
 
@@ -38,46 +37,41 @@ _errors = Console(stderr=True)
 @app.command(epilog=epilog(EXAMPLES))
 def verify(
     *,
-    tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant.")] = None,
     since: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="TIME",
-            help="Only events that were appended since then, and the requests that they touch: 2h, 7d or"
-            " 2026-11-22T08:00:00Z.",
+            help="Only events appended since then, and their requests: 2h, 7d or 2026-11-22T08:00:00Z.",
         ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Only events that were appended before then.")
+        str | None, typer.Option("--to", metavar="TIME", help="Only events appended before then.")
     ] = None,
     sample: Annotated[
-        int, typer.Option(min=1, help="About how many requests to compare in full.")
+        int, typer.Option(min=1, help="Approximate number of requests to compare in full.")
     ] = DEFAULT_SAMPLE,
     everything: Annotated[bool, typer.Option("--all", help="Compare every request in full.")] = False,
-    seed: Annotated[
-        str, typer.Option(help="Another one makes another sample; the same one the same again.")
-    ] = "",
+    seed: Annotated[str, typer.Option(help="Seed of the sample; equal seeds give equal samples.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare the log, the states and ClickHouse, and name what mends each difference.
+    """Compare the log, the states and ClickHouse, and name the fix of each difference.
 
-    Every event of the log must be in ClickHouse, and every row of it in the log.
-    Of a sample of the requests, or of all, the events are merged once more and
-    compared with the state, and the state with the row, value for value.
+    Every event of the log must be in ClickHouse, and every row of ClickHouse in
+    the log.  For a sample of the requests, or all, the events are merged again
+    and compared with the state, and the state with the row, value by value.
 
-    It can run at any time, beside everything else: what is on its way is told,
-    and not called missing.  It changes nothing.  Memory does not grow with the
-    number of requests; with --all, the temporary directory (TMPDIR) gets about
-    as many bytes as the log has.
+    It can run at any time: records in flight are reported as such, not as
+    missing.  It changes nothing.  Memory does not grow with the number of
+    requests; with --all, the temporary directory (TMPDIR) needs about the size
+    of the log.
 
     The exit code is 1 if there is a difference.
     """
     settings = named(load(VerifySettings), tenant)
     now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
     selection = _selection(tenant, since, until, seed, now)
-    # It logs each failed try; the error says once what did not answer.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     raise typer.Exit(asyncio.run(_run(settings, selection, None if everything else sample, now, json=json)))
 
 
@@ -87,7 +81,7 @@ async def _run(
     try:
         settings = await resolved(settings, "afterword-verify")
         async with connected(settings) as database:
-            with Bar("Verifying", None, _errors) as bar:
+            with ProgressBar("Verifying", None, _errors) as bar:
                 verification = Verification(settings, database, selection, sample, now, bar)
                 cut = await verification.run()
     except (KafkaError, OSError, TimeoutError) as error:

@@ -1,4 +1,4 @@
-"""Whether to do what a dry run has shown: asked on a terminal, told by `--yes` elsewhere."""
+"""Confirmation of what a dry run has shown: `--yes`, or a question on a terminal."""
 
 import sys
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from collections.abc import Callable
 import typer
 
 Agree = Callable[[str], bool]
-"""Is told what would be done, and says whether to do it."""
+"""Takes a question, returns whether it is confirmed."""
 
 
 def agreement(*, yes: bool, quiet: bool = False, err: bool = False) -> Agree:
-    """Return who decides: `yes` for all questions, else a person.  `quiet` asks nobody.
+    """Return the confirmation of a command: `yes` confirms everything, `quiet` never asks.
 
-    That nothing was changed goes to the standard output, or to the error output with `err`.
+    Without a confirmation, that nothing was changed is printed, with `err` on standard error.
     """
 
     def agree(question: str) -> bool:
@@ -20,7 +20,7 @@ def agreement(*, yes: bool, quiet: bool = False, err: bool = False) -> Agree:
             return True
         if sys.stdin.isatty() and not quiet:
             return typer.confirm(question, default=False, err=True)
-        typer.echo("Nothing was changed: this was a dry run.  --yes does it.", err=err)
+        typer.echo("Nothing was changed: this was a dry run.  Run it with --yes.", err=err)
         return False
 
     return agree

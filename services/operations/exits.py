@@ -1,4 +1,4 @@
-"""How a command ends: the exit codes, and which error stands for which."""
+"""Exit codes of commands, and the errors that stand for them."""
 
 import errno
 import sys
@@ -20,19 +20,19 @@ __all__ = [
 
 
 class CommandError(Exception):
-    """What a user can mend; its text says how.  `code` is the exit code."""
+    """An error that a user can fix; its text says how.  `code` is the exit code."""
 
     code = FOUND
 
 
 class UsageError(CommandError):
-    """The call or the settings cannot work as they are."""
+    """The command line or the settings are invalid."""
 
     code = USAGE
 
 
 class UnreachableError(CommandError):
-    """A server that is needed does not answer."""
+    """A required server does not answer."""
 
     code = UNREACHABLE
 
@@ -46,21 +46,21 @@ _UNUSABLE = (
     errno.EPERM,
     errno.EROFS,
 )
-"""What a file of the user's own fails with, which no change of the program would mend."""
+"""Errors of a file that only the user can fix."""
 
 
 def unusable_file(error: OSError) -> CommandError | None:
-    """Return what to say of a file that the system does not let this user use, None for any other error."""
+    """Return the error of a file that this user may not use, None for any other error."""
     if error.filename is None or error.errno not in _UNUSABLE:
         return None
-    return CommandError(f"{error.filename}: {error.strerror}; nothing after that was done")
+    return CommandError(f"{error.filename}: {error.strerror}; nothing was done after that")
 
 
 def exit_code_of(error: Exception) -> int | None:
-    """Return the exit code of an error that needs no traceback, None for every other."""
+    """Return the exit code of an error without traceback, None for every other."""
     if isinstance(error, CommandError):
         return error.code
-    # Both are loaded only by what uses them: whatever raised their error has imported them.
+    # Not imported here: a module that raised one of their errors has imported them.
     settings = sys.modules.get("services.runtime.settings")
     if settings and isinstance(error, settings.SettingsError):
         return USAGE

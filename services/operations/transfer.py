@@ -1,4 +1,4 @@
-"""Fills a topic of keyed records from any source: each record in the partition of its key, byte for byte.
+"""Fills a topic with keyed records from any source: each in the partition of its key, byte for byte.
 
 Everything goes in transactions, with the positions of the source where it has any.  So what is read of the
 topic was committed whole, an interrupted call resumes where it ended, and of two that fill the same topic
@@ -21,7 +21,7 @@ from services.runtime.kafka.log_reader import OffsetRange
 from services.runtime.settings import KafkaSettings
 
 AT_ONCE_RECORDS, AT_ONCE_BYTES = 10_000, 8 * MIB
-"""The most in one transaction, of what `fill` writes: the memory that it needs."""
+"""The largest transaction of `fill`: the memory that it needs."""
 _BATCH_BYTES = 512 << 10
 _TRANSACTION_MS = 60_000
 
@@ -36,9 +36,9 @@ class TransferRecord(NamedTuple):
 
 
 class Transfer:
-    """The only producer that Kafka lets write under its transactional id: opening it fenced the others.
+    """The only producer that may write under its transactional id: opening it fenced the others.
 
-    After any error it is of no more use; what its open transaction holds is never seen.
+    After any error it cannot be used; its open transaction is never visible.
     """
 
     def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int, group: str | None) -> None:
@@ -46,13 +46,12 @@ class Transfer:
 
     @classmethod
     async def open(cls, settings: KafkaSettings, topic: str, partitions: int, group: str | None) -> Self:
-        """Start the producer.  `group` is its transactional id, and keeps the positions of the source.
+        """Start the producer.  `group` is its transactional id, and the group of the source's offsets.
 
-        None writes without transactions, whose ends would be offsets without a record: then a call that is
-        cut off may have appended a part, and nothing fences another.
+        None writes without transactions, whose markers would be offsets without a record: then an interrupted
+        call may have appended a part, and no other producer is fenced.
 
-        When this returns, the transaction that an earlier one left open is at its end.  KafkaError when Kafka
-        does not answer.
+        On return, a transaction of an earlier producer has ended.  KafkaError if Kafka does not answer.
         """
         kind: dict[str, Any] = {"transactional_id": group, "transaction_timeout_ms": _TRANSACTION_MS}
         if group is None:
@@ -77,7 +76,7 @@ class Transfer:
     ) -> None:
         """Append records, and commit the positions of the source with them, all or nothing.
 
-        Records of a key keep their order.  ProducerFenced once a younger one was opened.
+        Records of a key keep their order.  ProducerFenced once a younger producer was opened.
         """
         if self._group is not None:
             await self._producer.begin_transaction()
@@ -95,7 +94,7 @@ class Transfer:
         await self._producer.commit_transaction()
 
     async def close(self) -> None:
-        """End the producer; a transaction that is open stays so until the next one is opened."""
+        """Stop the producer; an open transaction stays open until the next producer is opened."""
         await self._producer.stop()
 
     def _packed(self, entries: Iterable[TransferRecord]) -> Iterable[tuple[int, Any]]:
@@ -131,9 +130,9 @@ async def fill(
     source: AsyncIterable[TransferRecord],
     moved: Callable[[int], None] = lambda _count: None,
 ) -> int:
-    """Append everything that a source without positions has, in bounded memory; how many records.
+    """Append all records of a source without offsets, in bounded memory, and return their number.
 
-    `moved` hears how many more are committed.
+    `moved` is called with the number of records of each transaction.
     """
     waiting: list[TransferRecord] = []
     size = total = 0

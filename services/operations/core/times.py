@@ -1,4 +1,4 @@
-"""Times as people write them on a command line.  Pure."""
+"""Times on a command line: a duration such as `2h`, or RFC 3339."""
 
 import re
 from datetime import datetime, timedelta
@@ -10,13 +10,13 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def ago(text: str, now: datetime) -> datetime:
-    """Return the time that a text names: `2h` ago, or RFC 3339, in UTC where it has no zone; ValueError."""
+    """Return the time of a text: `2h` ago, or RFC 3339, in UTC without a zone; ValueError."""
     span = _span(text)
     return _named(text) if span is None else now - span
 
 
 def ahead(text: str, now: datetime) -> datetime:
-    """Return the time that a text names: in `90d`, or RFC 3339, in UTC where it has no zone; ValueError."""
+    """Return the time of a text: in `90d`, or RFC 3339, in UTC without a zone; ValueError."""
     span = _span(text)
     return _named(text) if span is None else now + span
 
@@ -29,5 +29,5 @@ def _span(text: str) -> timedelta | None:
 def _named(text: str) -> datetime:
     named = bound(text.strip())
     if named is None:
-        raise ValueError(f"{text!r} is no time: 30m, 2h, 7d, or {FORMS}")
+        raise ValueError(f"{text!r} is not a time: 30m, 2h, 7d, or {FORMS}")
     return named

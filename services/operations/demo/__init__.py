@@ -1,1 +1,4 @@
-"""`afterword demo`: invented traffic that behaves as people do, and says of itself that it is generated."""
+"""`afterword demo`: synthetic demo traffic, marked as such.
+
+`core/traffic.py` generates the calls, from a seed; `core/vocabulary.py` has their words; `run.py` sends them.
+"""

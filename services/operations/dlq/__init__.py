@@ -1,6 +1,6 @@
-"""`afterword dlq`: look at dead letters, put them back into their place, or drop them.
+"""`afterword dlq`: list dead letters, replay them at their original position, or drop them.
 
-What is decided is pure: `letters`, `selection`, `statements`, `corrections`, `decisions`, `advice`, `view`.
-`tables` asks ClickHouse, `topics` asks and writes Kafka, `replaying` does what was decided, `acts` puts a
-command together.
+`run.py` is the face: one function per command.  `core/decisions.py` decides what a replay does with a dead
+letter, `replay.py` carries it out, batch by batch, and `tables.py` reads and marks dead letters.
+Read `core/dead_letter.py` first, then `core/decisions.py`.
 """

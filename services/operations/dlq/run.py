@@ -1,4 +1,4 @@
-"""What each command does between its options and its exit code."""
+"""The commands of `afterword dlq`: each returns its exit code."""
 
 import sys
 from collections.abc import Sequence
@@ -11,14 +11,18 @@ import typer
 from rich.console import Console
 
 from services.operations.confirm import Agree
-from services.operations.dlq import topics
-from services.operations.dlq.core.corrections import UnfitError, corrected
-from services.operations.dlq.core.decisions import Decided, Ground, decide, is_taken
-from services.operations.dlq.core.letters import Bytes, Id, Letter
-from services.operations.dlq.core.selection import Selection
-from services.operations.dlq.core.statements import correct, mark_dropped, mark_open
+from services.operations.dlq.core.dead_letter import DeadLetterContent, DeadLetterId, StoredDeadLetter
+from services.operations.dlq.core.decisions import (
+    PlannedReplay,
+    ReplayContext,
+    UnfitError,
+    corrected,
+    decide_replay,
+    is_taken,
+)
+from services.operations.dlq.core.statements import DeadLetterSelection, correct, mark_dropped, mark_open
 from services.operations.dlq.core.view import (
-    Tally,
+    ReplaySummary,
     as_json,
     instant,
     listed,
@@ -27,23 +31,35 @@ from services.operations.dlq.core.view import (
     whole,
     whole_as_json,
 )
-from services.operations.dlq.replaying import decided, parts, replay
-from services.operations.dlq.settings import DlqSettings
-from services.operations.dlq.tables import Tables, tables
+from services.operations.dlq.replay import (
+    batches,
+    in_use,
+    kept_since,
+    planned_replays,
+    replay,
+    replay_producer,
+)
+from services.operations.dlq.tables import DeadLetterTables, dead_letter_tables
 from services.operations.exits import DONE, FOUND, CommandError, UnreachableError, UsageError
-from services.operations.progress import Bar
+from services.operations.progress import ProgressBar
 from services.runtime.audit_log import audited
 from services.runtime.clickhouse.insert import ClickHouseWriter, UnavailableError
+from services.runtime.settings import ClickHouseSettings, KafkaSettings
+
+
+class DlqSettings(KafkaSettings, ClickHouseSettings):
+    """The servers with the dead letters."""
+
 
 INSERT_SECONDS = 60.0
-GO_ON = "What was acknowledged is marked; the same call goes on with the rest."
+RESUME = "Acknowledged ones are marked; run the same command again for the rest."
 _WIDE = 1_000
 _errors = Console(stderr=True)
 
 
-async def show_list(settings: DlqSettings, selection: Selection, limit: int, *, json: bool) -> int:
-    """Print the dead letters that failed last."""
-    async with tables(settings) as store:
+async def show_list(settings: DlqSettings, selection: DeadLetterSelection, limit: int, *, json: bool) -> int:
+    """Print the dead letters that failed last, newest first."""
+    async with dead_letter_tables(settings) as store:
         count, _ = await store.count(selection)
         letters = await store.newest(selection, limit)
     if json:
@@ -58,15 +74,15 @@ async def show_list(settings: DlqSettings, selection: Selection, limit: int, *, 
     return DONE
 
 
-async def show_one(settings: DlqSettings, one: Id, *, raw: bool, json: bool) -> int:
+async def show_one(settings: DlqSettings, one: DeadLetterId, *, raw: bool, json: bool) -> int:
     """Print everything about one dead letter."""
-    async with tables(settings) as store:
+    async with dead_letter_tables(settings) as store:
         letter, content = await _found(store, one)
         if raw:
             sys.stdout.buffer.write(content.value or b"")
             return DONE
-        ground = await _around(store, await _ground(store, settings, named=True), [one])
-        decision = decide(letter, content, ground)
+        context = await _with_requests(store, await _context(store, settings, named=True), [one])
+        decision = decide_replay(letter, content, context)
     if json:
         found = whole_as_json(letter, content, decision)
         typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
@@ -75,73 +91,79 @@ async def show_one(settings: DlqSettings, one: Id, *, raw: bool, json: bool) -> 
     return DONE
 
 
-async def put_back(
+async def replay_selected(
     settings: DlqSettings,
-    selection: Selection,
+    selection: DeadLetterSelection,
     agree: Agree,
     *,
     body: bytes | None = None,
     as_new_events: bool = False,
 ) -> int:
-    """Show what a replay would do, and do it if that is agreed to."""
-    async with tables(settings) as store:
-        settings = await topics.in_use(settings)
+    """Print what a replay would do, and do it if that is confirmed."""
+    async with dead_letter_tables(settings) as store:
+        settings = await in_use(settings)
         count, last = await store.count(selection)
         await _all_there(store, selection, count)
         bounded = replace(selection, upto=last)
         named = bool(selection.ids or selection.reasons)
-        ground = await _ground(store, settings, named=named, as_new_events=as_new_events, ask_kafka=True)
+        context = await _context(store, settings, named=named, as_new_events=as_new_events, ask_kafka=True)
         value = None if body is None else await _correction(store, selection.ids[0], body)
-        tally = Tally()
-        with _errors.status("Looking"):
-            async for part in decided(store, bounded, ground, value):
+        tally = ReplaySummary()
+        with _errors.status("Reading dead letters"):
+            async for part in planned_replays(store, bounded, context, value):
                 tally.add(part)
         for line in tally.lines():
             typer.echo(line)
         if not tally.doable:
-            return FOUND if tally.left else DONE
+            return FOUND if tally.skipped else DONE
         if not agree(f"Replay {_letters(tally.doable)}?"):
-            return FOUND if tally.left else DONE
+            return FOUND if tally.skipped else DONE
         act = "dlq replay" if value is None else "dlq correct"
-        with audited(act, letters=tally.doable, **_told(selection), as_new_events=as_new_events) as done:
+        with audited(
+            act, letters=tally.doable, **_audit_details(selection), as_new_events=as_new_events
+        ) as done:
             if value is not None:
                 await _write_down(store, selection.ids[0], value)
-            code, done["replayed"] = await _carry_out(store, settings, bounded, ground, tally.total)
+            code, done["replayed"] = await _carry_out(store, settings, bounded, context, tally.total)
         return code
 
 
 async def _carry_out(
-    store: Tables, settings: DlqSettings, selection: Selection, ground: Ground, total: int
+    store: DeadLetterTables,
+    settings: DlqSettings,
+    selection: DeadLetterSelection,
+    context: ReplayContext,
+    total: int,
 ) -> tuple[int, int]:
-    """Replay; return the exit code, and how many letters were replayed."""
+    """Replay; return the exit code and the number of replayed dead letters."""
     rows = ClickHouseWriter(settings, INSERT_SECONDS)
     replayed, left = 0, 0
     try:
-        with Bar("Replaying", total, _errors) as bar:
+        with ProgressBar("Replaying", total, _errors) as bar:
 
-            def shown(done: Sequence[Id], refused: Sequence[Decided], others: int) -> None:
+            def shown(done: Sequence[DeadLetterId], refused: Sequence[PlannedReplay], others: int) -> None:
                 nonlocal replayed, left
                 replayed, left = replayed + len(done), left + len(refused) + others
                 for one in refused:
                     _errors.print(f"{one.letter.id} {plain(outcome(one.decision))}", markup=False)
                 bar.moved(len(done) + len(refused) + others)
 
-            async with topics.sender(settings) as events:
-                await replay(store, decided(store, selection, ground), events, rows, shown)
+            async with replay_producer(settings) as events:
+                await replay(store, planned_replays(store, selection, context), events, rows, shown)
     except UnavailableError as error:
-        raise UnreachableError(f"ClickHouse does not take rows: {error}\n{GO_ON}") from error
+        raise UnreachableError(f"ClickHouse does not take rows: {error}\n{RESUME}") from error
     except CommandError as error:
-        raise type(error)(f"{error}\n{GO_ON}") from error
+        raise type(error)(f"{error}\n{RESUME}") from error
     finally:
         await rows.close()
-    typer.echo(f"{_letters(replayed)} replayed" + (f", {left:,} left" if left else ""))
+    typer.echo(f"{_letters(replayed)} replayed" + (f", {left:,} skipped" if left else ""))
     return (FOUND if left else DONE), replayed
 
 
-async def drop(settings: DlqSettings, selection: Selection, agree: Agree, *, undo: bool) -> int:
-    """Mark dead letters as dropped, or as open again, if that is agreed to."""
+async def drop(settings: DlqSettings, selection: DeadLetterSelection, agree: Agree, *, undo: bool) -> int:
+    """Mark dead letters as dropped, or as open again, if that is confirmed."""
     mark, verb = (mark_open, "Open again") if undo else (mark_dropped, "Drop")
-    async with tables(settings) as store:
+    async with dead_letter_tables(settings) as store:
         count, last = await store.count(selection)
         await _all_there(store, selection, count)
         if not count:
@@ -151,9 +173,12 @@ async def drop(settings: DlqSettings, selection: Selection, agree: Agree, *, und
             return DONE
         done = 0
         act = "dlq drop --undo" if undo else "dlq drop"
-        with audited(act, letters=count, **_told(selection)), Bar("Marking", count, _errors) as bar:
+        with (
+            audited(act, letters=count, **_audit_details(selection)),
+            ProgressBar("Marking", count, _errors) as bar,
+        ):
             async for page in store.pages(replace(selection, upto=last)):
-                for part in parts(page):
+                for part in batches(page):
                     await store.mark(mark([one.id for one in part]))
                     bar.moved(len(part))
                     done += len(part)
@@ -161,82 +186,84 @@ async def drop(settings: DlqSettings, selection: Selection, agree: Agree, *, und
     return DONE
 
 
-async def _ground(
-    store: Tables,
+async def _context(
+    store: DeadLetterTables,
     settings: DlqSettings,
     *,
     named: bool,
     as_new_events: bool = False,
     ask_kafka: bool = False,
-) -> Ground:
+) -> ReplayContext:
     recorded = await store.deployments()
     now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
     newest = max((one.generation for one in recorded), default=0)
     is_known = ask_kafka or settings.is_generation_given
-    return Ground(
+    return ReplayContext(
         generation=settings.kafka_topic_generation if is_known else newest,
         partitions={one.generation: one.partitions for one in recorded},
-        kept_since=await topics.kept_since(settings, recorded, now) if ask_kafka else None,
+        kept_since=await kept_since(settings, recorded, now) if ask_kafka else None,
         named=named,
         as_new_events=as_new_events,
     )
 
 
-async def _around(store: Tables, ground: Ground, ids: Sequence[Id]) -> Ground:
-    return replace(ground, places=await store.places(ids), erased=await store.erased(ids))
+async def _with_requests(
+    store: DeadLetterTables, context: ReplayContext, ids: Sequence[DeadLetterId]
+) -> ReplayContext:
+    return replace(context, places=await store.places(ids), erased=await store.erased(ids))
 
 
-async def _found(store: Tables, one: Id) -> tuple[Letter, Bytes]:
-    letters = await store.newest(Selection(ids=(one,), states=()), 1)
+async def _found(store: DeadLetterTables, one: DeadLetterId) -> tuple[StoredDeadLetter, DeadLetterContent]:
+    letters = await store.newest(DeadLetterSelection(ids=(one,), states=()), 1)
     content = (await store.contents([one])).get(one)
     if not letters or content is None:
         raise CommandError(f"there is no dead letter {one}; `afterword dlq list --state all` shows all")
     return letters[0], content
 
 
-async def _all_there(store: Tables, selection: Selection, count: int) -> None:
-    """Refuse a call that names what is not there: it may be a typing error."""
+async def _all_there(store: DeadLetterTables, selection: DeadLetterSelection, count: int) -> None:
+    """Reject ids that do not exist: they may be misspelt; CommandError."""
     if len(selection.ids) > count:
         there = {one.id for one in await store.newest(replace(selection, states=()), 0)}
         missing = [str(one) for one in selection.ids if one not in there]
         if missing:
-            raise CommandError(f"there is no dead letter {', '.join(missing)} that fits the call")
+            raise CommandError(f"there is no dead letter {', '.join(missing)} that matches")
 
 
-async def _correction(store: Tables, one: Id, body: bytes) -> bytes:
-    """Return the body as it would be sent; CommandError when it may not take the place."""
+async def _correction(store: DeadLetterTables, one: DeadLetterId, body: bytes) -> bytes:
+    """Return the body as it would be sent; CommandError if it must not replace the event."""
     letter, content = await _found(store, one)
     if letter.stage != "merger":
         raise UsageError(
-            "--body is for what the merger refused.  The sink's dead letters are copies: ClickHouse must have"
-            " what the topic has, and a rebuild would undo anything else."
+            "--body is for dead letters of the merger.  Those of the sink are copies of records: ClickHouse"
+            " must have what the topic has, and a rebuild would undo anything else."
         )
     try:
         value = corrected(letter, content.key, content.value, body)
     except UnfitError as error:
         raise UsageError(f"--body: {error}") from error
     if content.correction is not None and content.correction != value:
-        raise CommandError(f"{one} was corrected before, with another body; a place has one event")
+        raise CommandError(f"{one} was corrected before, with another body; a version has one event")
     if content.correction is None and letter.replayed_at is not None:
-        raise CommandError(f"{one} was replayed as it was, {instant(letter.replayed_at)}; its place is taken")
+        raise CommandError(f"{one} was replayed unchanged, {instant(letter.replayed_at)}")
     if content.correction is None and is_taken(letter, await store.newest_copy(letter)):
-        raise CommandError(f"{one} was replayed as it was, though not marked; its place is taken")
+        raise CommandError(f"{one} was replayed unchanged, though not marked")
     return value
 
 
-async def _write_down(store: Tables, one: Id, value: bytes) -> None:
-    """Make sure that this body, and no other, is ever sent for the place."""
+async def _write_down(store: DeadLetterTables, one: DeadLetterId, value: bytes) -> None:
+    """Store the body, so that no other is ever sent with this version."""
     await store.mark(correct(one, value))
     _, content = await _found(store, one)
     if content.correction != value:
-        raise CommandError(f"somebody corrected {one} just now, with another body")
+        raise CommandError(f"{one} was corrected concurrently, with another body")
 
 
-def _told(selection: Selection) -> dict[str, Any]:
-    """Return what was asked for, as the audit log has it."""
-    left_out = ("ids", "states", "upto")
-    asked = {name: value for name, value in asdict(selection).items() if value and name not in left_out}
-    return asked | ({"ids": [str(one) for one in selection.ids[:100]]} if selection.ids else {})
+def _audit_details(selection: DeadLetterSelection) -> dict[str, Any]:
+    """Return the selection as details of the audit log."""
+    omitted = ("ids", "states", "upto")
+    details = {name: value for name, value in asdict(selection).items() if value and name not in omitted}
+    return details | ({"ids": [str(one) for one in selection.ids[:100]]} if selection.ids else {})
 
 
 def _letters(count: int) -> str:

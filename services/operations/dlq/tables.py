@@ -1,4 +1,4 @@
-"""ClickHouse as the command sees it: dead letters in pages, and marks on them."""
+"""Dead letters in ClickHouse: read in pages, and marked."""
 
 from base64 import b64decode
 from collections.abc import AsyncIterator, Sequence
@@ -12,9 +12,9 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.limits import MIB
 from services.operations.dlq.core import statements
-from services.operations.dlq.core.decisions import Place
-from services.operations.dlq.core.letters import Bytes, Id, Letter
-from services.operations.dlq.core.selection import Selection
+from services.operations.dlq.core.dead_letter import DeadLetterContent, DeadLetterId, StoredDeadLetter
+from services.operations.dlq.core.decisions import KnownVersion
+from services.operations.dlq.core.statements import DeadLetterSelection
 from services.operations.errors import clickhouse_failed
 from services.pipeline.core.continuity import Recorded
 from services.runtime.clickhouse.client import connect
@@ -28,57 +28,59 @@ _LONGEST_STATEMENT = 2 * MIB
 FAILURES = (ClickHouseError, OSError, TimeoutError)
 
 
-class Tables:
-    """Questions and marks.  CommandError when ClickHouse refuses, UnreachableError when it is away."""
+class DeadLetterTables:
+    """Reads and marks dead letters.  CommandError if ClickHouse refuses, UnreachableError if it is down."""
 
     def __init__(self, client: AsyncClient, settings: ClickHouseSettings) -> None:
         self._client, self._settings = client, settings
 
     async def deployments(self) -> list[Recorded]:
-        """Return what `afterword migrate` recorded of each generation of topics."""
+        """Return the record of each generation of topics."""
         return [Recorded(**row) for row in await self._rows(statements.deployments())]
 
-    async def count(self, selection: Selection) -> tuple[int, tuple[Id, ...]]:
-        """Return how many are selected, and the last one of each partition."""
+    async def count(self, selection: DeadLetterSelection) -> tuple[int, tuple[DeadLetterId, ...]]:
+        """Return the number of selected ones, and the last one of each partition."""
         rows = await self._rows(statements.counts(selection))
-        last = (Id(row["dlq_topic"], row["dlq_partition"], row["last"]) for row in rows)
+        last = (DeadLetterId(row["dlq_topic"], row["dlq_partition"], row["last"]) for row in rows)
         return sum(row["letters"] for row in rows), tuple(last)
 
-    async def newest(self, selection: Selection, limit: int) -> list[Letter]:
-        """Return those that failed last, newest first; 0 is no limit."""
-        return list(map(Letter.of, await self._rows(statements.newest(selection, limit))))
+    async def newest(self, selection: DeadLetterSelection, limit: int) -> list[StoredDeadLetter]:
+        """Return those that failed last, newest first; limit 0 is none."""
+        return list(map(StoredDeadLetter.of, await self._rows(statements.newest(selection, limit))))
 
-    async def pages(self, selection: Selection) -> AsyncIterator[list[Letter]]:
+    async def pages(self, selection: DeadLetterSelection) -> AsyncIterator[list[StoredDeadLetter]]:
         """Yield all that are selected, in the order of their ids."""
         after = None
         while rows := await self._rows(statements.page(selection, after, PAGE_LETTERS)):
-            yield list(map(Letter.of, rows))
+            yield list(map(StoredDeadLetter.of, rows))
             after = _id(rows[-1])
 
-    async def contents(self, ids: Sequence[Id]) -> dict[Id, Bytes]:
-        """Return the bytes of these; the caller sees to it that they are not too many."""
+    async def contents(self, ids: Sequence[DeadLetterId]) -> dict[DeadLetterId, DeadLetterContent]:
+        """Return the bytes of these; the caller limits how many."""
         rows = await self._rows(statements.contents(ids))
         return {
-            _id(row): Bytes(b64decode(row["key"]), _bytes(row["value"]), _bytes(row["correction"]))
-            for row in rows
-        }
-
-    async def places(self, ids: Sequence[Id]) -> dict[tuple[str, str, int | None], Place]:
-        """Return what is known of the places of these in the order of their requests."""
-        rows = await self._rows(statements.latest_at_place(ids))
-        return {
-            (row["tenant"], row["request_id"], row["original_version"]): Place(
-                Id(*row["latest"]), datetime.fromtimestamp(row["first_failed_at"] / 1e6, UTC)
+            _id(row): DeadLetterContent(
+                b64decode(row["key"]), _bytes(row["value"]), _bytes(row["correction"])
             )
             for row in rows
         }
 
-    async def newest_copy(self, letter: Letter) -> int | None:
-        """Return where the newest record of the letter's version stands, None if none is known."""
+    async def places(self, ids: Sequence[DeadLetterId]) -> dict[tuple[str, str, int | None], KnownVersion]:
+        """Return what is known of the versions of these, by tenant, request id and version."""
+        rows = await self._rows(statements.latest_at_place(ids))
+        return {
+            (row["tenant"], row["request_id"], row["original_version"]): KnownVersion(
+                DeadLetterId(*row["latest"]), datetime.fromtimestamp(row["first_failed_at"] / 1e6, UTC)
+            )
+            for row in rows
+        }
+
+    async def newest_copy(self, letter: StoredDeadLetter) -> int | None:
+        """Return the position of the newest record with the version of a dead letter, None if unknown."""
         rows = await self._rows(statements.newest_copy(letter))
         return int(rows[0]["newest"]) if rows else None
 
-    async def erased(self, ids: Sequence[Id]) -> dict[tuple[str, str], int]:
+    async def erased(self, ids: Sequence[DeadLetterId]) -> dict[tuple[str, str], int]:
         """Return up to which version the requests of these were erased."""
         rows = await self._rows(statements.erasures(ids))
         return {(row["tenant"], row["request_id"]): row["erased"] for row in rows}
@@ -102,20 +104,20 @@ class Tables:
 
 
 @asynccontextmanager
-async def tables(settings: ClickHouseSettings) -> AsyncIterator[Tables]:
+async def dead_letter_tables(settings: ClickHouseSettings) -> AsyncIterator[DeadLetterTables]:
     """Connect for the block."""
     try:
         client = await connect(settings)
     except FAILURES as error:
         raise clickhouse_failed(error, settings) from error
     try:
-        yield Tables(client, settings)
+        yield DeadLetterTables(client, settings)
     finally:
         await client.close()
 
 
-def _id(row: dict[str, Any]) -> Id:
-    return Id(row["dlq_topic"], row["dlq_partition"], row["dlq_offset"])
+def _id(row: dict[str, Any]) -> DeadLetterId:
+    return DeadLetterId(row["dlq_topic"], row["dlq_partition"], row["dlq_offset"])
 
 
 def _bytes(text: str | None) -> bytes | None:

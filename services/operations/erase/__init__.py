@@ -1,4 +1,5 @@
-"""`afterword erase`: remove a person's feedback for good, and say what is kept until when.
+"""`afterword erase`: delete a person's feedback for good, and certify what is kept until when.
 
-`subject` and `view` are pure; `acts` puts the command together out of `services.erasure`.
+`run.py` is the face; `core/subject.py` parses whose feedback it is, and describes the dry run.  The erasure
+itself is `services.erasure`, which a running sink completes after an interruption.
 """

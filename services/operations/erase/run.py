@@ -1,4 +1,4 @@
-"""What the command does between its options and its exit code."""
+"""The command `afterword erase`: dry run, erasure, certificate."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,40 +19,44 @@ from services.erasure.run import ErasureRun
 from services.erasure.tables import ErasureTables
 from services.erasure.tables import tables as open_tables
 from services.operations.confirm import Agree
-from services.operations.erase.core.subject import Subject
-from services.operations.erase.core.view import plan
-from services.operations.erase.settings import EraseSettings
+from services.operations.erase.core.subject import ErasureSubject, plan
 from services.operations.errors import clickhouse_failed, kafka_unreachable
 from services.operations.exits import DONE, FOUND, CommandError
-from services.operations.progress import Bar
+from services.operations.progress import ProgressBar
 from services.pipeline.generations import resolved
 from services.runtime.audit_log import record
+from services.runtime.settings import ClickHouseSettings, HomeSettings, KafkaSettings
+
+
+class EraseSettings(KafkaSettings, ClickHouseSettings, HomeSettings):
+    """The servers with the feedback, and the audit log."""
+
 
 ACT = "erase"
-GO_ON = "A running sink goes on with erasure {id}; `GET /v1/erasures/{id}` says how far it is."
+RESUME = "A running sink completes erasure {id}; `GET /v1/erasures/{id}` has its progress."
 _errors = Console(stderr=True)
 
 
-async def erase(settings: EraseSettings, subject: Subject, agree: Agree, *, json: bool) -> int:
-    """Show what would go, and erase it if that is agreed to; print the certificate."""
+async def erase(settings: EraseSettings, subject: ErasureSubject, agree: Agree, *, json: bool) -> int:
+    """Print what would be deleted, erase it if confirmed, print the certificate; the exit code."""
     async with _servers(settings) as (tables, log):
         await log.check(tables)
         requests = await _requests(tables, subject)
         found = await tables.count(subject.tenant, requests)
         for line in plan(subject.tenant, len(requests), found, by_user=bool(subject.user_hash)):
             typer.echo(line, err=json)
-        if not agree("Remove them for good?"):
+        if not agree("Delete them for good?"):
             return DONE
-        return await _carry_out(settings, tables, log, _asked(subject, await tables.now()), json=json)
+        return await _carry_out(settings, tables, log, _erasure_of(subject, await tables.now()), json=json)
 
 
-async def _requests(tables: ErasureTables, subject: Subject) -> list[str]:
+async def _requests(tables: ErasureTables, subject: ErasureSubject) -> list[str]:
     if subject.user_hash:
         return await tables.named(subject.tenant, subject.user_hash)
     return [*subject.request_ids]
 
 
-def _asked(subject: Subject, now: datetime) -> ErasureRecord:
+def _erasure_of(subject: ErasureSubject, now: datetime) -> ErasureRecord:
     return ErasureRecord(
         tenant=subject.tenant,
         id=uuid4(),
@@ -71,19 +75,19 @@ async def _carry_out(
     outcome = "failed"
     try:
         await tables.write(erasure)
-        with Bar("Looking", None, _errors) as bar:
+        with ProgressBar("Searching", None, _errors) as bar:
             ended = await ErasureRun(tables, log, erasure, shown=_steps(bar)).run()
         outcome = "failed" if ended.problem else "done"
     except BaseException:
-        typer.echo(GO_ON.format(id=erasure.id), err=True)
+        typer.echo(RESUME.format(id=erasure.id), err=True)
         raise
     finally:
         _audit(settings, outcome, erasure)
-    return _told(ended, json=json)
+    return _print_certificate(ended, json=json)
 
 
-def _steps(bar: Bar) -> Callable[[str], None]:
-    """Show each step once, however often it is told."""
+def _steps(bar: ProgressBar) -> Callable[[str], None]:
+    """Return a callback that shows each step once."""
     latest = ""
 
     def shown(doing: str) -> None:
@@ -95,7 +99,7 @@ def _steps(bar: Bar) -> Callable[[str], None]:
     return shown
 
 
-def _told(erasure: ErasureRecord, *, json: bool) -> int:
+def _print_certificate(erasure: ErasureRecord, *, json: bool) -> int:
     if erasure.certificate is None:
         typer.echo(f"erasure {erasure.id}: {erasure.problem}", err=True)
         return FOUND
@@ -118,7 +122,7 @@ def _audit(settings: EraseSettings, outcome: str, erasure: ErasureRecord) -> Non
 
 @asynccontextmanager
 async def _servers(settings: EraseSettings) -> AsyncIterator[tuple[ErasureTables, ErasureLog]]:
-    """Connect to both for the block; CommandError for what a user can mend."""
+    """Connect to both servers for the block; CommandError."""
     try:
         async with AsyncExitStack() as stack:
             tables = await stack.enter_async_context(open_tables(settings))

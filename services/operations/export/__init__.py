@@ -1,8 +1,8 @@
-"""`afterword export`: the rows that filters let through, into a file, each once, whatever comes between.
+"""`afterword export`: the rows that match filters, into a file, each once, also after a cut.
 
-    asking    -> fetching -> records        -> target
-    question     pieces      whole records     the file, once it is whole; till then its `.partial`
+    core/query.py -> run.py  -> core/records.py -> output.py
+    parameters       bytes      whole records      the file once it is complete, until then its `.partial`
 
-The server sends rows in the order of their request ids.  So the last whole record says where to go on when a
-transfer is cut, and the trailer, which is asked for with every one, says whether anything is missing.
+The server sends rows in the order of request ids.  So a cut transfer resumes behind the last whole record,
+and the trailer, which is requested with every one, says whether any row is missing.
 """

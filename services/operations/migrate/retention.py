@@ -1,4 +1,4 @@
-"""Carries out changed retentions: what deletes nothing at once, the rest once somebody agrees to the loss."""
+"""Applies changed retentions: those that delete data only once that is confirmed."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -11,28 +11,28 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.tables import FEEDBACK_STATE
 from schemas.topics import Topology
-from services.operations.migrate import topics
-from services.operations.migrate.core.plan import Existing
+from services.operations.migrate.core.plan import ExistingTopic
 from services.operations.migrate.core.retention import (
     RETENTION,
     TIMES,
     TOMBSTONES,
-    Change,
+    RetentionChange,
     table_changes,
     topic_changes,
 )
+from services.operations.migrate.servers import alter_topic
 from services.operations.migrate.settings import MigrateSettings
 from services.runtime.kafka.clients import connect, consumer
 from services.runtime.settings import KafkaSettings
 
 Agree = Callable[[str], bool]
-"""Asked before anything is deleted: is told what, and answers whether it may be."""
+"""Takes what would be deleted, returns whether that is confirmed."""
 
 
-class Kept(NamedTuple):
+class RetentionOutcome(NamedTuple):
     """A change, whether it was made, and what it deletes."""
 
-    change: Change
+    change: RetentionChange
     made: bool
     loss: str = ""
 
@@ -42,10 +42,10 @@ async def keep_topics(
     client: AsyncClient,
     settings: MigrateSettings,
     topology: Topology,
-    existing: dict[str, Existing],
+    existing: dict[str, ExistingTopic],
     agree: Agree,
-) -> AsyncIterator[Kept]:
-    """Change the retention of topics as the settings say."""
+) -> AsyncIterator[RetentionOutcome]:
+    """Change the retention of topics to the settings."""
     for change in topic_changes(settings.given(), topology, existing):
         found = existing[change.place]
         loss = ""
@@ -53,56 +53,63 @@ async def keep_topics(
             loss = await _loss(client, settings, change, found, is_state=change.place == topology.state.name)
         made = not loss or agree(f"{change.text}: {loss}.")
         if made:
-            await topics.alter(admin, found, {change.setting: str(change.after)})
+            await alter_topic(admin, found, {change.setting: str(change.after)})
             # The next change of the same topic adds to this one.
             overrides = {**found.overrides, change.setting: str(change.after)}
             existing[change.place] = replace(found, overrides=overrides)
-        yield Kept(change, made, loss)
+        yield RetentionOutcome(change, made, loss)
 
 
-async def keep_tables(client: AsyncClient, settings: MigrateSettings, agree: Agree) -> AsyncIterator[Kept]:
-    """Change the retention of tables as the settings say; ClickHouse deletes old rows by and by."""
+async def keep_tables(
+    client: AsyncClient, settings: MigrateSettings, agree: Agree
+) -> AsyncIterator[RetentionOutcome]:
+    """Change the retention of tables to the settings; ClickHouse deletes old rows later, in merges."""
     for change in table_changes(settings.given(), await _engines(client)):
         loss = ""
         if change.deletes:
             rows = await _count(client, change.place, TIMES[change.place], change.after)
-            loss = _told(rows, "rows are older and are deleted")
+            loss = _deleted(rows, "rows are older and are deleted")
         made = not loss or agree(f"{change.text}: {loss}.")
         if made:
             await client.command(change.statement)
-        yield Kept(change, made, loss)
+        yield RetentionOutcome(change, made, loss)
 
 
 async def _loss(
-    client: AsyncClient, settings: KafkaSettings, change: Change, found: Existing, *, is_state: bool
+    client: AsyncClient,
+    settings: KafkaSettings,
+    change: RetentionChange,
+    found: ExistingTopic,
+    *,
+    is_state: bool,
 ) -> str:
     if change.setting == TOMBSTONES:
-        return "a merger or sink that was away for longer misses what was deleted meanwhile"
+        return "a merger or sink that was down for longer misses deletions"
     if is_state and change.setting == RETENTION:
         rows = await _count(client, f"{FEEDBACK_STATE} FINAL", "last_received_at", change.after)
         return (
             f"{rows:,} requests have no newer event, and the merger removes them everywhere" if rows else ""
         )
     records = await _older(settings, found, _now_ms() - change.after)
-    return _told(records, "records are older and are deleted")
+    return _deleted(records, "records are older and are deleted")
 
 
-def _told(count: int, what: str) -> str:
-    """Return what is lost, in words; nothing where that is nothing."""
+def _deleted(count: int, what: str) -> str:
+    """Return what is deleted as text; empty if nothing is."""
     return f"{count:,} {what}" if count else ""
 
 
-async def _older(settings: KafkaSettings, found: Existing, before_ms: int) -> int:
-    """Return how many records of a topic were appended before a time."""
+async def _older(settings: KafkaSettings, found: ExistingTopic, before_ms: int) -> int:
+    """Return the number of records of a topic that were appended before a time."""
     places = [TopicPartition(found.name, number) for number in range(found.partitions)]
-    asking = consumer(settings, "afterword-migrate")
+    client = consumer(settings, "afterword-migrate")
     try:
-        await connect(asking)
-        starts = await asking.beginning_offsets(places)
-        ends = await asking.end_offsets(places)
-        firsts = await asking.offsets_for_times(dict.fromkeys(places, before_ms))
+        await connect(client)
+        starts = await client.beginning_offsets(places)
+        ends = await client.end_offsets(places)
+        firsts = await client.offsets_for_times(dict.fromkeys(places, before_ms))
     finally:
-        await asking.stop()
+        await client.stop()
     kept = {place: first.offset if (first := firsts[place]) else ends[place] for place in places}
     return sum(max(0, kept[place] - starts[place]) for place in places)
 

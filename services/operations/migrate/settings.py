@@ -1,4 +1,4 @@
-"""What `afterword migrate` reads from the environment."""
+"""Settings of `afterword migrate`."""
 
 from typing import ClassVar, Self
 
@@ -17,7 +17,7 @@ _LONGEST_DAYS = 36_500
 
 
 class RetentionSettings(Settings):
-    """For how long everything is kept.  Of a topic or table that exists, only what is set is changed."""
+    """Retention of topics and tables.  For existing ones, only variables that are set are applied."""
 
     prefix: ClassVar[str] = "RETENTION_"
 
@@ -49,10 +49,10 @@ class RetentionSettings(Settings):
         default=TOMBSTONE_RETENTION_MS // DAY_MS,
         ge=1,
         le=_LONGEST_DAYS,
-        description="Days that the state topic keeps a tombstone; a merger or sink must not be away longer.",
+        description="Days that the state topic keeps a tombstone; a merger or sink must not be down longer.",
     )
     retention_compaction_hours: int = Field(
-        default=24, ge=1, le=24 * 365, description="Hours until the state topic drops what was overwritten."
+        default=24, ge=1, le=24 * 365, description="Hours until the state topic drops overwritten records."
     )
 
     def wished(self) -> dict[str, int]:
@@ -60,7 +60,7 @@ class RetentionSettings(Settings):
         return {name: getattr(self, name) for name in RetentionSettings.model_fields}
 
     def given(self) -> dict[str, int]:
-        """Return those that somebody set."""
+        """Return those that are set."""
         return {name: value for name, value in self.wished().items() if name in self.model_fields_set}
 
     @model_validator(mode="after")
@@ -70,7 +70,7 @@ class RetentionSettings(Settings):
         return self
 
     def _rules(self) -> list[tuple[bool, str]]:
-        """Return what must hold, and what to say where it does not."""
+        """Return conditions, each with the message if it is false."""
         return [
             (
                 not _is_shorter(self.retention_events_table_days, self.retention_events_days),
@@ -109,7 +109,7 @@ class RetentionSettings(Settings):
                 bool(events and letters and state > events + letters),
                 (
                     "RETENTION_STATE_DAYS must be more than RETENTION_EVENTS_DAYS and"
-                    f" RETENTION_DEAD_LETTERS_DAYS together ({_said(events)} + {_said(letters)}):"
+                    f" RETENTION_DEAD_LETTERS_DAYS together ({_as_text(events)} + {_as_text(letters)}):"
                     " an event or a replay from before would make half a row"
                 ),
             ),
@@ -124,40 +124,40 @@ class RetentionSettings(Settings):
 
 
 def _is_shorter(one: int, other: int) -> bool:
-    """Tell whether one time ends before another; 0 never ends."""
+    """Return whether one retention is shorter than another; 0 is for ever."""
     return one != 0 and (other == 0 or one < other)
 
 
-def _said(days: int) -> str:
+def _as_text(days: int) -> str:
     return f"{days} days" if days else "for ever"
 
 
 class ReplicationSettings(Settings):
-    """How many copies Kafka keeps of topics that a command makes."""
+    """Replication of topics that a command creates."""
 
     kafka_replication_factor: int | None = Field(
         default=None,
         ge=-1,
         le=100,
-        description="Copies of each topic that is made; unset: 3, or as many as there are brokers; -1: the"
-        " brokers' default. With fewer brokers alive, migrate refuses without `--yes`.",
+        description="Replicas of each new topic; unset: 3, or the number of brokers if smaller; -1: the"
+        " brokers' default. With fewer brokers up, migrate refuses without `--yes`.",
     )
 
     @field_validator("kafka_replication_factor")
     @classmethod
     def _is_some(cls, value: int | None) -> int | None:
         if value == 0:
-            raise ValueError("a topic has at least one copy")
+            raise ValueError("a topic has at least one replica")
         return value
 
 
 class MigrateSettings(KafkaSettings, ClickHouseSettings, RetentionSettings, ReplicationSettings):
-    """Where the servers are, how many partitions and copies topics get, and how long everything is kept."""
+    """Servers, partitions and replication of new topics, and retention."""
 
     kafka_partitions: int = Field(
         default=DEFAULT_PARTITIONS,
         ge=1,
         le=10_000,
         description="Partitions of the events topic and of the state topic when `afterword migrate` creates"
-        " them; they can never be changed afterwards.",
+        " them; only `afterword resize` changes the number later.",
     )

@@ -18,7 +18,7 @@ from services.operations.core import system_tables
 from services.operations.database import Database, connected
 from services.operations.errors import kafka_unreachable
 from services.operations.exits import DONE, FOUND, CommandError
-from services.operations.progress import Bar
+from services.operations.progress import ProgressBar
 from services.operations.rebuild.core.plan import RebuildPlan, plan
 from services.operations.rebuild.core.report import RepairedTable, SwappedTable, result_lines, unexplained
 from services.operations.rebuild.core.scope import EVERYTHING, REBUILD_TABLES, RebuildScope, RebuildTable
@@ -99,7 +99,7 @@ async def _carried_out(
 ) -> list[SwappedTable | RepairedTable]:
     writer = ClickHouseWriter(settings, INSERT_SECONDS)
     try:
-        with Bar("Rebuilding", None, errors) as bar:
+        with ProgressBar("Rebuilding", None, errors) as bar:
             tools = RebuildTools(database, known, writer, bar)
             return [await _one(tools, kind, options, passed) for kind in options.kinds]
     finally:

@@ -15,7 +15,7 @@ from math import ceil
 from schemas.tables import ERASED_REQUESTS
 from services.operations.database import Database
 from services.operations.exits import CommandError
-from services.operations.progress import Bar
+from services.operations.progress import ProgressBar
 from services.operations.rebuild.core import statements
 from services.operations.rebuild.core.checksum import ChecksumTally, TableSum
 from services.operations.rebuild.core.plan import DONE_BEFORE, CleanupStep, next_step
@@ -41,7 +41,7 @@ class RebuildTools:
     database: Database
     log: RebuildLog
     writer: RowWriter
-    bar: Bar
+    bar: ProgressBar
 
 
 @dataclass(frozen=True)

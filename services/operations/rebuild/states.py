@@ -21,7 +21,7 @@ from services.operations.audit.core.expected_state import ExpectedState
 from services.operations.confirm import Agree
 from services.operations.database import Database, connected
 from services.operations.exits import DONE, FOUND, CommandError
-from services.operations.progress import Bar
+from services.operations.progress import ProgressBar
 from services.operations.rebuild.core.compare import WRITTEN, StateVerdict, VersionBounds
 from services.operations.rebuild.core.scope import EVENTS
 from services.operations.rebuild.log import RebuildLog, log
@@ -112,7 +112,7 @@ async def rebuild_states(
         _writer(settings) as rows,
     ):
         await _check(known, topology)
-        with held(settings), Bar("Reading", None, errors) as bar:
+        with held(settings), ProgressBar("Reading", None, errors) as bar:
             tools = RebuildTools(database, known, rows, bar)
             await _clean(database)
             requests = await _prepared(tools, topology, options)

@@ -29,9 +29,8 @@ from schemas.topics import Topic, Topology
 from services.operations.confirm import Agree
 from services.operations.database import Database, connected
 from services.operations.exits import DONE, CommandError
-from services.operations.migrate import tables
-from services.operations.migrate.connect import clickhouse
-from services.operations.progress import Bar
+from services.operations.migrate.servers import apply_migrations, connect_clickhouse, record_deployment
+from services.operations.progress import ProgressBar
 from services.operations.rebuild.core.compare import StateVerdict
 from services.operations.rebuild.core.scope import EVERYTHING
 from services.operations.rebuild.log import RebuildLog
@@ -104,7 +103,11 @@ async def recover(
         if not agree(f"Fill generation {found.to}, and move to it?"):
             return DONE
         facts = {"generation": found.recorded.generation, "to": found.to, "partitions": found.partitions}
-        with held(settings), audited(settings, ACT, facts) as outcome, Bar("Looking", None, errors) as bar:
+        with (
+            held(settings),
+            audited(settings, ACT, facts) as outcome,
+            ProgressBar("Looking", None, errors) as bar,
+        ):
             run = _Recovery(settings, found, database, client, bar, passed)
             try:
                 report = await run.go()
@@ -160,7 +163,7 @@ class _Recovery:
         found: RecoverPlan,
         database: Database,
         client: AIOKafkaAdminClient,
-        bar: Bar,
+        bar: ProgressBar,
         passed: Checkpoint,
     ) -> None:
         self._settings, self._plan, self._database = settings, found, database
@@ -190,8 +193,8 @@ class _Recovery:
 
     async def _tables(self) -> None:
         deadline = asyncio.get_running_loop().time()
-        async with clickhouse(self._settings, deadline) as client:
-            async for _ in tables.apply(client, self._settings.clickhouse_database):
+        async with connect_clickhouse(self._settings, deadline) as client:
+            async for _ in apply_migrations(client, self._settings.clickhouse_database):
                 pass
 
     async def _create(self) -> None:
@@ -204,9 +207,9 @@ class _Recovery:
         if record in await self._database.deployments():
             return
         deadline = asyncio.get_running_loop().time()
-        async with clickhouse(self._settings, deadline) as client:
+        async with connect_clickhouse(self._settings, deadline) as client:
             client.database = self._settings.clickhouse_database
-            await tables.record(client, record)
+            await record_deployment(client, record)
 
     async def _close(self) -> None:
         await set_limit(self._client, self._old.events.name, CLOSED)

@@ -11,7 +11,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from schemas.identity import partition_of
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import STATE_ROUTE, Topology
-from services.operations.migrate import tables
+from services.operations.migrate.servers import record_deployment
 from services.operations.resize.core.plan import ResizeFacts, ResizePlan
 from services.operations.resize.ledger import Side, StateLedger
 from services.operations.resize.settings import ResizeSettings
@@ -161,7 +161,7 @@ class ResizeMigration:
 
     async def record(self) -> None:
         """Write down which Kafka has the new generation."""
-        await tables.record(self.servers.clickhouse, await self._record())
+        await record_deployment(self.servers.clickhouse, await self._record())
 
     async def copy(self, moved: Moved) -> None:
         """Append the old states that the new topic lacks."""

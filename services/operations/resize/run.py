@@ -16,7 +16,7 @@ from rich.console import Console
 from schemas.topics import Topology
 from services.operations.confirm import Agree
 from services.operations.exits import CommandError, UnreachableError, UsageError
-from services.operations.progress import Bar
+from services.operations.progress import ProgressBar
 from services.operations.resize.core.plan import (
     ResizePlan,
     ResizeReport,
@@ -162,7 +162,7 @@ class _Pause:
 class _Resize:
     """Takes the steps, and keeps the time."""
 
-    def __init__(self, migration: ResizeMigration, limits: ResizeLimits, bar: Bar) -> None:
+    def __init__(self, migration: ResizeMigration, limits: ResizeLimits, bar: ProgressBar) -> None:
         self._migration, self._limits, self._bar = migration, limits, bar
         self.pause = _Pause()
         self.has_tried_to_open = False
@@ -236,7 +236,7 @@ async def _go(
     settings: ResizeSettings, found: ResizePlan, clickhouse: AsyncClient, limits: ResizeLimits
 ) -> ResizeReport:
     ledger = StateLedger(settings.afterword_home / "resize")
-    with Bar("Looking", None, _errors) as bar:
+    with ProgressBar("Looking", None, _errors) as bar:
         async with servers(settings, clickhouse) as connected:
             migration = ResizeMigration(settings, found, connected, ledger)
             run = _Resize(migration, limits, bar)

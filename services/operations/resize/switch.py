@@ -18,7 +18,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 
 from schemas.topics import Topic, Topology
-from services.operations.migrate import topics
+from services.operations.migrate.servers import describe_topics, replica_count
 from services.operations.migrate.settings import ReplicationSettings
 from services.pipeline.core.generation_states import LIMIT, NEVER_OPENED
 from services.runtime.kafka.clients import connect, plain_client, producer
@@ -47,8 +47,8 @@ async def create(
 
     KafkaError when one cannot be made; topics that exist stay as they are.
     """
-    replicas = await topics.replicas(client, settings.kafka_replication_factor)
-    existing = await topics.describe(client, [topic.name for topic in old.topics])
+    replicas = await replica_count(client, settings.kafka_replication_factor)
+    existing = await describe_topics(client, [topic.name for topic in old.topics])
     inherited = await overrides(client, existing)
     wanted = [
         NewTopic(

@@ -1,8 +1,10 @@
-"""`afterword send`: a file's events to ingest, each exactly once, in the file's order per request.
+"""`afterword send`: the events of a file to ingest, each exactly once, in the file's order per request.
 
-What is sent, and under which Idempotency-Key, depends only on the file, the place in it and the run, so
-a batch whose outcome is unknown is sent again as it was, and ingest recognises what it had already taken:
+What is sent under which Idempotency-Key depends only on the file, the position in it and the run.  So a batch
+with an unknown outcome is sent again unchanged, and ingest recognises what it had accepted:
 
-    reading  -> split   -> chunks -> plan           -> lanes                 -> progress
-    bytes       entries    pieces    batches, keys     one in flight a lane     what never needs sending again
+    files.py -> core/split.py -> core/plan.py          -> lanes.py                -> core/progress.py
+    bytes       entries          chunks, batches, keys    one batch per lane at once   what is settled
+
+`run.py` is the face, `report.py` shows progress and rejected entries.
 """

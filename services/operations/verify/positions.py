@@ -8,9 +8,9 @@ from typing import Any
 from schemas.topics import Topology
 from services.operations.database import Database
 from services.operations.exits import UnreachableError
-from services.operations.migrate import topics
-from services.operations.migrate.core.plan import Finding, Weight, findings
+from services.operations.migrate.core.plan import FindingSeverity, TopicFinding, findings
 from services.operations.migrate.core.retention import topic_settings as wishes
+from services.operations.migrate.servers import describe_topics
 from services.operations.verify.core import statements
 from services.operations.verify.core.snapshot import KnownGeneration, LogPartition, LogSnapshot
 from services.operations.verify.settings import VerifySettings
@@ -163,11 +163,11 @@ async def starts(kafka: KafkaSettings, snapshot: LogSnapshot) -> dict[LogPartiti
         return await asked.starts(place for place in snapshot.logs if place[0] in names)
 
 
-async def topic_settings(kafka: VerifySettings, topology: Topology) -> list[Finding]:
+async def topic_settings(kafka: VerifySettings, topology: Topology) -> list[TopicFinding]:
     """Return how the topics in use break a promise."""
     wished = wishes(kafka.wished(), topology)
     async with admin(kafka, CLIENT) as client:
-        existing = await topics.describe(client, [topic.name for topic in topology.topics])
+        existing = await describe_topics(client, [topic.name for topic in topology.topics])
     if len(existing) < len(topology.topics):
         return []
-    return [one for one in findings(topology, existing, None, wished) if one.weight is Weight.WRONG]
+    return [one for one in findings(topology, existing, None, wished) if one.weight is FindingSeverity.WRONG]

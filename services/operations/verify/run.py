@@ -9,7 +9,7 @@ from schemas.identity import event_key, split_version
 from schemas.topics import DAY_MS, DEAD_LETTERS_RETENTION_MS, Topic, Topology
 from services.operations.audit.core.row_to_event import EventRow, event_of
 from services.operations.database import Database
-from services.operations.progress import Bar
+from services.operations.progress import ProgressBar
 from services.operations.verify import positions
 from services.operations.verify.core import statements
 from services.operations.verify.core.compare import compare, is_touched
@@ -48,7 +48,7 @@ class Verification:
     selection: VerifySelection
     sample: int | None
     now: datetime
-    bar: Bar
+    bar: ProgressBar
     report: VerifyReport = field(default_factory=VerifyReport)
     letters: DeadLetterIndex = field(default_factory=DeadLetterIndex)
 
@@ -59,7 +59,7 @@ class Verification:
         for problem in snapshot.problems:
             self.report.add_reported(DiffKind.POSITION, problem.text, problem.mend)
         for finding in await positions.topic_settings(self.kafka, snapshot.current):
-            self.report.add_reported(DiffKind.TOPIC_SETTING, finding.text, finding.mend)
+            self.report.add_reported(DiffKind.TOPIC_SETTING, finding.text, finding.remedy)
         if any(problem.kind in FATAL for problem in snapshot.problems):
             return snapshot
         await positions.settled(self.kafka, snapshot)

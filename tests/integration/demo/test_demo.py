@@ -24,7 +24,7 @@ def test_it_sends_what_it_counts_and_says_that_it_is_generated(ingest: FakeInges
 
     assert ended.code == 0, ended.err
     assert len(ingest.log.events) == 400
-    assert "Generated traffic: nobody wrote, voted or asked any of this" in ended.err
+    assert "Synthetic traffic: all requests, votes and comments are generated" in ended.err
     assert "seed 4" in ended.err
     assert ended.out.startswith("400 generated calls in ")
     rows = ingest.log.rows()

@@ -15,11 +15,11 @@ from schemas.tables import DEAD_LETTERS, FEEDBACK, FEEDBACK_EVENTS, FEEDBACK_STA
 from schemas.topics import Topology
 from services.local.processes import python_module
 from services.merger.partition import OwnedPartition
-from services.operations.dlq import replaying, topics
-from services.operations.dlq.core.decisions import Decided, Ground
-from services.operations.dlq.core.letters import Id
-from services.operations.dlq.core.selection import Selection
-from services.operations.dlq.tables import Tables
+from services.operations.dlq import replay
+from services.operations.dlq.core.dead_letter import DeadLetterId
+from services.operations.dlq.core.decisions import PlannedReplay, ReplayContext
+from services.operations.dlq.core.statements import DeadLetterSelection
+from services.operations.dlq.tables import DeadLetterTables
 from services.runtime.clickhouse.client import connect
 from services.runtime.clickhouse.core.statement import Statement
 from services.runtime.clickhouse.insert import ClickHouseWriter
@@ -68,7 +68,7 @@ async def ids(settings: SinkSettings) -> dict[str, str]:
     found = await sql.rows(
         settings, f"SELECT request_id, dlq_topic, dlq_partition, dlq_offset FROM {DEAD_LETTERS} FINAL"
     )
-    return {request_id: str(Id(*place)) for request_id, *place in found}
+    return {request_id: str(DeadLetterId(*place)) for request_id, *place in found}
 
 
 async def replayed(settings: SinkSettings) -> int:
@@ -144,7 +144,7 @@ async def test_what_comes_back_is_a_new_dead_letter_and_the_old_one_gives_way(
     async with running(settings):
         await merged(scene, partition, settings, judged=False)
         old = (await ids(settings))[R1]
-        assert "comes back if its row has no room" in await dlq(variables, "replay", "--yes")
+        assert "it fails again if its row is too large" in await dlq(variables, "replay", "--yes")
         await merged(scene, partition, settings, judged=False)
 
         assert "1 dead letter" in await dlq(variables, "list", "--reason", "row_too_large")
@@ -221,7 +221,7 @@ async def test_a_replay_that_was_killed_goes_on(
     settings: SinkSettings, scene: Scene, variables: dict[str, str], tmp_path: Path
 ) -> None:
     """SIGKILL after some are marked: the same call does the rest, and the row is that of the log's order."""
-    count = 3 * replaying.PART_LETTERS
+    count = 3 * replay.BATCH_LETTERS
     await conflicts(scene, count)
     partition = await scene.open()
     command = python_module(
@@ -253,7 +253,7 @@ def expected(count: int) -> dict[str, Any]:
     }
 
 
-class Dying(Tables):
+class Dying(DeadLetterTables):
     """ClickHouse that is gone when marks are written."""
 
     async def mark(self, statement: Statement) -> None:
@@ -275,19 +275,23 @@ async def test_what_was_written_and_not_marked_is_written_again_and_changes_noth
     """The moment between Kafka's answer and the mark; nothing else can take the place meanwhile."""
     await conflicts(scene, 5)
     partition = await scene.open()
-    ground = Ground(
+    ground = ReplayContext(
         generation=settings.kafka_topic_generation,
         partitions={settings.kafka_topic_generation: 4},
         as_new_events=True,
     )
     rows = ClickHouseWriter(settings, 30)
-    async with running(settings), topics.sender(settings) as events:
+    async with running(settings), replay.replay_producer(settings) as events:
         await merged(scene, partition, settings)
         client = await connect(settings)
         store = Dying(client, settings)
         with pytest.raises(ConnectionError):
-            await replaying.replay(
-                store, replaying.decided(store, Selection(), ground), events, rows, nobody_hears
+            await replay.replay(
+                store,
+                replay.planned_replays(store, DeadLetterSelection(), ground),
+                events,
+                rows,
+                nobody_hears,
             )
         await client.close()
         assert (len(await scene.events()), await replayed(settings)) == (12, 0)
@@ -305,7 +309,7 @@ async def test_what_was_written_and_not_marked_is_written_again_and_changes_noth
     assert await data(settings) == once == {R1: expected(5)}
 
 
-def nobody_hears(done: Sequence[Id], refused: Sequence[Decided], others: int) -> None:
+def nobody_hears(done: Sequence[DeadLetterId], refused: Sequence[PlannedReplay], others: int) -> None:
     """Show nothing."""
 
 

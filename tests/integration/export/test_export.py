@@ -93,10 +93,10 @@ async def test_the_same_call_goes_on_later(format_: str, way: Cutting, tmp_path:
     ended = await export(way, file)
 
     assert stopped.code == 75
-    assert "goes on where this one stopped" in stopped.err
+    assert "Run the same command again to resume" in stopped.err
     assert left == {f"{file.name}.partial", f"{file.name}.partial.json"}
     assert (other.code, ": 2 rows" in other.out) == (0, True)
-    assert "goes on behind" in ended.err
+    assert "resumes behind" in ended.err
     assert "cursor=r0" in way.questions[-1]
     assert file.read_bytes() == expected
     assert files(tmp_path) == {file.name}
@@ -122,7 +122,7 @@ async def test_what_is_there_is_believed_as_far_as_it_was_written(
     ended = await export(way, file, *(["--restart"] if damage == "restart" else []))
 
     assert (ended.code, file.read_bytes()) == (0, expected)
-    assert ("goes on behind" in ended.err) == (damage == "more")
+    assert ("resumes behind" in ended.err) == (damage == "more")
 
 
 async def test_a_killed_export_goes_on(way: Cutting, tmp_path: Path) -> None:
@@ -140,11 +140,11 @@ async def test_a_killed_export_goes_on(way: Cutting, tmp_path: Path) -> None:
             process.send_signal(number)
             _, said = await asyncio.to_thread(process.communicate)
             assert process.returncode == code, said
-    assert b"The same call goes on where this one stopped." in said
+    assert b"Run the same command again to resume." in said
     noted = rows_noted(file)
     ended = await export(way, file)
 
-    assert f"goes on behind {noted:,} rows" in ended.err, said
+    assert f"resumes behind {noted:,} rows" in ended.err, said
     assert (ended.code, file.read_bytes()) == (0, expected)
 
 

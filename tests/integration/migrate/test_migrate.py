@@ -13,10 +13,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.tables import FEEDBACK_EVENTS, FEEDBACK_STATE, MIGRATIONS, migrations
 from schemas.topics import Topology
-from services.operations.migrate import topics
-from services.operations.migrate.core.plan import RefusedError
+from services.operations.migrate.core.plan import MigrationRefusedError
+from services.operations.migrate.run import MigrationStep, migration_steps
+from services.operations.migrate.servers import describe_topics
 from services.operations.migrate.settings import MigrateSettings
-from services.operations.migrate.steps import Step, run
 from services.pipeline.survey import admin, partition_counts, recorded
 from services.runtime.clickhouse.client import connect
 from services.runtime.kafka.clients import client_options
@@ -37,12 +37,12 @@ def settings(
     )
 
 
-async def steps(settings: MigrateSettings, partitions: int | None = None) -> list[Step]:
+async def steps(settings: MigrateSettings, partitions: int | None = None) -> list[MigrationStep]:
     """Migrate once, and return what was told."""
-    return [step async for step in run(settings, partitions, 30)]
+    return [step async for step in migration_steps(settings, partitions, 30)]
 
 
-def marks(told: list[Step]) -> set[str]:
+def marks(told: list[MigrationStep]) -> set[str]:
     """Return how the steps were marked."""
     return {step.mark for step in told}
 
@@ -114,7 +114,7 @@ async def test_a_setting_that_breaks_a_promise_is_told_with_its_cure(settings: M
         step for step in await steps(settings) if step.mark == "wrong" and "cleanup.policy" in step.text
     ]
 
-    assert f"--entity-name {events} --add-config cleanup.policy=delete" in wrong.mend
+    assert f"--entity-name {events} --add-config cleanup.policy=delete" in wrong.remedy
 
 
 async def test_a_deleted_topic_is_not_made_again(settings: MigrateSettings) -> None:
@@ -124,7 +124,7 @@ async def test_a_deleted_topic_is_not_made_again(settings: MigrateSettings) -> N
     async with admin(settings, "test") as client:
         await client.delete_topics([topology.state.name])
 
-        with pytest.raises(RefusedError, match=f"Kafka has lost {topology.state.name}"):
+        with pytest.raises(MigrationRefusedError, match=f"Kafka has lost {topology.state.name}"):
             await steps(settings)
 
         assert topology.state.name not in await client.list_topics()
@@ -142,7 +142,7 @@ async def test_tables_of_another_cluster_are_refused_until_a_new_generation(
     )
     await client.close()
 
-    with pytest.raises(RefusedError, match="a-cluster-that-is-gone"):
+    with pytest.raises(MigrationRefusedError, match="a-cluster-that-is-gone"):
         await steps(settings)
 
     assert "wrong" not in marks(await steps(settings.replace(kafka_topic_generation=next(generations))))
@@ -209,8 +209,8 @@ async def test_a_shorter_retention_says_what_it_deletes_and_waits_for_agreement(
         asked.append(loss)
         return False
 
-    refused = [step async for step in run(wished, None, 30, refuse)]
-    agreed = [step async for step in run(wished, None, 30, lambda _: True)]
+    refused = [step async for step in migration_steps(wished, None, 30, refuse)]
+    agreed = [step async for step in migration_steps(wished, None, 30, lambda _: True)]
     again = await steps(wished)
 
     assert len(asked) == 2
@@ -223,7 +223,7 @@ async def test_a_shorter_retention_says_what_it_deletes_and_waits_for_agreement(
     await tables.run(settings, f"OPTIMIZE TABLE {FEEDBACK_EVENTS} FINAL")
     assert await tables.rows(settings, f"SELECT count() FROM {FEEDBACK_EVENTS}") == [(1,)]
     async with admin(settings, "test") as client:
-        found = await topics.describe(client, [topology.events.name, topology.events_dlq.name])
+        found = await describe_topics(client, [topology.events.name, topology.events_dlq.name])
     assert found[topology.events.name].config["retention.ms"] == str(35 * DAY * 1000)
     assert found[topology.events_dlq.name].config["retention.ms"] == str(45 * DAY * 1000)
     assert found[topology.events_dlq.name].config["max.message.bytes"] == str(10 << 20)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from schemas.tables import DEPLOYMENTS, SINK_POSITIONS, migrations
-from services.operations.migrate.core.plan import RefusedError
+from services.operations.migrate.core.plan import MigrationRefusedError
 from services.operations.migrate.core.sql_user import Relation, SqlUser
 from services.operations.migrate.sql_users import drop, make
 from services.runtime.clickhouse.client import connect
@@ -145,7 +145,7 @@ async def test_an_engine_without_users_says_what_to_do(clickhouse_settings: Clic
     """The local stack is one."""
     client = await connect(clickhouse_settings)
     for attempt in (make(client, USER, new_password=False), drop(client, USER)):
-        with pytest.raises(RefusedError, match="Point CLICKHOUSE_URL at a ClickHouse server"):
+        with pytest.raises(MigrationRefusedError, match="Point CLICKHOUSE_URL at a ClickHouse server"):
             await attempt
     await client.close()
 
@@ -153,7 +153,7 @@ async def test_an_engine_without_users_says_what_to_do(clickhouse_settings: Clic
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--sql-user", "acme"], 1, "keeps no users"),
+        (["--sql-user", "acme"], 1, "cannot store users"),
         (["--sql-user", "Not a slug"], 2, "cannot be a tenant"),
         (["--drop"], 2, "name its tenant with --sql-user"),
         (["--sql-user", "acme", "--drop", "--new-password"], 2, "Either --new-password or --drop"),

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.cli.keys import revoke_keys
+from services.operations.keys import revoke_keys
 from services.query.app import QueryApp
 from services.runtime.http.keys import parse
 from services.runtime.settings import ClickHouseSettings

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.cli.keys import revoke_keys
+from services.operations.keys import revoke_keys
 from services.query.core.sessions import COOKIE
 from services.query.dashboard.assets import address, assets, edition
 from services.runtime.http.keys import Scope, parse

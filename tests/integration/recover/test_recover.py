@@ -14,7 +14,7 @@ from schemas.identity import event_key, split_version
 from schemas.tables import FEEDBACK, FEEDBACK_EVENTS, SINK_POSITIONS
 from schemas.topics import Topology
 from services.merger.partition import OwnedPartition
-from services.operations.migrate.tables import record
+from services.operations.migrate.servers import record_deployment
 from services.pipeline import refusals
 from services.pipeline.core.continuity import (
     DIFFERS,
@@ -309,7 +309,7 @@ async def test_states_that_began_with_nothing_are_found_and_brought_back(install
     await create_topics(empty, Topology(2))
     client = await connect(one.sink)
     async with admin(empty, "test") as asked:
-        await record(client, Recorded(2, await cluster_id(asked), 4))
+        await record_deployment(client, Recorded(2, await cluster_id(asked), 4))
     await client.close()
     scene = one.scene(2)
     with pytest.raises(ContinuityError, match="lacks the states"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 
-from services.cli.keys import read_keys, revoke_keys
+from services.operations.keys import read_keys, revoke_keys
 from services.runtime.http.keys import Scope
 from tests.support.eventually import eventually
 from tests.support.ingest.app import new_key

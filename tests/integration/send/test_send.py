@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from backports import zstd
 
-from services.operations.send.core.kinds import not_json
 from services.operations.send.core.plan import LIMITS
+from services.operations.send.core.split import not_json
 from tests.support.ingest.fake_ingest import FakeIngest, serving
 from tests.support.operations.command import Ended, afterword, started
 
@@ -149,7 +149,7 @@ def test_many_rejects_do_not_flood_the_terminal(send: Sending, tmp_path: Path) -
     ended = send(send.file(b"x\n" * 300), "--rejects", rejects)
 
     assert len(ended.err.splitlines()) < 30
-    assert "--rejects FILE keeps them all" in ended.err
+    assert "--rejects FILE writes all of them" in ended.err
     assert len(rejects.read_text().splitlines()) == 300
 
 
@@ -288,7 +288,7 @@ def test_ctrl_c_says_how_to_go_on(send: Sending) -> None:
         _, err = process.communicate(timeout=120)
 
     assert process.returncode == 130
-    assert b"The same call goes on" in err
+    assert b"Run the same command again to resume" in err
     assert b"Traceback" not in err
 
 
@@ -372,7 +372,7 @@ def test_a_server_that_never_takes_anything_ends_with_75(send: Sending) -> None:
 
     assert ended.code == 75
     assert "overloaded" in ended.err
-    assert "The same call goes on" in ended.err
+    assert "Run the same command again to resume" in ended.err
 
 
 def test_a_wrong_key_is_told_at_once(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from schemas.tables import FEEDBACK, REFUSALS, SINK_POSITIONS
 from schemas.topics import EVENTS_ROUTE, STATE_ROUTE, Topology
-from services.operations.migrate.core.plan import RefusedError
+from services.operations.migrate.core.plan import MigrationRefusedError
 from services.pipeline.core.continuity import ContinuityError
 from services.pipeline.offsets import offsets
 from services.pipeline.survey import admin, committed, partition_counts
@@ -270,7 +270,7 @@ async def test_kafka_wiped_with_clickhouse_kept_is_refused(
 
     with pytest.raises(ContinuityError, match=r"came from(.|\n)*`afterword recover`"):
         await run(settings, asyncio.Event())
-    with pytest.raises(RefusedError, match="`afterword recover`"):
+    with pytest.raises(MigrationRefusedError, match="`afterword recover`"):
         await migrated(own_kafka.settings, clickhouse_settings)
 
     async with admin(settings, "test") as client:

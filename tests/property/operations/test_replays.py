@@ -13,8 +13,8 @@ from services.merger.core import state as states
 from services.merger.core.admission import LIMITS, RowLimits
 from services.merger.core.fold import DeadLetterRecord, fold, keys_of
 from services.merger.core.state import NEVER, request_of
-from services.operations.dlq.core.decisions import Ground, Send, decide
-from services.operations.dlq.core.letters import Bytes
+from services.operations.dlq.core.dead_letter import DeadLetterContent
+from services.operations.dlq.core.decisions import ReplayContext, SendEvent, decide_replay
 from tests.support.merger.records import SOURCE, ARecord, a_record, events, in_pieces, logs
 from tests.support.merger.states import shown
 from tests.support.operations.dead_letters import a_letter
@@ -23,7 +23,7 @@ from tests.support.oracles.merge import Oracle
 SMALL = RowLimits(keys=5, bytes=40)
 """Limits that a drawn log reaches soon."""
 
-GROUND = Ground(generation=0, partitions={0: 1}, named=True, as_new_events=True)
+GROUND = ReplayContext(generation=0, partitions={0: 1}, named=True, as_new_events=True)
 
 Rows = dict[bytes, bytes]
 
@@ -44,10 +44,10 @@ def fold_in_pieces(
     return letters
 
 
-def sends_of(letters: Iterable[DeadLetterRecord]) -> list[Send]:
+def sends_of(letters: Iterable[DeadLetterRecord]) -> list[SendEvent]:
     """Return what a replay of these dead letters sends."""
     decided = [decided_on(offset, letter) for offset, letter in enumerate(letters)]
-    return [one for one in decided if isinstance(one, Send)]
+    return [one for one in decided if isinstance(one, SendEvent)]
 
 
 def decided_on(offset: int, given_up: DeadLetterRecord) -> Any:
@@ -66,10 +66,10 @@ def decided_on(offset: int, given_up: DeadLetterRecord) -> Any:
         original_offset=record.offset,
         original_version=given_up.version,
     )
-    return decide(letter, Bytes(record.key or b"", record.value), GROUND)
+    return decide_replay(letter, DeadLetterContent(record.key or b"", record.value), GROUND)
 
 
-def appended(log: Sequence[ARecord], sends: Iterable[Send]) -> list[ARecord]:
+def appended(log: Sequence[ARecord], sends: Iterable[SendEvent]) -> list[ARecord]:
     """Return the records that replays add behind a log."""
     return [
         ARecord(len(log) + number, send.key, send.value, tuple(send.headers))
@@ -77,7 +77,7 @@ def appended(log: Sequence[ARecord], sends: Iterable[Send]) -> list[ARecord]:
     ]
 
 
-def in_any_order(data: st.DataObject, sends: Sequence[Send]) -> list[Send]:
+def in_any_order(data: st.DataObject, sends: Sequence[SendEvent]) -> list[SendEvent]:
     """Draw an order of the replays, some of them several times, each at least once."""
     repeats = data.draw(st.lists(st.sampled_from(sends), max_size=6)) if sends else []
     return data.draw(st.permutations([*sends, *repeats]))

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.identity import is_request_id
-from services.operations.demo.core.traffic import FACTS, GENERATED_BY, KINDS, LATE_FACTS, Call, traffic
+from services.operations.demo.core.traffic import FACTS, GENERATED_BY, KINDS, LATE_FACTS, DemoCall, traffic
 from services.operations.demo.core.vocabulary import COMPLAINTS, MODELS, PRAISE
 
 NOW = datetime(2026, 2, 3, 4, 5, tzinfo=UTC)
 seeds = st.integers(0, 1 << 40)
 
 
-def first(count: int, seed: int = 1, rate: float = 5.0) -> list[Call]:
+def first(count: int, seed: int = 1, rate: float = 5.0) -> list[DemoCall]:
     """Return the first calls of a demo."""
     return list(islice(traffic(seed, NOW, rate), count))
 

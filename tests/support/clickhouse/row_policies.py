@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from services.operations.migrate.core.sql_user import LIMITS, Limit, Relation, SqlUser
+from services.operations.migrate.core.sql_user import LIMITS, Relation, SqlUser, UserLimit
 
 _PROGRAM = """
 import json, sys
@@ -70,7 +70,7 @@ def _users(user: SqlUser, relations: Sequence[Relation], policed: Sequence[str])
         </clickhouse>"""
 
 
-def _bounds(limit: Limit) -> str:
+def _bounds(limit: UserLimit) -> str:
     return "<const/>" if limit.fixed else f"<min>1</min><max>{limit.value}</max>"
 
 

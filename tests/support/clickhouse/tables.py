@@ -8,7 +8,7 @@ import orjson
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from schemas.tables import MIGRATIONS, migrations
-from services.operations.migrate.tables import RECORD_OF_MIGRATIONS
+from services.operations.migrate.servers import RECORD_OF_MIGRATIONS
 from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
 from services.runtime.settings import ClickHouseSettings
 

@@ -7,12 +7,12 @@ import httpx
 import orjson
 
 from schemas.identity import DEFAULT_TENANT
-from services.cli.keys import create_key
 from services.ingest.app import IngestApp, assemble, key_file
 from services.ingest.dialects.dialect import Repeats
 from services.ingest.event_log import EventLog
 from services.ingest.known_requests import KnownRequests
 from services.ingest.settings import IngestSettings
+from services.operations.keys import create_key
 from services.runtime.http.keys import Scope
 
 

@@ -10,8 +10,8 @@ import orjson
 
 from schemas.deadletters import Reason, Stage
 from schemas.tables import DEAD_LETTERS
-from services.operations.dlq.core.letters import Id, Letter
-from services.operations.dlq.settings import DlqSettings
+from services.operations.dlq.core.dead_letter import DeadLetterId, StoredDeadLetter
+from services.operations.dlq.run import DlqSettings
 from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
 from services.runtime.settings import MASK, ClickHouseSettings, describe
 from services.sink.settings import SinkSettings
@@ -20,11 +20,11 @@ from tests.support.operations.command import afterword
 FAILED_AT = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 
 
-def a_letter(offset: int = 0, **changes: Any) -> Letter:
+def a_letter(offset: int = 0, **changes: Any) -> StoredDeadLetter:
     """Return a letter of the merger about `default/r1`, whose event stood at offset 7 of partition 0."""
-    return Letter(
+    return StoredDeadLetter(
         **{
-            "id": Id("feedback-events-dlq", 0, offset),
+            "id": DeadLetterId("feedback-events-dlq", 0, offset),
             "tenant": "default",
             "request_id": "r1",
             "stage": Stage.MERGER,
@@ -41,7 +41,9 @@ def a_letter(offset: int = 0, **changes: Any) -> Letter:
     )
 
 
-def a_row(letter: Letter, key: bytes = b"default/r1", value: bytes | None = b"{}") -> dict[str, Any]:
+def a_row(
+    letter: StoredDeadLetter, key: bytes = b"default/r1", value: bytes | None = b"{}"
+) -> dict[str, Any]:
     """Return what the sink would insert for a letter, and the marks that it has."""
     names = (
         "tenant", "request_id", "stage", "reason", "detail", "original_topic", "original_partition",

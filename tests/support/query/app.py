@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from schemas.identity import DEFAULT_TENANT
-from services.cli.keys import create_key
+from services.operations.keys import create_key
 from services.query.app import QueryApp
 from services.query.service import build, key_file
 from services.query.settings import QuerySettings

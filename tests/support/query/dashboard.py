@@ -12,9 +12,9 @@ import httpx
 import pytest
 from playwright.async_api import Page
 
-from services.cli.keys import create_key
 from services.local.ports import free_port
 from services.local.processes import python_module
+from services.operations.keys import create_key
 from services.runtime.http.keys import Scope
 from tests.support.stack.restartable import Program
 from tests.support.stack.whole_stack import WholeStack

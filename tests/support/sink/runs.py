@@ -14,8 +14,8 @@ from schemas.tables import FEEDBACK, SINK_POSITIONS
 from schemas.topics import Topology
 from services.local.ports import free_port
 from services.local.processes import Command, python_module
+from services.operations.migrate.run import migration_steps as migrate
 from services.operations.migrate.settings import MigrateSettings
-from services.operations.migrate.steps import run as migrate
 from services.runtime.settings import MASK, ClickHouseSettings, KafkaSettings, describe
 from services.sink.app import run
 from services.sink.settings import SinkSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.app import COMMANDS, Row
+from services.cli.app import COMMANDS, CommandRow
 from services.operations.exits import CommandError, UnreachableError, UsageError, exit_code_of, unusable_file
 from services.runtime.settings import SettingsError
 from tests.support.operations.command import ROOT, afterword, started
@@ -21,7 +21,7 @@ HEAVY = ("aiokafka", "clickhouse_connect", "httpx", "pydantic", "fastapi", "faus
 
 
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
-def test_every_command_has_help(row: Row) -> None:
+def test_every_command_has_help(row: CommandRow) -> None:
     """Each row of the table loads, and says more than its line in the list."""
     ended = afterword(row.name, "--help")
 
@@ -83,7 +83,7 @@ def test_listing_the_commands_imports_none_of_them() -> None:
         (["send"], "Missing argument 'FILE'"),
         (["send", "x", "--no-such-option"], "--no-such-option"),
         (["send", "/no/such/file"], "does not exist"),
-        (["demo", "--url", "localhost:8080"], "no URL"),
+        (["demo", "--url", "localhost:8080"], "is not a URL"),
         (["config", "check", "nothing"], "no such part"),
     ],
 )
@@ -147,7 +147,7 @@ def test_every_example_is_a_call_that_the_command_takes(tmp_path: Path) -> None:
     assert shown >= 8
 
 
-def _subcommand(row: Row, arguments: list[str]) -> list[str]:
+def _subcommand(row: CommandRow, arguments: list[str]) -> list[str]:
     """Return the command under the command that an example calls."""
     return arguments[1:2] if row.name in ("config", "dlq", "keys") else []
 

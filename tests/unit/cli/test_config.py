@@ -2,7 +2,7 @@
 
 import json
 
-from services.cli.config import PARTS
+from services.operations.config import PARTS
 from services.runtime.settings import MASK
 from tests.support.operations.command import afterword
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from services.cli.dlq_options import Wanted, selection
-from services.operations.dlq.core.letters import Id, State, parse_id
-from services.operations.dlq.core.selection import moment
-from services.operations.dlq.replaying import PART_BYTES, PART_LETTERS, parts
+from services.cli.dlq import StateChoice, selection
+from services.operations.dlq.core.dead_letter import DeadLetterId, DeadLetterState, parse_id
+from services.operations.dlq.core.statements import moment
+from services.operations.dlq.replay import BATCH_BYTES, BATCH_LETTERS, batches
 from services.operations.exits import UsageError
 from tests.support.operations.command import afterword
 from tests.support.operations.dead_letters import a_letter
@@ -22,7 +22,7 @@ NOTHING: dict[str, Any] = {
 
 def test_an_id_is_what_a_list_shows() -> None:
     """There and back."""
-    one = Id("feedback-events-dlq-v2", 0, 17)
+    one = DeadLetterId("feedback-events-dlq-v2", 0, 17)
 
     assert parse_id(str(one)) == one
 
@@ -56,11 +56,13 @@ def test_times_are_durations_or_dates(text: str, expected: datetime) -> None:
 
 def test_open_ones_are_meant_unless_they_are_named() -> None:
     """An id means that one, whatever became of it."""
-    assert selection(**NOTHING).states == (State.OPEN,)
+    assert selection(**NOTHING).states == (DeadLetterState.OPEN,)
     assert selection(**{**NOTHING, "ids": ["a/0/1"]}).states == ()
-    assert selection(**{**NOTHING, "ids": ["a/0/1"], "state": Wanted.OPEN}).states == (State.OPEN,)
-    assert selection(**{**NOTHING, "state": Wanted.ALL}).states == ()
-    assert not selection(**{**NOTHING, "state": Wanted.ALL}).is_narrow
+    assert selection(**{**NOTHING, "ids": ["a/0/1"], "state": StateChoice.OPEN}).states == (
+        DeadLetterState.OPEN,
+    )
+    assert selection(**{**NOTHING, "state": StateChoice.ALL}).states == ()
+    assert not selection(**{**NOTHING, "state": StateChoice.ALL}).is_narrow
     assert selection(**{**NOTHING, "tenant": "acme"}).is_narrow
 
 
@@ -74,13 +76,13 @@ def test_a_wrong_option_is_a_usage_error(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["drop"], "say which ones"),
-        (["drop", "--undo"], "say which ones"),
+        (["drop"], "select dead letters by"),
+        (["drop", "--undo"], "select dead letters by"),
         (["replay", "--body", __file__], "--body is for one dead letter"),
         (["replay", "a/0/1", "a/0/2", "--body", __file__], "--body is for one dead letter"),
         (["show", "17"], "<topic>/<partition>/<offset>"),
         (["list", "--reason", "because"], "because"),
-        (["list", "--since", "soon"], "is no time"),
+        (["list", "--since", "soon"], "is not a time"),
     ],
 )
 def test_a_call_that_says_too_little_is_refused(arguments: list[str], said: str) -> None:
@@ -101,11 +103,11 @@ def test_a_server_that_is_away_is_named() -> None:
 
 def test_parts_are_small_and_nothing_is_left_out() -> None:
     """Neither too many nor too large together; one that is larger goes alone."""
-    sizes = [10, PART_BYTES + 1, PART_BYTES // 2, PART_BYTES // 2, 1, None, *([1] * 2 * PART_LETTERS)]
+    sizes = [10, BATCH_BYTES + 1, BATCH_BYTES // 2, BATCH_BYTES // 2, 1, None, *([1] * 2 * BATCH_LETTERS)]
     letters = [a_letter(number, size=size) for number, size in enumerate(sizes)]
-    cut = list(parts(letters))
+    cut = list(batches(letters))
 
     assert [one for part in cut for one in part] == letters
-    assert all(len(part) <= PART_LETTERS for part in cut)
-    assert all(len(part) == 1 or sum(one.size or 0 for one in part) <= PART_BYTES for part in cut)
+    assert all(len(part) <= BATCH_LETTERS for part in cut)
+    assert all(len(part) == 1 or sum(one.size or 0 for one in part) <= BATCH_BYTES for part in cut)
     assert [len(part) for part in cut[:3]] == [1, 1, 2]

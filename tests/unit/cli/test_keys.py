@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from services.cli.keys import app, create_key, read_file, read_keys
+from services.cli.keys import app
+from services.operations.keys import create_key, read_file, read_keys
 from services.runtime.http.keys import CHECK_SECONDS, Guard, KeyFile, KeyRing, Scope, Unauthenticated, digest
 from tests.support.operations.command import afterword
 
@@ -148,7 +149,7 @@ def test_revoking_an_unknown_key_revokes_nothing(path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["create", "--tenant", "Acme"], "no tenant"),
+        (["create", "--tenant", "Acme"], "no valid tenant"),
         (["list"], "no key file"),
         (["revoke", "k-1"], "no key file"),
     ],

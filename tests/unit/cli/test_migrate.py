@@ -4,8 +4,8 @@ import pytest
 from aiokafka.errors import InvalidReplicationFactorError, KafkaConnectionError, KafkaTimeoutError
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
-from services.cli.migrate import _explained
 from services.operations.exits import FOUND, UNREACHABLE
+from services.operations.migrate.run import migration_error
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from services.operations.exits import FOUND, UNREACHABLE
 )
 def test_a_server_that_goes_away_is_unreachable(error: Exception) -> None:
     """The same call may work later."""
-    assert _explained(error).code == UNREACHABLE
+    assert migration_error(error).code == UNREACHABLE
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_server_that_goes_away_is_unreachable(error: Exception) -> None:
 )
 def test_a_server_that_says_no_is_an_error_to_mend(error: Exception) -> None:
     """Trying again would change nothing; its own words say what would."""
-    told = _explained(error)
+    told = migration_error(error)
 
     assert told.code == FOUND
     assert "refuses: " in str(told)

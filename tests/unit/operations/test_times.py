@@ -20,5 +20,5 @@ def test_a_time_is_a_span_or_any_form_that_clients_print(text: str) -> None:
 @pytest.mark.parametrize("text", ["soon", "30", "2026", "20261122", "2026-02-30", "9999999999"])
 def test_what_is_no_time_is_refused_with_the_forms(text: str) -> None:
     """A number without a unit is no time of 1970."""
-    with pytest.raises(ValueError, match="is no time: 30m, 2h, 7d, or RFC 3339"):
+    with pytest.raises(ValueError, match="is not a time: 30m, 2h, 7d, or RFC 3339"):
         ahead(text, NOW)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import Request
 
-from services.cli.keys import revoke_keys
+from services.operations.keys import revoke_keys
 from services.query.access import Access
 from services.query.api import ROUTERS
 from services.query.app import QueryApp

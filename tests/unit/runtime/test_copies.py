@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.operations.migrate.core.plan import RefusedError, replication
+from services.operations.migrate.core.plan import MigrationRefusedError, replication
 from services.runtime.kafka.core.topic_copies import Brokers, TopicCopies, told, troubles, wanted
 
 ALL = Brokers(frozenset({1, 2, 3}), frozenset({1, 2, 3}))
@@ -27,10 +27,10 @@ def test_fewer_copies_than_wanted_are_made_only_if_somebody_agrees() -> None:
     assert replication(-1, ONE_AWAY, never) == -1
     assert replication(2, ONE_AWAY, never) == 2
     for wished in (None, 3):
-        with pytest.raises(RefusedError, match=r"3 copies .* 2 brokers are alive; broker 3 is away"):
+        with pytest.raises(MigrationRefusedError, match=r"3 copies .* 2 brokers are alive; broker 3 is away"):
             replication(wished, ONE_AWAY, never)
         assert replication(wished, ONE_AWAY, lambda _loss: True) == 2
-    with pytest.raises(RefusedError, match="5 copies"):
+    with pytest.raises(MigrationRefusedError, match="5 copies"):
         replication(5, ALL, never)
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 from pydantic import Field, SecretStr
 
-from services.cli.config import PARTS, checked_settings
+from services.operations.config import PARTS, checked_settings
 from services.runtime.settings import (
     MASK,
     ClickHouseSettings,

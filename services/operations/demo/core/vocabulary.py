@@ -1,13 +1,10 @@
-"""Invented models, questions and opinions: the words of the demo, and how likely they are.
-
-Nothing here is about a real model, a real person or a real answer.
-"""
+"""The vocabulary of the demo: fictional models, questions, answers and comments, with probabilities."""
 
 from typing import NamedTuple
 
 
-class Model(NamedTuple):
-    """A model that does not exist.  `quality` is the chance that its answer pleases."""
+class DemoModel(NamedTuple):
+    """A fictional model.  `quality` is the probability of a good answer."""
 
     name: str
     provider: str
@@ -18,16 +15,16 @@ class Model(NamedTuple):
 
 
 MODELS = (
-    Model("aurora-large", "northlight", 0.30, 0.86, 1900.0, 0.0150),
-    Model("aurora-mini", "northlight", 0.25, 0.71, 420.0, 0.0006),
-    Model("heron-70b", "wader", 0.20, 0.78, 1250.0, 0.0030),
-    Model("heron-8b", "wader", 0.15, 0.58, 310.0, 0.0002),
-    Model("quill-2-preview", "inkwell", 0.10, 0.66, 2600.0, 0.0090),
+    DemoModel("aurora-large", "northlight", 0.30, 0.86, 1900.0, 0.0150),
+    DemoModel("aurora-mini", "northlight", 0.25, 0.71, 420.0, 0.0006),
+    DemoModel("heron-70b", "wader", 0.20, 0.78, 1250.0, 0.0030),
+    DemoModel("heron-8b", "wader", 0.15, 0.58, 310.0, 0.0002),
+    DemoModel("quill-2-preview", "inkwell", 0.10, 0.66, 2600.0, 0.0090),
 )
 
 
-class Topic(NamedTuple):
-    """What somebody asked, and what an answer began with."""
+class DemoTopic(NamedTuple):
+    """A question, and the beginning of its answer."""
 
     tag: str
     prompt: str
@@ -35,40 +32,44 @@ class Topic(NamedTuple):
 
 
 TOPICS = (
-    Topic(
+    DemoTopic(
         "cooking",
         "How long do I boil a soft egg?",
         "Six minutes from boiling water, then cold water at once.",
     ),
-    Topic("code", "Why does my Python list change twice?", "Both names refer to the same list object."),
-    Topic(
+    DemoTopic("code", "Why does my Python list change twice?", "Both names refer to the same list object."),
+    DemoTopic(
         "code",
         "Write a SQL query for the top ten customers.",
         "SELECT customer, sum(total) AS spent FROM orders",
     ),
-    Topic("travel", "Is two days enough for Lisbon?", "For the old town, yes; add a third day for Sintra."),
-    Topic("writing", "Make this sentence shorter, please.", "Here is a version with half the words."),
-    Topic(
+    DemoTopic(
+        "travel", "Is two days enough for Lisbon?", "For the old town, yes; add a third day for Sintra."
+    ),
+    DemoTopic("writing", "Make this sentence shorter, please.", "Here is a version with half the words."),
+    DemoTopic(
         "writing",
         "Draft a polite reminder for an unpaid bill.",
         "Dear customer, our invoice of last month is open.",
     ),
-    Topic("support", "How do I reset my password?", "Choose “Forgot password” below the sign-in form."),
-    Topic("support", "The app says error 17, what now?", "Error 17 means that the device clock is wrong."),
-    Topic(
+    DemoTopic("support", "How do I reset my password?", "Choose “Forgot password” below the sign-in form."),
+    DemoTopic(
+        "support", "The app says error 17, what now?", "Error 17 means that the device clock is wrong."
+    ),
+    DemoTopic(
         "maths",
         "What is the derivative of x to the x?",
         "It is x to the x times one plus the logarithm of x.",
     ),
-    Topic(
+    DemoTopic(
         "health", "Is coffee at night really that bad?", "Its half-life is about five hours, so it depends."
     ),
-    Topic(
+    DemoTopic(
         "translation",
         "Wie sagt man „Feierabend“ auf Englisch?",
         "There is no single word; “knocking-off time” is near.",
     ),
-    Topic("translation", "「お疲れ様」は英語で何と言いますか。", "“Good work today” is a common choice."),
+    DemoTopic("translation", "「お疲れ様」は英語で何と言いますか。", "“Good work today” is a common choice."),
 )
 
 PRAISE = (

@@ -1,7 +1,8 @@
-"""What a replay does with a dead letter: send an event, insert a row, or leave it, and why.  Pure.
+"""What a replay does with a dead letter: send an event, insert a row, or skip it, and why.
 
-The merger's go back to the events topic at their version, the sink's to ClickHouse at their revision.  What
-would come back as it is, or would not be in its own place, is left.
+Dead letters of the merger go back to the events topic with their version, those of the sink to ClickHouse
+with their revision.  What would fail again, or has no valid position, is skipped.  A corrected body keeps the
+position of the event: one version names one event, so it may only replace one that was never merged.
 """
 
 import re
@@ -9,49 +10,131 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from hashlib import sha256
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import orjson
 
 from schemas.deadletters import REPLAY_VERSION_HEADER, Reason, Stage
+from schemas.events import Op
 from schemas.identity import partition_of, split_key, version_of
+from schemas.limits import MAX_EVENT_BYTES
 from schemas.topics import Topology
+from services.ingest.core.errors import Rejection
+from services.ingest.core.validation import Faults, parse
 from services.merger.core.events import Poison, decode
-from services.operations.dlq.core.corrections import as_new_event
-from services.operations.dlq.core.letters import Bytes, Id, Letter
+from services.operations.dlq.core.dead_letter import DeadLetterContent, DeadLetterId, StoredDeadLetter
 from services.runtime.kafka.core.records import LocatedRecord
 from services.sink.core.routes import SinkRoute, routes
 from services.sink.core.rows import MalformedRowError
 
+_VARIANT, _NOT_THE_VARIANT = 0x8 << 60, (1 << 62) - 1
+_VERSION = 0x8 << 12
+
+
+class UnfitError(ValueError):
+    """A body that cannot replace the event; the text is the reason."""
+
+
+def corrected(letter: StoredDeadLetter, key: bytes, original: bytes | None, body: bytes) -> bytes:
+    """Return the event to replay instead, as ingest would have written it; UnfitError.
+
+    It is validated as ingest does, since later stages rely on that.
+    """
+    try:
+        given = parse(body)
+        _judge(given)
+        value = orjson.dumps(given)
+        event = decode(key, value)
+    except (Rejection, Poison) as error:
+        raise UnfitError(_explained(error)) from error
+    if len(value) > MAX_EVENT_BYTES:
+        raise UnfitError(f"it takes {len(value):,} bytes; at most {MAX_EVENT_BYTES:,} are allowed")
+    if event.op is Op.ERASE:
+        raise UnfitError("an erase event cannot replace another event: use `afterword erase`")
+    if letter.reason == Reason.IDEMPOTENCY_CONFLICT and event.event_id == _event_id(key, original):
+        raise UnfitError("its event_id belongs to the first body: use another one")
+    return value
+
+
+def _judge(given: Any) -> None:
+    """Raise the rejection that ingest would raise."""
+    faults = Faults()
+    if isinstance(given, dict):
+        for name in ("data", "request"):
+            if given.get(name) is not None:
+                faults.fields(name, given[name])
+        faults.value("", {name: value for name, value in given.items() if name not in ("data", "request")}, 1)
+    else:
+        faults.add("", "must be an object")
+    faults.raise_if_any()
+
+
+def _explained(error: Rejection | Poison) -> str:
+    if isinstance(error, Rejection) and error.faults:
+        return "; ".join(f"{fault.path or 'the body'} {fault.detail}" for fault in error.faults)
+    return error.detail
+
+
+def _event_id(key: bytes, value: bytes | None) -> UUID | None:
+    with suppress(Poison):
+        return decode(key, value or b"").event_id
+    return None
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def as_new_event(letter: StoredDeadLetter, value: bytes) -> bytes:
+    """Return the event with an event id of its own, the same one each time, otherwise unchanged."""
+    fields = _fields(value)
+    fields.pop("idempotent", None)
+    fields["event_id"] = msgspec.Raw(orjson.dumps(own_id(letter)))
+    return msgspec.json.encode(fields)
+
+
+def own_id(letter: StoredDeadLetter) -> UUID:
+    """Return a UUIDv8 derived from the original topic, partition and offset."""
+    named = f"{letter.original_topic}/{letter.original_partition}/{letter.original_offset}"
+    number = int.from_bytes(sha256(named.encode()).digest()[:16], "big")
+    high, low = number >> 64, number & ((1 << 64) - 1)
+    high = high & ~0xF000 | _VERSION
+    return UUID(int=high << 64 | low & _NOT_THE_VARIANT | _VARIANT)
+
+
 MARGIN = timedelta(days=1)
-"""Before a topic's retention ends, so that a merger that is behind reads the replay in time."""
+"""Subtracted from a topic's retention, so that a lagging merger still reads the replay in time."""
 
 
-class Place(NamedTuple):
-    """What is known of one place in the order of one request."""
+class KnownVersion(NamedTuple):
+    """What is known of a version of a request."""
 
-    latest: Id
-    """The dead letter that the latest try ended as."""
+    latest: DeadLetterId
+    """The dead letter of the latest replay."""
     first_failed_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
-    """What a decision stands on, besides the letter.
+class ReplayContext:
+    """What a decision depends on, besides the dead letter.
 
-    `partitions` of the events topic by generation.  `kept_since`: of requests that were erased before then,
-    the merger may have forgotten it; None if it never forgets.  `places` and `erased` are about the requests
-    of the letters at hand.  Letters in `named` were asked for one by one, or by their reason.
+    `partitions` of the events topic by generation.  `kept_since`: the merger may have forgotten erasures from
+    before; None if it never does.  `places` and `erased` are about the requests of the dead letters at hand.
+    `named`: the dead letters were selected by id or by reason.
     """
 
     generation: int
     partitions: Mapping[int, int]
     kept_since: datetime | None = None
-    places: Mapping[tuple[str, str, int | None], Place] = field(default_factory=dict)
+    places: Mapping[tuple[str, str, int | None], KnownVersion] = field(default_factory=dict)
     erased: Mapping[tuple[str, str], int] = field(default_factory=dict)
     named: bool = False
     as_new_events: bool = False
 
 
-class Send(NamedTuple):
+class SendEvent(NamedTuple):
     """An event that goes back to the events topic."""
 
     partition: int
@@ -62,133 +145,139 @@ class Send(NamedTuple):
 
     @property
     def headers(self) -> list[tuple[str, bytes]]:
-        """The header that gives it its place."""
+        """The header with the version, by which the merger finds its position."""
         return [(REPLAY_VERSION_HEADER, b"%d" % self.version)]
 
 
-class Insert(NamedTuple):
-    """A row that goes to a table."""
+class InsertRow(NamedTuple):
+    """A row to insert into a table."""
 
     table: str
     line: bytes
     note: str = ""
 
 
-class Leave(NamedTuple):
-    """Nothing is done, and why."""
+class SkipReplay(NamedTuple):
+    """Nothing is done, for this reason."""
 
     why: str
 
 
-Decision = Send | Insert | Leave
+Decision = SendEvent | InsertRow | SkipReplay
 
 
-class Decided(NamedTuple):
+class PlannedReplay(NamedTuple):
     """A dead letter and what a replay does with it."""
 
-    letter: Letter
+    letter: StoredDeadLetter
     decision: Decision
 
 
-def decide(letter: Letter, content: Bytes, ground: Ground) -> Decision:
-    """Return what a replay of a dead letter is."""
+def decide_replay(letter: StoredDeadLetter, content: DeadLetterContent, context: ReplayContext) -> Decision:
+    """Return what a replay does with a dead letter."""
     match letter.stage:
         case Stage.MERGER:
-            why = _misplaced(letter, content.key, ground) or _untimely(letter, ground)
-            return Leave(why) if why else _event(letter, content, ground)
+            why = _misplaced(letter, content.key, context) or _untimely(letter, context)
+            return SkipReplay(why) if why else _event(letter, content, context)
         case Stage.SINK:
             return _row(letter, content)
-    return Leave("its headers are not Afterword's, so nobody knows its place")
+    return SkipReplay("its headers are not Afterword's, so its position is unknown")
 
 
-def _misplaced(letter: Letter, key: bytes, ground: Ground) -> str:
-    """Return why the letter's version is no place in the order of its key; empty if it is one."""
+def _misplaced(letter: StoredDeadLetter, key: bytes, context: ReplayContext) -> str:
+    """Return why the version is not a valid position for the key; empty if it is."""
     generation = generation_of(letter.original_topic)
     if letter.original_version is None or letter.original_topic != Topology(generation).events.name:
-        return "it does not say where in the events topic it stood"
+        return "its headers lack the offset in the events topic"
     if letter.reason == Reason.INVALID_REPLAY:
-        return "its replay header was wrong, so nobody knows its place: replay what it was made from"
+        return "its replay header was invalid, so its position is unknown: replay the original dead letter"
     try:
         split_key(key)
     except ValueError:
         return "its key names no request of a tenant"
-    partitions = ground.partitions.get(generation)
-    if ground.generation not in ground.partitions:
+    partitions = context.partitions.get(generation)
+    if context.generation not in context.partitions:
         return (
-            f"ClickHouse has no record of generation {ground.generation} of the topics: `afterword migrate`"
+            f"ClickHouse has no record of generation {context.generation} of the topics: `afterword migrate`"
         )
     if partitions is None or partition_of(key, partitions) != letter.original_partition:
-        return "it stood in a partition where its request does not belong, so it has no place in its order"
+        return "it was in a partition that is not that of its request, so it has no position"
     return ""
 
 
-def _untimely(letter: Letter, ground: Ground) -> str:
-    """Return why it is too late for the letter; empty if it is not."""
-    place = ground.places.get((letter.tenant, letter.request_id, letter.original_version))
+def _untimely(letter: StoredDeadLetter, context: ReplayContext) -> str:
+    """Return why a replay would come too late; empty if it would not."""
+    place = context.places.get((letter.tenant, letter.request_id, letter.original_version))
     if place is not None and place.latest != letter.id:
         return f"it came back as {place.latest}: replay that one"
-    if ground.erased.get((letter.tenant, letter.request_id), -1) >= (letter.original_version or 0):
-        return "its request was erased since, so it would be ignored"
-    if _is_before(ground, letter.failed_at if place is None else place.first_failed_at):
+    if context.erased.get((letter.tenant, letter.request_id), -1) >= (letter.original_version or 0):
+        return "its request was erased later, so it would be ignored"
+    if _is_before(context, letter.failed_at if place is None else place.first_failed_at):
         return _TOO_OLD
     return ""
 
 
 _TOO_OLD = (
-    "it is older than the topics are kept: if its request was erased since, nobody would know any more,"
-    " and it would come back"
+    "it is older than the topics are kept: a later erasure of its request may be forgotten, and the"
+    " feedback would come back"
 )
 
 
-def _is_before(ground: Ground, moment: datetime) -> bool:
-    return ground.kept_since is not None and moment < ground.kept_since + MARGIN
+def _is_before(context: ReplayContext, moment: datetime) -> bool:
+    return context.kept_since is not None and moment < context.kept_since + MARGIN
 
 
-def _event(letter: Letter, content: Bytes, ground: Ground) -> Decision:
+def _event(letter: StoredDeadLetter, content: DeadLetterContent, context: ReplayContext) -> Decision:
     if content.correction is not None:
-        return _checked(replace(letter, corrected=True), content.key, content.correction, ground)
+        return _checked(replace(letter, corrected=True), content.key, content.correction, context)
     if letter.reason == Reason.CRASHED:
-        # Not even looked at here: it may end this process, too.
-        if not ground.named:
-            return Leave("it ended the merger: once that is mended, name it by its id or --reason crashed")
-        note = "if the merger is not mended, it ends again"
-        return _sent(letter, content.key, content.value or b"", ground, note)
+        # Not decoded here: it may crash this process, too.
+        if not context.named:
+            return SkipReplay(
+                "it crashed the merger: once that is fixed, select it by its id or --reason crashed"
+            )
+        note = "without a fix the merger crashes again"
+        return _sent(letter, content.key, content.value or b"", context, note)
     if content.value is None:
-        return Leave("it has no value")
-    return _checked(letter, content.key, content.value, ground)
+        return SkipReplay("it has no value")
+    return _checked(letter, content.key, content.value, context)
 
 
-def _checked(letter: Letter, key: bytes, value: bytes, ground: Ground) -> Decision:
-    """Decide on a value that is decoded as the merger will decode it."""
+def _checked(letter: StoredDeadLetter, key: bytes, value: bytes, context: ReplayContext) -> Decision:
+    """Decide on a value by decoding it as the merger does."""
     try:
         event = decode(key, value)
     except Poison as poison:
-        return Leave(f"it would be refused again: {poison.detail}")
-    if _is_before(ground, event.received_at):
-        return Leave(_TOO_OLD)
+        return SkipReplay(f"it would be refused again: {poison.detail}")
+    if _is_before(context, event.received_at):
+        return SkipReplay(_TOO_OLD)
     if letter.reason == Reason.IDEMPOTENCY_CONFLICT and not letter.corrected:
-        if not ground.as_new_events:
-            return Leave("the first body under its Idempotency-Key stands; see --as-new-events")
-        return _sent(letter, key, as_new_event(letter, value), ground)
+        if not context.as_new_events:
+            return SkipReplay("the first body with its Idempotency-Key was kept; see --as-new-events")
+        return _sent(letter, key, as_new_event(letter, value), context)
     is_large = letter.reason == Reason.ROW_TOO_LARGE
-    return _sent(letter, key, value, ground, "it comes back if its row has no room" if is_large else "")
+    return _sent(letter, key, value, context, "it fails again if its row is too large" if is_large else "")
 
 
-def _sent(letter: Letter, key: bytes, value: bytes, ground: Ground, note: str = "") -> Send:
-    partition = partition_of(key, ground.partitions[ground.generation])
-    return Send(partition, key, value, letter.original_version or 0, note)
+def _sent(
+    letter: StoredDeadLetter, key: bytes, value: bytes, context: ReplayContext, note: str = ""
+) -> SendEvent:
+    partition = partition_of(key, context.partitions[context.generation])
+    return SendEvent(partition, key, value, letter.original_version or 0, note)
 
 
-def _row(letter: Letter, content: Bytes) -> Decision:
+def _row(letter: StoredDeadLetter, content: DeadLetterContent) -> Decision:
     generation = generation_of(letter.original_topic)
     route = _route(letter.original_topic, generation)
     if route is None or letter.original_version is None:
-        return Leave("it does not say which topic it came from, so nobody knows its table")
+        return SkipReplay("its headers lack the original topic, so its table is unknown")
     try:
         line = route.render(_restored(letter, content, generation), generation)
     except MalformedRowError as error:
-        return Leave(f"it can be no row: {error}")
-    return Leave("it can be no row: it is not an event") if line is None else Insert(route.table, line)
+        return SkipReplay(f"it cannot be a row: {error}")
+    return (
+        SkipReplay("it cannot be a row: it is not an event") if line is None else InsertRow(route.table, line)
+    )
 
 
 def _route(topic: str, generation: int) -> SinkRoute | None:
@@ -202,8 +291,8 @@ def _route(topic: str, generation: int) -> SinkRoute | None:
     )
 
 
-def _restored(letter: Letter, content: Bytes, generation: int) -> LocatedRecord:
-    """Return the record as the sink had it; its time is that of ingest, since nobody kept Kafka's."""
+def _restored(letter: StoredDeadLetter, content: DeadLetterContent, generation: int) -> LocatedRecord:
+    """Return the record as the sink read it; its timestamp is that of ingest, since Kafka's is not stored."""
     version = letter.original_version or 0
     is_replay = version < version_of(generation, letter.original_offset)
     return LocatedRecord(
@@ -217,17 +306,17 @@ def _restored(letter: Letter, content: Bytes, generation: int) -> LocatedRecord:
     )
 
 
-def _received_at(letter: Letter, content: Bytes) -> datetime:
+def _received_at(letter: StoredDeadLetter, content: DeadLetterContent) -> datetime:
     with suppress(Poison):
         return decode(content.key, content.value or b"").received_at
     return letter.failed_at
 
 
-def is_taken(letter: Letter, newest_copy: int | None) -> bool:
-    """Tell whether a later record already brought an event to the letter's place.
+def is_taken(letter: StoredDeadLetter, newest_copy: int | None) -> bool:
+    """Return whether a later record already has the version of the dead letter.
 
-    `newest_copy` is where the newest record of that version stands (generation << 48 | offset), if any does.
-    The letter's own record may be one: a replay that was refused.
+    `newest_copy` is the position of the newest record with that version (generation << 48 | offset), if any.
+    It may be the record of the dead letter itself: a replay that was refused.
     """
     own = version_of(generation_of(letter.original_topic), letter.original_offset)
     return newest_copy is not None and newest_copy > own
@@ -237,6 +326,6 @@ _GENERATION = re.compile(r"-v([0-9]{1,5})\Z", re.ASCII)
 
 
 def generation_of(topic: str) -> int:
-    """Return the generation that a topic's name says."""
+    """Return the generation in a topic's name."""
     match = _GENERATION.search(topic)
     return int(match[1]) if match else 0

@@ -1,4 +1,4 @@
-"""How dead letters look: a table, one whole, a plan.  Pure: values in, text and tables out."""
+"""Dead letters as text, tables and JSON: a list, one in full, and the plan of a replay."""
 
 import re
 from collections import Counter
@@ -12,9 +12,8 @@ from rich.table import Table
 
 from schemas import deadletters
 from schemas.deadletters import Reason
-from services.operations.dlq.core.advice import advice
-from services.operations.dlq.core.decisions import Decided, Decision, Insert, Leave, Send
-from services.operations.dlq.core.letters import Bytes, Letter
+from services.operations.dlq.core.dead_letter import DeadLetterContent, StoredDeadLetter, advice
+from services.operations.dlq.core.decisions import Decision, InsertRow, PlannedReplay, SendEvent, SkipReplay
 
 MOST_HEX_BYTES = 4096
 _DETAIL_CHARACTERS = 60
@@ -22,17 +21,17 @@ _CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 def plain(text: str) -> str:
-    """Return a text that changes nothing on a terminal but shows: others wrote it."""
+    """Return a text without control characters, since clients wrote it."""
     return _CONTROL.sub("\ufffd", text)
 
 
 def instant(moment: datetime | None) -> str:
-    """Return a time for people, in UTC."""
+    """Return a time in UTC as text."""
     return "" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
-def listed(letters: Sequence[Letter]) -> Table:
-    """Return the table of a list."""
+def listed(letters: Sequence[StoredDeadLetter]) -> Table:
+    """Return the dead letters as a table."""
     table = Table("id", "failed", "stage", "reason", "tenant", "request", "state", "detail", box=None)
     table.header_style = "bold"
     for one in letters:
@@ -51,8 +50,8 @@ def _cut(text: str) -> str:
     return line if len(line) <= _DETAIL_CHARACTERS else line[: _DETAIL_CHARACTERS - 1] + "…"
 
 
-def as_json(letter: Letter) -> dict[str, Any]:
-    """Return a letter for scripts; a version is text, since it may pass 2^53."""
+def as_json(letter: StoredDeadLetter) -> dict[str, Any]:
+    """Return a dead letter as JSON; the version is a string, since it may exceed 2^53."""
     version = letter.original_version
     return {
         "id": str(letter.id),
@@ -69,8 +68,8 @@ _NAMES = (
 )  # fmt: skip
 
 
-def whole_as_json(letter: Letter, content: Bytes, decision: Decision) -> dict[str, Any]:
-    """Return everything about a letter for scripts; bytes that are no UTF-8 are in hex."""
+def whole_as_json(letter: StoredDeadLetter, content: DeadLetterContent, decision: Decision) -> dict[str, Any]:
+    """Return everything about a dead letter as JSON; bytes that are not UTF-8 in hex."""
     known = advice(letter.reason)
     return {
         **as_json(letter),
@@ -90,20 +89,20 @@ def _value(name: str, value: bytes | None) -> dict[str, str | None]:
         return {f"{name}_hex": (value or b"").hex()}
 
 
-def whole(letter: Letter, content: Bytes, decision: Decision) -> str:
-    """Return everything about a letter for people."""
+def whole(letter: StoredDeadLetter, content: DeadLetterContent, decision: Decision) -> str:
+    """Return everything about a dead letter as text."""
     known = advice(letter.reason)
-    facts = [
+    fields = [
         ("state", _state(letter)),
         ("failed", f"{instant(letter.failed_at)} in the {letter.stage or 'unknown stage'}"),
         ("reason", f"{letter.reason or 'unknown'}: {known.meaning}"),
         ("detail", letter.detail),
         ("request", f"{letter.request_id} of tenant {letter.tenant}" if letter.tenant else "unknown"),
-        ("stood at", _position(letter)),
+        ("offset", _position(letter)),
         ("to do", known.to_do),
         ("replay", outcome(decision)),
     ]
-    lines = [str(letter.id), *(f"  {name:<9}{plain(text)}" for name, text in facts)]
+    lines = [str(letter.id), *(f"  {name:<9}{plain(text)}" for name, text in fields)]
     careful = letter.reason == Reason.CRASHED
     lines += ["headers", *(f"  {name}: {plain(text)}" for name, text in _headers(letter))]
     lines += [*_body("key", content.key, careful=True), *_body("value", content.value, careful=careful)]
@@ -112,19 +111,19 @@ def whole(letter: Letter, content: Bytes, decision: Decision) -> str:
     return "\n".join(lines)
 
 
-def _state(letter: Letter) -> str:
+def _state(letter: StoredDeadLetter) -> str:
     since = letter.replayed_at or letter.dropped_at
     return f"{letter.state} since {instant(since)}" if since else letter.state
 
 
-def _position(letter: Letter) -> str:
+def _position(letter: StoredDeadLetter) -> str:
     if letter.original_version is None:
         return "unknown"
     place = f"{letter.original_topic}/{letter.original_partition}/{letter.original_offset}"
     return f"{place}, version {letter.original_version}"
 
 
-def _headers(letter: Letter) -> list[tuple[str, str]]:
+def _headers(letter: StoredDeadLetter) -> list[tuple[str, str]]:
     if not letter.stage:
         return []
     version = letter.original_version
@@ -141,9 +140,9 @@ def _headers(letter: Letter) -> list[tuple[str, str]]:
 
 
 def _body(name: str, value: bytes | None, *, careful: bool) -> list[str]:
-    """Return the lines of a value: as JSON if it is some, else as text or hex.
+    """Return the lines of a value: as JSON if it is valid, else as text or hex.
 
-    What ended a process is not parsed.
+    With `careful` it is not parsed: it crashed a process.
     """
     if value is None:
         return [f"{name}: null"]
@@ -168,7 +167,7 @@ def _text_or_hex(value: bytes) -> tuple[str, str]:
 
 
 def dump(value: bytes) -> str:
-    """Return a hex dump, cut after a few KiB; `show --raw` gives all of it."""
+    """Return a hex dump of the first MOST_HEX_BYTES; `show --raw` writes all of it."""
     lines = []
     for start in range(0, min(len(value), MOST_HEX_BYTES), 16):
         row = value[start : start + 16]
@@ -180,65 +179,65 @@ def dump(value: bytes) -> str:
 
 
 def outcome(decision: Decision) -> str:
-    """Return what a replay does, in a sentence."""
+    """Return what a replay does, as a sentence."""
     match decision:
-        case Send():
+        case SendEvent():
             note = f"; {decision.note}" if decision.note else ""
-            return f"goes back to the events topic, partition {decision.partition}, at its version{note}"
-        case Insert():
-            return f"is inserted into {decision.table} at its revision"
-        case Leave():
-            return f"is left: {decision.why}"
+            return f"is sent to the events topic, partition {decision.partition}, with its version{note}"
+        case InsertRow():
+            return f"is inserted into {decision.table} with its revision"
+        case SkipReplay():
+            return f"is skipped: {decision.why}"
 
 
-class Tally:
-    """What a plan comes to: how many of each kind, and the first few by name."""
+class ReplaySummary:
+    """The plan of a replay: counts by outcome, and the first few dead letters."""
 
     def __init__(self, most_shown: int = 20) -> None:
         self.outcomes: Counter[str] = Counter()
         self.first: list[str] = []
-        self.left = 0
+        self.skipped = 0
         self._most = most_shown
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """The number of selected dead letters."""
         return self.outcomes.total()
 
     @property
     def doable(self) -> int:
-        """How many would be put back."""
-        return self.total - self.left
+        """The number of dead letters to replay."""
+        return self.total - self.skipped
 
-    def add(self, several: Iterable[Decided]) -> None:
-        """Count a part."""
-        for one in several:
+    def add(self, batch: Iterable[PlannedReplay]) -> None:
+        """Add a batch."""
+        for one in batch:
             text = outcome(one.decision)
             self.outcomes[_kind(one.decision)] += 1
-            self.left += isinstance(one.decision, Leave)
+            self.skipped += isinstance(one.decision, SkipReplay)
             if len(self.first) < self._most:
                 self.first.append(f"{one.letter.id}  {plain(one.letter.reason)}  {plain(text)}")
 
     def lines(self) -> list[str]:
-        """Return the plan in words."""
+        """Return the plan as lines."""
         more = self.total - len(self.first)
         return [*self.first, *([f"… and {more:,} more"] if more > 0 else []), self.summary()]
 
     def summary(self) -> str:
-        """Return the counts in a sentence."""
-        kinds = sorted(self.outcomes, key=lambda kind: (kind == _LEFT, kind))
+        """Return the counts as a sentence."""
+        kinds = sorted(self.outcomes, key=lambda kind: (kind == _SKIPPED, kind))
         counted = [f"{self.outcomes[kind]:,} {kind}" for kind in kinds]
         return ", ".join(counted) or "nothing is selected"
 
 
 def _kind(decision: Decision) -> str:
     match decision:
-        case Send():
+        case SendEvent():
             return "to the events topic"
-        case Insert():
+        case InsertRow():
             return f"to {decision.table}"
-        case Leave():
-            return _LEFT
+        case SkipReplay():
+            return _SKIPPED
 
 
-_LEFT = "left"
+_SKIPPED = "skipped"

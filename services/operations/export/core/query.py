@@ -1,4 +1,4 @@
-"""What is asked of the query service: options of the command as parameters of its route.  Pure."""
+"""The query of an export: options of the command as parameters of the route."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ SUFFIXES = {
 FORMATS = ("csv", "ndjson", "parquet")
 
 Parameters = list[tuple[str, str | int | float | bool | None]]
-"""As HTTP clients take them."""
+"""Of an HTTP request, in order."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """An export: its format, and which rows.  `limit` None is all of them."""
+class ExportQuery:
+    """The format and the rows of an export.  `limit` None: all rows."""
 
     format: str
     filters: tuple[tuple[str, str], ...] = ()
@@ -33,46 +33,46 @@ class Asked:
     bom: bool = False
 
     @property
-    def goes_on(self) -> bool:
-        """Whether it can be gone on with in the middle: a Parquet file is nothing before its end is there."""
+    def is_resumable(self) -> bool:
+        """Whether a cut transfer can be resumed: not Parquet, which has its footer at the end."""
         return self.format != "parquet"
 
     def parameters(self, cursor: str, rows: int) -> Parameters:
-        """Return what asks for the rest, once so many rows, up to this one, are there."""
-        asked: Parameters = [("format", self.format), *self.filters]
-        if self.goes_on:
-            asked.append(("trailer", "true"))
+        """Return the parameters for the rows behind `cursor`, the request id of the last of `rows` rows."""
+        parameters: Parameters = [("format", self.format), *self.filters]
+        if self.is_resumable:
+            parameters.append(("trailer", "true"))
         if self.bom and not cursor:
-            asked.append(("bom", "true"))
+            parameters.append(("bom", "true"))
         if self.limit is not None:
-            asked.append(("limit", str(self.limit - rows)))
-        return [*asked, ("cursor", cursor)] if cursor else asked
+            parameters.append(("limit", str(self.limit - rows)))
+        return [*parameters, ("cursor", cursor)] if cursor else parameters
 
 
-def format_of(file: Path | None, wanted: str) -> str:
-    """Return the format that was asked for, or that the file's name says; `file` None is standard output."""
-    if wanted:
-        if wanted not in FORMATS:
-            raise UsageError(f"--format {wanted}: it is none of {', '.join(FORMATS)}")
-        return wanted
+def format_of(file: Path | None, chosen: str) -> str:
+    """Return the chosen format, else that of the suffix; NDJSON for standard output (`file` None)."""
+    if chosen:
+        if chosen not in FORMATS:
+            raise UsageError(f"--format {chosen}: choose one of {', '.join(FORMATS)}")
+        return chosen
     if file is None:
         return "ndjson"
-    if found := SUFFIXES.get(file.suffix.lower()):
-        return found
-    raise UsageError(f"{file}: the name does not say which format; add --format csv, ndjson or parquet")
+    if by_suffix := SUFFIXES.get(file.suffix.lower()):
+        return by_suffix
+    raise UsageError(f"{file}: unknown suffix; add --format csv, ndjson or parquet")
 
 
 def filters_of(options: Mapping[str, Any], where: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return the parameters of filters; UsageError for every fault, in the words of the options.
+    """Return the filter parameters; UsageError with every fault, by the names of the options.
 
-    `options` may hold others, too.  `where` are comparisons as people write them: `data.judge=ge:4`.
+    Options that are not filters are ignored.  `where` has comparisons such as `data.judge=ge:4`.
     """
     named = {name.rstrip("_"): value for name, value in options.items()}
     given = [(name, text) for name in PARAMETERS for text in _texts(named.get(name))]
     for comparison in where:
         name, equals, value = comparison.partition("=")
         if not equals or not name.startswith(("data.", "request.")):
-            raise UsageError(f"--where {comparison}: it looks like data.KEY=OPERATOR:VALUE or request.KEY=…")
+            raise UsageError(f"--where {comparison}: write data.KEY=OPERATOR:VALUE or request.KEY=…")
         given.append((name, value))
     try:
         return tuple(to_parameters(parse_filters(given)))

@@ -1,6 +1,6 @@
-"""Whole records out of a stream that may be cut anywhere, and what its trailer says.  Pure.
+"""Whole records of a stream that may be cut anywhere, and the trailer at its end.
 
-What is passed on always ends with a whole record, so whatever was written can be gone on with.
+Output always ends with a whole record, so a cut transfer can be resumed.
 """
 
 import csv
@@ -12,18 +12,18 @@ from typing import NamedTuple, Protocol
 import orjson
 
 MAX_ROW_BYTES = 64 << 20
-"""A longer record is none of Afterword's."""
+"""Afterword never writes a longer record."""
 
 
-class Ending(NamedTuple):
-    """What the server says at the end: rows of this transfer, and whether that is all."""
+class Trailer(NamedTuple):
+    """The end of a transfer: its number of rows, and whether these are all."""
 
     rows: int
     complete: bool
 
 
 class StrangeAnswerError(Exception):
-    """What came is no export of Afterword's."""
+    """The response is not an export of Afterword."""
 
 
 class Records(Protocol):
@@ -31,31 +31,31 @@ class Records(Protocol):
 
     @property
     def rows(self) -> int:
-        """Rows passed on."""
+        """Rows returned so far."""
 
     @property
     def last(self) -> str:
         """The request id of the last of them."""
 
     @property
-    def ending(self) -> Ending | None:
-        """What the trailer says, once it is there."""
+    def trailer(self) -> Trailer | None:
+        """The trailer, once it has arrived."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the records that are whole now, but for the trailer, and the header of what goes on."""
+        """Return the complete records, without the trailer, and without the header if resumed."""
 
 
 class NdjsonRecords:
-    """NDJSON: a record a line; the trailer is an object of its own."""
+    """NDJSON: one record per line; the trailer is an object of its own."""
 
-    def __init__(self, *, goes_on: bool) -> None:
+    def __init__(self, *, resumed: bool) -> None:
         self.rows, self.last = 0, ""
-        self.ending: Ending | None = None
+        self.trailer: Trailer | None = None
         self._rest = b""
-        _ = goes_on
+        _ = resumed
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the lines that are whole now, but for the trailer."""
+        """Return the lines that are complete now, without the trailer."""
         whole, newline, rest = piece.rpartition(b"\n")
         if not newline:
             self._rest = _bounded(self._rest + piece)
@@ -63,7 +63,7 @@ class NdjsonRecords:
         whole, self._rest = self._rest + whole + b"\n", _bounded(rest)
         start = whole.rfind(b"\n", 0, -1) + 1
         if whole.startswith(_NDJSON_TRAILER, start):
-            self.ending = _ending(whole[start + len(_NDJSON_TRAILER) : -2])
+            self.trailer = _parsed_trailer(whole[start + len(_NDJSON_TRAILER) : -2])
             whole = whole[:start]
         if whole:
             self.rows += whole.count(b"\n")
@@ -72,33 +72,33 @@ class NdjsonRecords:
 
 
 class CsvRecords:
-    """CSV: a record ends with a line break outside of quotes; the trailer has JSON in its one filled cell."""
+    """CSV: a record ends with a line break outside of quotes; the trailer is JSON in its only filled cell."""
 
-    def __init__(self, *, goes_on: bool) -> None:
+    def __init__(self, *, resumed: bool) -> None:
         self.rows, self.last = 0, ""
-        self.ending: Ending | None = None
+        self.trailer: Trailer | None = None
         self._rest = b""
-        self._header_is_to_come, self._header_is_there = True, goes_on
+        self._awaits_header, self._has_header = True, resumed
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the records that are whole now, but for the trailer, and the header of what goes on."""
+        """Return the complete records, without the trailer, and without the header if resumed."""
         data = self._rest + piece
         ends = _record_ends(data)
         self._rest = _bounded(data[ends[-1] if ends else 0 :])
         records = [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        header = records[:1] if self._header_is_to_come else []
+        header = records[:1] if self._awaits_header else []
         records = records[len(header) :]
-        self._header_is_to_come &= not header
+        self._awaits_header &= not header
         if records and (found := _CSV_TRAILER.fullmatch(records[-1])):
-            self.ending = _ending(found[1].replace(b'""', b'"'))
+            self.trailer = _parsed_trailer(found[1].replace(b'""', b'"'))
             records.pop()
         if records:
             self.rows, self.last = self.rows + len(records), _first_cell(records[-1])
-        return b"".join(records if self._header_is_there else header + records)
+        return b"".join(records if self._has_header else header + records)
 
 
 def _record_ends(data: bytes) -> list[int]:
-    """Return where each whole record ends: an even number of quotes stands between two ends."""
+    """Return where each whole record ends: between two ends the number of quotes is even."""
     ends, at, quotes = [], 0, 0
     while (end := data.find(b"\r\n", at)) >= 0:
         quotes += data.count(b'"', at, end)
@@ -109,13 +109,13 @@ def _record_ends(data: bytes) -> list[int]:
 
 
 class OpaqueRecords:
-    """Parquet: nothing can be told before its end, where the footer says how many rows there are."""
+    """Parquet: passed on as it is; only the footer at the end has the number of rows."""
 
     last = ""
 
-    def __init__(self, *, goes_on: bool) -> None:
+    def __init__(self, *, resumed: bool) -> None:
         self._tail = b""
-        _ = goes_on
+        _ = resumed
 
     def feed(self, piece: bytes) -> bytes:
         """Return all of it."""
@@ -124,19 +124,19 @@ class OpaqueRecords:
 
     @property
     def rows(self) -> int:
-        """What the footer says; 0 before it is there."""
-        ending = self.ending
-        return ending.rows if ending else 0
+        """The rows of the footer; 0 before it has arrived."""
+        trailer = self.trailer
+        return trailer.rows if trailer else 0
 
     @property
-    def ending(self) -> Ending | None:
-        """What the footer says; None if the file does not end with one."""
+    def trailer(self) -> Trailer | None:
+        """The trailer in the footer; None if the file does not end with one."""
         start = self._tail.rfind(b'{"rows":')
         if start < 0 or not self._tail.endswith(b"PAR1"):
             return None
         text = self._tail[start:].decode(errors="replace")
         _, end = json.JSONDecoder().raw_decode(text)
-        return _ending(text[:end].encode())
+        return _parsed_trailer(text[:end].encode())
 
 
 _FOOTER_BYTES = 64 << 10
@@ -150,10 +150,10 @@ def _bounded(rest: bytes) -> bytes:
     return rest
 
 
-def _ending(text: bytes) -> Ending:
+def _parsed_trailer(text: bytes) -> Trailer:
     try:
         trailer = orjson.loads(text)
-        return Ending(int(trailer["rows"]), bool(trailer["complete"]))
+        return Trailer(int(trailer["rows"]), bool(trailer["complete"]))
     except (ValueError, KeyError, TypeError) as error:
         raise StrangeAnswerError(f"its trailer is {text[:100]!r}") from error
 
@@ -166,7 +166,7 @@ def _request_id(line: bytes) -> str:
 
 
 def _first_cell(record: bytes) -> str:
-    """Return the request id of a record, as it was before it was kept from looking like a formula."""
+    """Return the request id of a record, without the quote that escapes formulas."""
     cell = next(csv.reader([record.decode()], strict=True))[0]
     return cell.removeprefix("'")
 
@@ -176,4 +176,4 @@ RECORDS: dict[str, Callable[..., Records]] = {
     "ndjson": NdjsonRecords,
     "parquet": OpaqueRecords,
 }
-"""By format.  `goes_on` says that earlier records, and the header, are there already."""
+"""By format.  `resumed`: earlier records, and the header, are in the file already."""

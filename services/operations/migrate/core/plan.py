@@ -1,4 +1,4 @@
-"""What there is to do, and what is not as it should be.  Pure: what was found in, steps and findings out."""
+"""What a migration has to do, what it refuses, and which settings of topics and brokers are wrong."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,26 +12,26 @@ from services.runtime.kafka.core.topic_copies import Brokers, shortage
 from services.runtime.kafka.core.topic_copies import wanted as copies_wanted
 
 
-class Weight(Enum):
-    """Whether Afterword works with what was found."""
+class FindingSeverity(Enum):
+    """Whether Afterword works with a setting."""
 
     WRONG = "wrong"
     """A promise does not hold."""
     NOTE = "note"
-    """A choice that an operator may make, worth knowing of."""
+    """A valid choice of an operator, only reported."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Something that is not as Afterword would have made it, and how to change it."""
+class TopicFinding:
+    """A setting that differs from what Afterword would have set, and how to change it."""
 
-    weight: Weight
+    weight: FindingSeverity
     text: str
-    mend: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedMigration:
     """A migration as the database recorded it."""
 
     number: int
@@ -40,45 +40,45 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Existing:
+class ExistingTopic:
     """A topic as Kafka has it."""
 
     name: str
     partitions: int
     config: Mapping[str, str]
     overrides: Mapping[str, str] = field(default_factory=dict)
-    """What was set for the topic itself, and is no default of the broker."""
+    """Settings of the topic itself, without defaults of the broker."""
     replicas: int = 1
-    """Copies of the partition that has fewest."""
+    """Replicas of the partition that has fewest."""
 
 
-class RefusedError(Exception):
-    """Migrating would do damage.  Its text says what is wrong and what to do."""
+class MigrationRefusedError(Exception):
+    """The migration would do damage.  The text says why, and what to do."""
 
 
 def check_server(version: str) -> None:
-    """Refuse a ClickHouse that is too old; `version` is what the server says of itself."""
+    """Refuse a ClickHouse that is too old."""
     numbers = tuple(int(part) for part in version.split(".")[:2])
     if numbers < MINIMUM_VERSION:
         wanted = ".".join(map(str, MINIMUM_VERSION))
-        raise RefusedError(
+        raise MigrationRefusedError(
             f"This ClickHouse is version {version}; Afterword needs {wanted} or newer, the first release with"
-            " text indexes for everybody (words of comments are looked up in one)."
+            " text indexes enabled by default (words of comments are looked up in one)."
         )
 
 
-def pending(applied: Sequence[Applied], known: Sequence[Migration]) -> list[Migration]:
-    """Return the migrations to run, in order; refuse a database that this code does not know."""
+def pending(applied: Sequence[AppliedMigration], known: Sequence[Migration]) -> list[Migration]:
+    """Return the migrations to run, in order; refuse a database of a newer or changed Afterword."""
     by_number = {migration.number: migration for migration in known}
     for was in applied:
         now = by_number.get(was.number)
         if now is None:
-            raise RefusedError(
+            raise MigrationRefusedError(
                 f"The database has migration {was.number:04}_{was.name}, which this Afterword does not know:"
                 " it was migrated by a newer one. Run that one."
             )
         if now.checksum != was.checksum:
-            raise RefusedError(
+            raise MigrationRefusedError(
                 f"Migration {was.number:04}_{was.name} was changed after it was applied. Put the file back as"
                 " it was, and write the change into a new one."
             )
@@ -86,8 +86,8 @@ def pending(applied: Sequence[Applied], known: Sequence[Migration]) -> list[Migr
     return [migration for migration in known if migration.number not in done]
 
 
-class NeedsRecoveryError(RefusedError):
-    """The next generation of topics has to be filled first, with what is known."""
+class NeedsRecoveryError(MigrationRefusedError):
+    """The next generation of topics must be filled first, by `afterword recover`."""
 
 
 _RECOVER = (
@@ -115,7 +115,7 @@ def check_deployment(
     own = next((record for record in recorded if record.generation == generation), None)
     newest = max((record.generation for record in recorded), default=0)
     if standing is GenerationState.NEW:
-        raise RefusedError(
+        raise MigrationRefusedError(
             f"Generation {generation} of the topics was begun and never opened, so its states may not be"
             " complete. Run the `afterword recover` or `afterword resize` again that was cut off."
         )
@@ -126,12 +126,12 @@ def check_deployment(
             f" {_RECOVER}"
         )
     if own is None and recorded and generation < newest:
-        raise RefusedError(
+        raise MigrationRefusedError(
             f"Generation {newest} of the topics is in use; generation {generation} is older, and what it"
             f" carried would never be seen. Set KAFKA_TOPIC_GENERATION={newest}."
         )
     if own is not None and is_abandoned(own):
-        raise RefusedError(
+        raise MigrationRefusedError(
             f"Generation {generation} of the topics was left: generation {newest} holds all of it. Unset"
             f" KAFKA_TOPIC_GENERATION, or set it to {newest}."
         )
@@ -150,58 +150,60 @@ def check_deployment(
 
 
 def replication(wished: int | None, brokers: Brokers, agree: Callable[[str], bool]) -> int:
-    """Return with how many copies to make topics; RefusedError for fewer than wanted, unless agreed to."""
+    """Return the replication factor of new topics; RefusedError for fewer than wanted, unless agreed to."""
     count = copies_wanted(wished, brokers)
     why = shortage(count, brokers)
     if not why:
         return count
     fewer = len(brokers.live)
-    if not agree(f"{why}: topics are made with {fewer}, and stay so."):
-        raise RefusedError(
-            f"{why}. Topics keep the copies that they are made with: start every broker first. `afterword"
-            f" migrate --yes` makes them with {fewer}, and KAFKA_REPLICATION_FACTOR says how many are wanted."
+    if not agree(f"{why}: topics are created with {fewer}, and keep that."):
+        raise MigrationRefusedError(
+            f"{why}. Topics keep the replicas that they are created with: start every broker first."
+            f" `afterword migrate --yes` creates them with {fewer}; KAFKA_REPLICATION_FACTOR sets it."
         )
     return fewer
 
 
 def findings(
     topology: Topology,
-    existing: Mapping[str, Existing],
+    existing: Mapping[str, ExistingTopic],
     partitions: int | None,
-    wished: Mapping[str, Mapping[str, str]] | None = None,
-) -> Iterator[Finding]:
+    configured: Mapping[str, Mapping[str, str]] | None = None,
+) -> Iterator[TopicFinding]:
     """Compare topics with what they should be; `partitions` None means any number will do.
 
-    `wished` has settings by topic that count in place of what Afterword has by itself.
+    `configured` has settings by topic that override the defaults of Afterword.
     """
     for topic in topology.topics:
         found = existing[topic.name]
         if partitions is not None and found.partitions != topic.partitions(partitions):
-            yield Finding(
-                Weight.WRONG,
+            yield TopicFinding(
+                FindingSeverity.WRONG,
                 f"{topic.name} has {found.partitions} partitions, not {topic.partitions(partitions)}.",
-                "Partitions of a live topic never change: ask for as many as it has, or begin a generation.",
+                "Partitions of a live topic never change: use its number, or `afterword resize`.",
             )
-        yield from _settings(found, topic.config(found.replicas) | dict((wished or {}).get(topic.name, {})))
+        yield from _settings(
+            found, topic.config(found.replicas) | dict((configured or {}).get(topic.name, {}))
+        )
     events, state = existing[topology.events.name], existing[topology.state.name]
     if events.partitions != state.partitions:
-        yield Finding(
-            Weight.WRONG,
+        yield TopicFinding(
+            FindingSeverity.WRONG,
             f"{events.name} has {events.partitions} partitions and {state.name} has {state.partitions}:"
             " a row and its events would not share a partition.",
             "Begin a new generation.",
         )
 
 
-def _settings(found: Existing, config: Mapping[str, str]) -> Iterator[Finding]:
+def _settings(found: ExistingTopic, config: Mapping[str, str]) -> Iterator[TopicFinding]:
     for name, wanted in config.items():
         actual = found.config.get(name)
         if actual is None or actual == wanted:
             continue
         if name == LIMIT and standing_of(int(actual)) is not GenerationState.OPEN:
-            yield Finding(
-                Weight.NOTE,
-                f"{found.name} takes no events: a resize or a recovery has paused them.",
+            yield TopicFinding(
+                FindingSeverity.NOTE,
+                f"{found.name} accepts no events: a resize or a recovery has paused it.",
                 "Run `afterword resize` or `afterword recover` again as it was called, or"
                 " `afterword resize --abort`.",
             )
@@ -210,7 +212,7 @@ def _settings(found: Existing, config: Mapping[str, str]) -> Iterator[Finding]:
             f"kafka-configs.sh --alter --entity-type topics --entity-name {found.name}"
             f" --add-config {name}={wanted}"
         )
-        yield Finding(
+        yield TopicFinding(
             _weight(name, wanted, actual), f"{found.name}: {name} is {actual}, not {wanted}.", change
         )
 
@@ -219,27 +221,29 @@ _AT_LEAST = frozenset({"max.message.bytes", "retention.ms", "delete.retention.ms
 _FREE = frozenset({"max.compaction.lag.ms", "message.timestamp.after.max.ms"})
 
 
-def _weight(name: str, wanted: str, actual: str) -> Weight:
-    """More is an operator's choice; less, or something else, breaks a promise."""
+def _weight(name: str, wanted: str, actual: str) -> FindingSeverity:
+    """Return the severity: more is an operator's choice; less, or another value, breaks a promise."""
     if name in _AT_LEAST:
         unlimited = int(actual) < 0
-        return Weight.NOTE if unlimited or int(actual) > int(wanted) else Weight.WRONG
-    return Weight.NOTE if name in _FREE else Weight.WRONG
+        return FindingSeverity.NOTE if unlimited or int(actual) > int(wanted) else FindingSeverity.WRONG
+    return FindingSeverity.NOTE if name in _FREE else FindingSeverity.WRONG
 
 
-def broker_findings(config: Mapping[str, str], events_ms: int = EVENTS_RETENTION_MS) -> Iterator[Finding]:
-    """Compare a broker's settings with what the topics need of it; `events_ms`: how long events are kept."""
+def broker_findings(
+    config: Mapping[str, str], events_ms: int = EVENTS_RETENTION_MS
+) -> Iterator[TopicFinding]:
+    """Compare a broker's settings with what the topics need; `events_ms`: retention of events."""
     minutes = events_ms // 60_000
     if int(config.get("offsets.retention.minutes", minutes)) < minutes:
-        yield Finding(
-            Weight.NOTE,
-            f"The broker forgets the positions of a stopped service after"
-            f" {config['offsets.retention.minutes']} minutes, before the events are gone ({minutes}).",
+        yield TopicFinding(
+            FindingSeverity.NOTE,
+            f"The broker deletes the offsets of a stopped service after"
+            f" {config['offsets.retention.minutes']} minutes, before the events expire ({minutes}).",
             f"Set offsets.retention.minutes={minutes} on every broker.",
         )
     if config.get("auto.create.topics.enable") == "true":
-        yield Finding(
-            Weight.NOTE,
-            "The broker creates topics that are only asked for, with its own settings.",
+        yield TopicFinding(
+            FindingSeverity.NOTE,
+            "The broker creates topics on first use, with its own settings.",
             "Set auto.create.topics.enable=false on every broker.",
         )

@@ -1,6 +1,6 @@
-"""For how long topics and tables keep what is in them: what is wished, what is, and what changes.  Pure.
+"""Retention of topics and tables: the settings, the present values, and the changes between them.
 
-Times are in milliseconds, as Kafka has them; a negative one is for ever.
+Times are in milliseconds, as in Kafka; a negative one is for ever.
 """
 
 import re
@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS
 from schemas.topics import DAY_MS, Topology
-from services.operations.migrate.core.plan import Existing
+from services.operations.migrate.core.plan import ExistingTopic
 
 HOUR_MS = 60 * 60 * 1000
 RETENTION, TOMBSTONES, LAG, TTL = "retention.ms", "delete.retention.ms", "max.compaction.lag.ms", "TTL"
 
 TIMES = {FEEDBACK_EVENTS: "appended_at", DEAD_LETTERS: "updated"}
-"""The column that tells how old a row is.  A row that replaces another is never older than that."""
+"""The column with the age of a row.  A row that replaces another is never older than that."""
 
 _TTL = re.compile(r" TTL toDateTime\(\w+\) \+ toIntervalDay\((\d+)\)")
 
 
 @dataclass(frozen=True)
-class Change:
-    """What one setting makes of a topic or a table."""
+class RetentionChange:
+    """A change of one setting of a topic or a table."""
 
     variable: str
     place: str
@@ -32,16 +32,16 @@ class Change:
 
     @property
     def deletes(self) -> bool:
-        """Tell whether something that is kept now would be deleted."""
+        """Whether the change deletes data."""
         shorter = self.after >= 0 and (self.before < 0 or self.after < self.before)
         return shorter and self.setting != LAG
 
     @property
     def text(self) -> str:
-        """Say what changes, as in `feedback-events keeps 30 days (now 7 days)`."""
+        """The change as text, as in `feedback-events keeps everything for 7 days (before: 30 days)`."""
         verb = {TOMBSTONES: "keeps tombstones for", LAG: "is compacted after at most"}
         does = verb.get(self.setting, "keeps everything for")
-        return f"{self.place} {does} {said(self.after)} (before: {said(self.before)})"
+        return f"{self.place} {does} {duration_text(self.after)} (before: {duration_text(self.before)})"
 
     @property
     def statement(self) -> str:
@@ -52,8 +52,8 @@ class Change:
         return f"ALTER TABLE {self.place} MODIFY TTL toDateTime({TIMES[self.place]}) + toIntervalDay({days})"
 
 
-def said(milliseconds: int) -> str:
-    """Return a time in words."""
+def duration_text(milliseconds: int) -> str:
+    """Return a time as text."""
     if milliseconds < 0:
         return "ever"
     unit, name = (DAY_MS, "day") if milliseconds % DAY_MS == 0 else (HOUR_MS, "hour")
@@ -67,7 +67,7 @@ def days(number: int) -> int:
 
 
 def topic_settings(wished: Mapping[str, int], topology: Topology) -> dict[str, dict[str, str]]:
-    """Return what all settings, by name, make of a new topic; for states, one of their own comes later."""
+    """Return the settings of new topics, by topic; the retention of states is set by `topic_changes`."""
     letters = {RETENTION: str(days(wished["retention_dead_letters_days"]))}
     return {
         topology.events.name: {RETENTION: str(days(wished["retention_events_days"]))},
@@ -81,9 +81,9 @@ def topic_settings(wished: Mapping[str, int], topology: Topology) -> dict[str, d
 
 
 def topic_changes(
-    given: Mapping[str, int], topology: Topology, existing: Mapping[str, Existing]
-) -> Iterator[Change]:
-    """Yield what the settings that were given change; those that nobody gave leave a topic as it is."""
+    given: Mapping[str, int], topology: Topology, existing: Mapping[str, ExistingTopic]
+) -> Iterator[RetentionChange]:
+    """Yield the changes of topics by settings that are set; unset ones change nothing."""
     state = topology.state.name
     letters = [topology.events_dlq.name, topology.state_dlq.name]
     wished = {
@@ -99,20 +99,20 @@ def topic_changes(
         for place in places:
             before = _before(existing[place], setting, own=place != state or setting != RETENTION)
             if before != after:
-                yield Change(name.upper(), place, setting, before, after)
+                yield RetentionChange(name.upper(), place, setting, before, after)
 
 
 _hours: Callable[[int], int] = HOUR_MS.__mul__
 
 
-def _before(found: Existing, setting: str, *, own: bool) -> int:
-    """Return what holds now.  A compacted topic has the broker's time for logs, which means nothing there."""
+def _before(found: ExistingTopic, setting: str, *, own: bool) -> int:
+    """Return the present value.  A compacted topic inherits the broker's retention, which has no effect."""
     config = found.config if own else found.overrides
     return int(config.get(setting, -1))
 
 
-def table_changes(given: Mapping[str, int], engines: Mapping[str, str]) -> Iterator[Change]:
-    """Yield what the settings that were given change; `engines` is what the server says of each table."""
+def table_changes(given: Mapping[str, int], engines: Mapping[str, str]) -> Iterator[RetentionChange]:
+    """Yield the changes of tables by settings that are set; `engines` as in `system.tables`."""
     wished = {
         "retention_events_table_days": FEEDBACK_EVENTS,
         "retention_dead_letters_table_days": DEAD_LETTERS,
@@ -121,16 +121,16 @@ def table_changes(given: Mapping[str, int], engines: Mapping[str, str]) -> Itera
         place, after = wished[name], days(given[name])
         before = ttl(engines[place])
         if before != after:
-            yield Change(name.upper(), place, TTL, before, after)
+            yield RetentionChange(name.upper(), place, TTL, before, after)
 
 
 def ttl(engine: str) -> int:
-    """Return how long a table keeps a row, from its engine as the server describes it."""
+    """Return the retention of a table, from its engine in `system.tables`."""
     match = _TTL.search(engine)
     return days(int(match[1])) if match else -1
 
 
-def without(found: Existing, setting: str) -> Existing:
-    """Return a topic of which one setting is not known."""
+def without(found: ExistingTopic, setting: str) -> ExistingTopic:
+    """Return a topic without one of its settings."""
     config = {name: value for name, value in found.config.items() if name != setting}
     return replace(found, config=config)

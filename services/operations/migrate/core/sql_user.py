@@ -1,6 +1,6 @@
-"""One tenant's SQL user, as statements.  Pure.
+"""The SQL statements for a tenant's SQL user.
 
-The order of the statements is a promise: the user can read nothing before the policy holds.
+Their order is a promise: the user can read nothing before its row policy exists.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,8 +11,8 @@ GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Limit:
-    """A setting of the user.  A client may send another value, from 1 to this one; none if `fixed`."""
+class UserLimit:
+    """A setting of the user.  A client may set a value from 1 to this one; none if `fixed`."""
 
     setting: str
     value: int
@@ -20,28 +20,28 @@ class Limit:
 
     @property
     def sql(self) -> str:
-        """As it stands behind SETTINGS.  From 1 on, since 0 often means: without a limit."""
+        """The text behind SETTINGS.  At least 1, since 0 often means unlimited."""
         bounds = "CONST" if self.fixed else f"MIN 1 MAX {self.value}"
         return f"{self.setting} = {self.value} {bounds}"
 
 
 LIMITS = (
-    # 2, not 1: with 1 a client may send no setting at all, and most BI tools send some.  The rights let
-    # nothing be written either way, and what is sent is held to these bounds.
-    Limit("readonly", 2, fixed=True),
-    Limit("max_execution_time", 60),
-    Limit("max_memory_usage", 2 * GIB),
-    Limit("max_memory_usage_for_user", 4 * GIB, fixed=True),
-    Limit("max_rows_to_read", 1_000_000_000),
-    Limit("max_concurrent_queries_for_user", 8, fixed=True),
-    Limit("max_temporary_data_on_disk_size_for_user", 10 * GIB, fixed=True),
+    # 2, not 1: with 1 a client may send no settings, and most BI tools send some.  The rights allow no
+    # writes either way, and settings are held to these bounds.
+    UserLimit("readonly", 2, fixed=True),
+    UserLimit("max_execution_time", 60),
+    UserLimit("max_memory_usage", 2 * GIB),
+    UserLimit("max_memory_usage_for_user", 4 * GIB, fixed=True),
+    UserLimit("max_rows_to_read", 1_000_000_000),
+    UserLimit("max_concurrent_queries_for_user", 8, fixed=True),
+    UserLimit("max_temporary_data_on_disk_size_for_user", 10 * GIB, fixed=True),
 )
-"""What the user's questions may cost."""
+"""Limits of the user's queries."""
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A table or view of the database, and whether its rows belong to tenants."""
+    """A table or view of the database; `has_tenant`: its rows have a tenant."""
 
     name: str
     has_tenant: bool
@@ -49,7 +49,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class SqlUser:
-    """The user of one tenant's rows in one database.  Both names are slugs, checked before."""
+    """The SQL user of one tenant in one database.  Both names are validated slugs."""
 
     database: str
     tenant: str
@@ -61,7 +61,7 @@ class SqlUser:
 
     @property
     def condition(self) -> str:
-        """Which rows the user sees, of whatever table."""
+        """The row policy, for every table."""
         return f"tenant = '{self.tenant}'"
 
     @property
@@ -69,7 +69,7 @@ class SqlUser:
         return f"`{self.name}`"
 
     def create(self, password: str, salt: str) -> str:
-        """Make the user, without any rights; only a hash of the password is sent."""
+        """Create the user without rights; only a hash of the password is sent."""
         return f"CREATE USER {self._quoted} {_identified(password, salt)}"
 
     def change_password(self, password: str, salt: str) -> str:
@@ -77,10 +77,10 @@ class SqlUser:
         return f"ALTER USER {self._quoted} {_identified(password, salt)}"
 
     def allow(self, relations: Iterable[Relation]) -> Iterator[str]:
-        """Give the user its limits, its policy, and only then its rights: the same at each run.
+        """Yield the statements that set limits, policy, and only then rights; the same on each run.
 
-        Policy and rights are those of the whole database, so they hold for tables that are yet to come: one
-        without a tenant cannot be read, since the policy asks for that column.
+        Policy and rights cover the whole database, so they also apply to later tables: one without a tenant
+        cannot be read, since the policy uses that column.
         """
         limits = ", ".join(limit.sql for limit in LIMITS)
         yield f"ALTER USER {self._quoted} DEFAULT DATABASE {self.database} SETTINGS {limits}"
@@ -94,7 +94,7 @@ class SqlUser:
             yield f"{right} FROM {self._quoted}"
 
     def rights(self, relations: Iterable[Relation]) -> list[str]:
-        """Return what the user may do: a GRANT, and what is taken from it again by REVOKEs."""
+        """Return the rights of the user: a GRANT, and the exceptions as REVOKEs."""
         own = [relation.name for relation in relations if not relation.has_tenant]
         return [
             f"GRANT SELECT ON {self.database}.*",
@@ -102,7 +102,7 @@ class SqlUser:
         ]
 
     def drop(self) -> Iterator[str]:
-        """Take the user away, and its policy after it."""
+        """Yield the statements that drop the user, and then its policy."""
         yield f"DROP USER IF EXISTS {self._quoted}"
         yield f"DROP ROW POLICY IF EXISTS {self._quoted} ON {self.database}.*"
 

@@ -1,12 +1,12 @@
-"""Which events travel together, in which order, under which key.
+"""Which events are sent together, in which order, under which key: a function of the file alone.
 
-Pure, and a function of the file alone, so that any later run over the same bytes plans the same:
+So a later run over the same bytes has the same plan:
 
-- a file is cut into **chunks**, planned one by one, so that a resume needs only the place of a chunk;
-- a request's events all go to one **lane**, and a lane has one batch in flight, so none overtakes another;
-- a **batch** holds at most one event of a request.  Sent again after an answer that took some of it, or
-  was lost, it cannot put an earlier event of a request behind a later one; and ingest's memory of the
-  latest events of a request always reaches back to the one that is repeated.
+- a file is divided into **chunks**, planned one by one, so that a resume needs only the position of a chunk;
+- all events of a request go to one **lane**, and a lane has one batch in flight, so none overtakes another;
+- a **batch** has at most one event of a request.  Sent again after a partial or lost response, it cannot put
+  an earlier event of a request behind a later one; and the latest events of a request that ingest remembers
+  always include the repeated one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,15 +16,14 @@ from zlib import crc32
 
 import orjson
 
-from services.operations.send.core.kinds import not_utf8
-from services.operations.send.core.split import Entry, Lines, Place, Values
+from services.operations.send.core.split import FilePosition, LineSplitter, SendEntry, ValueSplitter, not_utf8
 
 LANES = 4
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How large chunks and batches get.  Another run over a file needs the same to plan the same."""
+class SendLimits:
+    """Largest chunks and batches.  A later run over a file needs the same limits for the same plan."""
 
     chunk_entries: int = 8_000
     chunk_bytes: int = 8 << 20
@@ -32,50 +31,54 @@ class Limits:
     batch_bytes: int = 1 << 20
 
 
-LIMITS = Limits()
+LIMITS = SendLimits()
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """A stretch of the file that is planned by itself."""
+class FileChunk:
+    """A section of the file that is planned by itself."""
 
-    start: Place
-    end: Place
-    entries: tuple[Entry, ...]
+    start: FilePosition
+    end: FilePosition
+    entries: tuple[SendEntry, ...]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Events that travel in one request.
+class SendBatch:
+    """Events that are sent in one HTTP request.
 
-    `chunk` is the offset of its chunk, `lane` names the lane within it, and `name` tells the batch, with
-    its content, from every other batch of the file.
+    `chunk` is the offset of its chunk, `lane` the lane within it, and `name` is unique in the file for
+    the batch and its content.
     """
 
     chunk: int
     lane: str
     name: str
-    entries: tuple[Entry, ...]
+    entries: tuple[SendEntry, ...]
     body: bytes
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A chunk's batches, lane by lane in the order of sending, and the entries that are no events."""
+class SendPlan:
+    """The batches of a chunk, by lane in the order of sending, and the entries that are not events."""
 
-    lanes: tuple[tuple[Batch, ...], ...]
-    faults: tuple[Entry, ...]
+    lanes: tuple[tuple[SendBatch, ...], ...]
+    faults: tuple[SendEntry, ...]
 
 
 def chunks(
-    blocks: Iterable[bytes], split: Lines | Values, limits: Limits = LIMITS, *, eager: bool = False
-) -> Iterator[Chunk]:
-    """Yield the file's chunks; the last one ends where the file ends.
+    blocks: Iterable[bytes],
+    split: LineSplitter | ValueSplitter,
+    limits: SendLimits = LIMITS,
+    *,
+    eager: bool = False,
+) -> Iterator[FileChunk]:
+    """Yield the chunks of the file; the last one ends where the file ends.
 
-    What stands before damage comes before its error.  `eager` ends a chunk with each block as
-    well: from a pipe, what has arrived is sent, though more may take hours.
+    Entries before a damaged part are yielded before its error.  `eager` ends a chunk with each block: from a
+    pipe, what has arrived is sent, though the rest may take hours.
     """
-    start, entries, size = split.place, list[Entry](), 0
+    start, entries, size = split.place, list[SendEntry](), 0
     try:
         for entry in _entries(blocks, split):
             if entry:
@@ -83,42 +86,42 @@ def chunks(
                 size += len(entry.text)
             full = len(entries) == limits.chunk_entries or size >= limits.chunk_bytes
             if entries and (full or (eager and not entry)):
-                yield Chunk(start, entries[-1].end, tuple(entries))
+                yield FileChunk(start, entries[-1].end, tuple(entries))
                 start, entries, size = entries[-1].end, [], 0
     except Exception:
         if entries:
-            yield Chunk(start, entries[-1].end, tuple(entries))
+            yield FileChunk(start, entries[-1].end, tuple(entries))
         raise
     if start != split.place:
-        yield Chunk(start, split.place, tuple(entries))
+        yield FileChunk(start, split.place, tuple(entries))
 
 
-def _entries(blocks: Iterable[bytes], split: Lines | Values) -> Iterator[Entry | None]:
-    """Yield every entry, and None behind each block."""
+def _entries(blocks: Iterable[bytes], split: LineSplitter | ValueSplitter) -> Iterator[SendEntry | None]:
+    """Yield every entry, and None after each block."""
     for block in blocks:
         yield from split.feed(block)
         yield None
     yield from split.finish()
 
 
-def plan(chunk: Chunk, limits: Limits = LIMITS) -> Plan:
-    """Return how the events of a chunk are sent."""
+def plan(chunk: FileChunk, limits: SendLimits = LIMITS) -> SendPlan:
+    """Return the batches of a chunk."""
     lanes = tuple(_Lane(limits) for _ in range(LANES))
     faults = []
     for entry in chunk.entries:
-        request_id, fault = _judge(entry)
+        request_id, fault = _parsed(entry)
         if fault:
             faults.append(entry._replace(fault=fault))
         else:
             lanes[crc32(request_id) % LANES].add(entry, request_id)
     named = tuple(lane.batches(chunk.start.offset, number) for number, lane in enumerate(lanes))
-    return Plan(named, tuple(faults))
+    return SendPlan(named, tuple(faults))
 
 
-def _judge(entry: Entry) -> tuple[bytes, str]:
-    """Return the request id, and why the entry cannot be sent, if so.
+def _parsed(entry: SendEntry) -> tuple[bytes, str]:
+    """Return the request id, and why the entry cannot be sent; empty if it can.
 
-    Everything that is JSON is sent: what an event may be is for ingest to say.
+    Everything that is JSON is sent: ingest validates it.
     """
     if entry.fault:
         return b"", entry.fault
@@ -132,27 +135,27 @@ def _judge(entry: Entry) -> tuple[bytes, str]:
 
 @dataclass
 class _Draft:
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[SendEntry] = field(default_factory=list)
     size: int = 0
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: SendEntry) -> None:
         self.entries.append(entry)
         self.size += len(entry.text) + 1
 
 
 class _Lane:
-    """Puts each event into the first batch that has room behind the request's latest.
+    """Puts each event into the first batch with room behind the latest one of its request.
 
-    Without a request id there is no order to keep: ingest refuses such an event anyway.
+    Events without a request id have no order: ingest rejects them.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: SendLimits) -> None:
         self._limits = limits
         self._drafts: list[_Draft] = []
         self._latest: dict[bytes, int] = {}
         self._open = 0
 
-    def add(self, entry: Entry, request_id: bytes) -> None:
+    def add(self, entry: SendEntry, request_id: bytes) -> None:
         for number in count(max(self._latest.get(request_id, -1) + 1, self._open)):
             if number == len(self._drafts):
                 self._drafts.append(_Draft())
@@ -165,13 +168,13 @@ class _Lane:
             if number == self._open:
                 self._open += 1
 
-    def _has_room(self, draft: _Draft, entry: Entry) -> bool:
+    def _has_room(self, draft: _Draft, entry: SendEntry) -> bool:
         size = draft.size + len(entry.text) + 1
         return not draft.entries or (
             len(draft.entries) < self._limits.batch_entries and size <= self._limits.batch_bytes
         )
 
-    def batches(self, chunk: int, lane: int) -> tuple[Batch, ...]:
+    def batches(self, chunk: int, lane: int) -> tuple[SendBatch, ...]:
         return tuple(
             _batch(chunk, f"{chunk}.{lane}", number, tuple(draft.entries))
             for number, draft in enumerate(self._drafts)
@@ -182,6 +185,6 @@ _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 """JSON allows a line break only where it allows any space, so a value of several lines becomes one."""
 
 
-def _batch(chunk: int, lane: str, number: int, entries: tuple[Entry, ...]) -> Batch:
+def _batch(chunk: int, lane: str, number: int, entries: tuple[SendEntry, ...]) -> SendBatch:
     body = b"".join(entry.text.translate(_ONE_LINE) + b"\n" for entry in entries)
-    return Batch(chunk, lane, f"{lane}.{number}.{crc32(body):08x}", entries, body)
+    return SendBatch(chunk, lane, f"{lane}.{number}.{crc32(body):08x}", entries, body)

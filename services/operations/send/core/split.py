@@ -1,7 +1,6 @@
-"""Cut a stream of bytes into entries, one event each: lines of NDJSON, or values of JSON.
+"""Splitting a stream of bytes into entries, one event each: lines of NDJSON, or values of JSON.
 
-Pure: blocks of any size in, the same entries out, whatever the blocks were.  Memory is bounded by one
-block and one entry.
+Blocks of any size give the same entries.  Memory is bounded by one block and one entry.
 """
 
 import re
@@ -10,8 +9,62 @@ from enum import Enum
 from typing import NamedTuple
 from zlib import crc32
 
+_CSV_TO_NDJSON = (
+    'python3 -c \'import csv,json,sys; [print(json.dumps({"request_id": r.pop("request_id"), "data": r})) '
+    "for r in csv.DictReader(sys.stdin)]' < FILE > FILE.ndjson"
+)
+_NEEDED = "send takes JSON or NDJSON in UTF-8, plain, gzip or zstd"
+
+_MAGIC = (
+    ((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"), "text in UTF-32", "iconv -f UTF-32 -t UTF-8 FILE > NEW"),
+    ((b"\xff\xfe", b"\xfe\xff"), "text in UTF-16", "iconv -f UTF-16 -t UTF-8 FILE > NEW"),
+    ((b"{\0", b"[\0"), "text in UTF-16", "iconv -f UTF-16LE -t UTF-8 FILE > NEW"),
+    ((b"\0{", b"\0["), "text in UTF-16", "iconv -f UTF-16BE -t UTF-8 FILE > NEW"),
+    (
+        (b"PK\x03\x04",),
+        "an Excel workbook (.xlsx) or another ZIP archive",
+        "save it as CSV in UTF-8, or unpack it",
+    ),
+    ((b"\xd0\xcf\x11\xe0",), "an Excel workbook (.xls)", "save it as CSV in UTF-8"),
+    ((b"PAR1",), "a Parquet file", "duckdb -c \"COPY (FROM 'FILE') TO 'FILE.ndjson' (FORMAT json)\""),
+    ((b"BZh",), "compressed by bzip2", "bunzip2 -k FILE"),
+    ((b"\xfd7zXZ",), "compressed by xz", "unxz -k FILE"),
+    ((b"%PDF",), "a PDF", "export the data as JSON or CSV"),
+    ((b"<",), "HTML or XML", "export the data as JSON: this may be a saved error or sign-in page"),
+)
+
+_HEADER = re.compile(rb"[^\[{,;\t]*(?P<mark>[,;\t])[^\[{]*\Z")
+
+
+def not_json(head: bytes) -> str:
+    """Return which format the beginning of a file shows, and a remedy; empty if it may be JSON."""
+    for magics, kind, remedy in _MAGIC:
+        if head.startswith(magics):
+            return _unsupported(kind, remedy)
+    first, _, _ = head.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
+    if first[:1] not in (b"{", b"[", b'"') and _HEADER.match(first.strip()):
+        return _unsupported("CSV", _CSV_TO_NDJSON)
+    return ""
+
+
+def not_utf8(text: bytes) -> str:
+    """Return why the text of an event is not UTF-8; empty if it is."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return (
+            f"not UTF-8 (byte 0x{text[error.start]:02x} at {error.start + 1}): Latin-1 or Windows-1252, most "
+            "of the time; convert the file: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
+        )
+    return ""
+
+
+def _unsupported(kind: str, remedy: str) -> str:
+    return f"this is {kind}, and {_NEEDED}; to convert it: {remedy}"
+
+
 MAX_ENTRY_BYTES = 8 << 20
-"""A longer entry is no event (those end at 512 KiB), so it is not held in memory."""
+"""A longer entry is not an event (at most 512 KiB), so it is not kept in memory."""
 
 _TOO_LONG = f"longer than {MAX_ENTRY_BYTES >> 20} MiB"
 _SPACE = b" \t\r\n"
@@ -22,7 +75,7 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
 
 def _up_to(marks: bytes) -> re.Pattern[bytes]:
-    """Return what matches through the next of these marks, over whole strings; no match: more is needed."""
+    """Return a pattern up to the next of these marks outside of strings; no match: more is needed."""
     other = rb'[^"' + marks + rb"]*+"
     return re.compile(other + rb"(?:" + _STRING + other + rb")*+([" + marks + rb"])", re.DOTALL)
 
@@ -33,10 +86,10 @@ _BETWEEN, _WITHIN = _up_to(rb"\[\]{},"), _up_to(rb"\[\]{}")
 _DEPTH = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 
 
-class Place(NamedTuple):
-    """A place in the decompressed file: bytes before it, the line it is on, CRC-32 of all bytes before.
+class FilePosition(NamedTuple):
+    """A position in the decompressed file: offset, line, and CRC-32 of all bytes before it.
 
-    `items`: how many elements of the array lie before it.
+    `items`: the number of array elements before it.
     """
 
     offset: int = 0
@@ -44,52 +97,56 @@ class Place(NamedTuple):
     crc: int = 0
     items: int = 0
 
-    def after(self, raw: bytes) -> "Place":
-        """Return the place behind these bytes."""
-        return Place(self.offset + len(raw), self.line + raw.count(b"\n"), crc32(raw, self.crc), self.items)
+    def after(self, raw: bytes) -> "FilePosition":
+        """Return the position behind these bytes."""
+        return FilePosition(
+            self.offset + len(raw), self.line + raw.count(b"\n"), crc32(raw, self.crc), self.items
+        )
 
 
-class Entry(NamedTuple):
-    """One event as the file has it, without the space around it.  `fault` says why it is none.
+class SendEntry(NamedTuple):
+    """The text of one event, without surrounding space.  `fault`: why it is not an event.
 
-    `item` is its number in the array, from 1; 0 where there is no array.
+    `item` is its number in the array, from 1; 0 without an array.
     """
 
     line: int
     text: bytes
-    end: Place
+    end: FilePosition
     fault: str = ""
     item: int = 0
 
     @property
     def place(self) -> str:
-        """Where it is in the file, for people: `12`, or `1, item 7`."""
+        """Its line and item as text: `12`, or `1, item 7`."""
         return f"{self.line}, item {self.item}" if self.item else f"{self.line}"
 
 
 class BrokenFileError(ValueError):
-    """The file cannot be read any further than `line`, where what its text says begins."""
+    """The file cannot be read beyond `line`; the text is the reason."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(why)
         self.line = line
 
 
-class Layout(Enum):
-    """How a file holds its events."""
+class FileLayout(Enum):
+    """The layout of events in a file."""
 
     LINES = "one JSON object a line"
     ARRAY = "a JSON array"
     VALUES = "JSON objects over several lines"
 
 
-def layout_of(head: bytes) -> Layout:
+def layout_of(head: bytes) -> FileLayout:
     """Return the layout of the file that begins with `head`."""
     start = head.lstrip(_LEAD)
     if start.startswith(b"["):
-        return Layout.ARRAY
+        return FileLayout.ARRAY
     first_line, newline, _ = start.partition(b"\n")
-    return Layout.VALUES if newline and start.startswith(b"{") and _is_open(first_line) else Layout.LINES
+    return (
+        FileLayout.VALUES if newline and start.startswith(b"{") and _is_open(first_line) else FileLayout.LINES
+    )
 
 
 def _is_open(text: bytes) -> bool:
@@ -99,23 +156,25 @@ def _is_open(text: bytes) -> bool:
     return depth > 0
 
 
-def splitter(layout: Layout, start: Place, *, ended: bool = False) -> "Lines | Values":
-    """Return what cuts a file of this layout, from its beginning or from a place where an entry ended.
+def splitter(
+    layout: FileLayout, start: FilePosition, *, ended: bool = False
+) -> "LineSplitter | ValueSplitter":
+    """Return a splitter of this layout, from the beginning or from the end of an entry.
 
-    `ended` says that the file ended there when it was read before; it may have grown since.
+    `ended`: the file ended there when it was read before; it may have grown since.
     """
-    if layout is Layout.LINES:
-        return Lines(start)
-    return Values(start, in_array=layout is Layout.ARRAY, closed=ended)
+    if layout is FileLayout.LINES:
+        return LineSplitter(start)
+    return ValueSplitter(start, in_array=layout is FileLayout.ARRAY, closed=ended)
 
 
-class Lines:
-    """NDJSON: an entry a line; blank lines are skipped; a bad line never spoils the next."""
+class LineSplitter:
+    """NDJSON: one entry per line; blank lines are skipped; a bad line does not affect the next."""
 
-    def __init__(self, start: Place) -> None:
+    def __init__(self, start: FilePosition) -> None:
         self.place, self._rest, self._too_long = start, b"", False
 
-    def feed(self, block: bytes) -> Iterator[Entry]:
+    def feed(self, block: bytes) -> Iterator[SendEntry]:
         """Yield the entries that end in this block."""
         *lines, self._rest = (self._rest + block).split(b"\n")
         for line in lines:
@@ -123,36 +182,36 @@ class Lines:
         if len(self._rest) > MAX_ENTRY_BYTES:
             self.place, self._rest, self._too_long = self.place.after(self._rest), b"", True
 
-    def finish(self) -> Iterator[Entry]:
-        """Yield the last line, if no newline ends it; `place` is then the end of the file."""
+    def finish(self) -> Iterator[SendEntry]:
+        """Yield a last line without a newline; `place` is the end of the file then."""
         raw, self._rest = self._rest, b""
         yield from self._entry(raw)
 
-    def _entry(self, raw: bytes) -> Iterator[Entry]:
+    def _entry(self, raw: bytes) -> Iterator[SendEntry]:
         line, text = self.place.line, raw.strip(_SPACE)
         if self.place.offset == 0:
             text = text.lstrip(_LEAD)
         self.place = self.place.after(raw)
         if self._too_long or len(text) > MAX_ENTRY_BYTES:
             self._too_long = False
-            yield Entry(line, b"", self.place, f"the line is {_TOO_LONG}")
+            yield SendEntry(line, b"", self.place, f"the line is {_TOO_LONG}")
         elif text:
-            yield Entry(line, text, self.place)
+            yield SendEntry(line, text, self.place)
 
 
-class Values:
-    """The elements of one JSON array, or objects one after the other, each over any number of lines.
+class ValueSplitter:
+    """The elements of one JSON array, or a sequence of objects, each over any number of lines.
 
-    It looks only at strings, brackets and commas: a value that is not JSON is an entry like any other,
-    as long as its quotes and brackets close.  Behind one whose do not, nothing can be told apart.
+    Only strings, brackets and commas are parsed: a value that is not JSON is an entry as long as its quotes
+    and brackets are balanced.  Behind an unbalanced one, entries cannot be separated.
     """
 
-    def __init__(self, start: Place, *, in_array: bool, closed: bool = False) -> None:
+    def __init__(self, start: FilePosition, *, in_array: bool, closed: bool = False) -> None:
         self.place, self._rest, self._scanned, self._depth = start, b"", 0, 0
         self._in_array, self._opened, self._closed = in_array, start.offset > 0, in_array and closed
 
-    def feed(self, block: bytes) -> Iterator[Entry]:
-        """Yield the entries that end in this block; BrokenFileError where none can be told apart."""
+    def feed(self, block: bytes) -> Iterator[SendEntry]:
+        """Yield the entries that end in this block; BrokenFileError if they cannot be separated."""
         self._rest += block
         if not self._opened and not self._open():
             return
@@ -164,8 +223,8 @@ class Values:
         self._rest, self._scanned = self._rest[taken:], self._scanned - taken
         self._check_rest()
 
-    def finish(self) -> Iterator[Entry]:
-        """Yield what stands at the end; BrokenFileError if it only begins something."""
+    def finish(self) -> Iterator[SendEntry]:
+        """Yield the last entry; BrokenFileError if it is incomplete."""
         if self._in_array and not self._closed:
             raise self._broken("the file ends inside the array")
         if self._depth:
@@ -174,7 +233,7 @@ class Values:
         yield from self._entry(raw)
 
     def _open(self) -> bool:
-        """Step over what stands before the first entry; False while that has not begun."""
+        """Skip what precedes the first entry; False if that has not begun yet."""
         if self._in_array:
             start = self._rest.find(b"[") + 1
         else:
@@ -185,7 +244,7 @@ class Values:
         return self._opened
 
     def _marks(self) -> Iterator[tuple[int, int]]:
-        """Yield where each mark ends, and which it is; what follows the last one waits for the next block."""
+        """Yield the end of each mark, and the mark; what follows the last one waits for the next block."""
         while not self._closed:
             match = (_WITHIN if self._depth else _BETWEEN).match(self._rest, self._scanned)
             if match is None:
@@ -206,14 +265,14 @@ class Values:
         if len(self._rest) > MAX_ENTRY_BYTES:
             raise self._broken(f"the value that begins here is {_TOO_LONG}")
 
-    def _entry(self, raw: bytes) -> Iterator[Entry]:
+    def _entry(self, raw: bytes) -> Iterator[SendEntry]:
         line = self._line_of(raw)
         text = (raw[:-1] if self._in_array else raw).strip(_SPACE)  # the comma or bracket that ended it
         self.place = self.place.after(raw)
         if text and self._in_array:
             self.place = self.place._replace(items=self.place.items + 1)
         if text:
-            yield Entry(line, text, self.place, item=self.place.items)
+            yield SendEntry(line, text, self.place, item=self.place.items)
 
     def _broken(self, why: str) -> BrokenFileError:
         behind = f", behind item {self.place.items}" if self._in_array else ""

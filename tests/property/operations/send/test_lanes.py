@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.operations.send.core.answers import Again, Refused, Rejection, Settled
-from services.operations.send.core.plan import Batch, Chunk, Limits, Plan, chunks, plan
-from services.operations.send.core.progress import Ledger, Progress
-from services.operations.send.core.split import Entry, Lines
-from services.operations.send.lanes import Lanes, Patience
+from services.operations.core.answers import BatchSettled, EventRejection, RequestRefused, RetryLater
+from services.operations.http_client import OutageLimit
+from services.operations.send.core.plan import FileChunk, SendBatch, SendLimits, SendPlan, chunks, plan
+from services.operations.send.core.progress import SendLedger, SendProgress
+from services.operations.send.core.split import LineSplitter, SendEntry
+from services.operations.send.lanes import SendLanes
 from tests.support.oracles.event_log import EventLog
 
-SMALL = Limits(chunk_entries=9, chunk_bytes=1000, batch_entries=3, batch_bytes=200)
+SMALL = SendLimits(chunk_entries=9, chunk_bytes=1000, batch_entries=3, batch_bytes=200)
 
 files = st.builds(
     lambda often, mixed: [*often, *mixed],
@@ -41,9 +42,9 @@ class Adversary:
     def __init__(self, happenings: list[str]) -> None:
         self.log = EventLog()
         self._happenings = list(happenings)
-        self._late: list[tuple[str, Batch]] = []
+        self._late: list[tuple[str, SendBatch]] = []
 
-    async def __call__(self, key: str, batch: Batch) -> Settled | Again | Refused:
+    async def __call__(self, key: str, batch: SendBatch) -> BatchSettled | RetryLater | RequestRefused:
         """Treat one request as the list says."""
         await asyncio.sleep(0)
         happening = self._happenings.pop(0) if self._happenings else "taken"
@@ -63,10 +64,10 @@ class Adversary:
         if happening == "killed after":
             raise KilledError
         if happening != "taken":
-            return Again(happening)
-        return Settled(tuple(_nameless(batch)))
+            return RetryLater(happening)
+        return BatchSettled(tuple(_nameless(batch)))
 
-    def _take(self, key: str, batch: Batch, indexes: range) -> None:
+    def _take(self, key: str, batch: SendBatch, indexes: range) -> None:
         for index in indexes:
             item = json.loads(batch.entries[index].text)
             if "request_id" in item:
@@ -78,10 +79,10 @@ class Adversary:
             self._take(key, batch, range(len(batch.entries)))
 
 
-def _nameless(batch: Batch) -> Iterator[Rejection]:
+def _nameless(batch: SendBatch) -> Iterator[EventRejection]:
     for index, entry in enumerate(batch.entries):
         if b"request_id" not in entry.text:
-            yield Rejection(index, "invalid_feedback", "request_id: is missing")
+            yield EventRejection(index, "invalid_feedback", "request_id: is missing")
 
 
 class Told:
@@ -90,14 +91,14 @@ class Told:
     def __init__(self) -> None:
         self.lines: list[int] = []
 
-    def opened(self, chunk: Chunk, left: int) -> None:
+    def opened(self, chunk: FileChunk, left: int) -> None:
         """Nothing to remember."""
 
-    def settled(self, batch: Batch, rejections: tuple[Rejection, ...]) -> None:  # noqa: ARG002
+    def settled(self, batch: SendBatch, rejections: tuple[EventRejection, ...]) -> None:  # noqa: ARG002
         """Remember every line of the batch."""
         self.lines += [entry.line for entry in batch.entries]
 
-    def faulty(self, entries: tuple[Entry, ...]) -> None:
+    def faulty(self, entries: tuple[SendEntry, ...]) -> None:
         """Remember these lines, too."""
         self.lines += [entry.line for entry in entries]
 
@@ -109,9 +110,9 @@ class Disk:
     """A state file: what survives a kill."""
 
     def __init__(self) -> None:
-        self.held = Progress(run="run").encoded()
+        self.held = SendProgress(run="run").encoded()
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: SendProgress) -> None:
         """Replace what was held."""
         self.held = progress.encoded()
 
@@ -128,10 +129,10 @@ def _line(number: int, name: str) -> bytes:
     return json.dumps({**named, "data": {"line": number}}).encode() + b"\n"
 
 
-def pieces(content: bytes, progress: Progress) -> Iterator[tuple[Chunk, Plan]]:
+def pieces(content: bytes, progress: SendProgress) -> Iterator[tuple[FileChunk, SendPlan]]:
     """Return what a run that begins there reads and plans."""
     rest = content[progress.place.offset :]
-    return ((chunk, plan(chunk, SMALL)) for chunk in chunks([rest], Lines(progress.place), SMALL))
+    return ((chunk, plan(chunk, SMALL)) for chunk in chunks([rest], LineSplitter(progress.place), SMALL))
 
 
 async def no_pause(_: float) -> None:
@@ -139,15 +140,15 @@ async def no_pause(_: float) -> None:
     await asyncio.sleep(0)
 
 
-async def send_until_done(content: bytes, adversary: Adversary, told: Told, disk: Disk) -> Progress:
+async def send_until_done(content: bytes, adversary: Adversary, told: Told, disk: Disk) -> SendProgress:
     """Send the file, and again after each kill, as a user would."""
-    while not (progress := Progress.decoded(disk.held)).finished:
-        lanes = Lanes(
+    while not (progress := SendProgress.decoded(disk.held)).finished:
+        lanes = SendLanes(
             post=adversary,
-            ledger=Ledger(progress),
+            ledger=SendLedger(progress),
             save=disk.save,
             report=told,
-            patience=Patience(60, now=lambda: 0),
+            patience=OutageLimit(60, now=lambda: 0),
             pause=no_pause,
         )
         try:

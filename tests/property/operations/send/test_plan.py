@@ -8,10 +8,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.operations.send.core.plan import LANES, Chunk, Limits, Plan, chunks, plan
-from services.operations.send.core.split import Lines, Place
+from services.operations.send.core.plan import LANES, FileChunk, SendLimits, SendPlan, chunks, plan
+from services.operations.send.core.split import FilePosition, LineSplitter
 
-SMALL = Limits(chunk_entries=7, chunk_bytes=400, batch_entries=3, batch_bytes=120)
+SMALL = SendLimits(chunk_entries=7, chunk_bytes=400, batch_entries=3, batch_bytes=120)
 
 lines = st.lists(
     st.one_of(
@@ -31,10 +31,10 @@ def content_of(texts: list[str]) -> bytes:
     return "".join(text + "\n" for text in texts).encode()
 
 
-def planned(content: bytes, start: Place | None = None) -> list[tuple[Chunk, Plan]]:
+def planned(content: bytes, start: FilePosition | None = None) -> list[tuple[FileChunk, SendPlan]]:
     """Return every chunk of a file from a place on, with its plan."""
-    place = start or Place()
-    found = chunks([content[place.offset :]], Lines(place), SMALL)
+    place = start or FilePosition()
+    found = chunks([content[place.offset :]], LineSplitter(place), SMALL)
     return [(chunk, plan(chunk, SMALL)) for chunk in found]
 
 
@@ -76,7 +76,7 @@ def test_the_events_of_a_request_follow_each_other_in_one_lane(texts: list[str])
 def test_a_later_run_plans_the_same_from_any_chunk(texts: list[str], sizes: list[int]) -> None:
     """Names, bodies and order are those of the first run, however the bytes arrive."""
     content = content_of(texts)
-    arriving = chunks(cut(content, sizes), Lines(Place()), SMALL)
+    arriving = chunks(cut(content, sizes), LineSplitter(FilePosition()), SMALL)
     first = [(chunk, plan(chunk, SMALL)) for chunk in arriving]
 
     assert planned(content) == first
@@ -90,9 +90,9 @@ def test_chunks_tile_the_file(texts: list[str]) -> None:
     content = content_of(texts)
     found = [chunk for chunk, _ in planned(content)]
 
-    starts = [Place(), *(chunk.end for chunk in found)]
+    starts = [FilePosition(), *(chunk.end for chunk in found)]
     assert [chunk.start for chunk in found] == starts[:-1]
-    assert starts[-1] == Place().after(content)
+    assert starts[-1] == FilePosition().after(content)
 
 
 @given(lines)
@@ -120,7 +120,7 @@ def test_from_a_pipe_every_block_is_handed_on_at_once(texts: list[str], sizes: l
             arrived += block
             yield block
 
-    for chunk in chunks(blocks(), Lines(Place()), SMALL, eager=True):
+    for chunk in chunks(blocks(), LineSplitter(FilePosition()), SMALL, eager=True):
         given_out += len(chunk.entries)
 
     assert given_out == len([text for text in texts if text])

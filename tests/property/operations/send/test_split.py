@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from services.operations.send.core.split import (
     BrokenFileError,
-    Entry,
-    Layout,
-    Lines,
-    Place,
-    Values,
+    FileLayout,
+    FilePosition,
+    LineSplitter,
+    SendEntry,
+    ValueSplitter,
     layout_of,
     splitter,
 )
@@ -31,32 +31,35 @@ gaps = st.text(" \n\t\r", max_size=3)
 
 
 @st.composite
-def files(draw: st.DrawFn) -> tuple[bytes, Layout, list[Any], list[int]]:
+def files(draw: st.DrawFn) -> tuple[bytes, FileLayout, list[Any], list[int]]:
     """A file, its layout, its events and the line of each, by an own count."""
     held = draw(events)
-    layout = draw(st.sampled_from(Layout))
-    if layout is Layout.LINES or (layout is Layout.VALUES and not held):
+    layout = draw(st.sampled_from(FileLayout))
+    if layout is FileLayout.LINES or (layout is FileLayout.VALUES and not held):
         return _lines(draw, held)
-    text, numbers = draw(st.sampled_from(["", "\ufeff", "\n"])) + ("[" if layout is Layout.ARRAY else ""), []
+    text, numbers = (
+        draw(st.sampled_from(["", "\ufeff", "\n"])) + ("[" if layout is FileLayout.ARRAY else ""),
+        [],
+    )
     for index, event in enumerate(held):
         text += draw(gaps)
         numbers.append(text.count("\n") + 1)
         # Indented, so that its first line does not end it: that is what tells values from lines.
         text += json.dumps({"first": event}, indent=1, ensure_ascii=draw(st.booleans())) + draw(gaps)
-        text += "," if layout is Layout.ARRAY and index < len(held) - 1 else ""
-    text += "]" + draw(gaps) if layout is Layout.ARRAY else ""
+        text += "," if layout is FileLayout.ARRAY and index < len(held) - 1 else ""
+    text += "]" + draw(gaps) if layout is FileLayout.ARRAY else ""
     return text.encode(), layout, [{"first": event} for event in held], numbers
 
 
-def _lines(draw: st.DrawFn, held: list[Any]) -> tuple[bytes, Layout, list[Any], list[int]]:
+def _lines(draw: st.DrawFn, held: list[Any]) -> tuple[bytes, FileLayout, list[Any], list[int]]:
     text, numbers = draw(st.sampled_from(["", "\ufeff", "\n \n"])), []
     for event in held:
         numbers.append(text.count("\n") + 1)
         text += json.dumps(event) + draw(st.sampled_from(["\n", "\r\n", "\n\n", " \n"]))
-    return (text if draw(st.booleans()) else text.rstrip("\r\n")).encode(), Layout.LINES, held, numbers
+    return (text if draw(st.booleans()) else text.rstrip("\r\n")).encode(), FileLayout.LINES, held, numbers
 
 
-def entries_of(blocks: list[bytes], split: Lines | Values) -> list[Entry]:
+def entries_of(blocks: list[bytes], split: LineSplitter | ValueSplitter) -> list[SendEntry]:
     """Return what a splitter makes of these blocks."""
     found = [entry for block in blocks for entry in split.feed(block)]
     return [*found, *split.finish()]
@@ -70,26 +73,26 @@ def cut(content: bytes, at: list[int]) -> list[bytes]:
 
 @given(files(), st.lists(st.integers(0, 2000), max_size=8))
 def test_entries_do_not_depend_on_how_the_bytes_arrive(
-    file: tuple[bytes, Layout, list[Any], list[int]], at: list[int]
+    file: tuple[bytes, FileLayout, list[Any], list[int]], at: list[int]
 ) -> None:
     """Every event is found once, with its line, whatever the blocks."""
     content, layout, held, numbers = file
-    split = splitter(layout, Place())
+    split = splitter(layout, FilePosition())
 
     entries = entries_of(cut(content, at), split)
 
     assert [json.loads(entry.text) for entry in entries] == held
     assert [entry.line for entry in entries] == numbers
-    assert split.place._replace(items=0) == Place().after(content)
+    assert split.place._replace(items=0) == FilePosition().after(content)
 
 
 @given(files(), st.integers(0, 5))
 def test_any_end_of_an_entry_is_a_place_to_go_on_from(
-    file: tuple[bytes, Layout, list[Any], list[int]], number: int
+    file: tuple[bytes, FileLayout, list[Any], list[int]], number: int
 ) -> None:
     """What a resumed run reads is what the first run would have read next."""
     content, layout, held, _ = file
-    entries = entries_of([content], splitter(layout, Place()))
+    entries = entries_of([content], splitter(layout, FilePosition()))
     if not held:
         return
     place = entries[number % len(held)].end
@@ -97,22 +100,22 @@ def test_any_end_of_an_entry_is_a_place_to_go_on_from(
     # Only the last entry of an array ends it.
     rest = splitter(layout, place, ended=place == entries[-1].end)
 
-    assert place._replace(items=0) == Place().after(content[: place.offset])
+    assert place._replace(items=0) == FilePosition().after(content[: place.offset])
     assert entries_of([content[place.offset :]], rest) == entries[number % len(held) + 1 :]
 
 
 @given(files())
-def test_the_layout_is_seen_from_the_beginning(file: tuple[bytes, Layout, list[Any], list[int]]) -> None:
+def test_the_layout_is_seen_from_the_beginning(file: tuple[bytes, FileLayout, list[Any], list[int]]) -> None:
     """Nobody has to say which kind of file it is."""
     content, layout, held, _ = file
 
-    if held or layout is Layout.ARRAY:
+    if held or layout is FileLayout.ARRAY:
         assert layout_of(content) is layout
 
 
 def test_a_long_line_that_never_closes_is_seen_through_once() -> None:
     """Trying again from each of its bytes would take hours."""
-    assert layout_of(b'{"a": "' + b"x" * (1 << 20) + b"\n") is Layout.VALUES
+    assert layout_of(b'{"a": "' + b"x" * (1 << 20) + b"\n") is FileLayout.VALUES
 
 
 @given(
@@ -123,7 +126,7 @@ def test_a_long_line_that_never_closes_is_seen_through_once() -> None:
 @example([b'{"a": "', b"}", b'"'])
 def test_any_bytes_are_lines(lines: list[bytes]) -> None:
     """A line that is nonsense is an entry, and the next line is another."""
-    entries = entries_of([b"".join(line + b"\n" for line in lines)], Lines(Place()))
+    entries = entries_of([b"".join(line + b"\n" for line in lines)], LineSplitter(FilePosition()))
 
     assert [entry.line for entry in entries if entry.text] == [
         number
@@ -134,14 +137,14 @@ def test_any_bytes_are_lines(lines: list[bytes]) -> None:
 
 @given(files(), st.integers(1, 400))
 def test_a_file_cut_short_is_told_from_a_whole_one(
-    file: tuple[bytes, Layout, list[Any], list[int]], missing: int
+    file: tuple[bytes, FileLayout, list[Any], list[int]], missing: int
 ) -> None:
     """What stands before the cut is read; what is cut is an error or a malformed entry, never an event."""
     content, layout, held, _ = file
     short = content[: max(0, len(content) - missing)]
-    split = splitter(layout, Place())
+    split = splitter(layout, FilePosition())
 
-    found: list[Entry] = []
+    found: list[SendEntry] = []
     with suppress(BrokenFileError):
         found.extend(split.feed(short))
         found.extend(split.finish())

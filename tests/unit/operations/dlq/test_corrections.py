@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from schemas.deadletters import Reason
-from services.operations.dlq.core.corrections import UnfitError, corrected
+from services.operations.dlq.core.decisions import UnfitError, corrected
 from tests.support.merger.records import an_event, an_event_id
 from tests.support.operations.dead_letters import a_letter
 
@@ -42,7 +42,7 @@ def test_a_body_is_written_as_ingest_would() -> None:
         (body(tenant="acme"), "key and body disagree"),
         (body(event_id="7"), "not an event"),
         (body(received_at="yesterday"), "not an event"),
-        (body(op="erase"), "an erase is sent as such"),
+        (body(op="erase"), "an erase event cannot replace another event"),
     ],
 )
 def test_what_ingest_would_not_accept_is_refused(given: bytes, said: str) -> None:
@@ -57,6 +57,6 @@ def test_a_conflict_needs_another_event_id() -> None:
     """The first body has this one."""
     letter = a_letter(reason=Reason.IDEMPOTENCY_CONFLICT)
 
-    with pytest.raises(UnfitError, match="give it another one"):
+    with pytest.raises(UnfitError, match="use another one"):
         corrected(letter, KEY, body(data={"a": 1}), body(data={"a": 2}))
     assert corrected(letter, KEY, body(), body(event_id=an_event_id(2)))

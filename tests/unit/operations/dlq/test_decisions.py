@@ -10,25 +10,25 @@ import pytest
 from schemas.deadletters import REPLAY_VERSION_HEADER, Reason
 from schemas.identity import partition_of, version_of
 from schemas.tables import FEEDBACK_EVENTS, FEEDBACK_STATE
-from services.operations.dlq.core.corrections import own_id
+from services.operations.dlq.core.dead_letter import DeadLetterContent, DeadLetterId, StoredDeadLetter
 from services.operations.dlq.core.decisions import (
     Decision,
-    Ground,
-    Insert,
-    Leave,
-    Place,
-    Send,
-    decide,
+    InsertRow,
+    KnownVersion,
+    ReplayContext,
+    SendEvent,
+    SkipReplay,
+    decide_replay,
     is_taken,
+    own_id,
 )
-from services.operations.dlq.core.letters import Bytes, Id, Letter
 from tests.support.merger.records import an_event
 from tests.support.operations.dead_letters import FAILED_AT, a_letter
 from tests.support.sink.doubles import EVENT, KEY, state
 
 R1 = b"default/r1"
 HOME = partition_of(R1, 4)
-GROUND = Ground(generation=0, partitions={0: 4}, kept_since=FAILED_AT - timedelta(days=89))
+GROUND = ReplayContext(generation=0, partitions={0: 4}, kept_since=FAILED_AT - timedelta(days=89))
 
 
 def value_of(**changes: Any) -> bytes:
@@ -36,21 +36,26 @@ def value_of(**changes: Any) -> bytes:
     return json.dumps(an_event(7, **changes)).encode()
 
 
-def a_merger_letter(**changes: Any) -> Letter:
+def a_merger_letter(**changes: Any) -> StoredDeadLetter:
     """Return a letter whose event stood where its key belongs."""
     return a_letter(**{"original_partition": HOME, **changes})
 
 
 def decided(
-    letter: Letter, content: Bytes | None = None, ground: Ground = GROUND, **changes: Any
+    letter: StoredDeadLetter,
+    content: DeadLetterContent | None = None,
+    ground: ReplayContext = GROUND,
+    **changes: Any,
 ) -> Decision:
     """Return the decision on an ordinary event, unless it is said otherwise."""
-    return decide(letter, content or Bytes(R1, value_of(data={"a": 1})), replace(ground, **changes))
+    return decide_replay(
+        letter, content or DeadLetterContent(R1, value_of(data={"a": 1})), replace(ground, **changes)
+    )
 
 
 def why(decision: Decision) -> str:
     """Return why nothing is done."""
-    assert isinstance(decision, Leave)
+    assert isinstance(decision, SkipReplay)
     return decision.why
 
 
@@ -58,16 +63,16 @@ def test_an_event_goes_back_as_it_was_with_its_version() -> None:
     """Same key, same bytes, the partition of its key, and the header that gives it its place."""
     found = decided(a_merger_letter())
 
-    assert isinstance(found, Send)
+    assert isinstance(found, SendEvent)
     assert (found.key, found.value, found.partition) == (R1, value_of(data={"a": 1}), HOME)
     assert found.headers == [(REPLAY_VERSION_HEADER, b"7")]
 
 
 def test_an_event_of_an_older_generation_keeps_its_version_and_goes_where_its_key_lives_now() -> None:
     """Partitions may be others there; versions go on growing over generations."""
-    found = decided(a_merger_letter(), ground=Ground(generation=2, partitions={0: 4, 2: 12}))
+    found = decided(a_merger_letter(), ground=ReplayContext(generation=2, partitions={0: 4, 2: 12}))
 
-    assert isinstance(found, Send)
+    assert isinstance(found, SendEvent)
     assert (found.partition, found.version) == (partition_of(R1, 12), 7)
 
 
@@ -75,25 +80,29 @@ def test_an_event_of_an_older_generation_keeps_its_version_and_goes_where_its_ke
     ("letter", "content", "said"),
     [
         (a_merger_letter(stage="", original_version=None), None, "not Afterword's"),
-        (a_merger_letter(original_version=None), None, "where in the events topic"),
-        (a_merger_letter(original_topic="feedback-state"), None, "where in the events topic"),
-        (a_merger_letter(original_topic="orders-v3"), None, "where in the events topic"),
-        (a_merger_letter(reason=Reason.INVALID_REPLAY), None, "nobody knows its place"),
-        (a_merger_letter(), Bytes(b"no slash", value_of()), "names no request"),
-        (a_merger_letter(), Bytes(b"", value_of()), "names no request"),
-        (a_merger_letter(original_partition=HOME + 1), None, "does not belong"),
-        (a_merger_letter(original_topic="feedback-events-v7"), None, "does not belong"),
-        (a_merger_letter(), Bytes(R1, None), "no value"),
-        (a_merger_letter(), Bytes(R1, b"{"), "refused again: not an event"),
-        (a_merger_letter(), Bytes(R1, value_of(request_id="r2")), "key and body disagree"),
-        (a_merger_letter(reason=Reason.CRASHED), None, "ended the merger"),
+        (a_merger_letter(original_version=None), None, "lack the offset in the events topic"),
+        (a_merger_letter(original_topic="feedback-state"), None, "lack the offset in the events topic"),
+        (a_merger_letter(original_topic="orders-v3"), None, "lack the offset in the events topic"),
+        (a_merger_letter(reason=Reason.INVALID_REPLAY), None, "its position is unknown"),
+        (a_merger_letter(), DeadLetterContent(b"no slash", value_of()), "names no request"),
+        (a_merger_letter(), DeadLetterContent(b"", value_of()), "names no request"),
+        (a_merger_letter(original_partition=HOME + 1), None, "not that of its request"),
+        (a_merger_letter(original_topic="feedback-events-v7"), None, "not that of its request"),
+        (a_merger_letter(), DeadLetterContent(R1, None), "no value"),
+        (a_merger_letter(), DeadLetterContent(R1, b"{"), "refused again: not an event"),
+        (a_merger_letter(), DeadLetterContent(R1, value_of(request_id="r2")), "key and body disagree"),
+        (a_merger_letter(reason=Reason.CRASHED), None, "crashed the merger"),
         (a_merger_letter(reason=Reason.IDEMPOTENCY_CONFLICT), None, "--as-new-events"),
         (a_merger_letter(failed_at=FAILED_AT - timedelta(days=89)), None, "older than the topics"),
-        (a_merger_letter(), Bytes(R1, value_of(received_at="2026-08-01T00:00:00Z")), "older than the topics"),
+        (
+            a_merger_letter(),
+            DeadLetterContent(R1, value_of(received_at="2026-08-01T00:00:00Z")),
+            "older than the topics",
+        ),
     ],
 )
 def test_what_has_no_place_or_would_come_back_is_left(
-    letter: Letter, content: Bytes | None, said: str
+    letter: StoredDeadLetter, content: DeadLetterContent | None, said: str
 ) -> None:
     """Each with its reason, before anything is done."""
     assert said in why(decided(letter, content))
@@ -101,12 +110,12 @@ def test_what_has_no_place_or_would_come_back_is_left(
 
 def test_what_came_back_gives_way_to_its_latest_try() -> None:
     """One place in the order has one dead letter that counts, and the age of the first one."""
-    latest = Id("feedback-events-dlq", 0, 5)
-    places = {("default", "r1", 7): Place(latest, FAILED_AT)}
-    old = {("default", "r1", 7): Place(latest, FAILED_AT - timedelta(days=200))}
+    latest = DeadLetterId("feedback-events-dlq", 0, 5)
+    places = {("default", "r1", 7): KnownVersion(latest, FAILED_AT)}
+    old = {("default", "r1", 7): KnownVersion(latest, FAILED_AT - timedelta(days=200))}
 
     assert f"came back as {latest}" in why(decided(a_merger_letter(), places=places))
-    assert isinstance(decided(a_merger_letter(id=latest), places=places), Send)
+    assert isinstance(decided(a_merger_letter(id=latest), places=places), SendEvent)
     assert "older than the topics" in why(decided(a_merger_letter(id=latest), places=old))
 
 
@@ -123,22 +132,22 @@ def test_a_place_is_taken_once_a_later_record_brought_an_event_to_it() -> None:
 
 def test_what_was_erased_is_left_and_what_came_after_the_erase_is_not() -> None:
     """An erase is for good, up to its version."""
-    assert "erased since" in why(decided(a_merger_letter(), erased={("default", "r1"): 7}))
-    assert isinstance(decided(a_merger_letter(), erased={("default", "r1"): 6}), Send)
+    assert "erased later" in why(decided(a_merger_letter(), erased={("default", "r1"): 7}))
+    assert isinstance(decided(a_merger_letter(), erased={("default", "r1"): 6}), SendEvent)
 
 
 def test_topics_that_are_kept_for_ever_make_nothing_too_old() -> None:
     """The merger forgets no erase then."""
     old = a_merger_letter(failed_at=FAILED_AT - timedelta(days=4000))
 
-    assert isinstance(decided(old, kept_since=None), Send)
+    assert isinstance(decided(old, kept_since=None), SendEvent)
 
 
 def test_what_crashed_is_replayed_unread_once_it_is_named() -> None:
     """Decoding it here might end this process, too."""
-    found = decided(a_merger_letter(reason=Reason.CRASHED), Bytes(R1, b"\xff" * 9), named=True)
+    found = decided(a_merger_letter(reason=Reason.CRASHED), DeadLetterContent(R1, b"\xff" * 9), named=True)
 
-    assert isinstance(found, Send)
+    assert isinstance(found, SendEvent)
     assert found.value == b"\xff" * 9
 
 
@@ -146,9 +155,9 @@ def test_a_conflict_counts_as_an_event_of_its_own() -> None:
     """The same id each time, nothing of the Idempotency-Key, and every value as it was written."""
     letter = a_merger_letter(reason=Reason.IDEMPOTENCY_CONFLICT)
     value = value_of(idempotent=True).replace(b'"op"', b'"data":{"big":18446744073709551615,"e":1.50},"op"')
-    found = decided(letter, Bytes(R1, value), as_new_events=True)
+    found = decided(letter, DeadLetterContent(R1, value), as_new_events=True)
 
-    assert isinstance(found, Send)
+    assert isinstance(found, SendEvent)
     assert b'{"big":18446744073709551615,"e":1.50}' in found.value
     body = json.loads(found.value)
     assert body.pop("event_id") == str(own_id(letter)) != json.loads(value)["event_id"]
@@ -161,9 +170,9 @@ def test_a_conflict_counts_as_an_event_of_its_own() -> None:
 @pytest.mark.parametrize("reason", [Reason.MALFORMED_EVENT, Reason.IDEMPOTENCY_CONFLICT, Reason.CRASHED])
 def test_a_correction_is_sent_instead(reason: Reason) -> None:
     """Whatever it was given up for, at the same place."""
-    found = decided(a_merger_letter(reason=reason), Bytes(R1, b"{", value_of(data={"b": 2})))
+    found = decided(a_merger_letter(reason=reason), DeadLetterContent(R1, b"{", value_of(data={"b": 2})))
 
-    assert isinstance(found, Send)
+    assert isinstance(found, SendEvent)
     assert (found.value, found.version) == (value_of(data={"b": 2}), 7)
 
 
@@ -173,18 +182,20 @@ def test_a_state_is_inserted_at_its_revision() -> None:
     letter = a_letter(
         stage="sink", original_topic="feedback-state-v2", original_offset=9, original_version=version_of(2, 9)
     )
-    found = decide(letter, Bytes(row.key or b"", row.value), GROUND)
+    found = decide_replay(letter, DeadLetterContent(row.key or b"", row.value), GROUND)
 
-    assert isinstance(found, Insert)
+    assert isinstance(found, InsertRow)
     assert found.table == FEEDBACK_STATE
     assert found.line.startswith(b'{"revision":%d,' % version_of(2, 9))
 
 
 def test_an_erased_state_is_inserted_as_one() -> None:
     """A null value hides the request."""
-    found = decide(a_letter(stage="sink", original_topic="feedback-state"), Bytes(R1, None), GROUND)
+    found = decide_replay(
+        a_letter(stage="sink", original_topic="feedback-state"), DeadLetterContent(R1, None), GROUND
+    )
 
-    assert isinstance(found, Insert)
+    assert isinstance(found, InsertRow)
     assert json.loads(found.line) == {"revision": 7, "is_deleted": 1, "tenant": "default", "request_id": "r1"}
 
 
@@ -192,9 +203,9 @@ def test_an_erased_state_is_inserted_as_one() -> None:
 def test_an_event_for_the_history_keeps_its_version(version: int, expected: int) -> None:
     """Also one that was a replay itself."""
     letter = a_letter(stage="sink", original_offset=17, original_version=version)
-    found = decide(letter, Bytes(KEY, json.dumps(EVENT).encode()), GROUND)
+    found = decide_replay(letter, DeadLetterContent(KEY, json.dumps(EVENT).encode()), GROUND)
 
-    assert isinstance(found, Insert)
+    assert isinstance(found, InsertRow)
     assert found.table == FEEDBACK_EVENTS
     row = json.loads(found.line)
     assert (row["version"], row["log_offset"]) == (expected, 17)
@@ -204,13 +215,13 @@ def test_an_event_for_the_history_keeps_its_version(version: int, expected: int)
 @pytest.mark.parametrize(
     ("topic", "content", "said"),
     [
-        ("feedback-state", Bytes(R1, b"[]"), "no row: the value is not a JSON object"),
-        ("feedback-state", Bytes(b"", None), "no row: a null value whose key"),
-        ("feedback-events", Bytes(R1, b"{"), "not an event"),
-        ("feedback-events-dlq", Bytes(R1, b"{}"), "nobody knows its table"),
-        ("orders", Bytes(R1, b"{}"), "nobody knows its table"),
+        ("feedback-state", DeadLetterContent(R1, b"[]"), "cannot be a row: the value is not a JSON object"),
+        ("feedback-state", DeadLetterContent(b"", None), "cannot be a row: a null value whose key"),
+        ("feedback-events", DeadLetterContent(R1, b"{"), "not an event"),
+        ("feedback-events-dlq", DeadLetterContent(R1, b"{}"), "its table is unknown"),
+        ("orders", DeadLetterContent(R1, b"{}"), "its table is unknown"),
     ],
 )
-def test_what_can_be_no_row_is_left(topic: str, content: Bytes, said: str) -> None:
+def test_what_can_be_no_row_is_left(topic: str, content: DeadLetterContent, said: str) -> None:
     """ClickHouse has nothing to take."""
-    assert said in why(decide(a_letter(stage="sink", original_topic=topic), content, GROUND))
+    assert said in why(decide_replay(a_letter(stage="sink", original_topic=topic), content, GROUND))

@@ -5,11 +5,11 @@ import pytest
 from schemas.tables import Migration
 from schemas.topics import Topology
 from services.operations.migrate.core.plan import (
-    Applied,
-    Existing,
+    AppliedMigration,
+    ExistingTopic,
+    FindingSeverity,
+    MigrationRefusedError,
     NeedsRecoveryError,
-    RefusedError,
-    Weight,
     broker_findings,
     check_deployment,
     check_server,
@@ -21,18 +21,18 @@ from services.pipeline.core.generation_states import GenerationState
 
 TOPOLOGY = Topology()
 FIRST, SECOND = Migration(1, "create_a", "SELECT 1;"), Migration(2, "create_b", "SELECT 2;")
-DONE = Applied(1, "create_a", FIRST.checksum)
+DONE = AppliedMigration(1, "create_a", FIRST.checksum)
 
 
-def topics(partitions: int = 4, /, **changes: str) -> dict[str, Existing]:
+def topics(partitions: int = 4, /, **changes: str) -> dict[str, ExistingTopic]:
     """Return all topics as migrate makes them, with changed settings of the events topic."""
     made = {
-        topic.name: Existing(topic.name, topic.partitions(partitions), topic.config(1))
+        topic.name: ExistingTopic(topic.name, topic.partitions(partitions), topic.config(1))
         for topic in TOPOLOGY.topics
     }
     events = made[TOPOLOGY.events.name]
     config = {**events.config, **{name.replace("_", "."): value for name, value in changes.items()}}
-    return {**made, events.name: Existing(events.name, partitions, config)}
+    return {**made, events.name: ExistingTopic(events.name, partitions, config)}
 
 
 def test_only_what_was_not_applied_is_run() -> None:
@@ -45,14 +45,14 @@ def test_an_edited_migration_is_refused() -> None:
     """Two databases with the same number would differ."""
     edited = Migration(1, "create_a", "SELECT 3;")
 
-    with pytest.raises(RefusedError, match="0001_create_a was changed after it was applied"):
+    with pytest.raises(MigrationRefusedError, match="0001_create_a was changed after it was applied"):
         pending([DONE], [edited])
 
 
 def test_a_database_of_a_newer_afterword_is_refused() -> None:
     """Code must not write to tables that it does not know."""
-    with pytest.raises(RefusedError, match="0003_create_c, which this Afterword does not know"):
-        pending([DONE, Applied(3, "create_c", "x")], [FIRST, SECOND])
+    with pytest.raises(MigrationRefusedError, match="0003_create_c, which this Afterword does not know"):
+        pending([DONE, AppliedMigration(3, "create_c", "x")], [FIRST, SECOND])
 
 
 @pytest.mark.parametrize("version", ["26.2.1.1", "26.9.2.1", "27.1"])
@@ -64,7 +64,7 @@ def test_a_clickhouse_with_text_indexes_will_do(version: str) -> None:
 @pytest.mark.parametrize("version", ["25.12.9.1", "26.1.3.1"])
 def test_an_older_clickhouse_is_refused_with_the_reason(version: str) -> None:
     """The message says which version, and what for."""
-    with pytest.raises(RefusedError, match=r"needs 26\.2 or newer.*text indexes"):
+    with pytest.raises(MigrationRefusedError, match=r"needs 26\.2 or newer.*text indexes"):
         check_server(version)
 
 
@@ -76,7 +76,7 @@ def test_the_first_deployment_is_accepted_and_so_is_the_same_again() -> None:
 
 def test_another_cluster_is_refused_and_a_new_generation_is_the_way_out() -> None:
     """Offsets began again, so new events would have lower versions than stored rows."""
-    with pytest.raises(RefusedError, match=r"(?s)kraft-2.*kraft-1.*`afterword recover`"):
+    with pytest.raises(MigrationRefusedError, match=r"(?s)kraft-2.*kraft-1.*`afterword recover`"):
         check_deployment([Recorded(0, "kraft-1", 4)], 0, "kraft-2", [], "afterword")
 
     following = ([Recorded(0, "kraft-1", 4)], 2, "kraft-2", ["feedback-events-v2"], "afterword")
@@ -87,24 +87,24 @@ def test_another_cluster_is_refused_and_a_new_generation_is_the_way_out() -> Non
 
 def test_a_generation_that_was_never_opened_or_was_left_is_refused() -> None:
     """Its states may not be complete; or a newer one holds all of it."""
-    with pytest.raises(RefusedError, match="never opened"):
+    with pytest.raises(MigrationRefusedError, match="never opened"):
         check_deployment(
             [Recorded(2, "kraft-1", 4)], 2, "kraft-1", [], "afterword", standing=GenerationState.NEW
         )
     left = [abandoned(Recorded(0, "kraft-1", 4)), Recorded(2, "kraft-1", 4)]
-    with pytest.raises(RefusedError, match="set it to 2"):
+    with pytest.raises(MigrationRefusedError, match="set it to 2"):
         check_deployment(left, 0, "kraft-1", [], "afterword")
 
 
 def test_a_topic_that_was_deleted_is_not_made_again_under_its_name() -> None:
     """Its offsets would begin again."""
-    with pytest.raises(RefusedError, match="Kafka has lost feedback-state"):
+    with pytest.raises(MigrationRefusedError, match="Kafka has lost feedback-state"):
         check_deployment([Recorded(0, "kraft-1", 4)], 0, "kraft-1", ["feedback-state"], "afterword")
 
 
 def test_a_generation_older_than_the_newest_is_refused() -> None:
     """A forgotten KAFKA_TOPIC_GENERATION must not bring back topics whose events lose against every row."""
-    with pytest.raises(RefusedError, match="Set KAFKA_TOPIC_GENERATION=3"):
+    with pytest.raises(MigrationRefusedError, match="Set KAFKA_TOPIC_GENERATION=3"):
         check_deployment([Recorded(3, "kraft-1", 4)], 2, "kraft-1", ["feedback-events-v2"], "afterword")
 
 
@@ -126,45 +126,47 @@ def test_a_number_of_partitions_that_was_asked_for_must_hold() -> None:
 def test_events_and_state_must_have_equally_many_partitions() -> None:
     """A row lives in the partition of its events."""
     made = topics(4)
-    made["feedback-state"] = Existing("feedback-state", 6, made["feedback-state"].config)
+    made["feedback-state"] = ExistingTopic("feedback-state", 6, made["feedback-state"].config)
 
     (finding,) = findings(TOPOLOGY, made, None)
 
-    assert finding.weight is Weight.WRONG
+    assert finding.weight is FindingSeverity.WRONG
     assert "feedback-events has 4 partitions and feedback-state has 6" in finding.text
 
 
 @pytest.mark.parametrize(
     ("name", "value", "weight"),
     [
-        ("retention_ms", "86400000", Weight.WRONG),
-        ("retention_ms", "-1", Weight.NOTE),
-        ("retention_ms", "31536000000", Weight.NOTE),
-        ("max_message_bytes", "1000", Weight.WRONG),
-        ("max_message_bytes", "99999999", Weight.NOTE),
-        ("cleanup_policy", "compact", Weight.WRONG),
-        ("message_timestamp_type", "CreateTime", Weight.WRONG),
-        ("unclean_leader_election_enable", "true", Weight.WRONG),
+        ("retention_ms", "86400000", FindingSeverity.WRONG),
+        ("retention_ms", "-1", FindingSeverity.NOTE),
+        ("retention_ms", "31536000000", FindingSeverity.NOTE),
+        ("max_message_bytes", "1000", FindingSeverity.WRONG),
+        ("max_message_bytes", "99999999", FindingSeverity.NOTE),
+        ("cleanup_policy", "compact", FindingSeverity.WRONG),
+        ("message_timestamp_type", "CreateTime", FindingSeverity.WRONG),
+        ("unclean_leader_election_enable", "true", FindingSeverity.WRONG),
     ],
 )
-def test_less_than_promised_is_wrong_and_more_is_a_choice(name: str, value: str, weight: Weight) -> None:
+def test_less_than_promised_is_wrong_and_more_is_a_choice(
+    name: str, value: str, weight: FindingSeverity
+) -> None:
     """Shorter retention loses events; longer retention costs the operator's own disk."""
     (finding,) = findings(TOPOLOGY, topics(**{name: value}), None)
 
     assert finding.weight is weight
-    assert "--entity-name feedback-events --add-config" in finding.mend
+    assert "--entity-name feedback-events --add-config" in finding.remedy
 
 
 def test_a_broker_that_forgets_positions_early_is_noted() -> None:
     """A service that was stopped for a week would begin again from the log's start."""
     (finding,) = broker_findings({"offsets.retention.minutes": "10080", "auto.create.topics.enable": "false"})
 
-    assert finding.weight is Weight.NOTE
-    assert "43200" in finding.mend
+    assert finding.weight is FindingSeverity.NOTE
+    assert "43200" in finding.remedy
 
 
 def test_a_broker_that_creates_topics_by_itself_is_noted() -> None:
     """A topic made by accident has the wrong settings for ever."""
     (finding,) = broker_findings({"auto.create.topics.enable": "true"})
 
-    assert "auto.create.topics.enable=false" in finding.mend
+    assert "auto.create.topics.enable=false" in finding.remedy

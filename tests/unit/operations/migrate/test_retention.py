@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.topics import DAY_MS, Topology
-from services.operations.migrate.core.plan import Existing
+from services.operations.migrate.core.plan import ExistingTopic
 from services.operations.migrate.core.retention import table_changes, topic_changes, topic_settings, ttl
 from services.operations.migrate.settings import MigrateSettings
 from services.runtime.settings import SettingsError, load
@@ -17,11 +17,11 @@ def settings(**variables: int) -> MigrateSettings:
     return load(MigrateSettings, {f"RETENTION_{name}": str(value) for name, value in variables.items()})
 
 
-def existing() -> dict[str, Existing]:
+def existing() -> dict[str, ExistingTopic]:
     """Return the topics as migrate makes them where nothing is set."""
     configs = {topic.name: topic.config() for topic in TOPOLOGY.topics}
     week = {"retention.ms": str(7 * DAY_MS)}  # the broker's own, for a topic that has none
-    return {name: Existing(name, 4, week | config, config) for name, config in configs.items()}
+    return {name: ExistingTopic(name, 4, week | config, config) for name, config in configs.items()}
 
 
 def said(**variables: int) -> list[tuple[str, bool]]:

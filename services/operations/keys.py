@@ -1,4 +1,7 @@
-"""The key file, changed by one editor at a time, comments and all; readers see the old or the new one."""
+"""The key file: creating, limiting, revoking and listing API keys.
+
+One editor at a time changes the file, and comments in it are kept; readers see the old or the new file.
+"""
 
 import fcntl
 import os
@@ -7,13 +10,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tomlkit
+from rich.table import Table
 
 from schemas.identity import is_tenant
 from services.operations.exits import CommandError, UsageError
-from services.runtime.http.core.key_records import KeyFileError, KeyRecord, Keys, Scope, digest, parse_file
+from services.runtime.http.core.key_records import (
+    KeyFileError,
+    KeyRecord,
+    Keys,
+    Scope,
+    TenantRecord,
+    digest,
+    has_expired,
+    parse_file,
+)
 
 KEY_PREFIX = "aw_"
 HEADER = (
@@ -22,8 +35,8 @@ HEADER = (
 )
 
 
-class Created(NamedTuple):
-    """A new key, which nobody can read again, and its record."""
+class CreatedKey(NamedTuple):
+    """A new key and its record.  The file has only a hash of the key."""
 
     key: str
     record: KeyRecord
@@ -38,10 +51,10 @@ def create_key(
     known_requests: bool = False,
     events_per_second: float | None = None,
     expires_at: datetime | None = None,
-) -> Created:
-    """Add a new key to a file, which is made if it does not exist."""
+) -> CreatedKey:
+    """Add a new key to a file, and return it; a missing file is created.  UsageError, CommandError."""
     if not is_tenant(tenant):
-        raise UsageError(f"{tenant!r} is no tenant: small letters, digits and dashes, at most 63")
+        raise UsageError(f"{tenant!r} is no valid tenant: lower-case letters, digits and dashes, at most 63")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     record = KeyRecord(
         id=f"k-{secrets.token_hex(4)}",
@@ -59,13 +72,13 @@ def create_key(
             document.pop("keys", None)
             document["keys"] = tomlkit.aot()
         document["keys"].append(_table(record))
-    return Created(key, record)
+    return CreatedKey(key, record)
 
 
 def revoke_keys(path: Path, ids: Sequence[str]) -> None:
-    """Remove keys from a file; nothing is removed if one of them is not there.
+    """Remove keys from a file; UsageError, and nothing is removed, if one of them does not exist.
 
-    Without the last one the file has `keys = []`: none are left on purpose, so services let nobody in.
+    After the last one the file has `keys = []`, with which services refuse every request.
     """
     read_keys(path)
     with _edited(path) as document:
@@ -82,9 +95,9 @@ def revoke_keys(path: Path, ids: Sequence[str]) -> None:
 
 
 def limit_tenant(path: Path, tenant: str, events_per_second: float | None) -> None:
-    """Say in a file what a tenant may send; None: what the setting of the service says."""
+    """Set the rate limit of a tenant; None removes it, so that the setting of the service applies."""
     if not is_tenant(tenant):
-        raise UsageError(f"{tenant!r} is no tenant: small letters, digits and dashes, at most 63")
+        raise UsageError(f"{tenant!r} is no valid tenant: lower-case letters, digits and dashes, at most 63")
     read_keys(path)
     with _edited(path) as document:
         tenants = document.setdefault("tenants", tomlkit.table(is_super_table=True))
@@ -100,7 +113,7 @@ def read_keys(path: Path) -> tuple[KeyRecord, ...]:
 
 
 def read_file(path: Path) -> Keys:
-    """Return what a file says."""
+    """Return the keys and tenants of a file; UsageError if it is missing or invalid."""
     try:
         return parse_file(path.read_text())
     except FileNotFoundError:
@@ -109,6 +122,56 @@ def read_file(path: Path) -> Keys:
         raise UsageError(f"{path} cannot be read: {error}") from None
     except OSError as error:
         raise CommandError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def key_table(keys: Keys, now: datetime) -> Table:
+    """Return the list of all keys; columns for expiry and limits only if a key has one."""
+    table = Table("id", "tenant", "scopes", "name", "created", box=None, header_style="bold")
+    expires = any(record.expires_at for record in keys.keys)
+    if expires:
+        table.add_column("expires")
+    limits = [limits_of(record, keys) for record in keys.keys]
+    if any(limits):
+        table.add_column("events per second")
+    for record, limit in zip(keys.keys, limits, strict=True):
+        name = f"{record.name} (known requests only)" if record.known_requests else record.name
+        created = f"{record.created_at:%Y-%m-%d %H:%M}"
+        optional = [_expiry(record, now)] if expires else []
+        optional += [limit] if any(limits) else []
+        table.add_row(record.id, record.tenant, ", ".join(record.scopes), name, created, *optional)
+    return table
+
+
+def key_as_json(record: KeyRecord, keys: Keys, now: datetime) -> dict[str, Any]:
+    """Return what `afterword keys list --json` prints of a key."""
+    tenant = keys.tenants.get(record.tenant, TenantRecord())
+    return {
+        "id": record.id,
+        "tenant": record.tenant,
+        "scopes": list(record.scopes),
+        "name": record.name,
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "is_valid": not has_expired(record, now.timestamp()),
+        "known_requests": record.known_requests,
+        "events_per_second": record.events_per_second,
+        "tenant_events_per_second": tenant.events_per_second,
+    }
+
+
+def limits_of(record: KeyRecord, keys: Keys) -> str:
+    """Return the limits of a key and of its tenant as text; empty if the file has none."""
+    tenant = keys.tenants.get(record.tenant, TenantRecord()).events_per_second
+    own = [] if record.events_per_second is None else [f"{record.events_per_second:g}"]
+    return ", ".join([*own, *([] if tenant is None else [f"all of {record.tenant} {tenant:g}"])])
+
+
+def _expiry(record: KeyRecord, now: datetime) -> str:
+    if record.expires_at is None:
+        return "never"
+    if has_expired(record, now.timestamp()):
+        return f"expired {record.expires_at:%Y-%m-%d}"
+    return f"{record.expires_at:%Y-%m-%d %H:%M}"
 
 
 def _table(record: KeyRecord) -> tomlkit.items.Table:
@@ -133,10 +196,10 @@ def _table(record: KeyRecord) -> tomlkit.items.Table:
 
 @contextmanager
 def _edited(path: Path) -> Iterator[tomlkit.TOMLDocument]:
-    """Yield the file's document, comments and all, and replace the file with what became of it.
+    """Yield the document of the file, comments included, and replace the file with the edited one.
 
-    One editor at a time; readers see the old file or the new one, whatever happens in between.  A file that
-    cannot be written is a CommandError, and stays as it was.
+    One editor at a time; readers see the old file or the new one.  If the file cannot be written, it is
+    unchanged, and a CommandError is raised.
     """
     try:
         with _locked(path):

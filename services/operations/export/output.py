@@ -1,7 +1,7 @@
-"""Where an export goes: a file that appears once it is whole, or standard output.
+"""The output of an export: a file that appears once it is complete, or standard output.
 
-Until then the rows are in `FILE.partial`, and `FILE.partial.json` says how far they can be relied on: a kill
-may leave more bytes than that, or bytes that never came to the disk, and both are noticed.
+Until then the rows are in `FILE.partial`, and `FILE.partial.json` has their length and checksum: a kill may
+leave more bytes than that, or bytes that never reached the disk, and both are detected.
 """
 
 import fcntl
@@ -23,36 +23,36 @@ _BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Mark:
-    """How far the file is: rows, the request id of the last one, bytes, and the CRC-32 of these."""
+class ExportMark:
+    """The progress of a file: rows, the request id of the last one, bytes, and their CRC-32."""
 
     rows: int = 0
     last: str = ""
     size: int = 0
     crc: int = 0
 
-    def after(self, records: bytes, rows: int, last: str) -> "Mark":
+    def after(self, records: bytes, rows: int, last: str) -> "ExportMark":
         """Return the mark behind these records, the last of which has this id."""
-        return Mark(rows, last or self.last, self.size + len(records), crc32(records, self.crc))
+        return ExportMark(rows, last or self.last, self.size + len(records), crc32(records, self.crc))
 
 
-class Target(Protocol):
-    """Takes whole records."""
+class ExportTarget(Protocol):
+    """Accepts whole records."""
 
-    mark: Mark
+    mark: ExportMark
 
     def add(self, records: bytes, rows: int, last: str) -> None:
-        """Write records; there are so many rows then, the last of this id."""
+        """Write records; `rows` is the total then, `last` the request id of the last one."""
 
-    def again(self) -> None:
-        """Forget everything: the file starts anew."""
+    def restart(self) -> None:
+        """Discard everything, to start from the beginning."""
 
 
 class StandardOutput:
-    """What is written is gone."""
+    """Standard output, which cannot be resumed by a later call."""
 
     def __init__(self) -> None:
-        self.mark = Mark()
+        self.mark = ExportMark()
 
     def add(self, records: bytes, rows: int, last: str) -> None:
         """Write records."""
@@ -60,19 +60,19 @@ class StandardOutput:
         sys.stdout.buffer.write(records)
         sys.stdout.buffer.flush()
 
-    def again(self) -> None:
-        """Refuse: it cannot be taken back."""
+    def restart(self) -> None:
+        """UsageError if anything was written: it cannot be taken back."""
         if self.mark.size:
-            raise UsageError("the transfer was cut, and this format cannot go on; export to a file")
+            raise UsageError("the transfer was cut, and this format cannot be resumed; export to a file")
 
 
 class PartialFile:
-    """The file while it is not whole.  `question` is what it has to be the answer of to be gone on with."""
+    """A file that is not complete yet.  It is resumed only for an equal `request`."""
 
-    def __init__(self, path: Path, question: Any) -> None:
+    def __init__(self, path: Path, request: Any) -> None:
         self.path = path
-        self.mark = Mark()
-        self._question = question
+        self.mark = ExportMark()
+        self._request = request
         self._partial = path.with_name(f"{path.name}.partial")
         self._notes = path.with_name(f"{path.name}.partial.json")
         self._saved = 0
@@ -81,7 +81,7 @@ class PartialFile:
 
     @contextmanager
     def opened(self, *, restart: bool) -> Iterator["PartialFile"]:
-        """Hold the file; UsageError when another export does, or nothing can be written there."""
+        """Open and lock the file; UsageError if another export has it, or it cannot be written."""
         try:
             self._file = os.fdopen(
                 os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b"
@@ -93,7 +93,7 @@ class PartialFile:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"{self.path} is being written by another `afterword export`") from None
-            self.mark = Mark() if restart else self._checked()
+            self.mark = ExportMark() if restart else self._checked()
             self._file.truncate(self.mark.size)
             self._file.seek(self.mark.size)
             try:
@@ -102,29 +102,29 @@ class PartialFile:
                 self._leave()
 
     def add(self, records: bytes, rows: int, last: str) -> None:
-        """Write records, and at first, then now and then, how far the file is."""
+        """Write records, and now and then the progress."""
         self._file.write(records)
         self.mark = self.mark.after(records, rows, last)
         if rows and (not self._saved or self.mark.size - self._saved >= SAVED_EVERY_BYTES):
             self.save()
 
-    def again(self) -> None:
-        """Start anew."""
-        self.mark, self._saved = Mark(), 0
+    def restart(self) -> None:
+        """Start from the beginning."""
+        self.mark, self._saved = ExportMark(), 0
         self._file.seek(0)
         self._file.truncate()
 
     def save(self) -> None:
-        """Note how far the file is."""
+        """Store the progress."""
         self._file.flush()
         self._saved = self.mark.size
-        note = orjson.dumps({"question": self._question, "mark": asdict(self.mark)})
+        note = orjson.dumps({"question": self._request, "mark": asdict(self.mark)})
         fresh = self._notes.with_name(f"{self._notes.name}.new")
         fresh.write_bytes(note)
         fresh.replace(self._notes)
 
     def finish(self) -> None:
-        """Put the whole file in its place, durably."""
+        """Rename the complete file to its final name, durably."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._partial.replace(self.path)
@@ -132,7 +132,7 @@ class PartialFile:
         self._finished = True
 
     def _leave(self) -> None:
-        """Keep what a later call can go on with, and nothing else."""
+        """Keep what a later call can resume, and nothing else."""
         if self._finished:
             return
         if self.mark.rows:
@@ -141,15 +141,15 @@ class PartialFile:
             self._partial.unlink()
             self._notes.unlink(missing_ok=True)
 
-    def _checked(self) -> Mark:
-        """Return how far the file can be relied on; its beginning, unless it is an answer to the question."""
+    def _checked(self) -> ExportMark:
+        """Return the progress that can be relied on: none, unless request and checksum match."""
         try:
             note = orjson.loads(self._notes.read_bytes())
-            mark = Mark(**note["mark"])
+            mark = ExportMark(**note["mark"])
         except (OSError, ValueError, KeyError, TypeError):
-            return Mark()
-        is_it = note["question"] == self._question and self._crc_of(mark.size) == mark.crc
-        return mark if is_it else Mark()
+            return ExportMark()
+        matches = note["question"] == self._request and self._crc_of(mark.size) == mark.crc
+        return mark if matches else ExportMark()
 
     def _crc_of(self, size: int) -> int | None:
         self._file.seek(0)

@@ -1,0 +1,61 @@
+"""Calls of ingest over HTTP, as `send` and `demo` make them, and how long an outage may last."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from services.operations.core.answers import RetryLater
+from services.operations.destination import is_here, shown
+from services.operations.exits import UnreachableError
+
+CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 30.0
+MOST_CONNECTIONS = 8
+FIRST_CONTACT_SECONDS = 5.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
+
+
+class OutageLimit:
+    """How long the server may accept nothing.  Shorter before its first answer: the URL may be wrong."""
+
+    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
+        self._seconds, self._now, self._since = seconds, now, now()
+        self.reached = False
+        """Whether the server ever answered."""
+
+    def settled(self) -> None:
+        """Note that the server accepted something."""
+        self.reached, self._since = True, self._now()
+
+    def check(self, answer: RetryLater) -> None:
+        """Raise UnreachableError if the outage has lasted too long."""
+        self.reached = self.reached or answer.reached
+        limit = self._seconds if self.reached else min(self._seconds, FIRST_CONTACT_SECONDS)
+        if self._now() - self._since >= limit:
+            raise UnreachableError(answer.why)
+
+
+def client_for(url: str, key: str | None) -> httpx.AsyncClient:
+    """Return a client of the ingest at `url`; proxies of the environment are not used for this machine."""
+    return httpx.AsyncClient(
+        base_url=url,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+        limits=httpx.Limits(max_connections=MOST_CONNECTIONS),
+        trust_env=not is_here(url),
+    )
+
+
+async def answer_to(
+    client: httpx.AsyncClient, method: str, path: str, *, idempotency_key: str, **content: Any
+) -> httpx.Response | RetryLater:
+    """Return the response; RetryLater without one, since the request may or may not have been accepted."""
+    try:
+        request = client.build_request(method, path, **content)
+        request.headers["Idempotency-Key"] = idempotency_key
+        return await client.send(request)
+    except httpx.ConnectError as error:
+        return RetryLater(f"nothing answers at {shown(str(client.base_url))} ({error})", reached=False)
+    except httpx.TransportError as error:
+        reason = str(error) or type(error).__name__
+        return RetryLater(f"no answer from {shown(str(client.base_url))} ({reason})")

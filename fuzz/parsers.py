@@ -32,9 +32,10 @@ from services.ingest.dialects import DIALECTS, gptboost, native, requesty
 from services.ingest.dialects.dialect import Submission
 from services.merger.core import events, state
 from services.merger.core.fold import SourcePartition, fold
-from services.query.core import waits
-from services.query.core.problems import Problem
-from services.query.reads.core import cursors, ids, orders
+from services.query import waiting
+from services.query.api import params
+from services.query.core.problems import QueryProblem
+from services.query.reads.core import listing
 from services.query.reads.core.filters import Filters, parse_filters, to_parameters
 from services.query.reads.core.sql import where
 from services.sink.core.rows import MalformedRowError, dead_letter_line, event_line, state_line
@@ -164,7 +165,7 @@ def filters(data: bytes) -> bool:
     try:
         parameters = parse_qsl(data.decode(), keep_blank_values=True, errors="strict")
         parsed = parse_filters(parameters)
-    except (UnicodeDecodeError, Problem):
+    except (UnicodeDecodeError, QueryProblem):
         return False
     except ValueError as error:  # of parse_qsl, whose callers are spared it by a limit on the address
         assert "fields" in str(error)  # noqa: PT017 (no test of an error)
@@ -177,27 +178,30 @@ def filters(data: bytes) -> bool:
 def cursors_and_waits(data: bytes) -> bool:
     """Cursors, orders, waits, versions and ids; the first byte chooses an order."""
     choice, rest = _split(data)
-    text, order = rest.decode("latin-1"), orders.parse_order(orders.NAMES[choice % len(orders.NAMES)])
+    text, order = (
+        rest.decode("latin-1"),
+        listing.parse_order(listing.ORDER_NAMES[choice % len(listing.ORDER_NAMES)]),
+    )
     accepted = False
     try:
-        position = cursors.decode(text, "acme", Filters(), order)
+        position = listing.decode(text, "acme", Filters(), order)
         assert (
-            cursors.decode(cursors.encode("acme", Filters(), order, position), "acme", Filters(), order)
+            listing.decode(listing.encode("acme", Filters(), order, position), "acme", Filters(), order)
             == position
         )
         accepted = True
-    except Problem:
+    except QueryProblem:
         pass
     for parse in (
-        orders.parse_order,
-        waits.parse_version,
-        lambda said: waits.parse_wait(said, 30.0),
-        ids.request_id_of,
+        listing.parse_order,
+        waiting.parse_version,
+        lambda said: waiting.parse_wait(said, 30.0),
+        params.request_id_of,
     ):
         try:
             parse(text)
             accepted = True
-        except Problem:
+        except QueryProblem:
             continue
     return accepted
 

@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterable, Mapping
 from random import Random
 
-from services.query.reads.core import cursors, orders
+from services.query.reads.core import listing
 from services.query.reads.core.filters import Filters
-from services.query.reads.core.orders import Position
+from services.query.reads.core.listing import ListPosition
 from tests.support.clickhouse.content_encodings import PACK
 from tests.support.merger.records import an_event
 
@@ -23,9 +23,9 @@ _EVENT = json.dumps(an_event(1, data=_DATA, request={"model": "m"})).encode()
 
 
 def _cursor(name: str, value: object) -> bytes:
-    order = orders.parse_order(name)
-    index = bytes([orders.NAMES.index(name)])
-    return index + cursors.encode("acme", Filters(), order, Position(value, "r-1")).encode()
+    order = listing.parse_order(name)
+    index = bytes([listing.ORDER_NAMES.index(name)])
+    return index + listing.encode("acme", Filters(), order, ListPosition(value, "r-1")).encode()
 
 
 SEEDS: Mapping[str, tuple[bytes, ...]] = {

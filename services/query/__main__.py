@@ -14,18 +14,18 @@ from services.runtime.settings import SettingsError, load
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT, then answer what was taken; the exit code."""
+    """Serve until SIGTERM or SIGINT, finish the requests that were accepted, and return the exit code."""
     try:
         settings = load(QuerySettings)
     except SettingsError as error:
         return complain("query", str(error), USAGE)
     logs.configure("query", settings)
     keys = key_file(settings.keys_file)
-    place = settings.query_host, settings.query_port
     meter = ConnectionMetrics(metrics.CONNECTIONS, metrics.CONNECTIONS_CUT)
     return server.run(
         "query",
-        *place,
+        settings.query_host,
+        settings.query_port,
         keys,
         lambda: QueryApp(build(settings, keys)),
         settings.bounds(),

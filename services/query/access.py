@@ -1,4 +1,4 @@
-"""Who asks: a key in a header, a browser's session, or, without a key file, this machine."""
+"""Authentication: a key in a header, a browser's session, or, without a key file, this machine."""
 
 import time
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from services.query.core.problems import Code, Problem
+from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.core.sessions import COOKIE, Session, is_valid, issue, named
 from services.runtime.http.keys import Caller, Forbidden, Guard, KeyFile, Scope, Unauthenticated
 
 
 class Access:
-    """Tells the caller of a request, and signs browsers in."""
+    """Authenticates requests, and signs browsers in."""
 
     def __init__(self, keys: KeyFile, session_seconds: float, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
@@ -21,60 +21,60 @@ class Access:
         self._clock = clock
 
     def reader(self, request: Request) -> Caller:
-        """Return who asks, and may read; raise Problem.  A key in a header counts before a session."""
+        """Return the caller, who may read; raise QueryProblem.  A key in a header overrides a session."""
         caller = self._caller(request)
         if not caller.may(Scope.READ):
-            raise Problem(Code.FORBIDDEN, "this key does not have the scope `read`")
+            raise QueryProblem(ProblemCode.FORBIDDEN, "this key does not have the scope `read`")
         return caller
 
     def admin(self, request: Request) -> Caller:
-        """Return who asks, and may erase; raise Problem.  A session is not enough: browsers only read."""
+        """Return the caller, who may erase; raise QueryProblem.  A session does not suffice."""
         caller = self._named(request)
         if not caller.may(Scope.ADMIN):
-            raise Problem(Code.FORBIDDEN, "this key does not have the scope `admin`")
+            raise QueryProblem(ProblemCode.FORBIDDEN, "this key does not have the scope `admin`")
         return caller
 
     def may_still_read(self, request: Request, tenant: str) -> bool:
-        """Tell whether who asked some time ago may still read: the key may have been revoked, or expired."""
+        """Return whether the caller may still read: the key may have been revoked, or expired."""
         try:
             return self.reader(request).tenant == tenant
-        except Problem:
+        except QueryProblem:
             return False
 
     @property
     def is_open(self) -> bool:
-        """There are no keys yet: whoever reaches this machine's loopback may read."""
+        """Whether there are no keys: then every client on the loopback interface may read."""
         return self._keys.ring() is None
 
     def sign_in(self, key: str) -> str:
-        """Return the value of the session cookie for a key that may read; raise Problem."""
+        """Return the value of the session cookie for a key that may read; raise QueryProblem."""
         ring = self._keys.ring()
         text = key.strip().encode()
         caller = ring.caller(text) if ring else None
         key_id = ring.key_id(text) if ring else None
         digest = ring.digest(key_id) if ring and key_id else None
         if caller is None or key_id is None or digest is None:
-            raise Problem(Code.UNAUTHENTICATED, "this key is not known, or it was revoked")
+            raise QueryProblem(ProblemCode.UNAUTHENTICATED, "this key is unknown or was revoked")
         if not caller.may(Scope.READ):
-            raise Problem(Code.FORBIDDEN, "this key does not have the scope `read`")
+            raise QueryProblem(ProblemCode.FORBIDDEN, "this key does not have the scope `read`")
         return issue(key_id, digest, self._clock())
 
     def check_place(self, request: Request) -> None:
-        """Raise Problem for what comes from elsewhere while there are no keys."""
+        """Raise QueryProblem for a request from another host while there are no keys."""
         try:
             self._guard.check_neighbour(
                 _header(request, "host"), _header(request, "origin"), dict(request.scope["headers"])
             )
         except Forbidden as refused:
-            raise Problem(Code.FORBIDDEN, str(refused)) from None
+            raise QueryProblem(ProblemCode.FORBIDDEN, str(refused)) from None
 
     def _caller(self, request: Request) -> Caller:
         session = named(request.cookies.get(COOKIE, ""))
         has_key = "authorization" in request.headers or "x-api-key" in request.headers
         if session is not None and not has_key:
-            found = self._signed_in(session)
-            if found is not None:
-                return found
+            caller = self._signed_in(session)
+            if caller is not None:
+                return caller
         return self._named(request)
 
     def _named(self, request: Request) -> Caller:
@@ -88,9 +88,9 @@ class Access:
                 headers=dict(request.scope["headers"]),
             )
         except Unauthenticated as refused:
-            raise Problem(Code.UNAUTHENTICATED, str(refused)) from None
+            raise QueryProblem(ProblemCode.UNAUTHENTICATED, str(refused)) from None
         except Forbidden as refused:
-            raise Problem(Code.FORBIDDEN, str(refused)) from None
+            raise QueryProblem(ProblemCode.FORBIDDEN, str(refused)) from None
 
     def _signed_in(self, session: Session) -> Caller | None:
         ring = self._keys.ring()
@@ -112,7 +112,7 @@ async def _reader(request: Request) -> Caller:
 
 
 Reader = Annotated[Caller, Depends(_reader)]
-"""Whose rows a route reads: `reader.tenant`."""
+"""The authenticated caller of a route that reads rows of `reader.tenant`."""
 
 
 async def _admin(request: Request) -> Caller:
@@ -121,4 +121,4 @@ async def _admin(request: Request) -> Caller:
 
 
 Admin = Annotated[Caller, Depends(_admin)]
-"""Whose feedback a route may erase: `admin.tenant`."""
+"""The authenticated caller of a route that erases feedback of `admin.tenant`."""

@@ -1,4 +1,4 @@
-"""The application: FastAPI, with its routes as a table, and problems in one shape."""
+"""The ASGI application: routes, proxies' headers and path prefixes, and errors as problem+json."""
 
 from contextlib import suppress
 from functools import partial
@@ -13,11 +13,10 @@ from starlette.requests import ClientDisconnect
 
 from services.query.api import ROUTERS
 from services.query.api.openapi import complete
-from services.query.core.problems import Code, Fault, Problem, invalid
-from services.query.disconnect import READING, attended
-from services.query.measured import measured
+from services.query.core.problems import ParamFault, ProblemCode, QueryProblem, invalid
 from services.query.metrics import PROBLEMS
-from services.query.service import Service
+from services.query.middleware import READING, attended, measured
+from services.query.service import QueryService
 from services.runtime.http.core.proxies import Proxies, inner_path
 from services.runtime.http.health import Health, probe_app
 from services.runtime.http.server import lifespan
@@ -27,7 +26,7 @@ PROBES = (b"/livez", b"/readyz", b"/metrics")
 DESCRIPTION = """Reads back what Afterword has stored: the latest state of each request, its history,
 statistics, exports, and how far everything is stored.
 
-Everything belongs to the tenant of the key, and is read-only but for erasures, which take a key with the
+Rows are those of the key's tenant.  All routes are read-only except erasures, which need a key with the
 scope `admin`.  Every error is `application/problem+json` with
 a stable `code`.
 """
@@ -36,7 +35,7 @@ a stable `code`.
 class QueryApp(FastAPI):
     """Routes by the raw path, so that an id may contain any character, `/` as `%2F`."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: QueryService) -> None:
         super().__init__(
             title="Afterword query",
             version="1",
@@ -46,7 +45,7 @@ class QueryApp(FastAPI):
             redoc_url=None,
             redirect_slashes=False,
             exception_handlers={
-                Problem: _problem,
+                QueryProblem: _problem,
                 HTTPException: _http_problem,
                 RequestValidationError: _invalid,
                 Exception: _failed,
@@ -61,25 +60,25 @@ class QueryApp(FastAPI):
 
     @property
     def health(self) -> Health:
-        """The checks of this process."""
-        service: Service = self.state.service
+        """The liveness and readiness checks of this process."""
+        service: QueryService = self.state.service
         return service.health
 
     def stopping(self) -> None:
-        """End live pages and waits, some of which would have no end: their readers come again."""
+        """End live pages and waits, which could otherwise outlast the shutdown; clients reconnect."""
         self.state.service.live.close()
         self.state.service.positions.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request, or take part in the server's start and stop."""
+        """Handle an HTTP request, or the lifespan of the server."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
         is_head = scope["method"] == "HEAD"
-        scope, send = self._inner(scope), _leading_back(send, self._root)
+        scope, send = self._inner(scope), _with_root_in_redirects(send, self._root)
         try:
             self._check(scope)
-        except Problem as problem:
+        except QueryProblem as problem:
             await respond(problem)(scope, receive, send)
             return
         if scope["raw_path"] in PROBES:
@@ -90,10 +89,10 @@ class QueryApp(FastAPI):
             await measured(answering, scope, receive, send)
 
     def _inner(self, scope: Any) -> Any:
-        """Return a request as its client made it, at the one form of its path.
+        """Return the scope as the client sent it, with a normalised path.
 
-        A proxy may have spoken for the client, and may have left the prefix of the path.  A slash at the end
-        means nothing: one of an id is `%2F`.  HEAD is GET whose body is left out.
+        Headers of trusted proxies are applied and the root path is stripped.  A trailing slash is removed;
+        one that belongs to an id is `%2F`.  HEAD becomes GET, whose body is dropped later.
         """
         raw_path = inner_path(self._root, scope["raw_path"])
         raw_path = raw_path[:-1] if raw_path.endswith(b"/") and raw_path != b"/" else raw_path
@@ -115,7 +114,7 @@ class QueryApp(FastAPI):
         }
 
     def openapi(self) -> dict[str, Any]:
-        """Return the document that describes every route; made when it is first asked for."""
+        """Return the OpenAPI document; it is built on first use."""
         if self.openapi_schema is None:
             self.openapi_schema = complete(super().openapi())
             if self._root:
@@ -123,20 +122,20 @@ class QueryApp(FastAPI):
         return self.openapi_schema
 
     def _check(self, scope: Any) -> None:
-        """Raise Problem for what is refused whatever the route."""
-        service: Service = self.state.service
+        """Raise QueryProblem for requests that every route refuses."""
+        service: QueryService = self.state.service
         service.access.check_place(Request(scope))
         if scope["raw_path"] in PROBES and scope["method"] not in READING:
             detail = f"this route takes {', '.join(READING)}"
-            raise Problem(Code.METHOD_NOT_ALLOWED, detail, headers={"allow": ", ".join(READING)})
+            raise QueryProblem(ProblemCode.METHOD_NOT_ALLOWED, detail, headers={"allow": ", ".join(READING)})
 
 
-def _leading_back(send: Any, root: bytes) -> Any:
-    """Let redirects to paths of ours lead to where a proxy publishes them."""
+def _with_root_in_redirects(send: Any, root: bytes) -> Any:
+    """Return a `send` that adds the root path to redirects to our own paths."""
     if not root:
         return send
 
-    async def led(message: Any) -> None:
+    async def rewritten(message: Any) -> None:
         if message["type"] == "http.response.start":
             headers = [
                 (name, root + value) if name == b"location" and value.startswith(b"/") else (name, value)
@@ -145,16 +144,16 @@ def _leading_back(send: Any, root: bytes) -> Any:
             message = {**message, "headers": headers}
         await send(message)
 
-    return led
+    return rewritten
 
 
-def respond(problem: Problem) -> Response:
-    """Return the answer that a problem is, and count it."""
+def respond(problem: QueryProblem) -> Response:
+    """Return the response to a problem, and count it."""
     PROBLEMS.labels(problem.code).inc()
     headers = dict(problem.headers)
     if problem.meaning.retry_after_seconds is not None:
         headers["retry-after"] = str(problem.meaning.retry_after_seconds)
-    if problem.code is Code.UNAUTHENTICATED:
+    if problem.code is ProblemCode.UNAUTHENTICATED:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(
         problem.body(), problem.meaning.status, headers, media_type="application/problem+json"
@@ -162,31 +161,33 @@ def respond(problem: Problem) -> Response:
 
 
 async def _problem(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101 (for types)
+    assert isinstance(error, QueryProblem)  # noqa: S101 (for types)
     return respond(error)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 (for types)
-    faults = [Fault(str(one["loc"][-1]), str(one["msg"])) for one in error.errors()]
+    faults = [ParamFault(str(one["loc"][-1]), str(one["msg"])) for one in error.errors()]
     return respond(invalid(*faults))
 
 
 async def _http_problem(_request: Request, error: Exception) -> Response:
-    """Give FastAPI's own refusals the shape that all others have."""
+    """Convert FastAPI's own errors to problem+json."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = {name.lower(): value for name, value in (getattr(error, "headers", None) or {}).items()}
         if "GET" in allowed.get("allow", "").split(", "):
             allowed["allow"] += ", HEAD"
         return respond(
-            Problem(Code.METHOD_NOT_ALLOWED, "this route does not take the method", headers=allowed)
+            QueryProblem(
+                ProblemCode.METHOD_NOT_ALLOWED, "this route does not take the method", headers=allowed
+            )
         )
     if status == HTTPStatus.NOT_FOUND:
-        return respond(Problem(Code.NOT_FOUND, "there is no such route; /docs shows all of them"))
-    return respond(invalid(Fault("", str(getattr(error, "detail", error)))))
+        return respond(QueryProblem(ProblemCode.NOT_FOUND, "there is no such route; /docs shows all of them"))
+    return respond(invalid(ParamFault("", str(getattr(error, "detail", error)))))
 
 
 async def _failed(_request: Request, _error: Exception) -> Response:
-    """Answer for what nobody foresaw; the server logs the error itself."""
-    return respond(Problem(Code.INTERNAL_ERROR, "Afterword failed to answer; its log says why"))
+    """Answer 500 to an unexpected error, which the server logs."""
+    return respond(QueryProblem(ProblemCode.INTERNAL_ERROR, "Afterword failed to answer; its log says why"))

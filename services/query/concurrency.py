@@ -1,27 +1,66 @@
-"""Whose question is next: a few at once, and always some room for other tenants than the busiest."""
+"""Limits how much runs at once, in total and for each tenant: free slots, and turns to wait for."""
 
 import asyncio
 from collections.abc import Callable
+from enum import StrEnum
 
-from services.query.core.places import share_of
+
+def share_of(total: int) -> int:
+    """Return how many of `total` slots one tenant may have: all but a quarter, and at least one."""
+    return max(1, total - max(1, total // 4))
 
 
-class Turns:
+class NoSlot(StrEnum):
+    """Why there is no free slot."""
+
+    ALL = "all"
+    """All are in use."""
+    OWN = "own"
+    """The tenant uses all of its share."""
+
+
+class TenantSlots:
+    """Slots, of which one tenant never has all, if there are at least two."""
+
+    def __init__(self, total: int) -> None:
+        self._free = total
+        self._share = share_of(total)
+        self._of: dict[str, int] = {}
+
+    def full(self, tenant: str) -> NoSlot | None:
+        """Return why no slot is free for a tenant, or None if one is."""
+        if self._free <= 0:
+            return NoSlot.ALL
+        return NoSlot.OWN if self._of.get(tenant, 0) >= self._share else None
+
+    def take(self, tenant: str) -> None:
+        """Take a free slot."""
+        self._free -= 1
+        self._of[tenant] = self._of.get(tenant, 0) + 1
+
+    def leave(self, tenant: str) -> None:
+        """Free a slot."""
+        self._free += 1
+        self._of[tenant] -= 1
+        if not self._of[tenant]:
+            del self._of[tenant]
+
+
+class TenantTurns:
     """At most `total` at once; one tenant has at most its share of them.
 
-    So a tenant whose questions are slow makes its own readers wait, and nobody else's.  No more than
-    `waiting` of one tenant stand in line.
+    A tenant with slow queries delays its own clients only.  At most `waiting` of one tenant are queued.
     """
 
     def __init__(self, total: int, wait_seconds: float, waiting: int = 1000) -> None:
         self.share = share_of(total)
-        """What one tenant may have at once."""
+        """How many of one tenant may run at once."""
         self._all = asyncio.Semaphore(total)
         self._of: dict[str, _Own] = {}
         self._wait_seconds, self._waiting = wait_seconds, waiting
 
     async def next(self, tenant: str) -> Callable[[], None]:
-        """Wait for a turn, and return what ends it; raise TimeoutError when none came in time."""
+        """Wait for a turn; return the function that ends it.  TimeoutError if none came in time."""
         own = self._of.setdefault(tenant, _Own(self.share))
         if own.users >= self.share + self._waiting:
             raise TimeoutError
@@ -46,7 +85,7 @@ class Turns:
         return end
 
     def is_busy(self, tenant: str) -> bool:
-        """Tell whether a tenant has all the turns that one may have."""
+        """Return whether a tenant uses all the turns that it may have."""
         own = self._of.get(tenant)
         return own is not None and own.turns.locked()
 
@@ -57,7 +96,7 @@ class Turns:
 
 
 class _Own:
-    """A tenant's turns, and how many use them or wait for them."""
+    """The turns of a tenant, and how many requests use or await them."""
 
     def __init__(self, share: int) -> None:
         self.turns = asyncio.Semaphore(share)

@@ -1,4 +1,4 @@
-"""Every metric of the query service.  Labels are from closed lists: none holds what a caller sent."""
+"""Metrics of the query service.  Labels are from closed lists: none holds text of a client."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

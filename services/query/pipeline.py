@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from services.pipeline.core.watermark import PipelineStatus, pipeline_status
 from services.pipeline.refusals import CURRENT
-from services.query.core.problems import Code, Problem
+from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.positions import Positions
 from services.query.store import ClickHouseStore
 from services.runtime.clickhouse.core.statement import Statement
@@ -41,8 +41,8 @@ async def pipeline(positions: Positions, store: ClickHouseStore) -> PipelineRepo
     refusals = await _refusals(store)
     try:
         status = await read_status(positions)
-    except Problem as problem:
-        if problem.code not in (Code.LOG_UNAVAILABLE, Code.STORE_UNAVAILABLE):
+    except QueryProblem as problem:
+        if problem.code not in (ProblemCode.LOG_UNAVAILABLE, ProblemCode.STORE_UNAVAILABLE):
             raise
         return PipelineReport(None, {"Kafka": positions.problem, "ClickHouse": store.problem}, refusals)
     return PipelineReport(status, {"Kafka": None, "ClickHouse": None}, refusals)
@@ -50,7 +50,7 @@ async def pipeline(positions: Positions, store: ClickHouseStore) -> PipelineRepo
 
 async def _refusals(store: ClickHouseStore) -> list[ServiceRefusal]:
     """Return why merger or sink do not work; nothing while ClickHouse does not answer."""
-    with suppress(Problem):
+    with suppress(QueryProblem):
         rows = await store.rows(Statement(CURRENT))
         return [ServiceRefusal(row["service"], row["text"], row["mend"]) for row in rows]
     return []
@@ -59,7 +59,7 @@ async def _refusals(store: ClickHouseStore) -> list[ServiceRefusal]:
 async def read_status(positions: Positions, seconds: float = 0.0) -> PipelineStatus:
     """Return the status once all that was acknowledged before the call can be queried.
 
-    After `seconds` it is returned as it is then.  Problem when a server does not answer.
+    After `seconds` it is returned as it is then.  QueryProblem when a server does not answer.
     """
     with positions.waiter():
         first = snapshot = await positions.read()

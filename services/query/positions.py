@@ -15,11 +15,11 @@ from services.pipeline.core.snapshot import PipelineSnapshot
 from services.pipeline.core.watermark import QueryableWatermark
 from services.pipeline.generations import LOOK_SECONDS
 from services.pipeline.offsets import Offsets, offsets, read_snapshot
-from services.query.core.places import Full, Places
-from services.query.core.problems import Code, Problem
+from services.query.concurrency import NoSlot, TenantSlots
+from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.metrics import POSITION_READS, WAITING
 from services.query.settings import QuerySettings
-from services.query.store import Store
+from services.query.store import QueryStore
 
 log = structlog.get_logger()
 
@@ -39,14 +39,14 @@ NO_KAFKA = "Kafka does not answer; try again in a moment"
 class Positions:
     """Positions of all stages, shared: a request that comes during a reading gets the next one."""
 
-    def __init__(self, settings: QuerySettings, store: Store) -> None:
+    def __init__(self, settings: QuerySettings, store: QueryStore) -> None:
         self._settings, self._store = settings, store
         self.topology = Topology(settings.kafka_topic_generation)
         """The topics that were in use at the latest reading."""
         self._looked_at = float("-inf")
         self._waiting: list[asyncio.Future[PipelineSnapshot]] = []
         self._taken = 0
-        self._places = Places(settings.query_max_waiting)
+        self._places = TenantSlots(settings.query_max_waiting)
         self.is_closed = False
         """The service stops: requests no longer wait for what is not stored yet."""
         self._reading: asyncio.Task[None] | None = None
@@ -62,7 +62,7 @@ class Positions:
     def waiter(self, tenant: str = "") -> Iterator[None]:
         """Count the caller among those that wait, during the block, however often it reads.
 
-        Problem when too many requests wait already (`overloaded`), or of this tenant (`rate_limited`).
+        QueryProblem when too many requests wait already (`overloaded`), or of this tenant (`rate_limited`).
         """
         self._check_room(tenant)
         self._places.take(tenant)
@@ -78,7 +78,7 @@ class Positions:
     async def read(self) -> PipelineSnapshot:
         """Return positions read after this call.
 
-        Problem when a server does not answer (`log_unavailable`, `store_unavailable`).
+        QueryProblem when a server does not answer (`log_unavailable`, `store_unavailable`).
         """
         future: asyncio.Future[PipelineSnapshot] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
@@ -88,20 +88,20 @@ class Positions:
 
     def _check_room(self, tenant: str) -> None:
         match self._places.full(tenant):
-            case Full.ALL:
+            case NoSlot.ALL:
                 detail = "too many readers wait already; ask without `wait`, or again later"
-                raise Problem(Code.OVERLOADED, detail)
-            case Full.OWN:
+                raise QueryProblem(ProblemCode.OVERLOADED, detail)
+            case NoSlot.OWN:
                 detail = "too many readers of this tenant wait already; ask without `wait`, or again later"
-                raise Problem(Code.RATE_LIMITED, detail)
+                raise QueryProblem(ProblemCode.RATE_LIMITED, detail)
 
     async def members(self) -> dict[str, int]:
-        """Return how many consumers each stage's group has now; Problem `log_unavailable`."""
+        """Return how many consumers each stage's group has now; QueryProblem `log_unavailable`."""
         try:
             kafka = await _in_time(self._connected())
             return await _in_time(kafka.members([stage.group for stage in self.topology.stages]))
         except UNREACHABLE as error:
-            raise Problem(Code.LOG_UNAVAILABLE, NO_KAFKA) from error
+            raise QueryProblem(ProblemCode.LOG_UNAVAILABLE, NO_KAFKA) from error
 
     async def generation(self, at_least: int) -> int:
         """Return the generation of the topics in use; Kafka is asked only if `at_least` is newer."""
@@ -115,7 +115,7 @@ class Positions:
         self.is_closed = True
 
     async def stop(self) -> None:
-        """Disconnect; readings that are still waited for fail with Problem."""
+        """Disconnect; readings that are still waited for fail with QueryProblem."""
         self.close()
         waiting, self._waiting = self._waiting, []
         _fail(waiting, _stopping())
@@ -130,7 +130,7 @@ class Positions:
             pause = AGAIN_SECONDS
             try:
                 seen = await self._read()
-            except Problem as problem:
+            except QueryProblem as problem:
                 pause = BACKOFF_SECONDS
                 _fail(futures, problem)
             except BaseException as error:
@@ -153,7 +153,7 @@ class Positions:
             self.problem = f"Kafka: {error!r}"
             POSITION_READS.labels("failed").inc()
             log.warning("positions not read", error=repr(error))
-            raise Problem(Code.LOG_UNAVAILABLE, NO_KAFKA) from error
+            raise QueryProblem(ProblemCode.LOG_UNAVAILABLE, NO_KAFKA) from error
         self.problem = None
         POSITION_READS.labels("read").inc()
         return seen
@@ -191,8 +191,8 @@ async def _in_time(answer: Awaitable[T]) -> T:
         return await answer
 
 
-def _stopping() -> Problem:
-    return Problem(Code.OVERLOADED, "the service is stopping; ask again")
+def _stopping() -> QueryProblem:
+    return QueryProblem(ProblemCode.OVERLOADED, "the service is stopping; ask again")
 
 
 def _fail(futures: list[asyncio.Future[PipelineSnapshot]], error: BaseException) -> None:

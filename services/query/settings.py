@@ -1,4 +1,4 @@
-"""What the query service can be told by its environment."""
+"""Settings of the query service, from environment variables."""
 
 from typing import ClassVar
 
@@ -60,43 +60,43 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
         "`none`: of no proxy.",
     )
     query_max_seconds: float = Field(
-        default=10.0, gt=0, le=600, description="What one question may take in ClickHouse; exports excepted."
+        default=10.0, gt=0, le=600, description="Time limit of one query in ClickHouse; exports excepted."
     )
     query_export_seconds: float = Field(
-        default=3600.0, gt=0, description="What one export may take in ClickHouse."
+        default=3600.0, gt=0, description="Time limit of one export in ClickHouse."
     )
     query_max_memory_bytes: int = Field(
-        default=1024 * MIB, ge=64 * MIB, description="Memory that one question may use in ClickHouse."
+        default=1024 * MIB, ge=64 * MIB, description="Memory limit of one query in ClickHouse."
     )
     query_max_rows_read: int = Field(
-        default=100_000_000, ge=10_000, description="Rows that one question may read; exports excepted."
+        default=100_000_000, ge=10_000, description="Rows that one query may read; exports excepted."
     )
     query_max_concurrent: int = Field(
         default=8,
         ge=1,
         le=256,
-        description="Questions that ClickHouse is asked at once, three quarters of them one tenant's.",
+        description="Concurrent queries in ClickHouse; one tenant may have three quarters of them.",
     )
     query_queue_seconds: float = Field(
         default=5.0,
         gt=0,
         le=60,
-        description="How long a question may wait for its turn before 503 overloaded.",
+        description="How long a query may wait for its turn before 503 overloaded.",
     )
     query_max_exports: int = Field(
-        default=4, ge=1, le=64, description="Exports at once, three quarters of them one tenant's at most."
+        default=4, ge=1, le=64, description="Concurrent exports; one tenant may have three quarters of them."
     )
     query_max_wait_seconds: float = Field(
-        default=30.0, gt=0, le=300, description="The longest `wait` that a reader may ask for."
+        default=30.0, gt=0, le=300, description="The longest `wait` that a client may ask for."
     )
     query_max_waiting: int = Field(
-        default=500, ge=1, le=10_000, description="Readers that may wait at once; others are answered 503."
+        default=500, ge=1, le=10_000, description="Clients that may wait at once; others are answered 503."
     )
     query_live_seconds: float = Field(
-        default=1.0, gt=0, le=60, description="How often the store is looked at for what open pages show."
+        default=1.0, gt=0, le=60, description="How often ClickHouse is checked for changes to open pages."
     )
     query_max_live: int = Field(
-        default=200, ge=1, description="Pages that are kept up to date at once; others are told to reload."
+        default=200, ge=1, description="Live pages at once; others have to be reloaded."
     )
     query_session_seconds: float = Field(
         default=12 * 3600.0, ge=60, description="How long a sign-in in a browser lasts."
@@ -108,13 +108,13 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
     )
     query_ingest_url: HttpUrl = Field(
         default="http://127.0.0.1:8080",
-        description="Where ingest is for those who read the dashboard; used in the curl lines that it shows.",
+        description="Address of ingest as users of the dashboard reach it, for its curl commands.",
     )
     query_max_connections: int = Field(
         default=2000,
         ge=1,
         le=100_000,
-        description="Connections at once; a few more are answered 503 overloaded, or for a probe.",
+        description="Concurrent connections; a few more are answered 503 overloaded, or serve a probe.",
     )
     query_idle_seconds: int = Field(
         default=75,
@@ -133,12 +133,12 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
     query_send_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="How long a client may take nothing of an answer; then it is cut off.",
+        description="How long a client may read nothing of a response before it is disconnected.",
     )
     query_max_unread_bytes: int = Field(
         default=256 * MIB,
         ge=MIB,
-        description="Bytes of answers that clients have not taken yet; beyond, who has most is cut off.",
+        description="Unread bytes of responses of all clients; beyond, the client with most is cut off.",
     )
 
     @field_validator("query_root_path")
@@ -147,7 +147,7 @@ class QuerySettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSettings
         return apart(root, PATHS)
 
     def bounds(self) -> ConnectionLimits:
-        """Return what clients' connections may have."""
+        """Return the limits of client connections."""
         return ConnectionLimits(
             connections=self.query_max_connections,
             idle_seconds=self.query_idle_seconds,

@@ -1,4 +1,4 @@
-"""ClickHouse as the query service sees it: a few read-only questions at a time, each within its limits."""
+"""Read-only access to ClickHouse: limits on each query, on how many run, and errors as problems."""
 
 import asyncio
 import time
@@ -13,13 +13,14 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.limits import MIB
-from services.query.concurrency import Turns
-from services.query.core.places import Full, Places
-from services.query.core.problems import Code, Problem
+from schemas.tables import FEEDBACK_STATE
+from services.query.concurrency import NoSlot, TenantSlots, TenantTurns
+from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.metrics import EXPORTS, STORE_READY, STORE_SECONDS, STORE_WAITING
 from services.query.settings import QuerySettings
 from services.runtime.clickhouse.client import connect
 from services.runtime.clickhouse.core.statement import Pace, QueryCost, Statement
+from services.runtime.core.backoff import delays
 
 log = structlog.get_logger()
 
@@ -29,25 +30,25 @@ FAILURES = (ClickHouseError, aiohttp.ClientError, OSError, TimeoutError)
 
 _NARROW = "narrow the time range or the filters"
 EXPENSIVE = {
-    158: f"it would read more rows than a question may: {_NARROW}",
-    159: f"it took longer than a question may: {_NARROW}",
-    160: f"it would take longer than a question may: {_NARROW}",
-    241: f"it needs more memory than a question may: {_NARROW}, or ask for fewer rows at once",
-    307: f"it would read more bytes than a question may: {_NARROW}",
+    158: f"it would read more rows than a query may: {_NARROW}",
+    159: f"it took longer than a query may: {_NARROW}",
+    160: f"it would take longer than a query may: {_NARROW}",
+    241: f"it needs more memory than a query may: {_NARROW}, or ask for fewer rows at once",
+    307: f"it would read more bytes than a query may: {_NARROW}",
     396: "its answer is larger than an answer may be: ask for fewer rows at once, with `limit`",
 }
-"""ClickHouse's codes of questions that break a limit: the caller's to mend."""
+"""ClickHouse's error codes of queries that exceed a limit: the client has to change the query."""
 
 UNAVAILABLE = {
     60: "ClickHouse has no tables yet; run `afterword migrate`",
     81: "ClickHouse has no database yet; run `afterword migrate`",
-    202: "ClickHouse has too many questions at once; try again in a moment",
+    202: "ClickHouse has too many queries at once; try again in a moment",
     209: "ClickHouse does not answer; try again in a moment",
     210: "ClickHouse does not answer; try again in a moment",
     394: "ClickHouse is stopping; try again in a moment",
     516: "ClickHouse refuses the password of the service; its log says more",
 }
-"""Codes that say nothing of the question: it may be asked again, once somebody has looked."""
+"""Error codes that are not about the query: it can be retried, some of them once an operator has acted."""
 
 EXPORT_SETTINGS = {
     "format_tsv_null_representation": "",
@@ -59,38 +60,38 @@ EXPORT_SETTINGS = {
 EXPORT_BLOCK_BYTES = MIB
 MAX_ANSWER_BYTES = 256 * MIB
 LATE_SECONDS = 5.0
-"""How much later than its own limit ClickHouse may say that a question took too long."""
+"""How long after its own time limit ClickHouse may report that a query took too long."""
 
 
-class Store(Protocol):
-    """Answers statements."""
+class QueryStore(Protocol):
+    """Runs statements."""
 
     async def rows(self, statement: Statement) -> list[Row]:
-        """Return all rows, by column name; raise Problem."""
+        """Return all rows, by column name; raise QueryProblem."""
 
     def export(self, tenant: str) -> AbstractContextManager[None]:
-        """Hold one of the places for exports; raise Problem if none is free, or the tenant has its share."""
+        """Hold a slot for an export; raise QueryProblem if none is free, or the tenant has its share."""
 
     def blocks(self, statement: Statement, pace: Pace) -> AsyncGenerator[bytes]:
-        """Yield the answer in blocks as it is read, at this pace, within the limits of an export."""
+        """Yield the result in blocks as it is read, at this pace, within the limits of an export."""
 
 
 class ClickHouseStore:
-    """Asks ClickHouse.  The connection is made when it is first needed, and again after it was lost."""
+    """Runs statements in ClickHouse.  It connects on first use."""
 
     def __init__(self, settings: QuerySettings) -> None:
         self._settings = settings
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
-        self._turns = Turns(settings.query_max_concurrent, settings.query_queue_seconds)
-        self._exports = Places(settings.query_max_exports)
+        self._turns = TenantTurns(settings.query_max_concurrent, settings.query_queue_seconds)
+        self._exports = TenantSlots(settings.query_max_exports)
         self.problem: str | None = "not connected yet"
         """What is wrong with the connection, or None."""
 
     async def rows(self, statement: Statement) -> list[Row]:
         """Return all rows, by column name; times are RFC 3339 text, 64-bit numbers are ints."""
         async with self._turn(statement.tenant), self._timed(), self._translated():
-            # ClickHouse ends a question by itself; this ends the wait for a ClickHouse that does not.
+            # ClickHouse enforces its own time limit; this one is for a ClickHouse that does not respond.
             async with asyncio.timeout(self._settings.query_max_seconds + LATE_SECONDS):
                 client = await self._connected()
                 answer = await client.raw_query(
@@ -103,12 +104,17 @@ class ClickHouseStore:
 
     @contextmanager
     def export(self, tenant: str) -> Iterator[None]:
-        """Hold one of the places for exports; raise Problem if none is free, or the tenant has its share."""
+        """Hold a slot for an export; raise QueryProblem if none is free, or the tenant has its share."""
         match self._exports.full(tenant):
-            case Full.OWN:
-                raise Problem(Code.RATE_LIMITED, "this tenant runs as many exports as one may; wait for one")
-            case Full.ALL:
-                raise Problem(Code.OVERLOADED, "as many exports as may run at once are running; try later")
+            case NoSlot.OWN:
+                raise QueryProblem(
+                    ProblemCode.RATE_LIMITED,
+                    "this tenant has reached its limit of concurrent exports; wait for one to end",
+                )
+            case NoSlot.ALL:
+                raise QueryProblem(
+                    ProblemCode.OVERLOADED, "the limit of concurrent exports is reached; try again later"
+                )
         self._exports.take(tenant)
         try:
             with EXPORTS.track_inprogress():
@@ -117,10 +123,10 @@ class ClickHouseStore:
             self._exports.leave(tenant)
 
     async def blocks(self, statement: Statement, pace: Pace) -> AsyncGenerator[bytes]:
-        """Yield the answer as TabSeparated text, in blocks that end anywhere, as ClickHouse reads them.
+        """Yield the result as TabSeparated text, in blocks with arbitrary boundaries.
 
-        No more is read than was taken, closing it ends ClickHouse's work, and an answer that is cut raises
-        Problem; or it ends in a note of ClickHouse's that is no row.
+        No more is read than is consumed, and closing the generator cancels the query.  A truncated result
+        raises QueryProblem, or ends in an error message of ClickHouse's, which is not a row.
         """
         async with self._translated():
             client = await self._connected()
@@ -147,9 +153,11 @@ class ClickHouseStore:
                 end = await self._turns.next(tenant)
         except TimeoutError:
             if self._turns.is_busy(tenant):
-                detail = "this tenant asks as many questions as one may at once; try again in a second"
-                raise Problem(Code.RATE_LIMITED, detail) from None
-            raise Problem(Code.OVERLOADED, "too many questions are waiting; try again in a second") from None
+                detail = "this tenant has reached its limit of concurrent queries; try again in a second"
+                raise QueryProblem(ProblemCode.RATE_LIMITED, detail) from None
+            raise QueryProblem(
+                ProblemCode.OVERLOADED, "too many queries are waiting; try again in a second"
+            ) from None
         try:
             yield
         finally:
@@ -161,7 +169,7 @@ class ClickHouseStore:
         try:
             yield
             outcome = "answered"
-        except Problem as problem:
+        except QueryProblem as problem:
             outcome = problem.code
             raise
         finally:
@@ -177,24 +185,28 @@ class ClickHouseStore:
             self.problem = None
             STORE_READY.set(1)
 
-    def _problem_of(self, error: BaseException) -> Problem:
+    def _problem_of(self, error: BaseException) -> QueryProblem:
         code = getattr(error, "code", None)
         if code in EXPENSIVE:
-            return Problem(Code.TOO_EXPENSIVE, EXPENSIVE[code])
+            return QueryProblem(ProblemCode.TOO_EXPENSIVE, EXPENSIVE[code])
         message = str(error).partition("\n")[0] or type(error).__name__
         self.problem = f"ClickHouse: {message}"
         STORE_READY.set(0)
-        log.warning("question failed", code=code, error=message)
+        log.warning("query failed", code=code, error=message)
         if code in UNAVAILABLE:
-            return Problem(Code.STORE_UNAVAILABLE, UNAVAILABLE[code])
+            return QueryProblem(ProblemCode.STORE_UNAVAILABLE, UNAVAILABLE[code])
         if code is not None:
-            return Problem(Code.INTERNAL_ERROR, "ClickHouse refused the question; the log says why")
-        return Problem(Code.STORE_UNAVAILABLE, "ClickHouse does not answer; try again in a moment")
+            return QueryProblem(
+                ProblemCode.INTERNAL_ERROR, "ClickHouse rejected the query; see the log of the service"
+            )
+        return QueryProblem(
+            ProblemCode.STORE_UNAVAILABLE, "ClickHouse does not answer; try again in a moment"
+        )
 
     async def _connected(self) -> AsyncClient:
         async with self._connecting:
             if self._client is None:
-                # What it waits for between two bytes: an export may be quiet while ClickHouse sorts.
+                # The longest pause between two bytes: an export may pause while ClickHouse sorts.
                 silence = self._settings.query_export_seconds
                 self._client = await connect(self._settings, timeout_seconds=silence)
             return self._client
@@ -216,7 +228,7 @@ class ClickHouseStore:
             "max_execution_time": self._settings.query_max_seconds,
             "max_rows_to_read": self._settings.query_max_rows_read,
             "max_result_bytes": MAX_ANSWER_BYTES,
-            # Long texts are read of the requests asked for alone; other conditions wait for FINAL.
+            # Long texts are read only for the requests asked for; other conditions wait for FINAL.
             "optimize_move_to_prewhere_if_final": 1,
             "timeout_overflow_mode": "throw",
             "read_overflow_mode": "throw",
@@ -225,7 +237,7 @@ class ClickHouseStore:
 
 
 async def _joined(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Yield a stream in larger blocks, each of which is worth the way to another thread."""
+    """Yield a stream in larger blocks, which are worth handing to another thread."""
     held: list[bytes] = []
     size = 0
     try:
@@ -236,7 +248,30 @@ async def _joined(stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
                 yield b"".join(held)
                 held, size = [], 0
     except FAILURES:
-        # Just before the connection breaks, ClickHouse says why.
+        # Just before the connection breaks, ClickHouse sends the error.
         yield b"".join(held)
         raise
     yield b"".join(held)
+
+
+STEADY_SECONDS = 2.0
+"""Between two checks of a store that is up."""
+
+PROBE = Statement(f"SELECT revision FROM {FEEDBACK_STATE} LIMIT 0")
+
+
+async def watch_store(store: QueryStore) -> None:
+    """Query the store regularly until cancelled, so that readiness is known before the first request."""
+    tries = _tries()
+    while True:
+        try:
+            await store.rows(PROBE)
+        except QueryProblem:
+            await asyncio.sleep(next(tries))
+        else:
+            tries = _tries()
+            await asyncio.sleep(STEADY_SECONDS)
+
+
+def _tries() -> Iterator[float]:
+    return delays(first=0.2, longest=STEADY_SECONDS)

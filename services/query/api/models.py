@@ -1,16 +1,17 @@
-"""The models that `/openapi.json` shows.  They are not what runs; a test holds both together.
+"""The models that `/openapi.json` publishes.  Routes return plain dicts; contract tests compare both.
 
-A route is described by `documentation.described(Model, *parameters, also=…)` in its decorator.
+A route names its model in its decorator: `**openapi.described(Model, *parameters, also=…)`.
 """
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.events import RequestId
-from services.query.core.problems import Code
+from services.query.core.problems import ProblemCode
 from services.query.reads.core.filters import SENTIMENTS, WORDS
-from services.query.reads.core.outcomes import Outcome
+from services.query.reads.core.history import EventOutcome
 
 Time = Annotated[
     str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-22T08:00:00.123456Z"])
@@ -25,19 +26,26 @@ Version = Annotated[
 ]
 Cursor = Annotated[
     str | None,
-    Field(description="What `cursor` takes to go on after this page; null after the last one."),
+    Field(description="The value of `cursor` for the next page; null on the last one."),
 ]
 
 
-class Fault(BaseModel):
-    """One thing wrong with a question."""
+# Published under these names, which are shorter than those of the enums in code.
+Code = StrEnum("Code", {code.name: code.value for code in ProblemCode})  # type: ignore[misc]
+Code.__doc__ = ProblemCode.__doc__
+Outcome = StrEnum("Outcome", {outcome.name: outcome.value for outcome in EventOutcome})  # type: ignore[misc]
+Outcome.__doc__ = EventOutcome.__doc__
 
-    parameter: str = Field(description="The parameter; empty if it is no single one.")
+
+class Fault(BaseModel):
+    """An invalid parameter."""
+
+    parameter: str = Field(description="The parameter; empty if the fault is not about one.")
     detail: str
 
 
 class Problem(BaseModel):
-    """Why a question was not answered (RFC 9457)."""
+    """An error (RFC 9457)."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -45,7 +53,7 @@ class Problem(BaseModel):
             "examples": [
                 {
                     "type": "urn:afterword:problem:invalid_query",
-                    "title": "The question is not valid",
+                    "title": "Invalid query",
                     "status": 422,
                     "code": "invalid_query",
                     "detail": "ratng_min: there is no such parameter; did you mean rating_min?",
@@ -65,7 +73,7 @@ class Problem(BaseModel):
     status: int
     code: Code
     detail: str
-    errors: list[Fault] = Field(default=[], description="Everything that is wrong with the question.")
+    errors: list[Fault] = Field(default=[], description="Every invalid parameter.")
 
 
 class Row(BaseModel):
@@ -75,8 +83,8 @@ class Row(BaseModel):
     version: Version
     first_received_at: Time
     last_received_at: Time
-    sources: list[str] = Field(description="The dialects that contributed, sorted by name.")
-    rating: float | None = Field(description="`data.rating` as a number; a word counts as one.")
+    sources: list[str] = Field(description="The dialects of the events, sorted by name.")
+    rating: float | None = Field(description="`data.rating` as a number; words have one, too.")
     vote: Literal[(*WORDS, "")] = Field(description="The word of `data.rating`, or empty.")  # type: ignore[valid-type]
     sentiment: Literal[(*SENTIMENTS[:-1], "")] = Field(  # type: ignore[valid-type]
         description="From a rating of 1 to 5; empty for any other."
@@ -91,19 +99,19 @@ class Row(BaseModel):
     cost_usd: float | None
     started_at: Time | None
     data: dict[str, Any] = Field(description="The feedback: the latest value of each key.")
-    request: dict[str, Any] = Field(description="Facts of the request: the latest value of each key.")
+    request: dict[str, Any] = Field(description="Request data: the latest value of each key.")
     stored_at: Time
 
 
 class Page(BaseModel):
-    """Rows in order, and how to go on."""
+    """Rows in order, and the cursor of the next page."""
 
     items: list[Row]
     next_cursor: Cursor
 
 
 class Probe(BaseModel):
-    """What a probe says: `failing` has a reason for each check that fails, `warnings` for what fails none."""
+    """The answer of a probe: a reason for each failing check, and warnings."""
 
     status: Literal["ok", "failing"]
     failing: dict[str, str]
@@ -111,23 +119,23 @@ class Probe(BaseModel):
 
 
 class Waited(Row):
-    """A row; the last members are there if `min_version` was asked for."""
+    """A row; the last members are present with `min_version`."""
 
     reached: bool | None = Field(
-        default=None, description="The row has everything up to the event, whatever became of that."
+        default=None, description="The row contains everything up to the event, whatever its outcome."
     )
-    outcome: Outcome | None = Field(default=None, description="What became of the event.")
-    outcome_reason: str | None = Field(default=None, description="Why, as a code, where there is a reason.")
-    outcome_detail: str | None = Field(default=None, description="The same in words.")
+    outcome: Outcome | None = Field(default=None, description="The outcome of the event.")
+    outcome_reason: str | None = Field(default=None, description="The reason as a code, if there is one.")
+    outcome_detail: str | None = Field(default=None, description="The reason in words.")
 
 
 class Changed(BaseModel):
-    """Keys, by what an event did to them."""
+    """Keys by how an event changed them."""
 
     set: list[str]
     replaced: list[str]
     cleared: list[str]
-    kept: list[str] = Field(description="Said again as they were.")
+    kept: list[str] = Field(description="Repeated with the same value.")
 
 
 class Changes(BaseModel):
@@ -138,17 +146,17 @@ class Changes(BaseModel):
 
 
 class Event(BaseModel):
-    """One event of a request, what it changed, and what became of it."""
+    """One event of a request, its outcome, and what it changed."""
 
     version: Version
     event_id: str
     op: Literal["merge", "retract", "erase"]
-    source: str = Field(description="The dialect it came through.")
+    source: str = Field(description="Its dialect.")
     user_id: str
     received_at: Time
     appended_at: Time
-    idempotent: bool = Field(description="It came with an Idempotency-Key.")
-    replayed: bool = Field(description="It was a dead letter, and was put back into its place.")
+    idempotent: bool = Field(description="Whether it had an Idempotency-Key.")
+    replayed: bool = Field(description="Whether it was a dead letter that was replayed.")
     data: dict[str, Any]
     request: dict[str, Any]
     changes: Changes
@@ -158,7 +166,7 @@ class Event(BaseModel):
 
 
 class History(BaseModel):
-    """The events of a request, in the order that decides."""
+    """The events of a request, by version."""
 
     request_id: str
     items: list[Event]
@@ -183,8 +191,8 @@ class DeadLetter(BaseModel):
     failed_at: Time
     replayed_at: Time | None
     dropped_at: Time | None
-    erased: bool = Field(description="Its request was erased since: its bytes are not shown.")
-    raw_bytes: int | None = Field(description="How long the record's value is; null for a null value.")
+    erased: bool = Field(description="Whether its request was erased since: then its bytes are hidden.")
+    raw_bytes: int | None = Field(description="Size of the record's value; null for a null value.")
     raw: str | None = Field(description="Its value, or the beginning of it.")
     raw_encoding: Literal["utf-8", "base64"] | None
     raw_truncated: bool
@@ -198,29 +206,29 @@ class DeadLetters(BaseModel):
 
 
 class ErasureListed(BaseModel):
-    """An erasure, and how far it is."""
+    """An erasure and its state."""
 
     id: str = Field(json_schema_extra={"format": "uuid"})
     state: Literal["asked", "published", "merged", "deleted", "verified"]
     asked_at: Time
     asked_by: Literal["api", "command"]
     updated_at: Time
-    user_hash: str | None = Field(description="What stands for the user, of whom no id is kept.")
-    requests: int = Field(description="How many requests it erases, as far as they are known.")
+    user_hash: str | None = Field(description="A hash in place of the user id, which is not kept.")
+    requests: int = Field(description="How many requests it erases, as far as known.")
     found: dict[str, int] = Field(description="How many rows of each table it found.")
-    problem: str | None = Field(description="What keeps it from getting on, and what to do.")
+    problem: str | None = Field(description="What blocks it, and what to do.")
 
 
 class Kept(BaseModel):
-    """A place that keeps older bytes for a while."""
+    """A place that keeps older bytes for a time."""
 
     place: str
-    until: Time | None = Field(description="At the latest; null where nobody can tell.")
+    until: Time | None = Field(description="The latest time; null if it is unknown.")
     why: str
 
 
 class Certificate(BaseModel):
-    """What was erased, what was asked again afterwards, and what is kept where until when."""
+    """What was erased, the check afterwards, and what is kept where and until when."""
 
     erasure: str
     tenant: str
@@ -232,27 +240,27 @@ class Certificate(BaseModel):
     )
     found: dict[str, int]
     checked_at: Time
-    left: dict[str, int] = Field(description="What every table still had at that time: 0 everywhere.")
-    later_requests: int = Field(description="Requests that name the user since, by feedback that came later.")
+    left: dict[str, int] = Field(description="Rows left in each table at that time: always 0.")
+    later_requests: int = Field(description="Requests of the user in feedback that arrived later.")
     kept: list[Kept]
     not_reached: list[str]
 
 
 class Erasure(ErasureListed):
-    """An erasure whole."""
+    """An erasure with all members."""
 
     request_ids: list[str]
     certificate: Certificate | None
 
 
 class Erasures(BaseModel):
-    """Erasures of a tenant, the newest first."""
+    """Erasures of a tenant, newest first."""
 
     items: list[ErasureListed]
 
 
 class ErasureAsked(BaseModel):
-    """Whose feedback is to be erased: exactly one of these."""
+    """What to erase: exactly one of these."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
@@ -262,16 +270,16 @@ class ErasureAsked(BaseModel):
 
 
 class Stage(BaseModel):
-    """A part that reads the log."""
+    """A stage of the pipeline."""
 
     name: str
     group: str
-    lag: int = Field(description="Records before it.")
-    consumers: int | None = Field(description="How many of it run; null where that was not asked.")
+    lag: int = Field(description="Records that it has not processed yet.")
+    consumers: int | None = Field(description="Running consumers; null if unknown.")
 
 
 class Partition(BaseModel):
-    """How far each stage is in one partition: the offset of the next record."""
+    """The offset of the next record of each stage in one partition."""
 
     partition: int
     logged: int
@@ -280,19 +288,19 @@ class Partition(BaseModel):
     stored_states: int
     stored_events: int
     queryable_below_version: Version | None = Field(
-        description="Every event below this version can be queried; null while that is not known yet."
+        description="Every event below this version can be queried; null while unknown."
     )
 
 
 class Watermark(BaseModel):
-    """Up to which point of the log everything can be queried."""
+    """Up to which point everything can be queried."""
 
     queryable_before: Time | None = Field(
-        description="Everything acknowledged before this moment; null while that is not known yet."
+        description="Everything acknowledged before this time can be queried; null while unknown."
     )
     behind_seconds: float | None
     asked_at: Time
-    reached: bool = Field(description="Everything acknowledged before this was asked can be queried.")
+    reached: bool = Field(description="Whether everything acknowledged before this request can be queried.")
     generation: int
     stages: list[Stage]
     partitions: list[Partition]

@@ -1,15 +1,18 @@
-"""How routes are described in `/openapi.json`: their parameters, their answers, and every problem."""
+"""The OpenAPI document: how routes describe parameters, answers and problems; and the page `/docs`."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
 from schemas.limits import MAX_KEY_LENGTH, MAX_REQUEST_ID_LENGTH
 from services.query.api import models
-from services.query.core.problems import MEANINGS, Code
+from services.query.core.problems import MEANINGS, ProblemCode
 from services.query.core.sessions import COOKIE
 from services.query.reads.core.filters import MAX_TEXT, MAX_VALUES, SENTIMENTS, VOTES
+from services.runtime.http import swagger
 from services.runtime.http.core.problems import problem_answers
 
 Described = dict[str, Any]
@@ -21,33 +24,32 @@ SECURITY: dict[str, Any] = {
         "type": "apiKey",
         "in": "cookie",
         "name": COOKIE,
-        "description": "What the page /sign-in gives a browser.",
+        "description": "The cookie that /sign-in sets.",
     },
 }
 
 ALWAYS = (
-    Code.UNAUTHENTICATED,
-    Code.FORBIDDEN,
-    Code.INVALID_QUERY,
-    Code.TOO_EXPENSIVE,
-    Code.RATE_LIMITED,
-    Code.INTERNAL_ERROR,
-    Code.OVERLOADED,
-    Code.STORE_UNAVAILABLE,
+    ProblemCode.UNAUTHENTICATED,
+    ProblemCode.FORBIDDEN,
+    ProblemCode.INVALID_QUERY,
+    ProblemCode.TOO_EXPENSIVE,
+    ProblemCode.RATE_LIMITED,
+    ProblemCode.INTERNAL_ERROR,
+    ProblemCode.OVERLOADED,
+    ProblemCode.STORE_UNAVAILABLE,
 )
-"""What any question of the store may be refused with."""
+"""Problems of every route that reads from ClickHouse."""
 
 
 def described(
     answer: type[BaseModel] | Mapping[str, Any] | None,
     *parameters: Described,
-    also: Collection[Code] = (),
+    also: Collection[ProblemCode] = (),
 ) -> dict[str, Any]:
-    """Return what the decorator of a route is told: `@router.get(path, **described(Model, LIMIT))`.
+    """Return arguments for the decorator of a route: `@router.get(path, **described(Model, LIMIT))`.
 
-    `answer` is a model, what OpenAPI says of an answer that is no JSON (`{"content": …}`), or None where the
-    route's own return type is a model.  `also` are the codes that a route refuses with beside those that
-    every route may.
+    `answer` is a model, the OpenAPI object of an answer that is not JSON (`{"content": …}`), or None where
+    the return type of the route is a model.  `also` are codes of the route in addition to ALWAYS.
     """
     shown = {200: dict(answer) if isinstance(answer, Mapping) else {"model": answer}} if answer else {}
     return {
@@ -60,8 +62,8 @@ def described(
     }
 
 
-def problems(*codes: Code) -> dict[int | str, dict[str, Any]]:
-    """Return the answers that these codes are, by status."""
+def problems(*codes: ProblemCode) -> dict[int | str, dict[str, Any]]:
+    """Return the error responses of these codes, by status."""
     return problem_answers((code, MEANINGS[code]) for code in codes)
 
 
@@ -105,25 +107,27 @@ one means `eq`.  Give the same key twice for a range."""
 
 FILTERS: tuple[Described, ...] = (
     parameter("request_id", "This request alone.", maxLength=MAX_REQUEST_ID_LENGTH),
-    repeated("vote", "The word of the rating; `none`: rated by none.", enum=[*VOTES]),
-    repeated("sentiment", "What a rating from 1 to 5 says; `none`: no such rating.", enum=[*SENTIMENTS]),
+    repeated("vote", "The word of the rating; `none`: no word.", enum=[*VOTES]),
+    repeated(
+        "sentiment", "The sentiment of a rating from 1 to 5; `none`: no such rating.", enum=[*SENTIMENTS]
+    ),
     repeated("rating", "A number, as which words count too (`5`: 5 and amazing), or a word alone."),
     _number("rating_min", "The rating, words as their numbers, at least."),
     _number("rating_max", "The rating at most."),
     repeated("tag", "All of these tags."),
     repeated("model", "One of these models."),
     repeated("provider", "One of these providers."),
-    repeated("source", "Feedback or facts through one of these dialects."),
+    repeated("source", "Feedback or request data sent in one of these dialects."),
     _once("user_id", "`data.user_id`, else `request.user_id`."),
     _once("session_id", "`data.session_id`, else `request.session_id`."),
     _switch("has_comment", "With a comment, or without one."),
     _switch("has_feedback", "With feedback, or without any."),
-    _switch("orphan", "Without facts of the request, or with some."),
+    _switch("orphan", "Without request data, or with some."),
     _once("q", "Words that the comment has, all of them, whatever their case."),
-    _time("from", "Last feedback or facts at or after"),
-    _time("to", "Last feedback or facts before"),
-    _time("first_from", "First feedback or facts at or after"),
-    _time("first_to", "First feedback or facts before"),
+    _time("from", "Last updated at or after"),
+    _time("to", "Last updated before"),
+    _time("first_from", "First received at or after"),
+    _time("first_to", "First received before"),
     {
         "name": "comparisons",
         "in": "query",
@@ -145,12 +149,14 @@ def page_parameters(most: int, default: int) -> tuple[Described, Described]:
     """Return the parameters of a route that answers in pages."""
     return (
         parameter("limit", "How many at most.", type="integer", minimum=1, maximum=most, default=default),
-        parameter("cursor", "The `next_cursor` of the page before; all else has to stay the same."),
+        parameter(
+            "cursor", "The `next_cursor` of the previous page; all other parameters have to be the same."
+        ),
     )
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Add to an OpenAPI document what FastAPI cannot derive: problems, ways to send a key, and probes."""
+    """Add to an OpenAPI document what FastAPI cannot derive: problems, authentication, and probes."""
     components = document.setdefault("components", {})
     for model in (models.Problem, models.Probe, models.ErasureAsked):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -162,7 +168,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 
 def _probes() -> dict[str, Any]:
     said = {"application/json": {"schema": {"$ref": "#/components/schemas/Probe"}}}
-    refused = {str(status): answer for status, answer in problems(Code.FORBIDDEN).items()}
+    refused = {str(status): answer for status, answer in problems(ProblemCode.FORBIDDEN).items()}
     verdicts = {
         "200": {"description": "It does.", "content": said},
         "503": {"description": "It does not.", "content": said},
@@ -172,11 +178,21 @@ def _probes() -> dict[str, Any]:
         "200": {"description": "All metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
     }
     return {
-        "/livez": _probe("livez", "Tell whether the process lives.", verdicts),
-        "/readyz": _probe("readyz", "Tell whether the process can answer questions right now.", verdicts),
+        "/livez": _probe("livez", "Return whether the process is alive.", verdicts),
+        "/readyz": _probe("readyz", "Return whether the process can answer queries now.", verdicts),
         "/metrics": _probe("metrics", "Return all metrics in Prometheus' text format.", metrics | refused),
     }
 
 
 def _probe(name: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
     return {"get": {"tags": ["operation"], "operationId": name, "summary": summary, "responses": responses}}
+
+
+router = APIRouter(include_in_schema=False)
+router.mount(swagger.ASSETS, swagger.assets(), "assets")
+
+
+@router.get("/docs")
+async def docs(request: Request) -> HTMLResponse:
+    """Return the page; it loads nothing from other hosts."""
+    return swagger.page("Afterword query", request.app.state.service.settings.query_root_path)

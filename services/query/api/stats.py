@@ -8,28 +8,26 @@ from fastapi import APIRouter, Request, Response
 
 from services.query.access import Reader
 from services.query.api.openapi import FILTERS, described, parameter
-from services.query.api.params import Question, question
-from services.query.reads.core.statistics.answers import Stats
-from services.query.reads.core.statistics.dimensions import (
-    DEFAULT_MEASURE,
-    MAX_DIMENSIONS,
-    NAMES,
-    parse_dimensions,
-    parse_measure,
-)
+from services.query.api.params import Params, params_of
+from services.query.reads.core.statistics.figures import Stats
 from services.query.reads.core.statistics.question import (
     DEFAULT_LIMIT,
+    DEFAULT_MEASURE,
     DEFAULT_ORDER,
     DEFAULT_TIME,
+    MAX_DIMENSIONS,
     MAX_LIMIT,
+    NAMES,
     ORDER_NAMES,
     TIMES,
+    parse_dimensions,
+    parse_measure,
     time_zone,
 )
-from services.query.reads.statistics import Options, stats
+from services.query.reads.statistics import StatsOptions, stats
 
 if TYPE_CHECKING:
-    from services.query.service import Service
+    from services.query.service import QueryService
 
 router = APIRouter(tags=["statistics"])
 
@@ -37,34 +35,34 @@ PARAMETERS = (
     parameter(
         "by",
         f"What to group by, once or twice: {', '.join(NAMES)}, `data.<key>` or `request.<key>`; one of the "
-        "times at most. A request with several tags or sources counts in the group of each.",
+        "times at most. A request with several tags or sources counts in each group.",
         type="array",
         items={"type": "string", "examples": ["day", "model", "data.judge"]},
         maxItems=MAX_DIMENSIONS,
     ),
     parameter(
         "measure",
-        "The number to average: `rating`, `latency_ms`, `cost_usd`, or any key, `data.<key>` or "
+        "The value to average: `rating`, `latency_ms`, `cost_usd`, or any key, `data.<key>` or "
         "`request.<key>`. True counts as 1 and false as 0.",
         default=DEFAULT_MEASURE,
         examples=["rating", "data.preference"],
     ),
     parameter(
         "time",
-        "What `from`, `to` and stretches of time go by.",
+        "The time that `from`, `to` and time groups refer to.",
         enum=[*TIMES],
         default=DEFAULT_TIME,
     ),
     parameter("time_zone", "Where days begin.", default="UTC", examples=["UTC", "Europe/Berlin"]),
     parameter(
         "order",
-        "Which names come first, `-` for descending; names without requests in the period come last.",
+        "The order of groups, `-` for descending; groups without requests in the period come last.",
         enum=[*ORDER_NAMES],
         default=DEFAULT_ORDER,
     ),
     parameter(
         "limit",
-        "How many names; the others are added up in `rest`. Stretches of time are not counted.",
+        "The most names; the others are summed in `rest`. Time groups are not counted.",
         type="integer",
         minimum=1,
         maximum=MAX_LIMIT,
@@ -75,14 +73,14 @@ PARAMETERS = (
 
 @router.get("/v1/stats", operation_id="read_stats", **described(Stats, *FILTERS, *PARAMETERS))
 async def read_stats(request: Request, reader: Reader) -> Response:
-    """Return counts, shares and averages of the requests of a period, those of the previous one beside them.
+    """Return counts, shares and averages of a period, and those of the previous one.
 
     The period is from `from` to `to`; without `to` it ends now, without `from` it has the last 30 days.
     The previous period is as long, and right before; where `to` is left out it is a whole number of days
     earlier, so that each day is compared with a day.
     """
-    service: Service = request.app.state.service
-    with question(request, [one["name"] for one in PARAMETERS]) as asking:
+    service: QueryService = request.app.state.service
+    with params_of(request, [one["name"] for one in PARAMETERS]) as asking:
         filters = asking.filters()
         by = [value for name, value in asking.parameters if name == "by"]
         asking.read(lambda: len(parse_dimensions(by)), 0)
@@ -90,16 +88,16 @@ async def read_stats(request: Request, reader: Reader) -> Response:
         asking.read(lambda: parse_measure(measure), None)
         options = _options(asking)
     now = datetime.fromtimestamp(time.time(), UTC)
-    found = await stats(
+    answer = await stats(
         service.store, reader.tenant, filters, by=by, measure=measure, options=options, now=now
     )
-    return Response(found.model_dump_json(by_alias=True), media_type="application/json")
+    return Response(answer.model_dump_json(by_alias=True), media_type="application/json")
 
 
-def _options(asking: Question) -> Options:
+def _options(asking: Params) -> StatsOptions:
     zone = asking.text("time_zone", "UTC")
     asking.read(lambda: time_zone(zone), None)
-    return Options(
+    return StatsOptions(
         asking.choice("time", TIMES, DEFAULT_TIME),
         zone,
         asking.choice("order", ORDER_NAMES, DEFAULT_ORDER),

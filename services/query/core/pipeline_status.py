@@ -43,7 +43,7 @@ def instant(moment: datetime) -> str:
 
 
 class PipelineVerdict(NamedTuple):
-    """How the pipeline is in one sentence, what to do about it, and the CSS class of a notice."""
+    """The state of the pipeline in one sentence, what to do about it, and the CSS class of the notice."""
 
     title: str
     advice: str
@@ -51,29 +51,31 @@ class PipelineVerdict(NamedTuple):
 
 
 SLOW_SECONDS = 30.0
-"""From here on the rows are worth a look: everything usually passes within two seconds."""
+"""Freshness beyond which processing is reported as behind; usually it is below two seconds."""
 
 
 def verdict(status: PipelineStatus | None, now: datetime) -> PipelineVerdict:
-    """Return how the pipeline is, for people.  `status` None: a server does not answer."""
+    """Return the state of the pipeline; `status` is None while a server is unreachable."""
     if status is None:
         return PipelineVerdict(
-            "A server does not answer",
-            "Start it again, or look at its log; nothing is lost meanwhile.",
+            "A server is unreachable",
+            "Restart it, or check its log. No data is lost.",
             "notice-bad",
         )
     idle = [stage.name for stage in status.stages if stage.consumers == 0]
     if idle:
         return PipelineVerdict(
-            f"Nobody runs: {', '.join(idle)}",
-            "Start merger and sink: `afterword up` runs both. What was acknowledged waits in the log.",
+            f"Not running: {', '.join(idle)}",
+            "Start merger and sink: `afterword up` runs both. Acknowledged feedback waits in the log.",
             "notice-bad",
         )
     behind = status.behind_seconds(now)
     if behind is None or behind > SLOW_SECONDS:
         return PipelineVerdict(
-            "The rows are behind",
-            "What is on the way is being worked through. Where lag does not shrink, look at that log.",
+            "Processing is behind",
+            "The backlog is being processed. If the lag of a stage does not shrink, check its log.",
             "notice-warn",
         )
-    return PipelineVerdict("Everything flows", "What is acknowledged now can be queried within moments.", "")
+    return PipelineVerdict(
+        "All systems operational", "Feedback that is acknowledged now can be queried within moments.", ""
+    )

@@ -1,4 +1,4 @@
-"""Every way in which the query service says no: one closed list of codes, each with its status.  Pure."""
+"""Errors of the query service: a closed list of codes, each with its status and title."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from services.runtime.http.core.problems import ProblemMeaning, problem_body
 
 
-class Code(StrEnum):
+class ProblemCode(StrEnum):
     """Why a question was not answered."""
 
     UNAUTHENTICATED = "unauthenticated"
@@ -25,38 +25,38 @@ class Code(StrEnum):
     LOG_UNAVAILABLE = "log_unavailable"
 
 
-MEANINGS: dict[Code, ProblemMeaning] = {
-    Code.UNAUTHENTICATED: ProblemMeaning(401, "A valid API key is required"),
-    Code.FORBIDDEN: ProblemMeaning(403, "This is not allowed here"),
-    Code.UNKNOWN_REQUEST: ProblemMeaning(404, "The request is not known"),
-    Code.UNKNOWN_ERASURE: ProblemMeaning(404, "The erasure is not known"),
-    Code.NOT_FOUND: ProblemMeaning(404, "There is no such route"),
-    Code.METHOD_NOT_ALLOWED: ProblemMeaning(405, "The route does not take this method"),
-    Code.INVALID_QUERY: ProblemMeaning(422, "The question is not valid"),
-    Code.TOO_EXPENSIVE: ProblemMeaning(422, "The question would read too much"),
-    Code.RATE_LIMITED: ProblemMeaning(429, "Too many at once of this tenant", 1),
-    Code.INTERNAL_ERROR: ProblemMeaning(500, "Afterword failed; its log says why"),
-    Code.OVERLOADED: ProblemMeaning(503, "Too many questions at once", 1),
-    Code.STORE_UNAVAILABLE: ProblemMeaning(503, "ClickHouse does not answer", 2),
-    Code.LOG_UNAVAILABLE: ProblemMeaning(503, "Kafka does not answer", 2),
+MEANINGS: dict[ProblemCode, ProblemMeaning] = {
+    ProblemCode.UNAUTHENTICATED: ProblemMeaning(401, "A valid API key is required"),
+    ProblemCode.FORBIDDEN: ProblemMeaning(403, "This is not allowed here"),
+    ProblemCode.UNKNOWN_REQUEST: ProblemMeaning(404, "The request is not known"),
+    ProblemCode.UNKNOWN_ERASURE: ProblemMeaning(404, "The erasure is not known"),
+    ProblemCode.NOT_FOUND: ProblemMeaning(404, "There is no such route"),
+    ProblemCode.METHOD_NOT_ALLOWED: ProblemMeaning(405, "The route does not take this method"),
+    ProblemCode.INVALID_QUERY: ProblemMeaning(422, "Invalid query"),
+    ProblemCode.TOO_EXPENSIVE: ProblemMeaning(422, "The query would read too much"),
+    ProblemCode.RATE_LIMITED: ProblemMeaning(429, "Too many concurrent queries of this tenant", 1),
+    ProblemCode.INTERNAL_ERROR: ProblemMeaning(500, "Afterword failed; its log says why"),
+    ProblemCode.OVERLOADED: ProblemMeaning(503, "Too many concurrent queries", 1),
+    ProblemCode.STORE_UNAVAILABLE: ProblemMeaning(503, "ClickHouse is unreachable", 2),
+    ProblemCode.LOG_UNAVAILABLE: ProblemMeaning(503, "Kafka is unreachable", 2),
 }
 
 
-class Fault(NamedTuple):
-    """One thing wrong with a question: the parameter, and what to change."""
+class ParamFault(NamedTuple):
+    """An invalid parameter, and what to change."""
 
     parameter: str
     detail: str
 
 
-class Problem(Exception):  # noqa: N818 (nothing is wrong with us: the caller is answered)
-    """The end of a request that is not answered.  `extra` goes into the body beside the standard members."""
+class QueryProblem(Exception):  # noqa: N818 (an answer to the client, not a failure of the service)
+    """Ends a request with an error response; `extra` adds members to the body."""
 
     def __init__(
         self,
-        code: Code,
+        code: ProblemCode,
         detail: str,
-        faults: tuple[Fault, ...] = (),
+        faults: tuple[ParamFault, ...] = (),
         *,
         extra: dict[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -70,17 +70,17 @@ class Problem(Exception):  # noqa: N818 (nothing is wrong with us: the caller is
 
     @property
     def meaning(self) -> ProblemMeaning:
-        """Its status, title and when to try again."""
+        """The status, the title, and when to retry."""
         return MEANINGS[self.code]
 
     def body(self) -> dict[str, Any]:
-        """Return the body as RFC 9457 has it: `application/problem+json`."""
+        """Return the body, `application/problem+json` (RFC 9457)."""
         return problem_body(self.code, self.meaning, self.detail, self.faults, self.extra)
 
 
-def invalid(*faults: Fault) -> Problem:
-    """Return the problem of a question with these faults."""
+def invalid(*faults: ParamFault) -> QueryProblem:
+    """Return the problem of a request with these invalid parameters."""
     parameter, detail = faults[0]
-    said = f"{parameter}: {detail}" if parameter else detail
+    first = f"{parameter}: {detail}" if parameter else detail
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return Problem(Code.INVALID_QUERY, f"{said}{more}", faults)
+    return QueryProblem(ProblemCode.INVALID_QUERY, f"{first}{more}", faults)

@@ -1,26 +1,26 @@
-"""The dashboard: pages made on the server, with a little script of our own and no build step.
+"""The dashboard: pages rendered on the server, with a few small scripts and no build step.
 
 **A page** is a module here with a `router`, listed in `services/query/api/__init__.py`:
 
     router = page_router()
 
     @router.get("/comments")
-    async def comments(request: Request, reader: PageReader, asking: PageQuestion) -> Response:
-        found = await ...(request.app.state.service.store, reader.tenant, asking.filters)
-        return page(request, "comments.html", found=found, bar=bar("/comments", asking))
+    async def comments(request: Request, reader: PageReader, params: FilterParams) -> Response:
+        rows = await ...(request.app.state.service.store, reader.tenant, params.filters)
+        return page(request, "comments.html", rows=rows, bar=bar("/comments", params))
 
-- `page_router()` (readers.py) shows every `Problem` as a page, and leads who has to sign in to `/sign-in`.
+- `page_router()` (routing.py) shows every `QueryProblem` as a page, and redirects to `/sign-in` if needed.
 - `PageReader` is the caller, as `Reader` is for the API.
-- `PageQuestion` (questions.py) has the filters of the URL: `.filters`.  A page with parameters of its own
-  names them: `Annotated[PageAsked, Depends(page_question("by", "measure"))]`, then `.extra["by"]`.  What a
-  form sends (empty fields, a comparison in three fields) is led to one short URL first.
+- `FilterParams` (routing.py) has the filters of the URL: `.filters`.  A page with parameters of its own
+  names them: `Annotated[PageParams, Depends(page_params("by", "measure"))]`, then `.extra["by"]`.  What a
+  form sends (empty fields, a comparison in three fields) is redirected to one short URL first.
 - `page()` (render.py) renders a template of `templates/` and sets the headers, with a strict
   Content-Security-Policy: **no inline style, no inline script, nothing from another host.**  Autoescape is
   on: never `|safe`.  Charts are `markupsafe.Markup` made with `.format()`, or macros, with classes for
   colours and attributes for lengths (SVG's `x`, `width`, … are attributes, so they are allowed).
 
 **A template** extends `layout.html` and fills the blocks `title` and `main`.  Beside its values it has
-`path`, `tenant`, `now`, `asset("file")`, and the filters of wording.py and macros:
+`path`, `tenant`, `now`, `asset("file")`, and the filters of formatting.py and macros:
 
     {% from "macros/show.html" import time, vote, chip, sentiment, request_link, empty %}
     {{ time(row.last_received_at) }}   relative, exact on hover, kept fresh

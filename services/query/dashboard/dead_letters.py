@@ -1,54 +1,54 @@
-"""`/dead-letters`: what could not be processed, why, and what to do about it."""
+"""`/dead-letters`: records that could not be processed, why, and what to do about it."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
 
-from services.query.api.letter_filters import PARAMETERS, asked_of
-from services.query.api.params import question
-from services.query.dashboard.readers import PageReader, page_router
+from services.query.api.dead_letters import FILTER_PARAMETERS, filter_of
+from services.query.api.params import params_of
 from services.query.dashboard.render import page
-from services.query.reads.core import letters
+from services.query.dashboard.routing import PageReader, page_router
+from services.query.reads.core.dead_letters import LetterStatus, decode
 from services.query.reads.dead_letters import counts, page_of
 
 if TYPE_CHECKING:
-    from services.query.service import Service
+    from services.query.service import QueryService
 
 router = page_router()
 
 PATH = "/dead-letters"
 LIMIT = 25
 RAW_BYTES = 4 << 10
-"""Of each record that the page shows; the API shows more."""
+"""Bytes of each record that the page shows; the API returns more."""
 
 ANY = "any"
 STATES = (
-    (letters.State.OPEN, "Open"),
-    (letters.State.REPLAYED, "Replayed"),
-    (letters.State.DROPPED, "Dropped"),
+    (LetterStatus.OPEN, "Open"),
+    (LetterStatus.REPLAYED, "Replayed"),
+    (LetterStatus.DROPPED, "Dropped"),
     (ANY, "All"),
 )
 
 TITLES = {
-    "malformed_event": "Not an event",
-    "invalid_replay": "Not a replay",
-    "idempotency_conflict": "Key used twice",
-    "damaged_state": "State damaged",
-    "row_too_large": "Request too large",
-    "crashed": "Set aside after crashes",
-    "refused_by_clickhouse": "Refused by ClickHouse",
+    "malformed_event": "Malformed event",
+    "invalid_replay": "Invalid replay",
+    "idempotency_conflict": "Idempotency-Key conflict",
+    "damaged_state": "Damaged state",
+    "row_too_large": "Row too large",
+    "crashed": "Crashed the merger",
+    "refused_by_clickhouse": "Rejected by ClickHouse",
 }
 
 
 @router.get(PATH)
 async def dead_letters(request: Request, reader: PageReader) -> Response:
-    """Show the tenant's dead letters, the open ones unless others are asked for."""
-    service: Service = request.app.state.service
-    with question(request, {*PARAMETERS, "cursor"}, filters=False, form=True) as asking:
-        asked = asked_of(asking, letters.State.OPEN, ANY)
+    """Show the dead letters of the tenant, by default the open ones."""
+    service: QueryService = request.app.state.service
+    with params_of(request, {*FILTER_PARAMETERS, "cursor"}, filters=False, form=True) as asking:
+        asked = filter_of(asking, LetterStatus.OPEN, ANY)
         cursor = asking.text("cursor")
-        after = asking.read(lambda: letters.decode(cursor), None) if cursor else None
+        after = asking.read(lambda: decode(cursor), None) if cursor else None
     found = await page_of(service.store, reader.tenant, asked, limit=LIMIT, raw_bytes=RAW_BYTES, after=after)
     state = asked.state or ANY
     chosen = {"reason": asked.reason, "request_id": asked.request_id, "state": state}
@@ -68,12 +68,12 @@ async def dead_letters(request: Request, reader: PageReader) -> Response:
 
 
 def title(reason: str) -> str:
-    """Return a reason in a few words."""
+    """Return the title of a reason."""
     return TITLES.get(reason, "Unknown")
 
 
 def _link(chosen: dict[str, str], **changes: str) -> str:
     wanted = {
-        name: value for name, value in (chosen | changes).items() if value and value != letters.State.OPEN
+        name: value for name, value in (chosen | changes).items() if value and value != LetterStatus.OPEN
     }
     return f"{PATH}?{urlencode(wanted)}" if wanted else PATH

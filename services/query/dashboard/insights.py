@@ -1,4 +1,4 @@
-"""`/insights`: how much feedback there is, what it says over time, and how models and tags compare."""
+"""`/insights`: volume, sentiment over time, and comparisons of models, tags and other dimensions."""
 
 import asyncio
 import time
@@ -9,40 +9,44 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 
-from services.query.core.problems import Fault, invalid
+from services.query.core.problems import ParamFault, invalid
 from services.query.dashboard.core import comparison, overview
 from services.query.dashboard.core.forms import bar
-from services.query.dashboard.questions import PageAsked, page_question
-from services.query.dashboard.readers import PageReader, page_router
 from services.query.dashboard.render import page
+from services.query.dashboard.routing import PageParams, PageReader, page_params, page_router
 from services.query.reads.core.filters import NO_FILTERS, Filters, to_parameters
-from services.query.reads.core.statistics.answers import Stats
-from services.query.reads.core.statistics.dimensions import DEFAULT_MEASURE, parse_dimensions, parse_measure
-from services.query.reads.core.statistics.periods import EPOCH, periods
+from services.query.reads.core.statistics.figures import Stats
+from services.query.reads.core.statistics.question import (
+    DEFAULT_MEASURE,
+    EPOCH,
+    parse_dimensions,
+    parse_measure,
+    periods,
+)
 from services.query.reads.listing import page_of
-from services.query.reads.statistics import Options, stats
-from services.query.service import Service
+from services.query.reads.statistics import StatsOptions, stats
+from services.query.service import QueryService
 
 router = page_router()
 
 COMPARED = 25
-"""Lines of the comparison: those with the most requests."""
+"""The most lines of the comparison, those with the most requests."""
 
 TAGS = 12
 
-InsightsQuestion = Annotated[PageAsked, Depends(page_question("by", "measure", "scale"))]
+InsightsParams = Annotated[PageParams, Depends(page_params("by", "measure", "scale"))]
 
 
 @router.get("/insights")
-async def insights(request: Request, reader: PageReader, asked: InsightsQuestion) -> Response:
-    """Show the statistics of a period, the previous one beside it."""
-    service: Service = request.app.state.service
+async def insights(request: Request, reader: PageReader, asked: InsightsParams) -> Response:
+    """Show the statistics of a period and of the previous one."""
+    service: QueryService = request.app.state.service
     now = datetime.fromtimestamp(time.time(), UTC)
     by, measure, scale = _compared(asked)
     unit = overview.unit_for(periods(asked.filters.last_from, asked.filters.last_to, now, UTC).current)
 
     async def ask(name: str, measure: str, limit: int) -> Stats:
-        options = Options(limit=limit)
+        options = StatsOptions(limit=limit)
         return await stats(
             service.store, reader.tenant, asked.filters, by=[name], measure=measure, options=options, now=now
         )
@@ -61,8 +65,8 @@ async def insights(request: Request, reader: PageReader, asked: InsightsQuestion
         bar=bar("/insights", asked, _suggestions(by, compared, tags)),
         dated=dated,
         stats=over_time,
-        period=overview.told(over_time.period),
-        before=overview.told(over_time.previous_period) if over_time.previous_period else "",
+        period=overview.span_text(over_time.period),
+        before=overview.span_text(over_time.previous_period) if over_time.previous_period else "",
         carried=to_parameters(asked.filters),
         unit=unit,
         cards=overview.cards(over_time),
@@ -72,7 +76,7 @@ async def insights(request: Request, reader: PageReader, asked: InsightsQuestion
         by=by,
         measure=measure,
         scale=asked.extra.get("scale", ""),
-        comparing=comparison.comparing(compared, comparison.reading(measure, scale), dated),
+        comparing=comparison.comparing(compared, comparison.measure_format(measure, scale), dated),
         not_numbers=compared.total.not_numbers,
         tags=comparison.ranking(tags, dated),
         dimensions=comparison.DIMENSIONS,
@@ -83,15 +87,15 @@ async def insights(request: Request, reader: PageReader, asked: InsightsQuestion
     )
 
 
-def _compared(asked: PageAsked) -> tuple[str, str, tuple[float, float] | None]:
-    """Return what is compared, by which measure, on which scale; raise Problem for what cannot be."""
+def _compared(asked: PageParams) -> tuple[str, str, tuple[float, float] | None]:
+    """Return dimension, measure and scale of the comparison; raise QueryProblem if one is invalid."""
     by = asked.extra.get("by", "model")
     if any(one.is_time for one in parse_dimensions([by])):
-        raise invalid(Fault("by", "the charts above are over time; compare models, datasets, tags, …"))
+        raise invalid(ParamFault("by", "the charts above are over time; compare models, datasets, tags, …"))
     text = asked.extra.get("scale", "")
     scale = comparison.parse_scale(text)
     if text and scale is None:
-        raise invalid(Fault("scale", "the worst and the best value, such as `1..2`"))
+        raise invalid(ParamFault("scale", "the worst and the best value, such as `1..2`"))
     measure = asked.extra.get("measure", comparison.SHARE)
     if measure != comparison.SHARE:
         parse_measure(measure)
@@ -99,7 +103,7 @@ def _compared(asked: PageAsked) -> tuple[str, str, tuple[float, float] | None]:
 
 
 async def _all(*questions: Coroutine[Any, Any, Stats]) -> list[Stats]:
-    """Return the answers of questions asked at once; one that fails ends the others."""
+    """Run queries concurrently and return their results; a failure cancels the others."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in questions]
@@ -108,12 +112,12 @@ async def _all(*questions: Coroutine[Any, Any, Stats]) -> list[Stats]:
     return [task.result() for task in tasks]
 
 
-async def _has_any(service: Service, tenant: str) -> bool:
+async def _has_any(service: QueryService, tenant: str) -> bool:
     return bool((await page_of(service.store, tenant, NO_FILTERS, limit=1)).items)
 
 
 def _suggestions(by: str, compared: Stats, tags: Stats) -> dict[str, list[str]]:
-    """Return what the groups at hand offer for fields that take any text."""
+    """Return names of these groups as suggestions for text fields."""
     found = {"tag": [group.key["tag"] or "" for group in tags.groups]}
     if by in ("model", "provider", "source"):
         found[by] = [group.key[by] or "" for group in compared.groups]
@@ -124,7 +128,7 @@ RANGES = (("24 hours", 1), ("7 days", 7), ("30 days", 30), ("90 days", 90), ("A 
 
 
 def _ranges(filters: Filters, now: datetime) -> list[tuple[str, Filters, bool]]:
-    """Return periods to choose from: a name, the filters that ask for it, and whether they are on."""
+    """Return periods to choose from: a name, its filters, and whether they are active."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     today = hour.replace(hour=0)
     found: list[tuple[str, datetime | None]] = []

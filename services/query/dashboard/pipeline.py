@@ -1,4 +1,4 @@
-"""`/pipeline`: how fresh the rows are, how far each stage is, and whether the servers answer."""
+"""`/pipeline`: freshness, the lag of each stage, and whether the servers are up."""
 
 import time
 from datetime import UTC, datetime
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from fastapi import Request, Response
 
-from services.query.api.params import question
+from services.query.api.params import params_of
 from services.query.core.pipeline_status import instant, verdict
-from services.query.dashboard.readers import PageReader, page_router
 from services.query.dashboard.render import page
+from services.query.dashboard.routing import PageReader, page_router
 from services.query.pipeline import pipeline
 
 if TYPE_CHECKING:
-    from services.query.service import Service
+    from services.query.service import QueryService
 
 router = page_router()
 
@@ -21,8 +21,8 @@ router = page_router()
 @router.get("/pipeline")
 async def show(request: Request, _reader: PageReader) -> Response:
     """Show how the pipeline is now."""
-    service: Service = request.app.state.service
-    with question(request, filters=False):
+    service: QueryService = request.app.state.service
+    with params_of(request, filters=False):
         pass
     report = await pipeline(service.positions, service.store)
     now = datetime.fromtimestamp(time.time(), UTC)
@@ -43,8 +43,8 @@ async def show(request: Request, _reader: PageReader) -> Response:
 
 STAGES = {
     "merger": ("Merger", "folds events into the latest state of each request"),
-    "sink-state": ("Sink: rows", "stores these states, which is what everybody reads"),
+    "sink-state": ("Sink: rows", "stores these states, which queries return"),
     "sink-events": ("Sink: history", "stores each event, for the history of a request"),
-    "sink-dlq": ("Sink: dead letters", "stores what was given up, with its reason"),
+    "sink-dlq": ("Sink: dead letters", "stores dead letters with their reasons"),
 }
-"""What people call each stage, and what it does."""
+"""The title of each stage, and what it does."""

@@ -1,19 +1,73 @@
-"""Templates become pages: with headers that keep a page to itself, and nothing from another host."""
+"""Renders templates as pages with strict headers, and serves the static files."""
 
 import re
 import time
 from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
 from http import HTTPStatus
-from typing import Any
+from importlib.resources import files
+from mimetypes import guess_type
+from typing import Any, NamedTuple
 
-from fastapi import Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from services.query.dashboard.assets import address
+from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.dashboard.core import formatting
-from services.query.dashboard.core.conversation import conversation, others
+from services.query.dashboard.core.request_details import conversation, others
+
+FOR_EVER = "public, max-age=31536000, immutable"
+
+router = APIRouter(include_in_schema=False)
+
+
+class Asset(NamedTuple):
+    """A static file."""
+
+    content: bytes
+    media_type: str
+
+
+@cache
+def assets() -> dict[str, Asset]:
+    """Return all files by name; they are small and stay in memory."""
+    return {
+        path.name: Asset(path.read_bytes(), guess_type(path.name)[0] or "application/octet-stream")
+        for path in files("services.query.dashboard").joinpath("static").iterdir()
+        if path.is_file()
+    }
+
+
+@cache
+def edition() -> str:
+    """Return a hash of the content of all files, which is part of their paths."""
+    digest = sha256()
+    for name, asset in sorted(assets().items()):
+        digest.update(b"%s %d " % (name.encode(), len(asset.content)) + asset.content)
+    return digest.hexdigest()[:16]
+
+
+def address(name: str) -> str:
+    """Return the path of a file; KeyError if there is none."""
+    assets()[name]
+    return f"/static/{edition()}/{name}"
+
+
+@router.get("/static/{edition_asked}/{name}")
+async def file(edition_asked: str, name: str) -> Response:
+    """Return a file.  A path of another edition gets the current file, uncached."""
+    found = assets().get(name)
+    if found is None:
+        raise QueryProblem(ProblemCode.NOT_FOUND, "there is no such file")
+    headers = {
+        "cache-control": FOR_EVER if edition_asked == edition() else "no-cache",
+        "x-content-type-options": "nosniff",
+        "cross-origin-resource-policy": "same-origin",
+    }
+    return Response(found.content, media_type=found.media_type, headers=headers)
+
 
 THEME_COOKIE = "afterword_theme"
 THEMES = ("light", "dark")
@@ -73,19 +127,19 @@ _ADDRESS = re.compile(r' (href|src|action)="/(?!/)')
 
 
 def page(request: Request, name: str, *, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:
-    """Return a template of `templates/` as a page."""
+    """Render a template of `templates/`."""
     template = _environment().get_template(name)
     surroundings = _surroundings(request)
     text = rooted(template.render(**surroundings, **values), surroundings["root"])
-    # A NUL, which JSON text may hold, is no character of HTML.
+    # JSON text may contain NUL, which HTML does not allow.
     return HTMLResponse(text.replace("\0", "\ufffd"), status, dict(HEADERS))
 
 
 def rooted(text: str, root: str) -> str:
-    """Return a page whose addresses begin with the path prefix `root` of this service.
+    """Return a page with the path prefix `root` in front of its links.
 
-    Templates, and what makes links for them, know nothing of it.  Text of others has no quotation marks
-    that are not escaped, so it has no addresses.
+    Templates and link functions do not know the prefix.  In text of users quotation marks are escaped, so it
+    never matches.
     """
     return _ADDRESS.sub(rf' \1="{root}/', text) if root else text
 

@@ -1,19 +1,18 @@
-"""`/requests/{request_id}`: everything about one request, and how it came to be."""
+"""`/requests/{request_id}`: one request, its current state and its timeline."""
 
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Query, Request, Response
 
-from services.query.core.problems import Code, Fault, Problem, invalid
-from services.query.dashboard.core.conversation import conversation, others
-from services.query.dashboard.core.timeline import entry
-from services.query.dashboard.readers import PageReader, page_router
+from services.query.api.params import request_id_of
+from services.query.core.problems import ParamFault, ProblemCode, QueryProblem, invalid
+from services.query.dashboard.core.request_details import conversation, entry, others
 from services.query.dashboard.render import page
-from services.query.reads.core.ids import request_id_of
-from services.query.reads.requests import history_page, point
+from services.query.dashboard.routing import PageReader, page_router
+from services.query.reads.history import event_page, point
 
 if TYPE_CHECKING:
-    from services.query.service import Service
+    from services.query.service import QueryService
 
 router = page_router()
 
@@ -31,21 +30,24 @@ async def one(request: Request, reader: PageReader, request_id: str, before: str
 async def named(
     request: Request, reader: PageReader, request_id: Annotated[str, Query()] = "", before: str = ""
 ) -> Response:
-    """Show a request whose id no path can hold."""
+    """Show a request whose id cannot be in a path."""
     return await _shown(request, reader.tenant, request_id, before)
 
 
 async def _shown(request: Request, tenant: str, request_id: str, before: str) -> Response:
-    service: Service = request.app.state.service
-    history = await history_page(
+    service: QueryService = request.app.state.service
+    history = await event_page(
         service.store, tenant, request_id, limit=EVENTS, after=_version(before), newest_first=True
     )
     row = await point(service.store, tenant, request_id)
     if row is None and not history.items:
-        raise Problem(Code.UNKNOWN_REQUEST, f"Nobody has said anything about {request_id[:256]!r} yet.")
+        raise QueryProblem(
+            ProblemCode.UNKNOWN_REQUEST,
+            f"Nothing is stored for the request {request_id[:256]!r}.",
+        )
     return page(
         request,
-        "one.html",
+        "request.html",
         request_id=request_id,
         row=row,
         turns=conversation(row["request"]) if row else [],
@@ -58,5 +60,5 @@ async def _shown(request: Request, tenant: str, request_id: str, before: str) ->
 
 def _version(text: str) -> int | None:
     if text and not (text.isascii() and text.isdigit() and len(text) <= 20):
-        raise invalid(Fault("before", "a version: a whole number"))
+        raise invalid(ParamFault("before", "a version: a whole number"))
     return int(text) if text else None

@@ -1,4 +1,4 @@
-"""`/sign-in` turns a key into a cookie; `/sign-out` takes it back."""
+"""`/sign-in` exchanges a key for a session cookie; `/sign-out` deletes it."""
 
 import time
 from http import HTTPStatus
@@ -7,28 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 import structlog
 from fastapi import Form, Query, Request, Response
 
-from services.query.core.problems import Code, Problem
-from services.query.core.sessions import COOKIE
-from services.query.dashboard.core.csrf import is_same_origin, local
-from services.query.dashboard.readers import page_router, redirect
+from services.query.core.problems import ProblemCode, QueryProblem
+from services.query.core.sessions import COOKIE, is_same_origin, local
 from services.query.dashboard.render import page
+from services.query.dashboard.routing import page_router, redirect
 from services.runtime.http.core.proxies import limited
 
 if TYPE_CHECKING:
-    from services.query.service import Service
+    from services.query.service import QueryService
 
 log = structlog.get_logger()
 
 router = page_router()
 
-_WRONG = "This key is not known, or it was revoked."
-_MAY_NOT = "This key may not read. It takes one with the scope “read”."
+_WRONG = "This key is unknown or was revoked."
+_MAY_NOT = "This key does not have the scope “read”."
 
 
 @router.get("/sign-in")
 async def form(request: Request, wanted: Annotated[str, Query(alias="next")] = "/") -> Response:
-    """Ask for a key; where there are no keys yet, nobody has to sign in."""
-    service: Service = request.app.state.service
+    """Show the form; without a key file, redirect, as no sign-in is needed."""
+    service: QueryService = request.app.state.service
     service.access.check_place(request)
     if service.access.is_open:
         return redirect(local(wanted))
@@ -39,22 +38,22 @@ async def form(request: Request, wanted: Annotated[str, Query(alias="next")] = "
 async def sign_in(
     request: Request, key: Annotated[str, Form()] = "", wanted: Annotated[str, Form(alias="next")] = "/"
 ) -> Response:
-    """Check the key, and lead on with a cookie, or say what is wrong.
+    """Check the key, and redirect with a session cookie, or show the error.
 
-    A right key is let in however many wrong ones came from its address: behind a proxy that names nobody,
-    all readers have one.
+    A valid key is accepted after any number of failures from its address: behind a proxy that does not
+    forward addresses, all clients share one.
     """
     _check_origin(request)
-    service: Service = request.app.state.service
+    service: QueryService = request.app.state.service
     try:
         token = service.access.sign_in(key)
-    except Problem as problem:
+    except QueryProblem as problem:
         client = request.client.host if request.client else ""
         wait = service.attempts.failed(limited(client), time.monotonic())
         if wait > 0:
-            return _again(request, wanted, f"Too many tries. Wait {wait:.0f} seconds.", wait)
+            return _again(request, wanted, f"Too many attempts. Wait {wait:.0f} seconds.", wait)
         log.info("sign-in refused", client=client, code=problem.code)
-        return _again(request, wanted, _MAY_NOT if problem.code is Code.FORBIDDEN else _WRONG)
+        return _again(request, wanted, _MAY_NOT if problem.code is ProblemCode.FORBIDDEN else _WRONG)
     answer = redirect(local(wanted))
     answer.set_cookie(
         COOKIE,
@@ -70,21 +69,21 @@ async def sign_in(
 
 @router.post("/sign-out")
 async def sign_out(request: Request) -> Response:
-    """Forget the cookie."""
+    """Delete the cookie."""
     _check_origin(request)
     answer = redirect("/sign-in")
-    service: Service = request.app.state.service
+    service: QueryService = request.app.state.service
     answer.delete_cookie(COOKIE, path=_cookie_path(service), httponly=True, samesite="lax")
     return answer
 
 
-def _cookie_path(service: "Service") -> str:
+def _cookie_path(service: "QueryService") -> str:
     return service.settings.query_root_path or "/"
 
 
 def _check_origin(request: Request) -> None:
     if not is_same_origin(request.headers):
-        raise Problem(Code.FORBIDDEN, "this form came from another site")
+        raise QueryProblem(ProblemCode.FORBIDDEN, "this form came from another site")
 
 
 def _again(request: Request, wanted: str, complaint: str, wait: float = 0) -> Response:

@@ -1,12 +1,9 @@
-"""Exports: every row that the filters let through, as a file, however many there are.
+"""Exports: all rows that match the filters, as CSV, NDJSON or Parquet, of any size.
 
-    store.blocks -> lines  -> csv_file | ndjson_file | parquet_file -> encodings
-    TabSeparated    rows      bytes of the format                      gzip, zstd
+    store.blocks -> rows.RowParser -> text_files | parquet_file -> encoder (gzip, zstd) -> streaming -> client
 
-`streaming` pulls blocks one by one as the reader takes what became of the one before, so that an export of
-any size needs the memory of a few blocks (of a compressed row group, for Parquet).  Rows come in the order of
-their request ids, which never change: one that changes meanwhile is there exactly once, and the id of the
-last row that a reader has is all that it takes to go on.
-
-A format is one file that encodes, and a row in `formats`.
+`streaming` reads blocks at the pace of the client, so memory is bounded by a few blocks (for Parquet, by a
+compressed row group).  Rows come by request id, which never changes: a row that changes meanwhile is in the
+file exactly once, and the id of the last row is the cursor to resume from.  A format is a `FileEncoder` and
+a row in `core/assembly.FORMATS`.  Read `core/rows`, `core/assembly`, `streaming`.
 """

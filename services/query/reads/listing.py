@@ -1,54 +1,62 @@
-"""Pages of rows, in any order, under any filters: quick where the newest of many are asked for.
+"""Reads pages of rows in any order under any filters; fast where the newest of many are requested.
 
-FINAL reads the whole tenant before it knows the first row of an order.  So a page is found in two steps:
+FINAL reads all rows of the tenant before it returns the first of an order.  So a page takes two steps:
 
-1. the next places in the order, of rows as they are stored, old versions among them (a projection has the
-   newest ones at hand, and FINAL cannot use it);
-2. the final rows of the ids that stand there, wherever between the start and the last of those places.
+1. select the next positions of stored rows, old versions included (a projection has the newest ones in
+   order, and FINAL cannot use it);
+2. select the final rows of these request ids, between the start and the last of those positions.
 
-Every final row is one of those that are stored, so none is missing up to the last place of step 1.  What old
-versions took up is made good by another round from there on; should they be many, FINAL decides alone.
+Every final row is a stored row, so none is missing up to the last position of step 1.  If old versions
+leave too few rows, another round starts from there; after the last round FINAL selects the rest alone.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from services.query.reads.core.cursors import decode, encode
 from services.query.reads.core.filters import Filters
-from services.query.reads.core.listed import Listing, places_after, rows_after, rows_of
-from services.query.reads.core.orders import DEFAULT, Position, parse_order
-from services.query.reads.core.rows import item
-from services.query.store import Row, Store
+from services.query.reads.core.listing import (
+    DEFAULT_ORDER,
+    Listing,
+    ListPosition,
+    decode,
+    encode,
+    parse_order,
+    places_after,
+    rows_after,
+    rows_of,
+)
+from services.query.reads.core.sql import item
+from services.query.store import QueryStore, Row
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000
 
 ROUNDS = (1, 4)
-"""How many times as many places as rows are wanted each round looks at.  After the last FINAL decides."""
+"""Positions that each round selects, as a multiple of the rows still missing."""
 SPARE = 16
-"""Places that a round looks at beside those."""
+"""Positions that a round selects in addition."""
 
 
 @dataclass(frozen=True)
-class Page:
-    """Some rows in order, and the cursor of those after them; None if there are no more."""
+class RowPage:
+    """A page of rows in order, and the cursor of the next one; None on the last."""
 
     items: list[dict[str, Any]]
     next_cursor: str | None
 
 
 async def page_of(
-    store: Store,
+    store: QueryStore,
     tenant: str,
     filters: Filters,
     *,
-    order: str = DEFAULT,
+    order: str = DEFAULT_ORDER,
     limit: int = DEFAULT_LIMIT,
     cursor: str = "",
-) -> Page:
+) -> RowPage:
     """Return the page after a cursor, or the first one; `limit` is 1 to 1,000.
 
-    Raise Problem for an order that there is not, and for a cursor of another question.
+    Raise QueryProblem for an unknown order, and for a cursor of another query.
     """
     listing = Listing(tenant, filters, parse_order(order))
     start = decode(cursor, tenant, filters, listing.order) if cursor else None
@@ -56,10 +64,10 @@ async def page_of(
     shown = found[:limit]
     more = len(found) > limit
     end = listing.order.position(shown[-1]) if more else None
-    return Page([item(row) for row in shown], encode(tenant, filters, listing.order, end) if end else None)
+    return RowPage([item(row) for row in shown], encode(tenant, filters, listing.order, end) if end else None)
 
 
-async def _rows(store: Store, listing: Listing, start: Position | None, wanted: int) -> list[Row]:
+async def _rows(store: QueryStore, listing: Listing, start: ListPosition | None, wanted: int) -> list[Row]:
     """Return the first rows after a position."""
     found: list[Row] = []
     for share in ROUNDS:
@@ -76,6 +84,6 @@ async def _rows(store: Store, listing: Listing, start: Position | None, wanted: 
 
 
 def _joined(found: list[Row], more: list[Row]) -> list[Row]:
-    """Return all rows.  One that moved on between two rounds is found by both, and shown where it is now."""
+    """Return all rows.  One that moved between two rounds is in both, and is kept where it is now."""
     again = {row["request_id"] for row in more}
     return [row for row in found if row["request_id"] not in again] + more

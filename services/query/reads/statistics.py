@@ -1,30 +1,31 @@
-"""Statistics over the latest states: counts, shares and averages by group, beside the previous period's."""
+"""Reads statistics: counts, shares and averages by group, of a period and the previous one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.query.core.problems import Code, Problem
+from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.reads.core.filters import Filters
-from services.query.reads.core.statistics.answers import Stats
-from services.query.reads.core.statistics.dimensions import DEFAULT_MEASURE, parse_dimensions, parse_measure
-from services.query.reads.core.statistics.figures import stats_of
-from services.query.reads.core.statistics.periods import periods
+from services.query.reads.core.statistics.figures import Stats, stats_of
 from services.query.reads.core.statistics.question import (
     DEFAULT_LIMIT,
+    DEFAULT_MEASURE,
     DEFAULT_ORDER,
     DEFAULT_TIME,
     MAX_GROUPS,
-    Question,
+    StatsQuery,
+    parse_dimensions,
+    parse_measure,
+    periods,
     time_zone,
 )
 from services.query.reads.core.statistics.statement import statement
-from services.query.store import Store
+from services.query.store import QueryStore
 
 
 @dataclass(frozen=True)
-class Options:
-    """How statistics go about it."""
+class StatsOptions:
+    """Options of statistics."""
 
     time: str = DEFAULT_TIME
     time_zone: str = "UTC"
@@ -33,33 +34,33 @@ class Options:
 
 
 async def stats(
-    store: Store,
+    store: QueryStore,
     tenant: str,
     filters: Filters,
     *,
     by: Sequence[str] = (),
     measure: str = DEFAULT_MEASURE,
-    options: Options | None = None,
+    options: StatsOptions | None = None,
     now: datetime,
 ) -> Stats:
-    """Return the statistics of the period that the filters name; raise Problem.
+    """Return the statistics of the period in the filters; raise QueryProblem.
 
-    `by` has at most two names: `day`, `model`, `data.judge`, …  `now` is the end of a period without one.
+    `by` has at most two names: `day`, `model`, `data.judge`, …  `now` ends a period without `to`.
     """
-    asked = question_of(tenant, filters, by, measure, options or Options(), now)
-    rows = await store.rows(statement(asked))
+    query = question_of(tenant, filters, by, measure, options or StatsOptions(), now)
+    rows = await store.rows(statement(query))
     if len(rows) > MAX_GROUPS:
-        said = f"more than {MAX_GROUPS:,} groups: ask for longer stretches of time, or a smaller limit"
-        raise Problem(Code.TOO_EXPENSIVE, said)
-    return stats_of(asked, rows)
+        detail = f"more than {MAX_GROUPS:,} groups: ask for longer time groups, or a smaller limit"
+        raise QueryProblem(ProblemCode.TOO_EXPENSIVE, detail)
+    return stats_of(query, rows)
 
 
 def question_of(
-    tenant: str, filters: Filters, by: Sequence[str], measure: str, options: Options, now: datetime
-) -> Question:
-    """Return what is asked for; raise Problem for what cannot be."""
+    tenant: str, filters: Filters, by: Sequence[str], measure: str, options: StatsOptions, now: datetime
+) -> StatsQuery:
+    """Return the query; raise QueryProblem if it is invalid."""
     zone = time_zone(options.time_zone)
-    return Question(
+    return StatsQuery(
         tenant,
         replace(filters, last_from=None, last_to=None),
         periods(filters.last_from, filters.last_to, now, zone),

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from services.query.core.problems import MEANINGS, Code
+from services.query.core.problems import MEANINGS, ProblemCode
 from services.query.reads.core.filters import PARAMETERS
-from services.query.reads.core.orders import NAMES
-from services.query.reads.core.rows import COLUMNS
+from services.query.reads.core.listing import ORDER_NAMES
+from services.query.reads.core.sql import COLUMNS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.query.app import query_over
 
@@ -55,14 +55,14 @@ def test_the_list_shows_its_orders_and_columns(document: dict[str, Any]) -> None
     parameters = {one["name"]: one["schema"] for one in operations(document)["/v1/feedback"]["parameters"]}
     row = document["components"]["schemas"]["Row"]
 
-    assert set(parameters["order"]["enum"]) == set(NAMES)
+    assert set(parameters["order"]["enum"]) == set(ORDER_NAMES)
     assert list(row["properties"]) == [name for name in COLUMNS if name != "tenant"]
 
 
 def test_every_code_is_in_the_document(document: dict[str, Any]) -> None:
     """As a value of `code`, and those that a route of the API can give among its answers."""
-    assert set(document["components"]["schemas"]["Code"]["enum"]) == set(Code)
+    assert set(document["components"]["schemas"]["Code"]["enum"]) == set(ProblemCode)
     for path, operation in operations(document).items():
         said = " ".join(answer["description"] for answer in operation["responses"].values())
-        assert f"`{Code.TOO_EXPENSIVE}`" in said, path
+        assert f"`{ProblemCode.TOO_EXPENSIVE}`" in said, path
     assert {meaning.status for meaning in MEANINGS.values()} <= {401, 403, 404, 405, 422, 429, 500, 503}

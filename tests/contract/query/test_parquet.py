@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services.query.exports.core.columns import NAMES
-from services.query.exports.core.encoder import Ending, Options
-from services.query.exports.core.lines import Lines
-from services.query.exports.core.parquet_file import ParquetFile, Sizes
+from services.query.exports.core.encoder import ExportEnding, FileOptions
+from services.query.exports.core.parquet_file import GroupSizes, ParquetFile
+from services.query.exports.core.rows import NAMES, RowParser
 from tests.support.query.exports import HOSTILE, export_row, read_parquet, tab_separated
 
 ROWS = [
@@ -32,9 +31,12 @@ ROWS = [
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A file of several groups, each of several pages."""
-    encoder, path = ParquetFile(Options(), Sizes(page_rows=2, group_rows=5)), tmp_path / "export.parquet"
-    pieces = [encoder.begin(), encoder.rows(Lines().feed(tab_separated(ROWS)))]
-    path.write_bytes(b"".join([*pieces, encoder.end(Ending(len(ROWS), None, complete=True))]))
+    encoder, path = (
+        ParquetFile(FileOptions(), GroupSizes(page_rows=2, group_rows=5)),
+        tmp_path / "export.parquet",
+    )
+    pieces = [encoder.begin(), encoder.rows(RowParser().feed(tab_separated(ROWS)))]
+    path.write_bytes(b"".join([*pieces, encoder.end(ExportEnding(len(ROWS), None, complete=True))]))
     return path
 
 

@@ -139,7 +139,7 @@ async def test_a_wrong_key_gets_a_clear_message_and_the_right_one_leads_on(
         await expect(page).to_have_url(re.compile("/sign-in"))
         await page.get_by_label("Key").fill("aw_wrong")
         await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("alert")).to_contain_text("not known")
+        await expect(page.get_by_role("alert")).to_contain_text("unknown")
         await page.get_by_label("Key").fill(tenant.key)
         await page.get_by_role("button", name="Sign in").click()
         await expect(page).to_have_url(re.compile(r"/\?tag=a$"))

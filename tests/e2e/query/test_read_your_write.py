@@ -191,4 +191,4 @@ async def test_the_watermark_covers_everything_that_was_said(
     assert [row["data"] for row in rows] == [{"number": number} for number in range(20)]
     assert {stage["consumers"] for stage in watermark["stages"]} == {1}
     page = await client.get(f"{whole_stack.query_url}/pipeline")
-    assert "Nobody runs" not in page.text
+    assert "Not running" not in page.text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.query.exports.reply import ExportReply
+from services.query.exports.streaming import ExportReply
 from services.runtime.http.bounded import bounded
 from services.runtime.http.limits import ConnectionLimits
 from tests.support.eventually import eventually

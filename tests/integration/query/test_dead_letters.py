@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from schemas.tables import DEAD_LETTERS
-from services.query.reads.core.letters import MAX_RAW_BYTES
+from services.query.reads.core.dead_letters import MAX_RAW_BYTES
 from services.runtime.clickhouse.client import INSERT_SETTINGS, connect
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.sink.core.rows import DEAD_LETTER_COLUMNS
@@ -172,7 +172,7 @@ async def test_the_page_says_what_happened_and_what_to_do(stages: Stages, reader
     none = await reader.get("/dead-letters?reason=row_too_large")
 
     assert "script-src 'self'" in page.headers["content-security-policy"]
-    assert "An Idempotency-Key was used again" in page.text
+    assert "An Idempotency-Key was reused" in page.text
     assert "with a new key" in page.text
     assert "&lt;script&gt;alert(1)" in page.text
     assert "<script>alert" not in page.text
@@ -182,7 +182,7 @@ async def test_the_page_says_what_happened_and_what_to_do(stages: Stages, reader
         1,
         0,
     ]
-    assert "No dead letters of this kind" in none.text
+    assert "No dead letters match these filters" in none.text
 
 
 async def test_the_page_has_pages(stages: Stages, reader: httpx.AsyncClient) -> None:

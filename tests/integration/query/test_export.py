@@ -10,7 +10,7 @@ import httpx
 import pytest
 from backports import zstd
 
-from services.query.exports.core.csv_injection import original
+from services.query.exports.core.text_files import original
 from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.support.clickhouse.tables import create_tables, insert, rows, run, state_row
@@ -217,7 +217,7 @@ async def test_what_makes_no_sense_is_refused(
         "limit=0": {"limit": "a whole number from 1 to 1000000000000"},
         "cursor=" + "x" * 257: {"cursor": "the request id of the last row that you have"},
         "formatx=csv": {"formatx": "there is no such parameter; did you mean format?"},
-        "rating_min=x": {"rating_min": "'x' is no number"},
+        "rating_min=x": {"rating_min": "'x' is not a number"},
     }
     async with client_of(query_over(clickhouse_settings, tmp_path)) as client:
         answers = {question: await client.get(f"{EXPORT}?{question}") for question in refused}

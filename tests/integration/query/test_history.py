@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from schemas.tables import FEEDBACK_EVENTS
-from services.query.reads.requests import history
+from services.query.reads.history import history
 from services.query.store import ClickHouseStore
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.clickhouse.tables import insert

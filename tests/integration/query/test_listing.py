@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from services.query.core.problems import Problem
+from services.query.core.problems import QueryProblem
 from services.query.reads.core.filters import NO_FILTERS, Filters, parse_filters
-from services.query.reads.core.orders import COLUMNS
+from services.query.reads.core.listing import COLUMNS
 from services.query.reads.listing import page_of
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore, Row
@@ -200,12 +200,12 @@ async def test_a_cursor_goes_on_with_its_own_question_only(
 
     assert len(again.items) == 2
     for change in foreign:
-        with pytest.raises(Problem, match="of another question"):
+        with pytest.raises(QueryProblem, match="belongs to another query"):
             await page_of(
                 **{"store": store, "tenant": tenant, "filters": filters, "cursor": cursor, **change}
             )
     for broken in (cursor[:-1], "x" + cursor, cursor.swapcase(), "e30", "é", "{}", "A" * 9000):
-        with pytest.raises(Problem, match="no `next_cursor` of this service"):
+        with pytest.raises(QueryProblem, match="no `next_cursor` of this service"):
             await page_of(store, tenant, filters, cursor=broken)
 
 

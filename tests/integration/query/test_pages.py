@@ -11,7 +11,7 @@ import pytest
 
 from services.operations.keys import revoke_keys
 from services.query.core.sessions import COOKIE
-from services.query.dashboard.assets import address, assets, edition
+from services.query.dashboard.render import address, assets, edition
 from services.runtime.http.keys import Scope, parse
 from services.runtime.settings import ClickHouseSettings
 from tests.support.clickhouse.tables import create_tables, insert, run, state_row
@@ -123,10 +123,10 @@ async def test_a_key_becomes_a_cookie_and_a_wrong_one_a_clear_message(
         assert (away.status_code, away.headers["location"]) == (303, "/sign-in?next=%2F%3Ftag%3Da%26tag%3Db")
         wrong = await client.post("/sign-in", data={"key": "aw_wrong", "next": "/?tag=a"})
         assert wrong.status_code == 401
-        assert "not known" in wrong.text
+        assert "unknown" in wrong.text
         assert 'value="/?tag=a"' in wrong.text
         assert "set-cookie" not in wrong.headers
-        assert "may not read" in (await client.post("/sign-in", data={"key": writer})).text
+        assert "does not have the scope" in (await client.post("/sign-in", data={"key": writer})).text
 
         right = await client.post("/sign-in", data={"key": f" {key}\n", "next": "/?tag=a"})
         signed_in(right)
@@ -221,7 +221,7 @@ async def test_an_empty_answer_to_filters_says_so(tables: ClickHouseSettings, tm
     await insert(tables, "feedback_state", [state_row("a")])
     async with client_of(query_over(tables, tmp_path)) as client:
         text = (await client.get("/?tag=none")).text
-        assert "Nothing matches" in text
+        assert "No matching requests" in text
         assert "No feedback yet" not in text
         assert 'href="/">Show all requests' in text
 

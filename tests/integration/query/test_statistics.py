@@ -289,7 +289,7 @@ async def test_pages_without_rows_say_what_to_do(client: httpx.AsyncClient) -> N
     for address in ("/insights?model=nobody", "/comments?q=nobodysaidthis"):
         found = await page(client, address)
         assert "curl" not in " ".join(found.texts)
-        assert re.search("Nothing (matches|in this period)", " ".join(found.texts))
+        assert re.search("No (matching comments|requests in this period)", " ".join(found.texts))
 
 
 async def test_tenants_see_their_own_alone(tables: ClickHouseSettings, tmp_path: Path) -> None:

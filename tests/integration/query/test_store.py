@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.query.core.problems import Code, Problem
+from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
 from services.runtime.clickhouse.client import connect
@@ -24,9 +24,9 @@ SLEEP = f"SELECT sleepEachRow(1) AS slept FROM ({' UNION ALL '.join(['SELECT 1 A
 """Takes half a minute, a second a block."""
 
 
-async def refusal(store: ClickHouseStore, sql: str) -> Problem:
+async def refusal(store: ClickHouseStore, sql: str) -> QueryProblem:
     """Return what a question is refused with."""
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(QueryProblem) as caught:
         await store.rows(Statement(sql))
     return caught.value
 
@@ -68,7 +68,7 @@ async def test_a_question_that_costs_too_much_is_the_askers_to_mend(
     finally:
         await store.stop()
 
-    assert problem.code is Code.TOO_EXPENSIVE
+    assert problem.code is ProblemCode.TOO_EXPENSIVE
     assert any(word in problem.detail for word in ("narrow", "limit"))
     assert well == [{"one": 1}]
     assert store.problem is None
@@ -84,7 +84,7 @@ async def test_questions_are_read_only_whatever_they_say(
         "SELECT 1 AS one SETTINGS readonly = 0",
     ]
     for sql in refused:
-        assert (await refusal(store, sql)).code is Code.INTERNAL_ERROR
+        assert (await refusal(store, sql)).code is ProblemCode.INTERNAL_ERROR
     (limits,) = await store.rows(
         Statement(
             "SELECT getSetting('readonly') AS readonly, getSetting('max_execution_time') AS seconds, "
@@ -140,7 +140,7 @@ async def test_a_busy_tenant_leaves_room_for_others(query_tables: ClickHouseSett
         await store.stop()
 
     assert other == [{"one": 1}]
-    assert [getattr(task.exception(), "code", None) for task in done] == [Code.RATE_LIMITED] * 2
+    assert [getattr(task.exception(), "code", None) for task in done] == [ProblemCode.RATE_LIMITED] * 2
 
 
 async def test_values_arrive_as_they_are(store: ClickHouseStore) -> None:

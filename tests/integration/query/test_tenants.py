@@ -182,4 +182,4 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(
     assert (await other.get("/v1/feedback/theirs")).status_code == 200
     assert [one.status_code for one in (theirs, nobodys, events)] == [404] * 3
     assert theirs.json() == nobodys.json()
-    assert "of another question" in faults_of(foreign)["cursor"]
+    assert "belongs to another query" in faults_of(foreign)["cursor"]

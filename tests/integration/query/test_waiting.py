@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.query.app import QueryApp
-from services.query.core.places import share_of
+from services.query.concurrency import share_of
 from services.query.metrics import POSITION_READS
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.eventually import eventually
@@ -240,7 +240,7 @@ async def test_versions_that_no_acknowledgement_named_are_refused(
     async def fault(**parameters: Any) -> dict[str, str]:
         return dict(faults_of(await reader.get("/v1/feedback/r1", params=parameters)))
 
-    assert "has not come to" in (await fault(min_version=stages.version(1), wait="30s"))["min_version"]
+    assert "does not reach" in (await fault(min_version=stages.version(1), wait="30s"))["min_version"]
     later = (stages.topology.generation + 1) << 48
     assert "generation" in (await fault(min_version=later, wait="30s"))["min_version"]
     for version in ("-1", "1.5", "x", str(2**64), "٣"):
@@ -284,10 +284,10 @@ async def test_without_kafka_nothing_is_claimed_and_rows_are_read(
         ready = await reader.get("/readyz")
 
     assert [(one["outcome"], one["reached"]) for one in (old, new)] == [("pending", True), ("pending", False)]
-    assert "Kafka does not answer" in new["outcome_detail"]
+    assert "Kafka is unreachable" in new["outcome_detail"]
     assert (watermark.status_code, code_of(watermark)) == (503, "log_unavailable")
     assert page.status_code == 200
-    assert "A server does not answer" in page.text
+    assert "A server is unreachable" in page.text
     assert ready.status_code == 200
 
 
@@ -320,7 +320,7 @@ async def test_the_watermark_passes_what_was_acknowledged_once_it_is_stored(
     own = passed["partitions"][stages.partition]
     assert (own["logged"], own["merged"]) == (2, 2)
     assert own["queryable_below_version"] == str(stages.version(2))
-    assert "Nobody runs" in (await reader.get("/pipeline")).text
+    assert "Not running" in (await reader.get("/pipeline")).text
 
 
 def _readings() -> float:

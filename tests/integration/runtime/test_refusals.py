@@ -59,7 +59,7 @@ async def test_a_refusal_is_read_by_every_part_until_the_service_works(
         assert (await asked.count()).refusals == (f"merger: {CUT.text} {CUT.mend}",)
     app = query_over(settings, tmp_path, kafka_bootstrap_servers="127.0.0.1:1")
     async with client_of(app, reading_key(tmp_path, tenant="acme")) as reader:
-        assert "The merger refuses to go on" in (await reader.get("/pipeline")).text
+        assert "The merger refuses to continue" in (await reader.get("/pipeline")).text
 
     await refusals(settings).clear(0)
 

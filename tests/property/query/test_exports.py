@@ -10,13 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.query.exports.core.assembly import Assembly
-from services.query.exports.core.csv_injection import neutral, original
-from services.query.exports.core.encoder import Ending, Options
-from services.query.exports.core.formats import FORMATS
-from services.query.exports.core.lines import Lines
-from services.query.exports.core.parquet_file import ParquetFile, Sizes
-from services.query.exports.core.statement import Wanted
+from services.query.exports.core.assembly import FORMATS, Assembly
+from services.query.exports.core.encoder import ExportEnding, FileOptions
+from services.query.exports.core.parquet_file import GroupSizes, ParquetFile
+from services.query.exports.core.rows import ExportSelection, RowParser
+from services.query.exports.core.text_files import neutral, original
 from services.query.reads.core.filters import NO_FILTERS
 from tests.support.query.export_rows import ROWS, TEXTS
 from tests.support.query.exports import (
@@ -58,10 +56,10 @@ def bounds(rows: list[dict[str, Any]]) -> dict[str, tuple[Any, Any, int]]:
 
 
 def file_of(
-    format_: str, rows: list[dict[str, Any]], sizes: list[int], options: Options | None = None
+    format_: str, rows: list[dict[str, Any]], sizes: list[int], options: FileOptions | None = None
 ) -> bytes:
     """Return the file of rows that came in blocks of these sizes."""
-    assembly = Assembly(Wanted("t", NO_FILTERS), FORMATS[format_].encoder(options or Options()))
+    assembly = Assembly(ExportSelection("t", NO_FILTERS), FORMATS[format_].encoder(options or FileOptions()))
     file = assembly.begin()
     for block in pieces_of(tab_separated(rows), sizes):
         file += assembly.feed(block)
@@ -109,12 +107,12 @@ def test_parquet_has_the_rows_wherever_pages_and_groups_end(
     rows: list[dict[str, Any]], page: int, group: int
 ) -> None:
     """Offsets, levels and counts fit, and what a group says of its rows is true of them."""
-    encoder = ParquetFile(Options(), Sizes(page_rows=page, group_rows=group))
+    encoder = ParquetFile(FileOptions(), GroupSizes(page_rows=page, group_rows=group))
     file = encoder.begin()
-    lines = Lines()
+    lines = RowParser()
     for row in rows:
         file += encoder.rows(lines.feed(tab_separated([row], len(rows))))
-    file += encoder.end(Ending(len(rows), None, complete=True))
+    file += encoder.end(ExportEnding(len(rows), None, complete=True))
 
     assert rows == read_parquet(file)
     first = 0
@@ -130,7 +128,9 @@ def test_parquet_has_the_rows_wherever_pages_and_groups_end(
 @given(rows=st.lists(ROWS, min_size=1, max_size=3))
 def test_a_trailer_is_no_row(format_: str, rows: list[dict[str, Any]]) -> None:
     """It comes last, and what stands before it is the file without one."""
-    plain, with_trailer = (file_of(format_, rows, [], Options(trailer=trailer)) for trailer in (False, True))
+    plain, with_trailer = (
+        file_of(format_, rows, [], FileOptions(trailer=trailer)) for trailer in (False, True)
+    )
 
     assert with_trailer.startswith(plain)
     ending = orjson.dumps({"rows": len(rows), "next_cursor": None, "complete": True}).decode()

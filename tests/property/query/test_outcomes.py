@@ -9,19 +9,27 @@ from hypothesis import strategies as st
 from schemas.deadletters import REPLAY_VERSION_HEADER
 from services.merger.core.admission import Outcome as Admitted
 from services.merger.core.admission import RowLimits
-from services.query.reads.core.history import became, changed, letter_of, logged, visible
-from services.query.reads.core.outcomes import Outcome, outcome_of, outcomes
+from services.query.reads.core.history import (
+    EventOutcome,
+    became,
+    changed,
+    letter_of,
+    logged,
+    outcome_of,
+    outcomes,
+    visible,
+)
 from tests.support.merger.records import a_record, an_event, an_event_id, events
 from tests.support.oracles.outcomes import Merged
 
 EXPECTED = {
-    Admitted.MERGED: (Outcome.MERGED, ""),
-    Admitted.REPEAT: (Outcome.IGNORED, "repeat"),
-    Admitted.ERASED: (Outcome.IGNORED, "erased"),
-    Admitted.CONFLICT: (Outcome.DEAD_LETTERED, "idempotency_conflict"),
-    Admitted.TOO_LARGE: (Outcome.DEAD_LETTERED, "row_too_large"),
-    Admitted.POISON: (Outcome.DEAD_LETTERED, "malformed_event"),
-    Admitted.CRASHED: (Outcome.DEAD_LETTERED, "crashed"),
+    Admitted.MERGED: (EventOutcome.MERGED, ""),
+    Admitted.REPEAT: (EventOutcome.IGNORED, "repeat"),
+    Admitted.ERASED: (EventOutcome.IGNORED, "erased"),
+    Admitted.CONFLICT: (EventOutcome.DEAD_LETTERED, "idempotency_conflict"),
+    Admitted.TOO_LARGE: (EventOutcome.DEAD_LETTERED, "row_too_large"),
+    Admitted.POISON: (EventOutcome.DEAD_LETTERED, "malformed_event"),
+    Admitted.CRASHED: (EventOutcome.DEAD_LETTERED, "crashed"),
 }
 REQUESTS = ("r1", "r2")
 BROKEN = (b"", b"{", b"null", b'{"op":"merge"}', b"\xff")
@@ -86,7 +94,7 @@ def test_a_version_is_told_whatever_its_record_is(world: Merged, offset: int) ->
             last = max([last, *(one.place for one in letters if one.version == offset)])
             assert (told.outcome, told.reason) == EXPECTED[world.outcomes[last]]
         else:
-            assert (told.outcome, told.reason) == (Outcome.MERGED, "no_event")
+            assert (told.outcome, told.reason) == (EventOutcome.MERGED, "no_event")
 
 
 @settings(max_examples=30)
@@ -103,9 +111,9 @@ def test_what_the_merger_has_not_read_is_not_told(world: Merged, consumed: int) 
 
         for row in rows:
             if row["log_offset"] >= consumed:
-                assert found[row["version"]].outcome in (Outcome.PENDING, Outcome.DEAD_LETTERED)
+                assert found[row["version"]].outcome in (EventOutcome.PENDING, EventOutcome.DEAD_LETTERED)
                 given_up = any(one.place == row["version"] for one in letters)
-                assert given_up == (found[row["version"]].outcome is Outcome.DEAD_LETTERED)
+                assert given_up == (found[row["version"]].outcome is EventOutcome.DEAD_LETTERED)
 
 
 @settings(max_examples=30)
@@ -166,4 +174,4 @@ def test_a_new_generation_of_topics_remembers_nothing() -> None:
 
     found = outcomes(map(logged, [row, later]), [])
 
-    assert [one.outcome for one in found.values()] == [Outcome.MERGED, Outcome.MERGED]
+    assert [one.outcome for one in found.values()] == [EventOutcome.MERGED, EventOutcome.MERGED]

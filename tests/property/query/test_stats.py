@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from schemas.tables import FEEDBACK_STATE
 from services.query.reads.core.filters import parse_filters
-from services.query.reads.core.statistics.answers import Stats
-from services.query.reads.core.statistics.intervals import student
-from services.query.reads.statistics import Options, stats
+from services.query.reads.core.statistics.figures import Stats, student
+from services.query.reads.statistics import StatsOptions, stats
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
 from services.runtime.settings import ClickHouseSettings
@@ -163,7 +162,7 @@ class Bench:
 
     def stats(self, asked: Plain, filters: list[tuple[str, str]], now: datetime = NOW) -> Stats:
         """Ask."""
-        options = Options(asked.time, asked.zone, asked.order, asked.limit)
+        options = StatsOptions(asked.time, asked.zone, asked.order, asked.limit)
         found = parse_filters(filters)
         asking = stats(
             self.store, "default", found, by=asked.by, measure=asked.measure, options=options, now=now

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from schemas.limits import END_OF_TIMES, START_OF_TIMES
 from schemas.tables import FEEDBACK_STATE
 from services.query.reads.core.filters import NO_FILTERS, Filters
-from services.query.reads.core.orders import NAMES
-from services.query.reads.core.statistics.periods import UNITS, Period, buckets
-from services.query.reads.core.statistics.question import time_zone
+from services.query.reads.core.listing import ORDER_NAMES
+from services.query.reads.core.statistics.question import UNITS, Period, buckets, time_zone
 from services.query.reads.listing import page_of
-from services.query.reads.statistics import Options, stats
+from services.query.reads.statistics import StatsOptions, stats
 from services.query.settings import QuerySettings
 from services.query.store import ClickHouseStore
 from services.runtime.settings import ClickHouseSettings
@@ -137,7 +136,7 @@ def test_each_row_is_met_once(
         ids = await fill(tables, rows)
         store = ClickHouseStore(QuerySettings(**tables.model_dump()))
         try:
-            for order in NAMES:
+            for order in ORDER_NAMES:
                 found = await walk(store, order, limit)
 
                 assert sorted(found) == sorted(ids), order
@@ -156,7 +155,7 @@ def test_each_row_is_in_one_stretch_of_time_or_undated(
 ) -> None:
     """And each stretch has the name by which charts draw it, up to both ends of the range."""
     whole = Filters(last_from=START_OF_TIMES, last_to=END_OF_TIMES)
-    options = Options(time="started_at", time_zone=zone)
+    options = StatsOptions(time="started_at", time_zone=zone)
 
     async def check() -> None:
         await fill(tables, rows)

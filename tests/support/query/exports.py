@@ -10,8 +10,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.query.exports.core.columns import NAMES
 from services.query.exports.core.parquet_file import METADATA
+from services.query.exports.core.rows import NAMES
 from services.runtime.settings import ClickHouseSettings
 from tests.support.clickhouse.tables import run, state_row
 

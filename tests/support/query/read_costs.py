@@ -9,11 +9,11 @@ from types import MappingProxyType
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from services.query.reads.core.filters import parse_filters
+from services.query.reads.history import history, point
 from services.query.reads.listing import page_of
-from services.query.reads.requests import history, point
 from services.query.reads.statistics import stats
 from services.query.settings import QuerySettings
-from services.query.store import ClickHouseStore, Row, Store
+from services.query.store import ClickHouseStore, QueryStore, Row
 from services.runtime.clickhouse.core.statement import Statement
 from tests.support.clickhouse.volume import RARE_TAG, RARE_WORD
 
@@ -60,7 +60,7 @@ class Example:
     now: datetime = datetime(2026, 11, 10, tzinfo=UTC)
 
 
-Question = Callable[[Store, Example], Awaitable[object]]
+Question = Callable[[QueryStore, Example], Awaitable[object]]
 
 
 def _page(**asked: str) -> Question:
@@ -68,7 +68,7 @@ def _page(**asked: str) -> Question:
     return lambda store, example: page_of(store, example.tenant, filters)
 
 
-async def _second_page(store: Store, example: Example) -> None:
+async def _second_page(store: QueryStore, example: Example) -> None:
     first = await page_of(store, example.tenant, parse_filters([]), limit=5)
     await page_of(store, example.tenant, parse_filters([]), cursor=first.next_cursor or "")
 

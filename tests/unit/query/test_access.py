@@ -11,7 +11,7 @@ from services.operations.keys import revoke_keys
 from services.query.access import Access
 from services.query.api import ROUTERS
 from services.query.app import QueryApp
-from services.query.core.problems import Code, Problem
+from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.core.sessions import COOKIE
 from services.query.service import key_file
 from services.runtime.http.keys import Scope
@@ -55,7 +55,7 @@ def code_for(access: Access, **headers: str) -> str:
     """Return the tenant that these headers read as, or how they are refused."""
     try:
         return access.reader(request_with(**headers)).tenant
-    except Problem as problem:
+    except QueryProblem as problem:
         return problem.code
 
 
@@ -202,15 +202,15 @@ async def test_a_revoked_key_ends_its_sessions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("scopes", "code"),
-    [((Scope.WRITE,), Code.FORBIDDEN), ((), Code.UNAUTHENTICATED)],
+    [((Scope.WRITE,), ProblemCode.FORBIDDEN), ((), ProblemCode.UNAUTHENTICATED)],
     ids=["writes", "unknown"],
 )
-def test_only_a_key_that_reads_signs_in(tmp_path: Path, scopes: tuple[Scope, ...], code: Code) -> None:
+def test_only_a_key_that_reads_signs_in(tmp_path: Path, scopes: tuple[Scope, ...], code: ProblemCode) -> None:
     """One that only writes, or that is not known, is told so."""
     key = reading_key(tmp_path, *scopes) if scopes else reading_key(tmp_path) + "x"
     access = Access(key_file(tmp_path / "keys.toml"), HOUR)
 
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(QueryProblem) as refused:
         access.sign_in(key)
     assert refused.value.code is code
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.query.dashboard.core.charts import (
-    Column,
-    Scale,
-    Segment,
+    ChartColumn,
+    ChartScale,
+    ChartSegment,
     axis,
     bar,
     columns,
@@ -36,16 +36,22 @@ def texts(tree: ET.Element) -> list[str]:
     return [text for text in tree.itertext() if text.strip()]
 
 
-def three() -> list[Column]:
+def three() -> list[ChartColumn]:
     """Return three columns, the middle one empty."""
     return [
-        Column("1 Nov", "1 Nov: 3", (Segment(2, "is-positive"), Segment(1, "is-negative")), 1, "/?from=1"),
-        Column("2 Nov", "2 Nov: none", (), 0),
-        Column("3 Nov", "3 Nov: 4", (Segment(4, "is-positive"),)),
+        ChartColumn(
+            "1 Nov",
+            "1 Nov: 3",
+            (ChartSegment(2, "is-positive"), ChartSegment(1, "is-negative")),
+            1,
+            "/?from=1",
+        ),
+        ChartColumn("2 Nov", "2 Nov: none", (), 0),
+        ChartColumn("3 Nov", "3 Nov: 4", (ChartSegment(4, "is-positive"),)),
     ]
 
 
-def drawn(bars: list[Column], title: str = "Votes per day", told: str = "7 votes") -> ET.Element:
+def drawn(bars: list[ChartColumn], title: str = "Votes per day", told: str = "7 votes") -> ET.Element:
     """Return the chart of columns."""
     scale = scale_from_zero([4])
     return parsed(columns(title, told, bars, scale, tick_labels(scale), "votes"))
@@ -76,12 +82,12 @@ def test_parts_of_a_column_stand_on_one_another() -> None:
 
 def test_charts_are_styled_by_classes_alone() -> None:
     """The Content-Security-Policy forbids styles in place."""
-    scale = Scale(0, 1, (0, 0.5, 1))
+    scale = ChartScale(0, 1, (0, 0.5, 1))
     for markup in (
         columns("a", "b", three(), scale_from_zero([4]), ["0", "2", "4"], "x"),
         whisker(0.5, 0.4, 0.6, scale, before=0.45, style="is-accent"),
         axis(scale, ["0", "half", "1"]),
-        bar([Segment(1, "is-1")], 2),
+        bar([ChartSegment(1, "is-1")], 2),
     ):
         parsed(markup)
         assert not re.search(r"style=|<style|\son\w+=", markup)
@@ -89,13 +95,13 @@ def test_charts_are_styled_by_classes_alone() -> None:
 
 def test_no_name_becomes_markup() -> None:
     """Neither in a title, a label, a link nor what is told."""
-    bars = [Column(HOSTILE, HOSTILE, (Segment(1, "is-1"),), 1, f"/?model={HOSTILE}")]
+    bars = [ChartColumn(HOSTILE, HOSTILE, (ChartSegment(1, "is-1"),), 1, f"/?model={HOSTILE}")]
     markup = columns(HOSTILE, HOSTILE, bars, scale_from_zero([1]), [HOSTILE] * 2, "x")
 
     assert not re.search("<script|javascript:[^x]|<a href='", markup)
     assert HOSTILE in texts(parsed(markup))
     assert {one.tag for one in parsed(markup).iter()} <= {"svg", "title", "desc", "a", "line", "rect", "text"}
-    assert HOSTILE in texts(parsed(axis(Scale(0, 1, (0, 1)), [HOSTILE, "1"])))
+    assert HOSTILE in texts(parsed(axis(ChartScale(0, 1, (0, 1)), [HOSTILE, "1"])))
 
 
 @given(st.lists(FINITE, max_size=5))
@@ -131,7 +137,7 @@ def test_ticks_are_short(value: float, text: str) -> None:
 
 def test_a_line_without_an_interval_has_its_dot_alone() -> None:
     """As for a single vote."""
-    tree = parsed(whisker(3, None, None, Scale(1, 5, (1, 5)), before=None, style="is-accent"))
+    tree = parsed(whisker(3, None, None, ChartScale(1, 5, (1, 5)), before=None, style="is-accent"))
 
     assert [one.get("class") for one in tree] == ["grid", "grid", "dot"]
     assert tree[-1].get("cx") == "50.000%"

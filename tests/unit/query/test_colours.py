@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from services.query.dashboard.assets import assets
+from services.query.dashboard.render import assets
 
 SURFACES = ("bg", "surface", "sunken")
 TEXTS = ("text", "muted", "accent", "positive", "negative", "neutral")

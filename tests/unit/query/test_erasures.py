@@ -10,8 +10,8 @@ import pytest
 
 from services.erasure.core.erasures import user_hash
 from services.ingest.dialects.native import read_event
-from services.query.api.core.erasures import MAX_BODY_BYTES, asked, item
-from services.query.core.problems import Code, Problem
+from services.query.api.erasures import MAX_BODY_BYTES, erasure_of, item
+from services.query.core.problems import ProblemCode, QueryProblem
 from services.runtime.http.keys import Scope
 from services.runtime.settings import ClickHouseSettings
 from tests.support.query.app import client_of, code_of, query_over, reading_key
@@ -23,7 +23,7 @@ NOWHERE = ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")
 
 def test_a_user_is_kept_as_a_hash() -> None:
     """The id itself is nowhere in what is stored and shown."""
-    one = asked("acme", b'{"user_id": "u-17"}', ID, NOW)
+    one = erasure_of("acme", b'{"user_id": "u-17"}', ID, NOW)
 
     assert one.user_hash == user_hash("acme", "u-17")
     assert b"u-17" not in orjson.dumps([one.row(), item(one, whole=True)])
@@ -35,14 +35,16 @@ def test_whatever_an_event_can_name_as_its_user_is_erasable(user: str) -> None:
     event = {"request_id": "r", "data": {"user_id": user}}
     assert read_event(orjson.dumps(event)).data == {"user_id": user}
 
-    assert asked("acme", json.dumps({"user_id": user}).encode(), ID, NOW).user_hash == user_hash("acme", user)
+    assert erasure_of("acme", json.dumps({"user_id": user}).encode(), ID, NOW).user_hash == user_hash(
+        "acme", user
+    )
     assert len(json.dumps({"user_id": user})) <= MAX_BODY_BYTES
 
 
 def test_requests_are_named_alone_or_in_a_list() -> None:
     """Repeats count once."""
-    assert asked("acme", b'{"request_id": "r/1"}', ID, NOW).asked_for == ("r/1",)
-    assert asked("acme", b'{"request_ids": ["b", "a", "b"]}', ID, NOW).asked_for == ("b", "a")
+    assert erasure_of("acme", b'{"request_id": "r/1"}', ID, NOW).asked_for == ("r/1",)
+    assert erasure_of("acme", b'{"request_ids": ["b", "a", "b"]}', ID, NOW).asked_for == ("b", "a")
 
 
 @pytest.mark.parametrize(
@@ -66,9 +68,9 @@ def test_requests_are_named_alone_or_in_a_list() -> None:
 )
 def test_a_body_that_does_not_name_one_of_them_is_refused(body: bytes, parameter: str) -> None:
     """With what is wrong, and where."""
-    with pytest.raises(Problem) as refused:
-        asked("acme", body, ID, NOW)
-    assert refused.value.code is Code.INVALID_QUERY
+    with pytest.raises(QueryProblem) as refused:
+        erasure_of("acme", body, ID, NOW)
+    assert refused.value.code is ProblemCode.INVALID_QUERY
     assert refused.value.faults[0].parameter == parameter
 
 
@@ -91,7 +93,7 @@ async def test_only_a_key_with_the_scope_admin_erases(tmp_path: Path) -> None:
 
 
 async def test_a_store_that_is_away_takes_nothing_and_the_audit_log_says_so(tmp_path: Path) -> None:
-    """So it can be asked again."""
+    """So it can be asked for again."""
     key = reading_key(tmp_path, Scope.ADMIN)
     async with client_of(query_over(NOWHERE, tmp_path), key) as client:
         answer = await client.post("/v1/erasures", json={"user_id": "u-17"})

@@ -8,16 +8,12 @@ from typing import Any
 
 import pytest
 
-from services.query.core.problems import Code, Problem
-from services.query.exports.core.assembly import Assembly
-from services.query.exports.core.csv_file import CsvFile
-from services.query.exports.core.encoder import Encoder, Options
-from services.query.exports.core.encodings import choose
-from services.query.exports.core.formats import FORMATS
-from services.query.exports.core.lines import BrokenAnswerError, Lines
-from services.query.exports.core.ndjson_file import NdjsonFile
-from services.query.exports.core.parquet_file import ParquetFile, Sizes
-from services.query.exports.core.statement import Wanted, statement
+from services.query.core.problems import ProblemCode, QueryProblem
+from services.query.exports.core.assembly import FORMATS, Assembly
+from services.query.exports.core.encoder import FileEncoder, FileOptions, choose_encoding
+from services.query.exports.core.parquet_file import GroupSizes, ParquetFile
+from services.query.exports.core.rows import BrokenAnswerError, ExportSelection, RowParser, statement
+from services.query.exports.core.text_files import CsvFile, NdjsonFile
 from services.query.exports.streaming import PACES, pieces
 from services.query.reads.core.filters import NO_FILTERS, Filters
 from services.query.store import Row
@@ -26,7 +22,7 @@ from tests.support.query.exports import export_row, read_ndjson, tab_separated
 
 _INTERPRETER_BYTES = 1 << 19
 """Python keeps that much of what was freed, as lists of tuples for the next ones."""
-WANTED = Wanted("acme", NO_FILTERS)
+WANTED = ExportSelection("acme", NO_FILTERS)
 NOTE = (
     b"\r\n__exception__\r\n0123456789abcdef\r\n"
     b"Code: %d. DB::Exception: no\n20 0123456789abcdef\r\n__exception__\r\n"
@@ -34,9 +30,9 @@ NOTE = (
 
 
 class FakeStore:
-    """Answers each question with the next of some answers: blocks, and at last maybe a Problem."""
+    """Answers each question with the next of some answers: blocks, and at last maybe a QueryProblem."""
 
-    def __init__(self, *answers: list[bytes | Problem]) -> None:
+    def __init__(self, *answers: list[bytes | QueryProblem]) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[Statement, Pace]] = []
         self.taken = 0
@@ -59,7 +55,7 @@ class FakeStore:
         self.asked.append((statement, pace))
         try:
             for block in self.answers.pop(0):
-                if isinstance(block, Problem):
+                if isinstance(block, QueryProblem):
                     raise block
                 self.taken += 1
                 yield block
@@ -73,16 +69,16 @@ class MemoryLimitError(Exception):
     code = 241
 
 
-def too_much_memory() -> Problem:
+def too_much_memory() -> QueryProblem:
     """Return the problem of a question that needs too much memory, before its answer began."""
-    problem = Problem(Code.TOO_EXPENSIVE, "it needs more memory")
+    problem = QueryProblem(ProblemCode.TOO_EXPENSIVE, "it needs more memory")
     problem.__cause__ = MemoryLimitError()
     return problem
 
 
-def assembly(format_: str = "ndjson", wanted: Wanted = WANTED) -> Assembly:
+def assembly(format_: str = "ndjson", wanted: ExportSelection = WANTED) -> Assembly:
     """Return a file about to be made."""
-    return Assembly(wanted, FORMATS[format_].encoder(Options()))
+    return Assembly(wanted, FORMATS[format_].encoder(FileOptions()))
 
 
 def block(*ids: str, total: int = 4) -> bytes:
@@ -113,12 +109,12 @@ async def test_rows_too_large_for_many_at_once_are_read_few_at_once(answers: Any
 
 async def test_a_single_row_that_does_not_fit_is_too_expensive() -> None:
     """After the last pace there is nothing left to try."""
-    answers: list[list[bytes | Problem]] = [[NOTE % 241] for _ in PACES]
+    answers: list[list[bytes | QueryProblem]] = [[NOTE % 241] for _ in PACES]
     store = FakeStore(*answers)
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(QueryProblem) as refused:
         await ids_of(store)
 
-    assert refused.value.code is Code.TOO_EXPENSIVE
+    assert refused.value.code is ProblemCode.TOO_EXPENSIVE
 
 
 @pytest.mark.parametrize(
@@ -129,16 +125,16 @@ async def test_a_single_row_that_does_not_fit_is_too_expensive() -> None:
         [block("a", "b")[:-1]],
         [block("a") + b"Code: 159. DB::Exception: an old server, glued to nothing\n"],
         [block("a"), block("b", total=5)],
-        [block("a"), Problem(Code.STORE_UNAVAILABLE, "gone")],
+        [block("a"), QueryProblem(ProblemCode.STORE_UNAVAILABLE, "gone")],
     ],
 )
-async def test_an_answer_that_is_cut_or_strange_is_no_file(answer: list[bytes | Problem]) -> None:
+async def test_an_answer_that_is_cut_or_strange_is_no_file(answer: list[bytes | QueryProblem]) -> None:
     """Whatever ClickHouse leaves in place of rows; a half row, too."""
     store = FakeStore(answer)
-    with pytest.raises(Problem) as failed:
+    with pytest.raises(QueryProblem) as failed:
         await ids_of(store)
 
-    assert failed.value.code is Code.STORE_UNAVAILABLE
+    assert failed.value.code is ProblemCode.STORE_UNAVAILABLE
     assert (store.closed, len(store.asked)) == (1, 1)
 
 
@@ -155,9 +151,9 @@ async def test_nothing_is_read_before_a_reader_took_what_was_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "encoder", [CsvFile, NdjsonFile, partial(ParquetFile, sizes=Sizes(100, 1 << 20, 400))]
+    "encoder", [CsvFile, NdjsonFile, partial(ParquetFile, sizes=GroupSizes(100, 1 << 20, 400))]
 )
-def test_what_is_held_does_not_grow_with_the_export(encoder: Callable[[Options], Encoder]) -> None:
+def test_what_is_held_does_not_grow_with_the_export(encoder: Callable[[FileOptions], FileEncoder]) -> None:
     """What went in and has not come out is a row group at most, however many rows there are."""
     rows = tab_separated([export_row(f"r{n}", data={"text": f"{n:0400}"}) for n in range(100)], 10**6)
 
@@ -165,9 +161,9 @@ def test_what_is_held_does_not_grow_with_the_export(encoder: Callable[[Options],
     assert most_held(encoder, rows, 100) <= most_held(encoder, rows, 10) + _INTERPRETER_BYTES
 
 
-def most_held(encoder: Callable[[Options], Encoder], block: bytes, times: int) -> int:
+def most_held(encoder: Callable[[FileOptions], FileEncoder], block: bytes, times: int) -> int:
     """Return the most bytes that are held after any block, beside those of pieces that nobody took."""
-    file = Assembly(WANTED, encoder(Options()))
+    file = Assembly(WANTED, encoder(FileOptions()))
     tracemalloc.start()
     file.begin()
     before, most = tracemalloc.get_traced_memory()[0], 0
@@ -181,7 +177,7 @@ def most_held(encoder: Callable[[Options], Encoder], block: bytes, times: int) -
 
 def test_values_of_readers_are_no_part_of_the_question() -> None:
     """The tenant comes first in both counts; cursor and filters are places."""
-    asked = statement(Wanted("acme", Filters(model=("m';--",)), after="x'; DROP", limit=7))
+    asked = statement(ExportSelection("acme", Filters(model=("m';--",)), after="x'; DROP", limit=7))
 
     assert "DROP" not in asked.sql
     assert "--" not in asked.sql
@@ -204,12 +200,12 @@ def test_values_of_readers_are_no_part_of_the_question() -> None:
 )
 def test_the_encoding_is_one_that_the_reader_accepts(accepted: str, encoding: str | None) -> None:
     """As Accept-Encoding has it."""
-    assert choose(accepted) == encoding
+    assert choose_encoding(accepted) == encoding
 
 
 def test_a_note_names_its_code() -> None:
     """In the middle of an answer ClickHouse says by its code alone what happened."""
-    lines = Lines()
+    lines = RowParser()
     lines.feed(block("a"))
     with pytest.raises(BrokenAnswerError) as broken:
         lines.feed(NOTE % 241)

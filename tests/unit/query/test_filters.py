@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.query.core.problems import Problem
+from services.query.core.problems import QueryProblem
 from services.query.reads.core.filters import (
     Comparison,
     Filters,
@@ -20,7 +20,7 @@ from services.query.reads.core.sql import where
 
 def faults(*parameters: tuple[str, str]) -> dict[str, str]:
     """Return what is wrong with each of these parameters."""
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(QueryProblem) as refused:
         parse_filters(parameters)
     return dict(refused.value.faults)
 

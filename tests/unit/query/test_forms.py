@@ -3,15 +3,15 @@
 import pytest
 
 from services.query.dashboard.core.forms import bar, canonical, label
-from services.query.dashboard.questions import PageAsked
+from services.query.dashboard.routing import PageParams
 from services.query.reads.core.filters import parse_filters
 
 Parameters = list[tuple[str, str]]
 
 
-def asked(*parameters: tuple[str, str], **extra: str) -> PageAsked:
+def asked(*parameters: tuple[str, str], **extra: str) -> PageParams:
     """Return what a page is asked by these parameters."""
-    return PageAsked(parse_filters(parameters), extra)
+    return PageParams(parse_filters(parameters), extra)
 
 
 def test_every_filter_is_a_chip_that_takes_it_away() -> None:
@@ -81,7 +81,7 @@ def test_a_form_has_one_short_address(sent: Parameters, address: Parameters) -> 
         ("data.judge", "ge:3", "data.judge ≥ 3"),
         ("data.judge", "exists:false", "data.judge does not exist"),
         ("has_comment", "false", "without a comment"),
-        ("orphan", "true", "without request facts"),
+        ("orphan", "true", "without request data"),
         ("vote", "negative", "Vote: 👎 negative"),
         ("vote", "none", "Vote: none"),
         ("from", "2026-11-22T00:00:00Z", "From: 2026-11-22T00:00:00Z"),

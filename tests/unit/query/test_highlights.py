@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query.dashboard.core.highlights import SHOWN, highlighted
+from services.query.dashboard.core.formatting import SHOWN, highlighted
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.query.dashboard.core.comparison import SHARE, comparing, parse_scale, ranking, reading
+from services.query.dashboard.core.comparison import SHARE, comparing, measure_format, parse_scale, ranking
 from services.query.dashboard.core.formatting import DASH
-from services.query.dashboard.core.overview import cards, sentiments, steps, told, unit_for, volume
+from services.query.dashboard.core.overview import cards, sentiments, span_text, steps, unit_for, volume
 from services.query.reads.core.filters import NO_FILTERS, parse_filters
-from services.query.reads.core.statistics.answers import Compared, Figures, Group, Interval, Span, Stats
-from services.query.reads.core.statistics.periods import Period
+from services.query.reads.core.statistics.figures import Compared, Figures, Group, Interval, Span, Stats
+from services.query.reads.core.statistics.question import Period
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -107,8 +107,8 @@ def test_without_votes_there_is_no_number() -> None:
 
 def test_a_period_is_told_by_its_days_where_it_has_whole_ones() -> None:
     """Else to the minute."""
-    assert told(Span(start=START, end=START + DAY)) == "2026-11-01 to 2026-11-02 UTC"
-    assert told(Span(start=START, end=START + DAY / 2)) == "2026-11-01 to 2026-11-01 12:00 UTC"
+    assert span_text(Span(start=START, end=START + DAY)) == "2026-11-01 to 2026-11-02 UTC"
+    assert span_text(Span(start=START, end=START + DAY / 2)) == "2026-11-01 to 2026-11-01 12:00 UTC"
 
 
 def compared(*values: tuple[str | None, float | None]) -> Stats:
@@ -124,7 +124,7 @@ def test_the_best_comes_first() -> None:
     """Whoever has no value has no line, nor has who has no name."""
     answer = compared(("a", 1.5), ("b", 3.0), ("c", None), (None, 9.0), ("d", 2.0))
 
-    found = comparing(answer, reading("rating", None), NO_FILTERS)
+    found = comparing(answer, measure_format("rating", None), NO_FILTERS)
 
     assert [line.name for line in found.lines] == ["b", "d", "a"]
     assert (found.nameless, found.left_out) == (9, 1)
@@ -133,7 +133,7 @@ def test_the_best_comes_first() -> None:
 
 def test_of_latency_the_lowest_is_the_best() -> None:
     """And its values have a unit."""
-    found = comparing(compared(("a", 1500.0), ("b", 300.0)), reading("latency_ms", None), NO_FILTERS)
+    found = comparing(compared(("a", 1500.0), ("b", 300.0)), measure_format("latency_ms", None), NO_FILTERS)
 
     assert [(line.name, line.value) for line in found.lines] == [("b", "300 ms"), ("a", "1.50 s")]
 
@@ -142,7 +142,7 @@ def test_of_latency_the_lowest_is_the_best() -> None:
 def test_a_scale_says_what_is_best(scale: str, values: list[str]) -> None:
     """Its second end: intervals keep their lower end first."""
     found = comparing(
-        compared(("a", 1.2), ("b", 1.8)), reading("data.preference", parse_scale(scale)), NO_FILTERS
+        compared(("a", 1.2), ("b", 1.8)), measure_format("data.preference", parse_scale(scale)), NO_FILTERS
     )
 
     assert [line.value for line in found.lines] == values
@@ -165,7 +165,7 @@ def test_few_requests_are_marked() -> None:
         by="model",
     )
 
-    found = comparing(answer, reading("rating", None), NO_FILTERS)
+    found = comparing(answer, measure_format("rating", None), NO_FILTERS)
 
     assert {line.name: line.is_few for line in found.lines} == {"a": True, "b": False}
 
@@ -200,6 +200,6 @@ def test_each_name_leads_to_its_requests(by: str, href: str) -> None:
     """Whatever is compared."""
     answer = stats(group({by: "<b>"}, figures(5, 3, 2, share=interval(0.6))), by=by)
 
-    (line,) = comparing(answer, reading(SHARE, None), NO_FILTERS).lines
+    (line,) = comparing(answer, measure_format(SHARE, None), NO_FILTERS).lines
 
     assert line.href == href

@@ -7,7 +7,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from services.pipeline.core.generation_states import Generation, GenerationState
-from services.query.core.problems import Code, Problem
+from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.positions import Positions
 from services.query.settings import QuerySettings
 from services.runtime.clickhouse.core.statement import Statement
@@ -120,10 +120,10 @@ async def test_a_kafka_that_is_away_is_told_to_each_who_asks() -> None:
     positions = Connected(script)
     script.failure = KafkaConnectionError("away")
 
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(QueryProblem) as caught:
         await positions.read()
 
-    assert caught.value.code is Code.LOG_UNAVAILABLE
+    assert caught.value.code is ProblemCode.LOG_UNAVAILABLE
     assert positions.problem is not None
     script.failure = None
     assert (await positions.read()).logged == {0: 3}
@@ -155,9 +155,9 @@ async def test_who_waits_when_it_stops_is_told() -> None:
 
     await positions.stop()
 
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(QueryProblem) as caught:
         await waiting
-    assert caught.value.code is Code.OVERLOADED
+    assert caught.value.code is ProblemCode.OVERLOADED
 
 
 async def test_only_so_many_may_wait() -> None:
@@ -171,6 +171,6 @@ async def test_only_so_many_may_wait() -> None:
 
     found = await asyncio.gather(*(waits(f"t{n}") for n in range(5)), return_exceptions=True)
 
-    assert [isinstance(one, Problem) for one in found] == [False, False, False, True, True]
+    assert [isinstance(one, QueryProblem) for one in found] == [False, False, False, True, True]
     with positions.waiter("t4"):
         assert (await positions.read()).logged == {0: 3}

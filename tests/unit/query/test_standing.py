@@ -109,10 +109,10 @@ def test_the_verdict_names_what_is_wrong_first() -> None:
     ]
 
     assert titles == [
-        "A server does not answer",
-        "Nobody runs: merger, sink-state, sink-events, sink-dlq",
-        "The rows are behind",
-        "The rows are behind",
-        "Everything flows",
-        "Everything flows",
+        "A server is unreachable",
+        "Not running: merger, sink-state, sink-events, sink-dlq",
+        "Processing is behind",
+        "Processing is behind",
+        "All systems operational",
+        "All systems operational",
     ]

@@ -6,13 +6,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.query.core.problems import Problem
+from services.query.core.problems import QueryProblem
 from services.query.reads.core.filters import NO_FILTERS, parse_filters
-from services.query.reads.core.statistics.dimensions import parse_dimensions, parse_measure
-from services.query.reads.core.statistics.figures import Tally, stats_of
-from services.query.reads.core.statistics.intervals import average, share, student
-from services.query.reads.core.statistics.periods import Period, buckets, periods
-from services.query.reads.core.statistics.question import Question, time_zone
+from services.query.reads.core.statistics.figures import GroupTally, average, share, stats_of, student
+from services.query.reads.core.statistics.question import (
+    Period,
+    StatsQuery,
+    buckets,
+    parse_dimensions,
+    parse_measure,
+    periods,
+    time_zone,
+)
 from services.query.reads.core.statistics.statement import statement
 
 NOW = datetime(2026, 11, 22, 13, 45, 1, 250000, tzinfo=UTC)
@@ -131,7 +136,7 @@ def test_before_1970_there_is_no_previous_period() -> None:
 )
 def test_a_period_has_to_have_some_time_in_it(start: str, end: str | None, said: str) -> None:
     """Else it is said what is wrong."""
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(QueryProblem, match=said):
         periods(at(start), at(end) if end else None, NOW, UTC)
 
 
@@ -181,7 +186,7 @@ def test_days_and_hours_begin_where_the_zone_has_them() -> None:
 )
 def test_what_cannot_be_grouped_by_is_refused(names: list[str], said: str) -> None:
     """With what can be."""
-    with pytest.raises(Problem, match=said):
+    with pytest.raises(QueryProblem, match=said):
         parse_dimensions(names)
 
 
@@ -189,7 +194,7 @@ def test_what_cannot_be_grouped_by_is_refused(names: list[str], said: str) -> No
 def test_what_cannot_be_averaged_is_refused(name: str) -> None:
     """With what can be."""
     with pytest.raises(
-        Problem, match=r"is none of rating, latency_ms, cost_usd, data\.<key>, request\.<key>"
+        QueryProblem, match=r"is none of rating, latency_ms, cost_usd, data\.<key>, request\.<key>"
     ):
         parse_measure(name)
 
@@ -199,13 +204,13 @@ def test_what_cannot_be_averaged_is_refused(name: str) -> None:
 )
 def test_a_zone_has_to_be_one_that_everybody_knows(name: str) -> None:
     """Neither a path, nor this machine's own."""
-    with pytest.raises(Problem, match="is no zone"):
+    with pytest.raises(QueryProblem, match="is not a time zone"):
         time_zone(name)
 
 
-def question(*by: str, measure: str = "rating", **changes: object) -> Question:
+def question(*by: str, measure: str = "rating", **changes: object) -> StatsQuery:
     """Return a question of the last 30 days."""
-    plain = Question(
+    plain = StatsQuery(
         "acme", NO_FILTERS, periods(None, None, NOW, UTC), parse_dimensions(list(by)), parse_measure(measure)
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
@@ -258,11 +263,11 @@ def test_values_beyond_a_double_have_no_average() -> None:
 
 def test_adding_up_keeps_the_spread() -> None:
     """As if all values had been counted together: 1, 1, 5, 9."""
-    both = Tally(n=2, total=2.0, squares=0.0) + Tally(n=2, total=14.0, squares=8.0)
+    both = GroupTally(n=2, total=2.0, squares=0.0) + GroupTally(n=2, total=14.0, squares=8.0)
 
     assert (both.n, both.total, both.squares) == (4, 16.0, 44.0)
-    assert Tally() + both == both + Tally() == both
-    assert (both + Tally(n=1, total=None, squares=None)).total is None
+    assert GroupTally() + both == both + GroupTally() == both
+    assert (both + GroupTally(n=1, total=None, squares=None)).total is None
 
 
 def test_a_group_that_only_the_previous_period_has_is_shown() -> None:

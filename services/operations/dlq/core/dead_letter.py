@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from schemas.deadletters import Reason
-from services.query.reads.core import advice as reading
+from services.query.reads.core import dead_letters as reading
 
 
 class DeadLetterId(NamedTuple):

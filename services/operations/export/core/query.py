@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from services.operations.exits import UsageError
-from services.query.core.problems import Problem
+from services.query.core.problems import QueryProblem
 from services.query.reads.core.filters import PARAMETERS, parse_filters, to_parameters
 
 SUFFIXES = {
@@ -76,7 +76,7 @@ def filters_of(options: Mapping[str, Any], where: Sequence[str]) -> tuple[tuple[
         given.append((name, value))
     try:
         return tuple(to_parameters(parse_filters(given)))
-    except Problem as problem:
+    except QueryProblem as problem:
         raise UsageError("\n".join(_fault(*fault) for fault in problem.faults)) from None
 
 

@@ -1,8 +1,8 @@
-"""Charts as SVG: values in, markup out.  Pure.
+"""Charts as SVG.
 
-Widths are percentages, so that a chart fills its place and its text keeps its size, from a phone to a wide
-screen.  Colours come from classes; nothing is styled in place, which the Content-Security-Policy forbids.
-Every text goes through `Markup.format`, which escapes it.
+Widths are percentages, so that a chart fills its container and its text keeps its size on any screen.
+Colours come from CSS classes, as the Content-Security-Policy forbids inline styles.  Every text goes through
+`Markup.format`, which escapes it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,79 +14,84 @@ from markupsafe import Markup
 from services.query.dashboard.core.formatting import number
 
 GAP = 0.18
-"""Part of a column's place that stays empty."""
+"""The part of a column's width that is a gap."""
 
 EDGE = 14
 """Pixels above the plot, for the uppermost label, and below it, for those of the columns."""
 
 
 @dataclass(frozen=True)
-class Scale:
-    """The values that an axis spans, and those that are marked on it."""
+class ChartScale:
+    """The range of an axis, and its ticks."""
 
     low: float
     high: float
     ticks: tuple[float, ...] = ()
 
     def part(self, value: float) -> float:
-        """Return where a value lies, from 0 at the beginning to 1 at the end; outside at the nearer one."""
+        """Return the position of a value from 0 to 1, clamped."""
         if self.high <= self.low:
             return 0.5
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A part of a column: how high it is, and the class that colours it."""
+class ChartSegment:
+    """A part of a column: its height, and the CSS class of its colour."""
 
     value: float
     style: str
 
 
 @dataclass(frozen=True)
-class Column:
-    """One stretch of time: what is stacked in it, and what it is compared with."""
+class ChartColumn:
+    """A column for one time group: stacked segments, and the previous value."""
 
     label: str
     """Below it, where there is room."""
-    told: str
-    """What it says in words, shown on hover."""
-    segments: tuple[Segment, ...]
+    description: str
+    """Its description, shown on hover."""
+    segments: tuple[ChartSegment, ...]
     mark: float | None = None
-    """A value of the previous period, drawn as a line across."""
+    """The value of the previous period, drawn as a line."""
     href: str = ""
 
 
-def scale_from_zero(values: Iterable[float]) -> Scale:
+def scale_from_zero(values: Iterable[float]) -> ChartScale:
     """Return an axis for counts: from 0 to a round number at or above the highest."""
     highest = max((value for value in values if isfinite(value)), default=0.0)
     if highest <= 0:
-        return Scale(0, 1, (0, 1))
+        return ChartScale(0, 1, (0, 1))
     step = max(1.0, _round_step(highest / 3))
     steps = ceil(highest / step)
-    return Scale(0, steps * step, tuple(step * one for one in range(steps + 1)))
+    return ChartScale(0, steps * step, tuple(step * one for one in range(steps + 1)))
 
 
-def scale_around(values: Iterable[float]) -> Scale:
-    """Return an axis that holds all values, from a round number to another, whether or not 0 is between."""
+def scale_around(values: Iterable[float]) -> ChartScale:
+    """Return an axis that includes all values, between round numbers, not necessarily from 0."""
     known = [value for value in values if isfinite(value)]
     if not known:
-        return Scale(0, 1, (0, 1))
+        return ChartScale(0, 1, (0, 1))
     low, high = min(known), max(known)
     spread = (high - low) or abs(high) or 1.0
     step = _round_step(spread / 3)
     first, last = floor(low / step), ceil(high / step)
     if not (isfinite(step) and step > 0) or first == last or last - first > 20:
-        return Scale(low, high, (low, high))
-    return Scale(first * step, last * step, tuple(one * step for one in range(first, last + 1)))
+        return ChartScale(low, high, (low, high))
+    return ChartScale(first * step, last * step, tuple(one * step for one in range(first, last + 1)))
 
 
 def columns(
-    title: str, told: str, bars: Sequence[Column], scale: Scale, labels: Sequence[str], name: str
+    title: str,
+    description: str,
+    bars: Sequence[ChartColumn],
+    scale: ChartScale,
+    labels: Sequence[str],
+    name: str,
 ) -> Markup:
     """Return a chart of stacked columns over time.
 
-    `labels` are those of the axis's ticks, `name` is unique on the page: it ties the title to the chart.
+    `labels` are those of the ticks; `name` is unique on the page and links the title to the chart.
     """
     inner = Markup().join(
         [
@@ -99,15 +104,21 @@ def columns(
     return Markup(
         '<svg class="chart plot" role="img" aria-labelledby="{name}-title {name}-told">'
         '<title id="{name}-title">{title}</title><desc id="{name}-told">{told}</desc>{inner}</svg>'
-    ).format(name=name, title=title, told=told, inner=inner)
+    ).format(name=name, title=title, told=description, inner=inner)
 
 
 def whisker(
-    value: float, low: float | None, high: float | None, scale: Scale, *, before: float | None, style: str
+    value: float,
+    low: float | None,
+    high: float | None,
+    scale: ChartScale,
+    *,
+    before: float | None,
+    style: str,
 ) -> Markup:
-    """Return one line of a comparison: a dot, the interval around it, and a ring for the previous period.
+    """Return one line of a comparison: a dot, its interval, and a ring for the previous period.
 
-    It shows nothing that does not stand beside it in words, and is hidden from those who hear the page.
+    It is hidden from screen readers, as its row has the same values as text.
     """
     parts = [
         Markup('<line class="grid" x1="{0}" x2="{0}" y1="0" y2="100%"/>').format(_percent(scale.part(tick)))
@@ -127,8 +138,8 @@ def whisker(
     )
 
 
-def axis(scale: Scale, labels: Sequence[str]) -> Markup:
-    """Return the axis of a comparison: what the lines of all its rows stand for."""
+def axis(scale: ChartScale, labels: Sequence[str]) -> Markup:
+    """Return the axis of a comparison, shared by all its rows."""
     last = len(scale.ticks) - 1
     texts = [
         Markup('<text class="tick" x="{0}" y="12" text-anchor="{1}">{2}</text>').format(
@@ -140,8 +151,8 @@ def axis(scale: Scale, labels: Sequence[str]) -> Markup:
     return Markup('<svg class="chart ticks" aria-hidden="true">{0}</svg>').format(Markup().join(texts))
 
 
-def bar(segments: Sequence[Segment], highest: float) -> Markup:
-    """Return one line of a ranking: a bar, as long as its share of the highest, its parts side by side."""
+def bar(segments: Sequence[ChartSegment], highest: float) -> Markup:
+    """Return one line of a ranking: a stacked bar, scaled to the highest."""
     parts, start = [], 0.0
     for one in segments:
         width = one.value / highest if highest > 0 else 0.0
@@ -155,35 +166,35 @@ def bar(segments: Sequence[Segment], highest: float) -> Markup:
     return Markup('<svg class="chart rank" aria-hidden="true">{0}</svg>').format(Markup().join(parts))
 
 
-def tick_labels(scale: Scale) -> list[str]:
+def tick_labels(scale: ChartScale) -> list[str]:
     """Return the values of an axis's ticks, short."""
     return [short(tick) for tick in scale.ticks]
 
 
 def short(value: float) -> str:
-    """Return a number in little room: 12, 1.5k, 3M."""
+    """Return a number in a short form: 12, 1.5k, 3M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size and abs(value) < 1e15:
             return f"{value / size:.3g}{letter}"
     return number(float(f"{value:.6g}"))
 
 
-def _rule(scale: Scale, tick: float) -> Markup:
+def _rule(scale: ChartScale, tick: float) -> Markup:
     style = "axis" if tick == scale.low else "grid"
     return Markup('<line class="{0}" x1="0" x2="100%" y1="{1}" y2="{1}"/>').format(
         style, _height(scale.part(tick))
     )
 
 
-def _label(scale: Scale, tick: float, label: str) -> Markup:
+def _label(scale: ChartScale, tick: float, label: str) -> Markup:
     return Markup('<text class="tick value" x="-8" y="{0}" dy="4">{1}</text>').format(
         _height(scale.part(tick)), label
     )
 
 
-def _column(one: Column, place: int, count: int, scale: Scale) -> Markup:
+def _column(one: ChartColumn, place: int, count: int, scale: ChartScale) -> Markup:
     left, width = (place + GAP / 2) / count, (1 - GAP) / count
-    parts, below = [Markup("<title>{0}</title>").format(one.told)], 0.0
+    parts, below = [Markup("<title>{0}</title>").format(one.description)], 0.0
     for segment in one.segments:
         top = below + segment.value
         if segment.value > 0:
@@ -194,7 +205,7 @@ def _column(one: Column, place: int, count: int, scale: Scale) -> Markup:
                 )
             )
         below = top
-    # What can be pointed at, however low the column is.
+    # The hover area, also of a low column.
     parts.append(
         Markup('<rect class="hit" x="{0}" y="0" width="{1}" height="100%"/>').format(
             _percent(place / count), _percent(1 / count)
@@ -212,7 +223,7 @@ def _column(one: Column, place: int, count: int, scale: Scale) -> Markup:
     return Markup('<a href="{0}" tabindex="-1">{1}</a>').format(one.href, inner)
 
 
-def _captions(bars: Sequence[Column]) -> Iterable[Markup]:
+def _captions(bars: Sequence[ChartColumn]) -> Iterable[Markup]:
     """Yield the labels below the first, the middle and the last column."""
     last = len(bars) - 1
     places = {0: "start", last // 2: "middle", last: "end"} if last >= 4 else {0: "start", last: "end"}
@@ -246,7 +257,7 @@ PLOT = 158
 
 
 def _height(part: float) -> str:
-    """Return how far from the top a place lies."""
+    """Return the distance from the top in pixels."""
     return f"{EDGE + PLOT * (1 - part):.2f}"
 
 

@@ -1,4 +1,4 @@
-"""How models, datasets or tags compare: values with their intervals, side by side on one axis.  Pure."""
+"""Comparison of models, datasets or tags: values with their intervals on one axis."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,10 +7,10 @@ from markupsafe import Markup
 
 from services.query.dashboard.core import charts, formatting
 from services.query.reads.core.filters import Comparison, Filters, Operator
-from services.query.reads.core.statistics.answers import Figures, Group, Interval, Stats
+from services.query.reads.core.statistics.figures import Figures, Group, Interval, Stats
 
 SHARE = "share"
-"""The measure of a comparison that is no number of a request: the share of positive votes."""
+"""The one measure that is not a value of requests: the share of positive votes."""
 
 MEASURES = {
     SHARE: "Share of positive votes",
@@ -29,11 +29,11 @@ DIMENSIONS = {
 }
 
 FEW = 30
-"""An average or a share of fewer requests is marked: one more vote could still move it much."""
+"""Values of fewer requests are marked as uncertain."""
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparisonLine:
     """One line of a comparison."""
 
     name: str
@@ -48,20 +48,20 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Comparing:
-    """A comparison: its lines, the best first, and the axis that they share."""
+class ComparisonTable:
+    """A comparison: its lines, best first, and their axis."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[ComparisonLine, ...]
     axis: Markup
     nameless: int
-    """Requests that have nothing to be compared by."""
+    """Requests without a value of the dimension."""
     left_out: int
-    """Names that have no line: they have too few requests."""
+    """Names without a line: too few requests, or no value."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How values of a measure are shown: an interval of what, in which words, and whether more is better."""
+class MeasureFormat:
+    """How a measure is shown: its interval, its format, and whether more is better."""
 
     interval: Callable[[Figures], Interval | None]
     words: Callable[[float | None], str]
@@ -69,12 +69,12 @@ class Reading:
     more_is_better: bool = True
 
 
-def reading(measure: str, scale: tuple[float, float] | None) -> Reading:
-    """Return how a measure is read; with a scale as the way from its one end to the other, in percent."""
+def measure_format(measure: str, scale: tuple[float, float] | None) -> MeasureFormat:
+    """Return the format of a measure; with a scale, as a percentage of that range."""
     if measure == SHARE:
-        return Reading(lambda figures: figures.share, formatting.percent, _percent)
+        return MeasureFormat(lambda figures: figures.share, formatting.percent, _percent)
     if scale is not None:
-        return Reading(
+        return MeasureFormat(
             lambda figures: _scaled(figures.average, scale),
             formatting.percent,
             lambda part: f"{100 * part:.6g}%",
@@ -85,7 +85,7 @@ def reading(measure: str, scale: tuple[float, float] | None) -> Reading:
         "cost_usd": (formatting.dollars, True),
         "request.cost_usd": (formatting.dollars, True),
     }.get(measure, (formatting.number, False))
-    return Reading(lambda figures: figures.average, words, charts.short, more_is_better=not less)
+    return MeasureFormat(lambda figures: figures.average, words, charts.short, more_is_better=not less)
 
 
 def _percent(part: float) -> str:
@@ -93,7 +93,7 @@ def _percent(part: float) -> str:
 
 
 def parse_scale(text: str) -> tuple[float, float] | None:
-    """Return the two ends that `1..2` names, or None if it names none."""
+    """Return the two ends of a scale such as `1..2`, or None if it is invalid."""
     low, dots, high = text.partition("..")
     try:
         ends = float(low), float(high)
@@ -102,15 +102,15 @@ def parse_scale(text: str) -> tuple[float, float] | None:
     return ends if dots and ends[0] != ends[1] and all(abs(end) < 1e300 for end in ends) else None
 
 
-def comparing(stats: Stats, read: Reading, filters: Filters) -> Comparing:
-    """Return the comparison of what the statistics are grouped by."""
+def comparing(stats: Stats, read: MeasureFormat, filters: Filters) -> ComparisonTable:
+    """Return the comparison of the groups of statistics."""
     name = stats.by[0]
     measured = [(group, read.interval(group)) for group in stats.groups if group.key[name] is not None]
     known = [(group, found) for group, found in measured if found is not None]
     known.sort(key=lambda one: one[1].value, reverse=read.more_is_better)
     ends = [end for _, one in known for end in (one.low, one.high, one.value) if end is not None]
     scale = charts.scale_around(ends)
-    return Comparing(
+    return ComparisonTable(
         tuple(_line(group, found, name, read, scale, filters) for group, found in known),
         charts.axis(scale, [read.axis(tick) for tick in scale.ticks]),
         sum(group.requests for group in stats.groups if group.key[name] is None),
@@ -118,13 +118,13 @@ def comparing(stats: Stats, read: Reading, filters: Filters) -> Comparing:
     )
 
 
-def ranking(stats: Stats, filters: Filters) -> list[Line]:
-    """Return the most frequent names of what the statistics are grouped by, the most frequent first."""
+def ranking(stats: Stats, filters: Filters) -> list[ComparisonLine]:
+    """Return the groups of statistics by number of requests, the largest first."""
     name = stats.by[0]
     groups = [group for group in stats.groups if group.key[name] is not None and group.requests]
     highest = max((group.requests for group in groups), default=0)
     return [
-        Line(
+        ComparisonLine(
             str(group.key[name]),
             _named(filters, name, str(group.key[name])),
             charts.bar(counts(group), highest),
@@ -140,13 +140,13 @@ def ranking(stats: Stats, filters: Filters) -> list[Line]:
 
 
 def _line(
-    group: Group, found: Interval, name: str, read: Reading, scale: charts.Scale, filters: Filters
-) -> Line:
+    group: Group, found: Interval, name: str, read: MeasureFormat, scale: charts.ChartScale, filters: Filters
+) -> ComparisonLine:
     before = read.interval(group.previous) if group.previous else None
     picture = charts.whisker(
         found.value, found.low, found.high, scale, before=before.value if before else None, style="is-accent"
     )
-    return Line(
+    return ComparisonLine(
         str(group.key[name]),
         _named(filters, name, str(group.key[name])),
         picture,
@@ -160,7 +160,7 @@ def _line(
 
 
 def between(found: Interval | None, words: Callable[[float | None], str]) -> str:
-    """Return an interval in words."""
+    """Return an interval as text."""
     if found is None or found.low is None or found.high is None:
         return formatting.DASH
     return f"{words(found.low)} to {words(found.high)}"
@@ -180,23 +180,23 @@ def _scaled(found: Interval | None, scale: tuple[float, float]) -> Interval | No
     return Interval(value=(found.value - low) / (high - low), low=ends[0], high=ends[1], n=found.n)
 
 
-def counts(figures: Figures) -> tuple[charts.Segment, ...]:
+def counts(figures: Figures) -> tuple[charts.ChartSegment, ...]:
     """Return the requests by sentiment, those without a vote last."""
     voted = figures.positive + figures.neutral + figures.negative
     return (
-        charts.Segment(figures.positive, "is-positive"),
-        charts.Segment(figures.neutral, "is-neutral"),
-        charts.Segment(figures.negative, "is-negative"),
-        charts.Segment(figures.requests - voted, "is-muted"),
+        charts.ChartSegment(figures.positive, "is-positive"),
+        charts.ChartSegment(figures.neutral, "is-neutral"),
+        charts.ChartSegment(figures.negative, "is-negative"),
+        charts.ChartSegment(figures.requests - voted, "is-muted"),
     )
 
 
 FIELDS = ("model", "provider", "tag", "source", "vote", "sentiment", "rating")
-"""Names that have a filter of several values."""
+"""Dimensions with a filter of several values."""
 
 
 def _named(filters: Filters, name: str, value: str) -> str:
-    """Return the log of one name's requests."""
+    """Return the address of the log of one name's requests."""
     if name in FIELDS:
         chosen = getattr(filters, name)
         if value not in chosen:

@@ -1,17 +1,19 @@
-"""Values as people read them.  Pure."""
+"""Formats values for pages: times, numbers, votes, links, and comments with matches marked."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
+from markupsafe import Markup, escape
 
-from services.query.reads.core.filters import Filters, to_parameters
+from services.query.reads.core.filters import Filters, is_unspaced, to_parameters, words
 
 VOTES = {"positive": "👍", "negative": "👎", "amazing": "❤️"}
-"""Words of a vote, and their signs."""
+"""The sign of each word of a vote."""
 
 DASH = "\N{EN DASH}"
 
@@ -19,7 +21,7 @@ _STEPS = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (30 * 86_400, 86
 
 
 def moment(text: str | datetime) -> datetime:
-    """Return a time from how the store writes it; without a zone it is UTC."""
+    """Parse a time of ClickHouse; UTC if it has no zone."""
     found = text if isinstance(text, datetime) else datetime.fromisoformat(text)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
@@ -45,7 +47,7 @@ def exact(then: str | datetime) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a number with at most 4 digits that mean something, and no needless zeros."""
+    """Return a number with at most 4 significant digits."""
     if value is None:
         return DASH
     if float(value).is_integer() and abs(value) < 1e15:
@@ -54,7 +56,7 @@ def number(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """Return a count with its thousands apart."""
+    """Return a count with thousands separators."""
     return DASH if value is None else f"{int(value):,}"
 
 
@@ -73,7 +75,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def dollars(value: float | None) -> str:
-    """Return US dollars: with hundredths of a cent below one dollar, as answers cost so little."""
+    """Return US dollars, with four decimals below one dollar."""
     if value is None:
         return DASH
     if 0 < abs(value) < 0.00005:
@@ -90,14 +92,14 @@ def vote_sign(row: Mapping[str, Any]) -> str:
 
 
 def vote_name(row: Mapping[str, Any]) -> str:
-    """Return a row's vote in words, for those who do not see the sign."""
+    """Return the vote of a row in words, for screen readers."""
     if row.get("vote"):
         return f"vote: {row['vote']}"
     return "" if row.get("rating") is None else f"rating: {number(float(row['rating']))}"
 
 
 def shortened(text: str, length: int = 160) -> str:
-    """Return a text on one line and no longer than this many characters."""
+    """Return a text on one line, cut to `length` characters."""
     line = " ".join(text[: 4 * length].split())
     return line if len(line) <= length and len(text) <= 4 * length else f"{line[:length].rstrip()}…"
 
@@ -115,7 +117,7 @@ def pretty(value: object) -> str:
 def request_href(request_id: str) -> str:
     """Return the address of a request's page.
 
-    Browsers take `.` and `..` out of a path, even when they are escaped.
+    Browsers remove `.` and `..` from a path, even percent-encoded.
     """
     if request_id in (".", ".."):
         return f"/requests?{urlencode({'request_id': request_id})}"
@@ -123,7 +125,7 @@ def request_href(request_id: str) -> str:
 
 
 def key(request_id: str) -> str:
-    """Return a name for an element about a request: ids of elements have no spaces."""
+    """Return a hash of a request id for ids of elements, which have no spaces."""
     return sha256(request_id.encode()).hexdigest()[:16]
 
 
@@ -136,3 +138,52 @@ def with_filters(path: str, filters: Filters, **extra: object) -> str:
     """Return a link to another page that keeps the filters."""
     parameters = [*to_parameters(filters), *((name, str(value)) for name, value in extra.items() if value)]
     return with_parameters(path, parameters)
+
+
+SHOWN = 600
+"""The most characters of a comment in a list."""
+
+BEFORE = 200
+"""Characters before the first match in a cut comment."""
+
+_LETTER = "[A-Za-z0-9\u0080-\U0010ffff]"
+
+
+def highlighted(comment: str, search: str) -> Markup:
+    """Return the comment with the matches of the search marked.
+
+    A long comment is cut to a part around the first match.  Each piece is escaped on its own.
+    """
+    pattern = _pattern(search)
+    first = pattern.search(comment) if pattern else None
+    start, end = _stretch(len(comment), first.start() if first else 0)
+    pieces = Markup().join(_pieces(comment[start:end], pattern))
+    return Markup("{0}{1}{2}").format("…" if start else "", pieces, "…" if end < len(comment) else "")
+
+
+def _pieces(text: str, pattern: re.Pattern[str] | None) -> Iterator[Markup]:
+    done = 0
+    for match in pattern.finditer(text) if pattern else ():
+        yield escape(text[done : match.start()])
+        yield Markup("<mark>{0}</mark>").format(match[0])
+        done = match.end()
+    yield escape(text[done:])
+
+
+def _pattern(search: str) -> re.Pattern[str] | None:
+    """Return a pattern for the words; words of scripts without spaces match within others, too."""
+    sought = sorted(words(search), key=len, reverse=True)
+    if not sought:
+        return None
+    parts = [
+        re.escape(word) if is_unspaced(word) else f"(?<!{_LETTER}){re.escape(word)}(?!{_LETTER})"
+        for word in sought
+    ]
+    return re.compile("|".join(parts), re.IGNORECASE)
+
+
+def _stretch(length: int, first: int) -> tuple[int, int]:
+    if length <= SHOWN:
+        return 0, length
+    start = max(0, min(first - BEFORE, length - SHOWN))
+    return start, start + SHOWN

@@ -1,17 +1,18 @@
-"""The filter bar: what is filtered now, how each filter is taken away, and what a form sends.  Pure."""
+"""The filter bar and the columns of the log: what is filtered and sorted, and the links that change it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlencode
 
-from services.query.dashboard.core.formatting import VOTES, shortened
+from services.query.dashboard.core.formatting import VOTES, shortened, with_filters
 from services.query.reads.core.filters import Filters, to_parameters
+from services.query.reads.core.listing import DEFAULT_ORDER, RowOrder
 
 Parameters = list[tuple[str, str]]
 
 FIELDS = ("where_part", "where_key", "where_is", "where_value")
-"""How a form, whose fields have fixed names, sends a comparison of any key."""
+"""The fields in which a form sends a comparison of any key."""
 
 SIGNS = {"eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "exists": "exists"}
 
@@ -30,7 +31,7 @@ LABELS = {
     "session_id": "Session",
     "has_comment": "Comment",
     "has_feedback": "Feedback",
-    "orphan": "Request facts",
+    "orphan": "Request data",
     "q": "Words",
     "from": "From",
     "to": "Before",
@@ -43,8 +44,8 @@ _SWITCHES = {
     ("has_comment", "false"): "without a comment",
     ("has_feedback", "true"): "with feedback",
     ("has_feedback", "false"): "without feedback",
-    ("orphan", "true"): "without request facts",
-    ("orphan", "false"): "with request facts",
+    ("orphan", "true"): "without request data",
+    ("orphan", "false"): "with request data",
 }
 
 _QUICK = (
@@ -53,15 +54,15 @@ _QUICK = (
     ("❤️", "Amazing", ("vote", "amazing")),
     ("🗨️", "With a comment", ("has_comment", "true")),
     ("", "Without feedback", ("has_feedback", "false")),
-    ("", "Without request facts", ("orphan", "true")),
+    ("", "Without request data", ("orphan", "true")),
 )
 
 _ONE_AT_A_TIME = ("vote", "sentiment")
 _REPEATED = ("tag", "model", "provider", "source")
 
 
-class Asked(Protocol):
-    """What a page is asked."""
+class FilteredPage(Protocol):
+    """A page with filters, and own parameters that are kept when these change."""
 
     @property
     def filters(self) -> Filters: ...  # noqa: D102
@@ -70,16 +71,16 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True)
-class Chip:
-    """A filter that is on, and where it is off."""
+class FilterChip:
+    """An active filter, and the address without it."""
 
     label: str
     href: str
 
 
 @dataclass(frozen=True)
-class Quick:
-    """A filter one click away.  `href` switches it on, or off while it `is_on`."""
+class QuickFilter:
+    """A filter of one click; `href` toggles it."""
 
     sign: str
     label: str
@@ -88,28 +89,28 @@ class Quick:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """Everything that the macro `filter_bar` draws."""
+class FilterBar:
+    """The values of the macro `filter_bar`."""
 
     path: str
     filters: Filters
-    chips: tuple[Chip, ...]
-    quick: tuple[Quick, ...]
+    chips: tuple[FilterChip, ...]
+    quick: tuple[QuickFilter, ...]
     carried: tuple[tuple[str, str], ...]
-    """What the form sends along unchanged."""
+    """Hidden fields of the form."""
     clear: str
-    """Where nothing is filtered."""
+    """The address without filters."""
     suggestions: dict[str, tuple[str, ...]]
 
 
-def bar(path: str, asked: Asked, suggestions: Mapping[str, Iterable[str]] | None = None) -> Bar:
+def bar(path: str, asked: FilteredPage, suggestions: Mapping[str, Iterable[str]] | None = None) -> FilterBar:
     """Return the filter bar of a page.  `suggestions` are values to offer, by parameter."""
     active, kept = to_parameters(asked.filters), list(asked.kept)
     carried = [one for one in active if _is_carried(one[0], asked.filters)]
-    return Bar(
+    return FilterBar(
         path,
         asked.filters,
-        tuple(Chip(label(*one), _link(path, [*_without(active, one), *kept])) for one in active),
+        tuple(FilterChip(label(*one), _link(path, [*_without(active, one), *kept])) for one in active),
         tuple(_quick(path, sign, name, one, active, kept) for sign, name, one in _QUICK),
         (*carried, *kept),
         _link(path, kept),
@@ -118,7 +119,7 @@ def bar(path: str, asked: Asked, suggestions: Mapping[str, Iterable[str]] | None
 
 
 def _is_carried(name: str, filters: Filters) -> bool:
-    """Tell whether a filter has no field of its own, or more values than its field can show."""
+    """Return whether a filter has no field of its own, or more values than its field can show."""
     is_many = name in _ONE_AT_A_TIME and len(getattr(filters, name)) > 1
     return is_many or name in _REPEATED or "." in name
 
@@ -138,7 +139,7 @@ def label(name: str, value: str) -> str:
 
 
 def canonical(parameters: Sequence[tuple[str, str]]) -> Parameters:
-    """Return the parameters of the one short address: without empty ones, repeats, and the form's own."""
+    """Return the parameters of the short address: no empty or repeated ones, comparisons in one parameter."""
     compared = {name: value for name, value in parameters if name in FIELDS}
     found = [one for one in parameters if one[0] not in FIELDS and one[1] != ""]
     if key := compared.get("where_key", "").strip():
@@ -162,12 +163,53 @@ def _without(parameters: Parameters, one: tuple[str, str]) -> Parameters:
 
 def _quick(
     path: str, sign: str, name: str, one: tuple[str, str], active: Parameters, kept: Parameters
-) -> Quick:
+) -> QuickFilter:
     is_on = one in active
     rest = _without(active, one) if is_on else [other for other in active if not _excluded(other, one)]
-    return Quick(sign, name, _link(path, [*rest, *([] if is_on else [one]), *kept]), is_on)
+    return QuickFilter(sign, name, _link(path, [*rest, *([] if is_on else [one]), *kept]), is_on)
 
 
 def _excluded(other: tuple[str, str], one: tuple[str, str]) -> bool:
-    """Tell whether a filter goes when another is switched on: a positive vote is not a negative one."""
+    """Return whether a filter is removed when another is switched on."""
     return other[0] == one[0] or {other[0], one[0]} <= set(_ONE_AT_A_TIME)
+
+
+_COLUMNS = (
+    ("Last feedback", "last_received_at", "-"),
+    ("Vote", "rating", "-"),
+    ("Request", "request_id", ""),
+    ("Model", "model", ""),
+    ("Comment and tags", "", ""),
+    ("Latency", "latency_ms", "-"),
+    ("Cost", "cost_usd", "-"),
+)
+"""Title, the column to order by, and the first direction."""
+
+_NUMBERS = ("latency_ms", "cost_usd")
+
+
+@dataclass(frozen=True)
+class ColumnHead:
+    """The head of a column."""
+
+    title: str
+    href: str
+    """The address ordered by it, or in reverse; empty if it is not sortable."""
+    sorted: str
+    """The value of `aria-sort`: `ascending`, `descending`, or empty."""
+    is_number: bool
+
+
+def columns(filters: Filters, order: RowOrder) -> tuple[ColumnHead, ...]:
+    """Return all heads, under these filters and this order."""
+    return tuple(_column(title, name, first, filters, order) for title, name, first in _COLUMNS)
+
+
+def _column(title: str, name: str, first: str, filters: Filters, order: RowOrder) -> ColumnHead:
+    if not name:
+        return ColumnHead(title, "", "", is_number=False)
+    is_here = order.column == name
+    wanted = f"{'' if order.descending else '-'}{name}" if is_here else f"{first}{name}"
+    href = with_filters("/", filters, order="" if wanted == DEFAULT_ORDER else wanted)
+    direction = ("descending" if order.descending else "ascending") if is_here else ""
+    return ColumnHead(title, href, direction, is_number=name in _NUMBERS)

@@ -1,4 +1,4 @@
-"""What the insights page shows of a whole period: its numbers, and what became of them over time.  Pure."""
+"""The overview of the insights page: the figures of a period, and charts over time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,10 +7,10 @@ from datetime import UTC, datetime, time, timedelta
 from markupsafe import Markup
 
 from services.query.dashboard.core import charts, formatting
-from services.query.dashboard.core.comparison import SHARE, Reading, between, counts, reading
+from services.query.dashboard.core.comparison import SHARE, MeasureFormat, between, counts, measure_format
 from services.query.reads.core.filters import Filters
-from services.query.reads.core.statistics.answers import Figures, Interval, Span, Stats
-from services.query.reads.core.statistics.periods import Period, buckets
+from services.query.reads.core.statistics.figures import Figures, Interval, Span, Stats
+from services.query.reads.core.statistics.question import Period, buckets
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -21,8 +21,8 @@ NOTHING = Figures(
 
 
 @dataclass(frozen=True)
-class Card:
-    """One number, how it stands to the previous period's, and what it rests on."""
+class StatCard:
+    """One figure, its change since the previous period, and a note."""
 
     title: str
     value: str
@@ -30,12 +30,12 @@ class Card:
     before: str
     change: str
     style: str
-    """The class of the change: whether it is good news."""
+    """The CSS class of the change."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """One stretch of time: its name, its figures, and the log of it."""
+class TrendStep:
+    """One time group: its name, its figures, and the address of its log."""
 
     name: str
     figures: Figures
@@ -44,7 +44,7 @@ class Step:
 
 
 def unit_for(period: Period) -> str:
-    """Return stretches of time that make a readable number of columns."""
+    """Return the unit of time groups with a readable number of columns."""
     days = period.length / timedelta(days=1)
     if days <= 2:
         return "hour"
@@ -53,8 +53,8 @@ def unit_for(period: Period) -> str:
     return "week" if days <= 2 * 366 else "month"
 
 
-def told(span: Span) -> str:
-    """Return a period in words: by its days where it has whole ones."""
+def span_text(span: Span) -> str:
+    """Return a period as text: dates, with times unless at midnight."""
     ends = [
         f"{end:%Y-%m-%d}" if end.time() == time.min else f"{end:%Y-%m-%d %H:%M}"
         for end in (span.start, span.end)
@@ -62,8 +62,8 @@ def told(span: Span) -> str:
     return f"{ends[0]} to {ends[1]} UTC"
 
 
-def cards(stats: Stats) -> list[Card]:
-    """Return the numbers of the period."""
+def cards(stats: Stats) -> list[StatCard]:
+    """Return the figures of the period."""
     total, before = stats.total, stats.total.previous or NOTHING
     rate = total.with_feedback / total.requests if total.requests else None
     return [
@@ -74,13 +74,13 @@ def cards(stats: Stats) -> list[Card]:
             before.with_feedback,
             "of no request" if rate is None else f"{formatting.percent(rate)} of all requests",
         ),
-        _measured("Positive", total.share, before.share, reading(SHARE, None), points=True),
-        _measured("Average rating", total.average, before.average, reading("rating", None)),
+        _measured("Positive", total.share, before.share, measure_format(SHARE, None), points=True),
+        _measured("Average rating", total.average, before.average, measure_format("rating", None)),
     ]
 
 
-def steps(stats: Stats, filters: Filters) -> list[Step]:
-    """Return every stretch of the period, empty ones too; of all time, those from the first request on."""
+def steps(stats: Stats, filters: Filters) -> list[TrendStep]:
+    """Return all time groups of the period, also empty ones; of all time, from the first request on."""
     unit = stats.by[0]
     found = {group.key[unit]: group for group in stats.groups}
     period = Period(stats.period.start, stats.period.end)
@@ -90,7 +90,7 @@ def steps(stats: Stats, filters: Filters) -> list[Step]:
         names = names[names.index(first) :]
     ends = [*names[1:], None]
     return [
-        Step(
+        TrendStep(
             name,
             found.get(name, NOTHING),
             found[name].previous if name in found else NOTHING if stats.previous_period else None,
@@ -100,13 +100,13 @@ def steps(stats: Stats, filters: Filters) -> list[Step]:
     ]
 
 
-def volume(steps: Sequence[Step], unit: str) -> Markup:
-    """Return the chart of how much feedback came."""
+def volume(steps: Sequence[TrendStep], unit: str) -> Markup:
+    """Return the chart of the volume of feedback."""
     bars = [
-        charts.Column(
+        charts.ChartColumn(
             _short_name(step.name, unit),
             _volume_told(step),
-            (charts.Segment(step.figures.with_feedback, "is-accent"),),
+            (charts.ChartSegment(step.figures.with_feedback, "is-accent"),),
             step.previous.with_feedback if step.previous else None,
             step.href,
         )
@@ -128,15 +128,15 @@ def volume(steps: Sequence[Step], unit: str) -> Markup:
     )
 
 
-def sentiments(steps: Sequence[Step], unit: str) -> Markup:
-    """Return the chart of what share of the feedback was positive, neutral and negative."""
+def sentiments(steps: Sequence[TrendStep], unit: str) -> Markup:
+    """Return the chart of the shares of positive, neutral and negative feedback."""
     bars = [
-        charts.Column(
+        charts.ChartColumn(
             _short_name(step.name, unit), _sentiment_told(step), _shares(step.figures), None, step.href
         )
         for step in steps
     ]
-    scale = charts.Scale(0, 1, (0, 0.5, 1))
+    scale = charts.ChartScale(0, 1, (0, 0.5, 1))
     return charts.columns(
         f"Positive, neutral and negative feedback per {unit}, in percent",
         _extent(steps, lambda figures: figures.positive, "positive"),
@@ -147,17 +147,17 @@ def sentiments(steps: Sequence[Step], unit: str) -> Markup:
     )
 
 
-def _counted(title: str, value: int, before: int | None, note: str) -> Card:
+def _counted(title: str, value: int, before: int | None, note: str) -> StatCard:
     change = "" if not before else _signed(100 * (value - before) / before, "%")
-    return Card(title, formatting.count(value), note, formatting.count(before), change, "is-muted")
+    return StatCard(title, formatting.count(value), note, formatting.count(before), change, "is-muted")
 
 
 def _measured(
-    title: str, found: Interval | None, before: Interval | None, read: Reading, *, points: bool = False
-) -> Card:
+    title: str, found: Interval | None, before: Interval | None, read: MeasureFormat, *, points: bool = False
+) -> StatCard:
     if found is None:
         note = "no votes on the scale of 1 to 5" if points else "no ratings"
-        return Card(
+        return StatCard(
             title, formatting.DASH, note, read.words(before.value if before else None), "", "is-muted"
         )
     change, style = "", "is-muted"
@@ -166,13 +166,13 @@ def _measured(
         change = _signed(100 * apart, " points") if points else _signed(apart, "", "+.2g")
         style = _news(found, before)
     note = f"{between(found, read.words)} (95%), of {formatting.count(found.n)}"
-    return Card(
+    return StatCard(
         title, read.words(found.value), note, read.words(before.value if before else None), change, style
     )
 
 
 def _news(found: Interval, before: Interval) -> str:
-    """Return the class of a change: coloured only where the two intervals leave no doubt about it."""
+    """Return the CSS class of a change: coloured only if the two intervals do not overlap."""
     if None in (found.low, found.high, before.low, before.high):
         return "is-muted"
     if (found.low or 0.0) > (before.high or 0.0):
@@ -185,18 +185,18 @@ def _signed(value: float, unit: str, form: str = "+.1f") -> str:
     return f"±0{unit}" if float(shown.replace(",", "")) == 0 else f"{shown.replace('-', MINUS)}{unit}"
 
 
-def _shares(figures: Figures) -> tuple[charts.Segment, ...]:
+def _shares(figures: Figures) -> tuple[charts.ChartSegment, ...]:
     voted = figures.positive + figures.neutral + figures.negative
     return tuple(replace(one, value=one.value / voted) for one in counts(figures)[:3]) if voted else ()
 
 
-def _volume_told(step: Step) -> str:
+def _volume_told(step: TrendStep) -> str:
     before = "" if step.previous is None else f"; before: {formatting.count(step.previous.with_feedback)}"
-    said = f"{formatting.count(step.figures.with_feedback)} with feedback"
-    return f"{step.name}: {said} of {formatting.count(step.figures.requests)} requests{before}"
+    volume = f"{formatting.count(step.figures.with_feedback)} with feedback"
+    return f"{step.name}: {volume} of {formatting.count(step.figures.requests)} requests{before}"
 
 
-def _sentiment_told(step: Step) -> str:
+def _sentiment_told(step: TrendStep) -> str:
     figures = step.figures
     share = f" ({formatting.percent(figures.share.value)} positive)" if figures.share else ""
     return (
@@ -205,8 +205,8 @@ def _sentiment_told(step: Step) -> str:
     )
 
 
-def _extent(steps: Sequence[Step], of: Callable[[Figures], int], words: str) -> str:
-    """Return a chart in a sentence."""
+def _extent(steps: Sequence[TrendStep], of: Callable[[Figures], int], words: str) -> str:
+    """Return the description of a chart."""
     values = [of(step.figures) for step in steps]
     if not any(values):
         return f"None {words} from {steps[0].name} to {steps[-1].name}."

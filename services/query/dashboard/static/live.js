@@ -131,7 +131,7 @@ function apply(fresh) {
 
 function highlight(element) {
   element.classList.remove("changed");
-  void element.offsetWidth; // so that the animation starts anew
+  void element.offsetWidth; // so that the animation restarts
   element.classList.add("changed");
 }
 

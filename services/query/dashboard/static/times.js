@@ -17,7 +17,7 @@ export function ago(seconds) {
   return null;
 }
 
-/** Write all relative times anew. */
+/** Update all relative times. */
 export function freshen() {
   for (const element of document.querySelectorAll("time[datetime]:not([data-exact])")) {
     const words = ago((Date.now() - Date.parse(element.dateTime)) / 1000);

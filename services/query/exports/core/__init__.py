@@ -1,1 +1,1 @@
-"""Pure: values in, values out; no input or output, no clock, no chance."""
+"""Pure: no input or output, no clock, no randomness; an import rule in pyproject.toml holds it."""

@@ -1,12 +1,4 @@
-"""Parquet: typed columns, in row groups that are written as the rows come.  Pure: bytes go to memory.
-
-What is held back is one row group, of which the pages are compressed as they fill.  The footer grows by a few
-kilobytes a group.
-
-Written here and not by a library, for those that write Parquet take 34 MB and more in an image, and this
-needs no more of the format than one encoding and one kind of page: docs/adr has the decision.  The tests read
-it by Arrow and by ClickHouse.
-"""
+"""Thrift's compact protocol, as far as the headers of Parquet need it: values in, bytes out.  Pure."""
 
 import struct as packing
 from collections.abc import Callable, Sequence
@@ -17,16 +9,78 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.query.exports.core import thrift
-from services.query.exports.core.columns import COLUMNS, NAMES, NULLABLE, Column, Kind
-from services.query.exports.core.encoder import Ending, Options
-from services.query.exports.core.encodings import compressor
-from services.query.exports.core.lines import Row
-from services.query.exports.core.thrift import FALSE, TRUE, Value, binary, i8, i32, i64, listed, struct
+from services.query.exports.core.encoder import ExportEnding, FileOptions, compressor
+from services.query.exports.core.rows import COLUMNS, NAMES, NULLABLE, ExportColumn, Row, TextKind
+
+_I8, _I32, _I64, _BINARY, _LIST_TYPE, _STRUCT = 3, 5, 6, 8, 9, 12
 
 
-class Sizes(NamedTuple):
-    """When a page of each column, and a row group, is full: by whichever is reached first."""
+class ThriftValue(NamedTuple):
+    """A Thrift value: the number of its type, and its bytes."""
+
+    type: int
+    data: bytes
+
+
+TRUE, FALSE = ThriftValue(1, b""), ThriftValue(2, b"")
+"""In Thrift, each is a type of its own."""
+
+
+def varint(number: int) -> bytes:
+    """Return a non-negative number as a varint."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _zigzag(number: int) -> bytes:
+    return varint(number << 1 if number >= 0 else (-number << 1) - 1)
+
+
+def i8(number: int) -> ThriftValue:
+    """Return a signed byte."""
+    return ThriftValue(_I8, number.to_bytes(1, "little", signed=True))
+
+
+def i32(number: int) -> ThriftValue:
+    """Return an integer of 32 bits."""
+    return ThriftValue(_I32, _zigzag(number))
+
+
+def i64(number: int) -> ThriftValue:
+    """Return an integer of 64 bits."""
+    return ThriftValue(_I64, _zigzag(number))
+
+
+def binary(data: bytes | str) -> ThriftValue:
+    """Return bytes, or a text."""
+    raw = data.encode() if isinstance(data, str) else data
+    return ThriftValue(_BINARY, varint(len(raw)) + raw)
+
+
+def listed(values: Sequence[ThriftValue]) -> ThriftValue:
+    """Return a list of values of one type; an empty one is of structs."""
+    kind, size = values[0].type if values else _STRUCT, len(values)
+    head = bytes([size << 4 | kind]) if size < 15 else bytes([0xF0 | kind]) + varint(size)
+    return ThriftValue(_LIST_TYPE, head + b"".join([value.data for value in values]))
+
+
+def struct(fields: dict[int, ThriftValue | None]) -> ThriftValue:
+    """Return a struct of the fields that are not None, by number; numbers must rise by at most 15."""
+    out, last = bytearray(), 0
+    for number, value in fields.items():
+        if value is not None:
+            out.append(number - last << 4 | value.type)
+            out += value.data
+            last = number
+    return ThriftValue(_STRUCT, bytes(out) + b"\0")
+
+
+class GroupSizes(NamedTuple):
+    """Limits of a page and of a row group; whichever is reached first."""
 
     page_rows: int = 5_000
     page_bytes: int = 1 << 20
@@ -34,11 +88,11 @@ class Sizes(NamedTuple):
     group_bytes: int = 32 << 20
 
 
-SIZES = Sizes()
+SIZES = GroupSizes()
 
 
 METADATA = "afterword.export"
-"""The key of the footer's metadata whose value says, as JSON, how the export ended."""
+"""The key of the footer's metadata whose value is the ExportEnding as JSON."""
 
 MAGIC = b"PAR1"
 _REQUIRED, _OPTIONAL, _REPEATED = range(3)
@@ -49,11 +103,11 @@ _LENGTH = packing.Struct("<I").pack
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
-class Physical(NamedTuple):
-    """How the values of a kind are stored: Parquet's type, what it stands for, and how texts become bytes."""
+class PhysicalType(NamedTuple):
+    """The storage of a kind of value: Parquet's types, and functions from texts to values to bytes."""
 
     type: int
-    logical: Value | None
+    logical: ThriftValue | None
     converted: int | None
     values: Callable[[Sequence[str]], list[Any]]
     encoded: Callable[[Sequence[Any]], bytes]
@@ -81,39 +135,45 @@ _STRING, _LIST = struct({1: _EMPTY}), struct({3: _EMPTY})
 _MICROS_IN_UTC = struct({8: struct({1: TRUE, 2: struct({2: _EMPTY})})})
 _UNSIGNED = struct({10: struct({1: i8(64), 2: FALSE})})
 
-_TEXT = Physical(_BYTE_ARRAY, _STRING, 0, lambda texts: [text.encode() for text in texts], _byte_arrays)
+_TEXT = PhysicalType(_BYTE_ARRAY, _STRING, 0, lambda texts: [text.encode() for text in texts], _byte_arrays)
 _PHYSICAL = {
-    Kind.TEXT: _TEXT,
-    Kind.OBJECT: _TEXT,
-    Kind.TEXTS: _TEXT,
-    Kind.VERSION: Physical(_INT64, _UNSIGNED, 14, lambda texts: list(map(int, texts)), _of_struct("Q")),
-    Kind.TIME: Physical(_INT64, _MICROS_IN_UTC, 10, _instants, _of_struct("q")),
-    Kind.NUMBER: Physical(_DOUBLE, None, None, lambda texts: list(map(float, texts)), _of_struct("d")),
-    Kind.FLAG: Physical(_BOOLEAN, None, None, lambda texts: [text == "true" for text in texts], _bits),
+    TextKind.TEXT: _TEXT,
+    TextKind.OBJECT: _TEXT,
+    TextKind.TEXTS: _TEXT,
+    TextKind.VERSION: PhysicalType(
+        _INT64, _UNSIGNED, 14, lambda texts: list(map(int, texts)), _of_struct("Q")
+    ),
+    TextKind.TIME: PhysicalType(_INT64, _MICROS_IN_UTC, 10, _instants, _of_struct("q")),
+    TextKind.NUMBER: PhysicalType(
+        _DOUBLE, None, None, lambda texts: list(map(float, texts)), _of_struct("d")
+    ),
+    TextKind.FLAG: PhysicalType(
+        _BOOLEAN, None, None, lambda texts: [text == "true" for text in texts], _bits
+    ),
 }
 _WITH_ENDS = ("request_id", *(one.name for one in COLUMNS if _PHYSICAL[one.kind].type == _INT64))
-"""The columns whose least and largest value each group records, so that readers can skip groups."""
+"""Columns with minimum and maximum statistics in each group, so that readers can skip groups."""
 
 
 @dataclass
 class _Chunk:
-    """The pages of a column in the row group at hand."""
+    """The pages of a column in the current row group."""
 
-    column: Column
+    column: ExportColumn
     pages: list[bytes] = field(default_factory=list)
     values: int = 0
     nulls: int = 0
     size: int = 0
-    """Bytes of the pages before they were compressed."""
+    """Uncompressed size of the pages in bytes."""
     ends: tuple[Any, Any] | None = None
-    """The least and the largest value."""
+    """The minimum and the maximum."""
 
     def add(self, texts: Sequence[str]) -> None:
         """Append a page."""
         physical, column = _PHYSICAL[self.column.kind], self.column
         levels = b""
         count = len(texts)
-        if column.kind is Kind.TEXTS:
+        if column.kind is TextKind.TEXTS:
             lists = [orjson.loads(text) for text in texts]
             texts = list(chain.from_iterable(lists))
             inner = [level for one in lists for level in (0, *[1] * (len(one) - 1))]
@@ -146,8 +206,8 @@ class _Chunk:
         self.values += count
         self.size += len(head.data) + len(body)
 
-    def statistics(self) -> Value:
-        """Return how many values are NULL, and the least and the largest, if they are recorded."""
+    def statistics(self) -> ThriftValue:
+        """Return the number of NULLs, and minimum and maximum if they are recorded."""
         encoded = _PHYSICAL[self.column.kind].encoded
         least, most = [
             binary(end if isinstance(end, bytes) else encoded([end])) for end in self.ends or ()
@@ -156,23 +216,21 @@ class _Chunk:
 
 
 def _runs(levels: Sequence[int]) -> bytes:
-    """Return levels of one bit as runs, behind their length."""
-    runs = b"".join(
-        [thrift.varint(sum(1 for _ in run) << 1) + bytes([level]) for level, run in groupby(levels)]
-    )
+    """Return one-bit levels run-length encoded, prefixed by their size."""
+    runs = b"".join([varint(sum(1 for _ in run) << 1) + bytes([level]) for level, run in groupby(levels)])
     return _LENGTH(len(runs)) + runs
 
 
 class ParquetFile:
     """Encodes rows as Parquet."""
 
-    def __init__(self, _options: Options, sizes: Sizes = SIZES) -> None:
+    def __init__(self, _options: FileOptions, sizes: GroupSizes = SIZES) -> None:
         self._sizes = sizes
         self._waiting: list[Row] = []
         self._waiting_bytes = 0
         self._chunks = [_Chunk(column) for column in COLUMNS]
         self._group_rows = 0
-        self._groups: list[Value] = []
+        self._groups: list[ThriftValue] = []
         self._written = self._rows = 0
 
     def begin(self) -> bytes:
@@ -180,7 +238,7 @@ class ParquetFile:
         return self._out(MAGIC)
 
     def rows(self, rows: Sequence[Row]) -> bytes:
-        """Return a row group whenever one is full."""
+        """Return the row groups that are full."""
         sizes, pieces = self._sizes, list[bytes]()
         for row in rows:
             self._waiting.append(row)
@@ -191,7 +249,7 @@ class ParquetFile:
                     pieces.append(self._end_group())
         return b"".join(pieces)
 
-    def end(self, ending: Ending) -> bytes:
+    def end(self, ending: ExportEnding) -> bytes:
         """Return the last row group and the footer."""
         self._end_pages()
         piece = self._end_group()
@@ -222,7 +280,7 @@ class ParquetFile:
     def _end_group(self) -> bytes:
         if not self._group_rows:
             return b""
-        start, pieces, columns = self._written, list[bytes](), list[Value]()
+        start, pieces, columns = self._written, list[bytes](), list[ThriftValue]()
         for chunk in self._chunks:
             piece = b"".join(chunk.pages)
             columns.append(struct({2: i64(0), 3: _described(chunk, self._written, len(piece))}))
@@ -248,11 +306,11 @@ class ParquetFile:
         return piece
 
 
-def _path(column: Column) -> list[str]:
-    return [column.name, "list", "element"] if column.kind is Kind.TEXTS else [column.name]
+def _path(column: ExportColumn) -> list[str]:
+    return [column.name, "list", "element"] if column.kind is TextKind.TEXTS else [column.name]
 
 
-def _described(chunk: _Chunk, offset: int, size: int) -> Value:
+def _described(chunk: _Chunk, offset: int, size: int) -> ThriftValue:
     return struct(
         {
             1: i32(_PHYSICAL[chunk.column.kind].type),
@@ -268,11 +326,11 @@ def _described(chunk: _Chunk, offset: int, size: int) -> Value:
     )
 
 
-def _elements(column: Column) -> list[Value]:
+def _elements(column: ExportColumn) -> list[ThriftValue]:
     physical = _PHYSICAL[column.kind]
     kind = {6: None if physical.converted is None else i32(physical.converted), 10: physical.logical}
     repetition = i32(_OPTIONAL if column.name in NULLABLE else _REQUIRED)
-    if column.kind is not Kind.TEXTS:
+    if column.kind is not TextKind.TEXTS:
         return [struct({1: i32(physical.type), 3: repetition, 4: binary(column.name), **kind})]
     return [
         struct({3: repetition, 4: binary(column.name), 5: i32(1), 6: i32(3), 10: _LIST}),

@@ -1,4 +1,4 @@
-"""Which rows a reader asks for: the same parameters for lists, exports, statistics and pages.  Pure."""
+"""Filters of rows: the same parameters for lists, exports, statistics and pages."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -10,13 +10,13 @@ from typing import Any
 
 from schemas.instants import FORMS, bound
 from schemas.limits import MAX_INTEGER, MAX_KEY_LENGTH, MIN_INTEGER
-from services.query.core.problems import Fault, invalid
+from services.query.core.problems import ParamFault, invalid
 
 NONE = "none"
-"""How a parameter asks for rows without a vote or sentiment."""
+"""The value of a parameter for rows without a vote or sentiment."""
 
 BLANK = "has no value: give one, or leave the parameter out"
-"""What is wrong with a parameter that is empty: a variable that was not set, more often than a wish."""
+"""The fault of an empty parameter, which is most often an unset variable."""
 
 WORDS = ("amazing", "positive", "negative")
 VOTES = (*WORDS, NONE)
@@ -29,7 +29,7 @@ MAX_TEXT = 1024
 
 
 class Operator(StrEnum):
-    """How the value of a key is compared."""
+    """A comparison operator."""
 
     EQ = "eq"
     NE = "ne"
@@ -42,12 +42,12 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A key of `data` or `request`, and what its value has to be.
+    """A condition on the value of a key of `data` or `request`.
 
-    A value that is absent or null does not exist, and then only `exists:false` holds.  `eq` holds for a
-    text that is the same, for a number of exactly the same value, and for true and false by name; `ne` for
-    every other value that exists.  `lt` and its like compare numbers if `text` is one, else texts by
-    code point; a value of another type is neither.
+    An absent or null value does not exist, and matches `exists:false` only.  `eq` matches the same text, a
+    number of exactly the same value, and true and false by name; `ne` every other value that exists.  `lt`,
+    `le`, `gt` and `ge` compare numbers if `text` is one, else texts by code point; a value of another type
+    does not match.
     """
 
     part: str
@@ -59,13 +59,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Filters:
-    """All conditions have to hold; of several values of one parameter, any (of tags: all)."""
+    """Filters that all have to match; of several values of one parameter, any (of tags: all)."""
 
     request_id: str = ""
     vote: tuple[str, ...] = ()
     sentiment: tuple[str, ...] = ()
     rating: tuple[str, ...] = ()
-    """Numbers, as which words count too, and words: `5` finds 5 and amazing, `amazing` finds that alone."""
+    """Numbers, which also match words, and words: `5` matches 5 and amazing, `amazing` matches that only."""
     rating_min: float | None = None
     rating_max: float | None = None
     tag: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Filters:
     has_feedback: bool | None = None
     orphan: bool | None = None
     q: str = ""
-    """Words, each of which the comment has to have, whatever their case; see `words`."""
+    """Words that the comment has to contain, in any case; see `words`."""
     last_from: datetime | None = None
     """`from`: last_received_at at or after."""
     last_to: datetime | None = None
@@ -88,7 +88,7 @@ class Filters:
     comparisons: tuple[Comparison, ...] = ()
 
     def __bool__(self) -> bool:
-        """Tell whether anything is filtered."""
+        """Return whether any filter is set."""
         return self != NO_FILTERS
 
 
@@ -100,7 +100,7 @@ _ORIGINAL = {name: field for field, name in _RENAMED.items()}
 PARAMETERS = tuple(
     _RENAMED.get(field.name, field.name) for field in fields(Filters) if field.name != "comparisons"
 )
-"""The names of all parameters but the `data.<key>` and `request.<key>` ones."""
+"""The names of all parameters except `data.<key>` and `request.<key>`."""
 
 _LISTS = ("vote", "sentiment", "rating", "tag", "model", "provider", "source")
 _NUMBERS = ("rating_min", "rating_max")
@@ -119,36 +119,36 @@ _UNSPACED = re.compile(
 
 
 def is_filter(name: str) -> bool:
-    """Tell whether a parameter is a filter's."""
+    """Return whether a parameter is a filter."""
     return name in PARAMETERS or _COMPARED.fullmatch(name) is not None
 
 
 def parse_filters(parameters: Iterable[tuple[str, str]]) -> Filters:
-    """Return what the parameters ask for; raise Problem with every fault.
+    """Return the filters in the parameters; raise QueryProblem with every fault.
 
-    An empty value is one: it would let everything through that a value would not.  Parameters that are no
-    filter are ignored here.
+    An empty value is a fault: ignoring it would return more rows than intended.  Parameters that are not
+    filters are ignored here.
     """
     found: dict[str, list[str]] = {}
     comparisons: list[Comparison] = []
-    faults: list[Fault] = []
+    faults: list[ParamFault] = []
     for name, value in parameters:
         if value == "" and is_filter(name):
-            faults.append(Fault(name[:80], BLANK))
+            faults.append(ParamFault(name[:80], BLANK))
         elif compared := _COMPARED.fullmatch(name):
             comparisons += _comparison(name, compared[1], compared[2], value, faults)
         elif name in PARAMETERS:
             found.setdefault(_ORIGINAL.get(name, name), []).append(value)
     values: dict[str, Any] = {field: _value(field, texts, faults) for field, texts in found.items()}
     if len(comparisons) > MAX_VALUES:
-        faults.append(Fault("data", f"at most {MAX_VALUES} comparisons"))
+        faults.append(ParamFault("data", f"at most {MAX_VALUES} comparisons"))
     if faults:
         raise invalid(*faults)
     return Filters(**values, comparisons=tuple(comparisons))
 
 
 def to_parameters(filters: Filters) -> list[tuple[str, str]]:
-    """Return the parameters that ask for these filters: the inverse of `parse_filters`."""
+    """Return the parameters of these filters: the inverse of `parse_filters`."""
     parameters = []
     for field in fields(Filters):
         value = getattr(filters, field.name)
@@ -162,7 +162,7 @@ def to_parameters(filters: Filters) -> list[tuple[str, str]]:
 
 
 def number(text: str) -> int | float | None:
-    """Return the finite number that a text is in JSON, or None; an int if it is one that a row can hold."""
+    """Return the finite JSON number in a text, or None; an int if a row can hold it."""
     if not _NUMBER.fullmatch(text):
         return None
     if len(text) <= 20 and text.lstrip("-").isdigit() and MIN_INTEGER <= int(text) <= MAX_INTEGER:
@@ -172,18 +172,18 @@ def number(text: str) -> int | float | None:
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a search as the index of comments has them, each once, in their own case.
+    """Return the distinct words of a search, split as the index of comments splits them; case is kept.
 
-    They are separated by whatever is ASCII and neither a letter nor a digit; everything beyond ASCII is
+    Words are separated by ASCII characters other than letters and digits; every character beyond ASCII is
     part of a word.
     """
     return list(dict.fromkeys(_WORD.findall(text)))
 
 
 def is_unspaced(word: str) -> bool:
-    """Tell whether a word is of a script that puts no spaces between words (Chinese, Japanese, Thai).
+    """Return whether a word is of a script without spaces between words (Chinese, Japanese, Thai).
 
-    The index has whole runs of those, so such a word is looked for within them.
+    The index contains whole runs of these, so such a word is searched as a substring.
     """
     return _UNSPACED.search(word) is not None
 
@@ -196,78 +196,82 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _comparison(name: str, part: str, key: str, value: str, faults: list[Fault]) -> Sequence[Comparison]:
+def _comparison(name: str, part: str, key: str, value: str, faults: list[ParamFault]) -> Sequence[Comparison]:
     before, colon, after = value.partition(":")
     operator, text = (Operator(before), after) if colon and before in list(Operator) else (Operator.EQ, value)
     if len(key) > MAX_KEY_LENGTH or len(text) > MAX_TEXT:
-        faults.append(Fault(name[:80], f"at most {MAX_KEY_LENGTH} characters of key and {MAX_TEXT} of value"))
+        faults.append(
+            ParamFault(name[:80], f"at most {MAX_KEY_LENGTH} characters of key and {MAX_TEXT} of value")
+        )
         return ()
     if colon and before in _MISTAKEN:
-        detail = f"write `{_MISTAKEN[before]}:`, or `eq:{before}:` for a text that begins so"
-        faults.append(Fault(name, detail))
+        detail = f"write `{_MISTAKEN[before]}:`, or `eq:{before}:` for a text with that prefix"
+        faults.append(ParamFault(name, detail))
     if operator is Operator.EXISTS and text not in ("true", "false"):
-        faults.append(Fault(name, "exists takes true or false: `exists:true`"))
+        faults.append(ParamFault(name, "exists takes true or false: `exists:true`"))
     return (Comparison(part, key, operator, text),)
 
 
-def _value(field: str, texts: list[str], faults: list[Fault]) -> object:
+def _value(field: str, texts: list[str], faults: list[ParamFault]) -> object:
     name = _RENAMED.get(field, field)
     if any(len(text) > MAX_TEXT for text in texts) or len(texts) > MAX_VALUES:
-        faults.append(Fault(name, f"at most {MAX_VALUES} values of {MAX_TEXT} characters each"))
+        faults.append(ParamFault(name, f"at most {MAX_VALUES} values of {MAX_TEXT} characters each"))
         return None
     if field in _LISTS:
         return _list(field, texts, faults)
     if len(texts) > 1:
-        faults.append(Fault(name, "give it once"))
+        faults.append(ParamFault(name, "give it once"))
         return None
     return _READERS.get(field, _as_is)(name, texts[0], faults)
 
 
-def _list(field: str, texts: list[str], faults: list[Fault]) -> tuple[str, ...]:
+def _list(field: str, texts: list[str], faults: list[ParamFault]) -> tuple[str, ...]:
     choices = _CHOICES.get(field)
     if choices and (unknown := [text for text in texts if text not in choices]):
-        faults.append(Fault(field, f"{unknown[0][:40]!r} is none of {', '.join(choices)}"))
+        faults.append(ParamFault(field, f"{unknown[0][:40]!r} is none of {', '.join(choices)}"))
     if field == "rating" and (
         wrong := [text for text in texts if text not in WORDS and number(text) is None]
     ):
-        faults.append(Fault(field, f"{wrong[0][:40]!r} is no number, and none of {', '.join(WORDS)}"))
+        faults.append(
+            ParamFault(field, f"{wrong[0][:40]!r} is neither a number nor one of {', '.join(WORDS)}")
+        )
     return tuple(dict.fromkeys(texts))
 
 
-def _number(name: str, text: str, faults: list[Fault]) -> float | None:
+def _number(name: str, text: str, faults: list[ParamFault]) -> float | None:
     value = number(text)
     if value is None:
-        faults.append(Fault(name, f"{text[:40]!r} is no number"))
+        faults.append(ParamFault(name, f"{text[:40]!r} is not a number"))
     return None if value is None else float(value)
 
 
-def _switch(name: str, text: str, faults: list[Fault]) -> bool | None:
+def _switch(name: str, text: str, faults: list[ParamFault]) -> bool | None:
     if text not in ("true", "false"):
-        faults.append(Fault(name, "true or false"))
+        faults.append(ParamFault(name, "true or false"))
         return None
     return text == "true"
 
 
-def _time(name: str, text: str, faults: list[Fault]) -> datetime | None:
-    """Read a time, or a day, which means its first moment; without a zone UTC."""
-    # A `+` that was not percent-encoded arrives as a space.
+def _time(name: str, text: str, faults: list[ParamFault]) -> datetime | None:
+    """Parse a time, or a day, which means its beginning; UTC if it has no zone."""
+    # A `+` that was not percent-encoded is decoded as a space.
     found = bound(text) or bound(text[:11] + text[11:].replace(" ", "+"))
     if found is None:
-        faults.append(Fault(name, f"{text[:40]!r} is no time that can be read: {FORMS}"))
+        faults.append(ParamFault(name, f"{text[:40]!r} is no time that can be read: {FORMS}"))
     return found
 
 
-def _search(name: str, text: str, faults: list[Fault]) -> str:
+def _search(name: str, text: str, faults: list[ParamFault]) -> str:
     if not words(text):
-        faults.append(Fault(name, "has no word: letters or digits"))
+        faults.append(ParamFault(name, "has no word: letters or digits"))
     return text
 
 
-def _as_is(_name: str, text: str, _faults: list[Fault]) -> str:
+def _as_is(_name: str, text: str, _faults: list[ParamFault]) -> str:
     return text
 
 
-_READERS: dict[str, Callable[[str, str, list[Fault]], object]] = {
+_READERS: dict[str, Callable[[str, str, list[ParamFault]], object]] = {
     **dict.fromkeys(_NUMBERS, _number),
     **dict.fromkeys(_SWITCHES, _switch),
     **dict.fromkeys(_TIMES, _time),

@@ -1,10 +1,13 @@
-"""From filters to a WHERE clause whose values travel as server-side parameters.  Pure.
+"""SQL of rows: the columns of `feedback`, and filters as a WHERE clause with server-side parameters.
 
-The tenant is a condition of every clause, and no caller's value is ever part of the SQL text.
+The tenant is a condition of every clause, and no value of a client is ever part of the SQL text.
 """
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
+
+import orjson
 
 from services.query.reads.core.filters import (
     NONE,
@@ -18,15 +21,61 @@ from services.query.reads.core.filters import (
 )
 from services.runtime.clickhouse.core.statement import Clause, SqlParameters
 
+COLUMNS = (
+    "tenant",
+    "request_id",
+    "version",
+    "first_received_at",
+    "last_received_at",
+    "sources",
+    "rating",
+    "vote",
+    "sentiment",
+    "comment",
+    "helpful",
+    "user_id",
+    "tags",
+    "model",
+    "provider",
+    "latency_ms",
+    "cost_usd",
+    "started_at",
+    "data",
+    "request",
+    "stored_at",
+)
+"""The columns of the view `feedback`, in its order."""
+
+SELECTED = ", ".join(COLUMNS)
+
+
+def item(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of `feedback` as JSON for clients: `data` and `request` parsed, `version` as text.
+
+    The tenant is left out: it is the one of the key.
+    """
+    opened = {"data": orjson.loads(row["data"]), "request": orjson.loads(row["request"])}
+    shown = {name: row[name] for name in COLUMNS if name != "tenant"}
+    return shown | opened | {"version": str(row["version"])}
+
+
+def one(tenant: str, request_id: str) -> Clause:
+    """Return the WHERE clause of one request."""
+    return Clause(
+        "tenant = {tenant:String} AND request_id = {request_id:String}",
+        {"tenant": tenant, "request_id": request_id},
+    )
+
+
 _WHOLE = "('Int64', 'UInt64')"
 _SIGNS = {Operator.LT: "<", Operator.LE: "<=", Operator.GT: ">", Operator.GE: ">="}
 _FIELDS = {"vote": "vote", "sentiment": "sentiment", "model": "model", "provider": "provider"}
 
 
 def where(tenant: str, filters: Filters, places: SqlParameters | None = None) -> Clause:
-    """Return what follows WHERE over the columns of `feedback_state`; `tenant` always comes first.
+    """Return the WHERE clause over the columns of `feedback_state`; `tenant` always comes first.
 
-    `places` is the statement's, where the clause is not its only part with values.
+    `places` are the parameters of the statement, if other parts of it have some, too.
     """
     places = places or SqlParameters()
     parts = [f"tenant = {places.tenant(tenant)}", *_conditions(filters, places)]
@@ -34,7 +83,7 @@ def where(tenant: str, filters: Filters, places: SqlParameters | None = None) ->
 
 
 def moment(value: datetime) -> str:
-    """Return a time as ClickHouse's DateTime64(6) parameters take it: UTC, microseconds."""
+    """Format a time for a parameter of type DateTime64(6): UTC, microseconds."""
     return value.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
@@ -73,7 +122,7 @@ def _ratings(filters: Filters, places: SqlParameters) -> Iterator[str]:
 
 
 def _both_zeros(values: list[float]) -> list[float]:
-    """Return the numbers, and zero with either sign if it is one of them: to IN, these are two."""
+    """Return the numbers, and 0 and -0 if one of them is: IN distinguishes them."""
     return [*values, 0.0, -0.0] if 0 in values else values
 
 
@@ -153,7 +202,7 @@ def _text_is(place: str, sign: str, text: str, places: SqlParameters) -> str:
 
 
 def _number_is(place: str, sign: str, value: float, places: SqlParameters) -> str:
-    """Compare exactly: a whole number that a Float64 cannot hold is not rounded to its neighbour."""
+    """Compare exactly: an integer that a Float64 cannot represent is not rounded."""
     bound = places.place(value, "Int128" if isinstance(value, int) else "Float64")
     return (
         f"(JSONType({place}) IN {_WHOLE} AND JSONExtract({place}, 'Int128') {sign} {bound} "

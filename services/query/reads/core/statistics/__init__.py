@@ -1,1 +1,4 @@
-"""Statistics over the latest states, and those of the period before.  Pure; `reads/statistics.py` asks."""
+"""Statistics of a period and of the one before.
+
+`question` parses what is asked for, `statement` builds the SELECT, `figures` makes the answer of its rows.
+"""

@@ -1,38 +1,38 @@
-"""Statistics as one SELECT over both periods: the rows are read once, and only the columns that count.  Pure.
+"""The SELECT of statistics: it reads the rows of both periods once, and only the columns needed.
 
 From the inside out:
 
-1. rows become groups, by what is asked for, by stretch of time, and by period;
-2. the groups of one name, over all times, are put beside the others of that order: its place is decided;
-3. those within the limit stay, the others are added up, each stretch of time for itself.
+1. group rows by the dimensions, by time, and by period;
+2. rank the names over all times by the requested order;
+3. keep the names within the limit, and sum up the others for each time group.
 
-A row that belongs to several groups (tags) is not counted several times in the total: it goes into a group
-of its own, `total`, too.  Spreads travel as states of the aggregate function, so that adding up is exact.
+A row that belongs to several groups (tags) counts once in the total, which is a group of its own.  Variances
+are passed on as states of the aggregate function, so that merging them is exact.
 """
 
 from datetime import timedelta
 
 from services.query.reads.core.sql import moment, where
-from services.query.reads.core.statistics.question import MAX_GROUPS, MAX_NAME, Question
+from services.query.reads.core.statistics.question import MAX_GROUPS, MAX_NAME, StatsQuery
 from services.runtime.clickhouse.core.statement import SqlParameters, Statement
 
 CURRENT, PREVIOUS, UNDATED = 0, 1, 2
-"""Which period a row of the answer counts for; UNDATED: the request's time is not known."""
+"""The period of a row; UNDATED: the time of the request is unknown."""
 
 TOTAL = 0
 """The `place` of the rows that count every request once, where groups may share requests."""
 
 COUNTS = ("requests", "with_feedback", "rated", "positive", "neutral", "negative", "n", "not_numbers")
-"""Columns of the answer that can be added up."""
+"""Columns of the result that can be summed."""
 
 _TIME = "DateTime64(6, 'UTC')"
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def statement(question: Question) -> Statement:
+def statement(question: StatsQuery) -> Statement:
     """Return the SELECT.
 
-    Its columns: `place` (1 is the first name in the order, limit + 1 all that were left out, 0 the total),
+    Its columns: `place` (the rank of the name, limit + 1 for all others, 0 for the total),
     `k0`, `k1` (the names of its group), `bucket`, `period`, COUNTS, `total` (the sum of the measure),
     `spread` (its variance), `names` (how many names there are without a limit).
     """
@@ -54,8 +54,8 @@ def statement(question: Question) -> Statement:
 _PARTS = ("bucket", "period", *COUNTS, "total", "state")
 
 
-def _placed(question: Question, places: SqlParameters) -> str:
-    """Return step 2: one row a name, with its place and its groups."""
+def _placed(question: StatsQuery, places: SqlParameters) -> str:
+    """Return step 2: one row per name, with its rank and its groups."""
     keys = ", ".join(["is_total", *_keys(question)])
     window = f"(PARTITION BY is_total ORDER BY {_order(question)})"
     return (
@@ -66,12 +66,12 @@ def _placed(question: Question, places: SqlParameters) -> str:
     )
 
 
-def _order(question: Question) -> str:
-    """Return what follows ORDER BY: names without requests in the period come after all that have some."""
+def _order(question: StatsQuery) -> str:
+    """Return the ORDER BY clause: names without requests in the period come last."""
     dated = f"countIf(period != {UNDATED}) = 0"
-    way = "DESC" if question.order.startswith("-") else "ASC"
+    direction = "DESC" if question.order.startswith("-") else "ASC"
     name = question.order.removeprefix("-")
-    keys = ", ".join(f"{key} {way if name == 'key' else 'ASC'}" for key in _keys(question)) or "1"
+    keys = ", ".join(f"{key} {direction if name == 'key' else 'ASC'}" for key in _keys(question)) or "1"
     if name == "key":
         return f"{dated}, {keys}"
     here = f"period = {CURRENT}"
@@ -79,15 +79,15 @@ def _order(question: Question) -> str:
         "share": _ratio(f"sumIf(positive, {here})", f"sumIf(positive + neutral + negative, {here})"),
         "average": _ratio(f"sumIf(total, {here})", f"sumIf(n, {here})"),
     }.get(name, f"sumIf({name}, {here})")
-    return f"{dated}, countIf({here}) = 0, {value} {way} NULLS LAST, {keys}"
+    return f"{dated}, countIf({here}) = 0, {value} {direction} NULLS LAST, {keys}"
 
 
 def _ratio(part: str, whole: str) -> str:
     return f"if({whole} = 0, NULL, {part} / {whole})"
 
 
-def _grouped(question: Question, places: SqlParameters) -> str:
-    """Return step 1: from rows to groups."""
+def _grouped(question: StatsQuery, places: SqlParameters) -> str:
+    """Return step 1: group rows."""
     keys = ["is_total", *_keys(question), "bucket", "period"]
     return (
         f"SELECT {', '.join(keys)}, count() AS requests, countIf(has_feedback) AS with_feedback, "
@@ -99,8 +99,8 @@ def _grouped(question: Question, places: SqlParameters) -> str:
     )
 
 
-def _rows(question: Question, places: SqlParameters) -> str:
-    """Return what is counted: the rows of both periods, one for each group that a row belongs to."""
+def _rows(question: StatsQuery, places: SqlParameters) -> str:
+    """Return the rows of both periods, one for each group that a row belongs to."""
     condition = where(question.tenant, question.filters, places).sql
     period, within = _period(question, places)
     named = "".join(
@@ -121,7 +121,7 @@ def _name(sql: str, *, is_list: bool) -> str:
     return sql
 
 
-def _period(question: Question, places: SqlParameters) -> tuple[str, str]:
+def _period(question: StatsQuery, places: SqlParameters) -> tuple[str, str]:
     """Return the expression of a row's period, and the condition of rows in one."""
     time, current, previous = question.time, question.periods.current, question.periods.previous
     start, end = (places.place(moment(one), _TIME) for one in (current.start, current.end))
@@ -135,8 +135,8 @@ def _period(question: Question, places: SqlParameters) -> tuple[str, str]:
     return period, within
 
 
-def _bucket(question: Question, places: SqlParameters) -> str:
-    """Return the expression of a row's stretch of time; the previous period is laid over this one."""
+def _bucket(question: StatsQuery, places: SqlParameters) -> str:
+    """Return the expression of the time group of a row; the previous period is shifted onto this one."""
     if question.unit is None:
         return "0"
     micros = question.periods.shift // _MICROSECOND
@@ -152,5 +152,5 @@ def _bucket(question: Question, places: SqlParameters) -> str:
     }[question.unit]
 
 
-def _keys(question: Question) -> list[str]:
+def _keys(question: StatsQuery) -> list[str]:
     return [f"k{number}" for number in range(len(question.names))]

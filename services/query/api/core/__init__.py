@@ -1,1 +1,0 @@
-"""Pure: values in, values out; no input or output, no clock, no chance."""

@@ -18,6 +18,7 @@ from services.operations.audit.core.expected_state import (
     erased_state,
     folded_rows,
 )
+from services.operations.audit.core.joined_state import joined
 from services.operations.audit.core.row_to_event import COLUMNS_SQL, EventRow
 from services.operations.database import Database
 from services.operations.errors import kafka_unreachable
@@ -151,7 +152,10 @@ class Requests:
         merged = [row for row in rows if self._is_merged(row, bounds)]
         should = folded_rows(merged, self._context, erased) if merged else None
         known = [row.version for row in merged]
-        return ComparedState(name, judge(found, should, known, erased, bounds), should)
+        verdict = judge(found, should, known, erased, bounds)
+        if verdict is StateVerdict.LACKING and found is not None and should is not None:
+            should = should._replace(value=joined(found, should.value))
+        return ComparedState(name, verdict, should)
 
     def _is_merged(self, row: EventRow, bounds: VersionBounds) -> bool:
         """Return whether the merger's position is past an event; of an older generation, all are."""

@@ -96,7 +96,9 @@ _WORDS = {
     StateVerdict.DAMAGED: "are no states, and will be rewritten",
     StateVerdict.DIFFERS: "differ, and will be rewritten",
     StateVerdict.INVENTED: "are of requests without a known event, and are kept: --drop-unknown removes them",
-    StateVerdict.INCOMPLETE: "differ, but depend on events that are gone, and are left as they are",
+    StateVerdict.LACKING: "lack known events, which will be merged into them",
+    StateVerdict.INCOMPLETE: "also hold keys of events that are not known any more, and are not changed",
+    StateVerdict.LOST: "are no states, and no events of them are known: they are not changed",
 }
 
 
@@ -127,7 +129,7 @@ async def rebuild_states(
                     written = await _write(tools, topology, requests, counted.written, passed)
                 say(options.json, [f"{written:,} states written"], {"written": written})
             await _clean(database)
-    return FOUND if counted.verdicts[StateVerdict.INCOMPLETE] else DONE
+    return FOUND if counted.verdicts[StateVerdict.LOST] else DONE
 
 
 @asynccontextmanager

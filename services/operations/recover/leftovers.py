@@ -1,15 +1,17 @@
 """Carries over what the old log has and nothing else does: events and dead letters that were never stored."""
 
+from base64 import b64decode
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 from schemas.deadletters import REPLAY_VERSION_HEADER
 from schemas.identity import event_key, split_key, version_of
-from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, FEEDBACK_EVENTS
+from schemas.tables import DEAD_LETTERS, ERASED_REQUESTS, FEEDBACK_EVENTS, FEEDBACK_STATE
 from schemas.topics import Topic, Topology
+from services.operations.audit.core.joined_state import key_versions, state_of
 from services.operations.database import Database
 from services.operations.recover.core.placement import (
     ContestedRequest,
@@ -18,6 +20,7 @@ from services.operations.recover.core.placement import (
     is_contested,
     is_stored,
 )
+from services.operations.recover.request_states import OLDER
 from services.operations.transfer import TransferRecord
 from services.reconciliation.core.events import DIGEST_SQL, expected_event
 from services.reconciliation.core.missing_events import quoted
@@ -64,6 +67,7 @@ class Leftovers:
         logged = {one.offset: self._logged(one) for one in records}
         keys = {split_key(one.key or b"") for one in records if logged[one.offset] is not None}
         stored, erased = await self._stored(keys), await self._erased(keys)
+        merged = await self._merged(keys)
         poison = await self._dead_lettered([one for one in records if logged[one.offset] is None])
         entries = []
         for one in records:
@@ -76,7 +80,7 @@ class Leftovers:
             rows = stored.get(key, [])
             if is_stored(event, rows) or event.version <= erased.get(key, -1):
                 continue
-            if one.key in self._contested or is_contested(event, rows):
+            if one.key in self._contested or is_contested(event, rows, merged.get(key, ())):
                 self._contested.setdefault(one.key or b"", []).append(event)
             else:
                 entries.append(_at(one, event.version))
@@ -90,21 +94,25 @@ class Leftovers:
                 if one.key in found and (event := self._logged(one)) is not None:
                     found[one.key].append((one, event))
         for keys in in_pieces([*found], _AT_ONCE):
-            stored = await self._stored({split_key(key) for key in keys})
+            names = {split_key(key) for key in keys}
+            stored, merged = await self._stored(names), await self._merged(names)
             for key in keys:
-                await self._append(self._placed(key, found[key], stored.get(split_key(key), []), starts))
+                name = split_key(key)
+                several = stored.get(name, []), merged.get(name, set())
+                await self._append(self._placed(key, found[key], *several, starts))
 
     def _placed(
         self,
         key: bytes,
         several: Sequence[tuple[LocatedRecord, LoggedEvent]],
         stored: Sequence[StoredEvent],
+        merged: Collection[int],
         starts: Mapping[int, int],
     ) -> list[TransferRecord]:
         generation = self.old.generation
         first = version_of(generation, starts[several[0][0].partition])
         request = ContestedRequest(
-            [event for _, event in several], stored, first, version_of(generation + 1, 0)
+            [event for _, event in several], stored, merged, first, version_of(generation + 1, 0)
         )
         versions = request.versions(self._contested[key])
         return [
@@ -141,6 +149,21 @@ class Leftovers:
             stored = StoredEvent(row["version"], row["log_offset"], row["log_partition"], row["digest"])
             found.setdefault((row["tenant"], row["request_id"]), []).append(stored)
         return found
+
+    async def _merged(self, keys: Iterable[Key]) -> dict[Key, set[int]]:
+        """Return the versions that the old record, and the row, of each request depend on."""
+        versions: dict[Key, set[int]] = {}
+        for row in await self._of(
+            f"SELECT tenant, request_id, version FROM {FEEDBACK_STATE} FINAL WHERE", keys
+        ):
+            versions.setdefault((row["tenant"], row["request_id"]), set()).add(row["version"])
+        asked = f"SELECT tenant, request_id, value FROM {OLDER} FINAL WHERE value IS NOT NULL AND"
+        for row in await self._of(asked, keys):
+            key = row["tenant"], row["request_id"]
+            state = state_of(b64decode(row["value"]), event_key(*key))
+            if state is not None:
+                versions.setdefault(key, set()).update(*(part.values() for part in key_versions(state)))
+        return versions
 
     async def _erased(self, keys: Iterable[Key]) -> dict[Key, int]:
         upto: dict[Key, int] = {}

@@ -9,10 +9,10 @@ from schemas.identity import event_key
 from schemas.tables import ERASED_REQUESTS, FEEDBACK_EVENTS, FEEDBACK_STATE
 from services.merger.core.state import NEVER
 from services.operations.audit.core.expected_state import ExpectedState, erased_state, folded_rows
+from services.operations.audit.core.joined_state import StateRow, lifted
 from services.operations.audit.core.row_to_event import EventRow
 from services.operations.rebuild.core.compare import StateVerdict, is_like
 from services.operations.rebuild.requests import PAGE_EVENTS, ComparedState, Key, Requests, between, key_of
-from services.operations.recover.core.joined_state import StateRow, lifted
 from services.runtime.clickhouse.core.statement import Statement
 
 OLDER = "feedback_state_records_older"

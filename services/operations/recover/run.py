@@ -180,6 +180,7 @@ class _Recovery:
             await self._step("Pausing: Kafka refuses events from now on", self._close)
             await self._step("Fencing the old merger", self._fence)
         async with offsets(self._settings, CLIENT, committed=True) as known:
+            await self._step("Reading the old states", lambda: self._read_states(known))
             await self._step("Carrying over what was not stored", lambda: self._carry(known))
             await self._step("Filling the states", lambda: self._fill(known))
         await self._step("Leaving the old log", self._abandon)
@@ -219,22 +220,27 @@ class _Recovery:
         assert self._plan.old is not None  # noqa: S101 (asked before)
         await fence(self._settings, self._old, self._plan.old.partitions)
 
-    async def _fill(self, known: Offsets) -> None:
-        log = RebuildLog(self._settings, known, [])
-        writer = ClickHouseWriter(self._settings, INSERT_SECONDS)
-        tools = RebuildTools(self._database, log, writer, self._bar)
-        try:
-            await self._clean(OLDER, STATES)
+    async def _read_states(self, known: Offsets) -> None:
+        async with self._tools(known) as tools:
+            await self._clean(OLDER)
             await copy_states(tools, self._old, EVERYTHING, OLDER)
-            async with self._transfer(self._new.state) as transfer:
-                for _ in range(ROUNDS):
-                    await self._clean(STATES)
-                    await copy_states(tools, self._new, EVERYTHING)
-                    if not await self._fill_once(transfer):
-                        await self._clean(OLDER, STATES)
-                        return
+
+    @asynccontextmanager
+    async def _tools(self, known: Offsets) -> AsyncIterator[RebuildTools]:
+        writer = ClickHouseWriter(self._settings, INSERT_SECONDS)
+        try:
+            yield RebuildTools(self._database, RebuildLog(self._settings, known, []), writer, self._bar)
         finally:
             await writer.close()
+
+    async def _fill(self, known: Offsets) -> None:
+        async with self._tools(known) as tools, self._transfer(self._new.state) as transfer:
+            for _ in range(ROUNDS):
+                await self._clean(STATES)
+                await copy_states(tools, self._new, EVERYTHING)
+                if not await self._fill_once(transfer):
+                    await self._clean(OLDER, STATES)
+                    return
         raise CommandError(
             f"{self._new.state.name} does not hold what was written: is a merger writing to it?"
         )

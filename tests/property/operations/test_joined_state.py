@@ -10,7 +10,7 @@ from schemas.identity import split_key
 from services.merger.core import state as states
 from services.merger.core.fold import fold
 from services.merger.core.state import NEVER
-from services.operations.recover.core.joined_state import StateRow, lifted
+from services.operations.audit.core.joined_state import StateRow, lifted
 from tests.support.merger.records import SOURCE, ARecord, a_record, an_event, logs
 
 PARTS = ("data", "request")

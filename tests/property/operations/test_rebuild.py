@@ -12,10 +12,11 @@ from schemas.identity import version_of
 from services.merger.core.fold import fold
 from services.merger.core.state import NEVER
 from services.operations.audit.core.expected_state import FoldContext, folded_rows
+from services.operations.audit.core.joined_state import joined
 from services.operations.audit.core.row_to_event import EventRow
 from services.operations.core.system_tables import LiveTable
 from services.operations.rebuild.core.checksum import ChecksumTally, RowDigest, TableSum
-from services.operations.rebuild.core.compare import StateVerdict, VersionBounds, judge
+from services.operations.rebuild.core.compare import StateVerdict, VersionBounds, is_like, judge
 from services.operations.rebuild.core.plan import DONE_BEFORE, CleanupStep, next_step
 from services.operations.rebuild.core.scope import STATE, TopicRange
 from services.operations.rebuild.core.statements import BUILDING, FEEDS, GATE
@@ -220,6 +221,16 @@ def test_a_record_is_missing_damaged_or_rests_on_events_that_are_gone() -> None:
     gone = folded_rows([row._replace(version=2, log_offset=2, data='{"comment":"x"}'), row], CONTEXT)
     assert gone is not None
     assert judge(gone.value, should, [5], NEVER, bounds) is StateVerdict.INCOMPLETE
+    assert judge(b'{"tenant":1}', None, [], NEVER, bounds) is StateVerdict.LOST
+    more = folded_rows([row._replace(data='{"rating":5,"lost":1}')], CONTEXT)
+    assert more is not None
+    assert judge(more.value, should, [5], NEVER, bounds) is StateVerdict.INCOMPLETE
+    alone = folded_rows([row._replace(version=2, log_offset=2, data='{"comment":"x"}')], CONTEXT)
+    assert alone is not None
+    assert judge(alone.value, should, [5], NEVER, bounds) is StateVerdict.LACKING
+    both = joined(alone.value, should.value)
+    assert judge(both, should, [5], NEVER, bounds) is StateVerdict.INCOMPLETE
+    assert is_like(both, gone.value)
     erased = folded_rows([row], CONTEXT, erased=7)
     assert erased is not None
     assert judge(None, erased, [5], 7, VersionBounds(8, 10)) is StateVerdict.SAME

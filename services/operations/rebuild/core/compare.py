@@ -13,6 +13,7 @@ from msgspec import MsgspecError
 from services.merger.core import state as states
 from services.merger.core.state import NEVER, MergerState
 from services.operations.audit.core.expected_state import ExpectedState, essence
+from services.operations.audit.core.joined_state import joined, key_versions
 
 
 class StateVerdict(Enum):
@@ -26,11 +27,22 @@ class StateVerdict(Enum):
     DIFFERS = "differs"
     INVENTED = "invented"
     """No event of the request is known, though the log would have those that it rests on."""
+    LACKING = "lacking"
+    """It depends on events that are not known any more, and lacks some that are: those are merged into it."""
     INCOMPLETE = "incomplete"
-    """It differs, but rests on events that are not known any more: it is not rewritten."""
+    """It depends on events that are not known any more, and has all that are: it is not changed."""
+    LOST = "lost"
+    """The record is no state, and no event is known to make one from."""
 
 
-WRITTEN = frozenset({StateVerdict.MISSING, StateVerdict.DAMAGED, StateVerdict.DIFFERS})
+WRITTEN = frozenset(
+    {
+        StateVerdict.MISSING,
+        StateVerdict.DAMAGED,
+        StateVerdict.DIFFERS,
+        StateVerdict.LACKING,
+    }
+)
 
 
 class VersionBounds(NamedTuple):
@@ -40,7 +52,7 @@ class VersionBounds(NamedTuple):
     end: int
 
 
-def judge(
+def judge(  # noqa: PLR0911 (a table of verdicts)
     found: bytes | None,
     should: ExpectedState | None,
     known: Iterable[int],
@@ -55,15 +67,34 @@ def judge(
     try:
         has = states.decode(found)
     except MsgspecError:
-        return StateVerdict.DAMAGED if should is not None else StateVerdict.INCOMPLETE
-    if should is not None and not _are_of_one(has, states.decode(should.value)):
+        return StateVerdict.DAMAGED if should is not None else StateVerdict.LOST
+    if should is None:
+        return StateVerdict.INCOMPLETE
+    expected = states.decode(should.value)
+    if not _are_of_one(has, expected):
         return StateVerdict.DAMAGED
-    if should is not None and essence(has) == essence(states.decode(should.value)):
+    if essence(has) == essence(expected):
         return StateVerdict.SAME
     versions = set(known)
-    rests_on = set(_versions(has))
-    explained = all(one in versions or one <= erased or one >= bounds.end for one in rests_on)
-    return StateVerdict.DIFFERS if explained and should is not None else StateVerdict.INCOMPLETE
+    explained = all(one in versions or one <= erased or one >= bounds.end for one in _versions(has))
+    if explained and not _has_more(has, expected, bounds):
+        return StateVerdict.DIFFERS
+    return StateVerdict.INCOMPLETE if is_like(found, joined(found, should.value)) else StateVerdict.LACKING
+
+
+def _has_more(has: MergerState, expected: MergerState, bounds: VersionBounds) -> bool:
+    """Tell whether a state has a key from an event that is not known.
+
+    Its version may be that of a known event, which does not name the key: after a log was cut short, offsets
+    were given out twice.
+    """
+    own = expected.merge
+    beneath = max(own.erased, own.retracted)
+    return any(
+        max(beneath, named.get(key, NEVER)) < version < bounds.end
+        for part, named in zip(key_versions(has), key_versions(expected), strict=True)
+        for key, version in part.items()
+    )
 
 
 def is_like(found: bytes, should: bytes) -> bool:
@@ -79,7 +110,7 @@ def judge_alone(found: bytes, erased: int, bounds: VersionBounds) -> StateVerdic
     try:
         rests_on = list(_versions(states.decode(found)))
     except MsgspecError:
-        return StateVerdict.INCOMPLETE
+        return StateVerdict.LOST
     if any(version <= erased or version < bounds.start for version in rests_on):
         return StateVerdict.SAME if max(rests_on) <= erased else StateVerdict.INCOMPLETE
     return StateVerdict.INVENTED

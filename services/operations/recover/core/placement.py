@@ -2,10 +2,11 @@
 
 Carried over as a replay of its own place it counts where it always did, whatever was merged since.  But a log
 that was cut short gave offsets out twice: what was acknowledged after the cut has the place of an event that
-only ClickHouse still has.  It came later than that one, so it counts behind it, and before what followed it.
+only ClickHouse or a state still has.  It came later than that one, so it counts behind it, and before what
+followed it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,9 +37,13 @@ def is_stored(event: LoggedEvent, stored: Iterable[StoredEvent]) -> bool:
     )
 
 
-def is_contested(event: LoggedEvent, stored: Iterable[StoredEvent]) -> bool:
-    """Return whether the table has something of the request from the same offset on; False for replays."""
-    return event.version == event.own and any(row.version >= event.own for row in stored)
+def is_contested(event: LoggedEvent, stored: Iterable[StoredEvent], merged: Iterable[int]) -> bool:
+    """Tell whether something of the request is known from the same offset on; replays never mind.
+
+    `stored` are rows of the table of events, `merged` the versions that its states and its row depend on.
+    """
+    known = (*(row.version for row in stored), *merged)
+    return event.version == event.own and any(version >= event.own for version in known)
 
 
 @dataclass
@@ -47,6 +52,8 @@ class ContestedRequest:
 
     logged: Sequence[LoggedEvent]
     stored: Sequence[StoredEvent]
+    merged: Collection[int]
+    """The versions that its states and its row depend on."""
     first: int
     """The version of the first offset that the old log still has in its partition."""
     behind: int
@@ -59,6 +66,13 @@ class ContestedRequest:
             row.version
             for row in self.stored
             if self.first <= row.version < self.behind and (row.version, row.digest) not in says
+        ]
+        # A version in a state that no event has is of one that was merged, never stored, and cut off.
+        recorded = {row.version for row in self.stored} | {one.version for one in self.logged}
+        lost += [
+            version
+            for version in self.merged
+            if self.first <= version < self.behind and version not in recorded
         ]
         kept = sorted(row.version for row in self.stored if (row.version, row.digest) in says)
         found: dict[int, int] = {}

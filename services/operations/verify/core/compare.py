@@ -167,10 +167,15 @@ def _difference(
             yield _of_state(DiffKind.STATE_MISSING, key, known, found, f"{len(promised):,} events came to it")
         return
     merged = [event for event in promised if not _is_given_up(event, known) and _is_event(event)]
-    lost = [event for event in merged if not (_has_read(state, event) and _absorbs(state, event))]
+    in_use = known.snapshot.in_use
+    # A state that `afterword recover` made does not record which events of older generations were read.
+    lost = [
+        event
+        for event in merged
+        if not (_absorbs(state, event) and (event.generation != in_use or _has_read(state, event)))
+    ]
     for event in lost:
-        is_older = event.generation != known.snapshot.in_use
-        yield _at(DiffKind.KEYS_VANISHED if is_older else DiffKind.NEVER_MERGED, event)
+        yield _at(DiffKind.NEVER_MERGED if event.generation == in_use else DiffKind.KEYS_VANISHED, event)
     if not lost and known.is_whole(key):
         yield _of_state(DiffKind.STATE_DIFFERS if events else DiffKind.STATE_INVENTED, key, known, found)
     elif not lost:

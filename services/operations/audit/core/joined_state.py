@@ -59,6 +59,21 @@ def lifted(
     return None if found is None else states.encode(found)
 
 
+def joined(one: bytes, other: bytes) -> bytes:
+    """Return a state with everything that two states of one request have; MsgspecError for other bytes."""
+    first, second = states.decode(one), states.decode(other)
+    read = max(first.merge.read, second.merge.read)
+    both = _joined(first, second)
+    both.merge.read = read
+    return states.encode(both)
+
+
+def key_versions(state: MergerState) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the version of every key of `data` and of `request`, cleared ones included."""
+    data, request = (_spread(part, versions) for _, part, versions in _parts(state))
+    return data, request
+
+
 def state_of(value: bytes, key: bytes) -> MergerState | None:
     """Return the state of a key, None for bytes that are none, or another key's."""
     with suppress(MsgspecError, ValueError):

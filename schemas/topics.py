@@ -55,7 +55,7 @@ class Topic:
         }
 
 
-class Stage(NamedTuple):
+class TopicStage(NamedTuple):
     """A part of the flow that reads the log: its name, its consumer group, and what it reads."""
 
     name: str
@@ -160,14 +160,14 @@ class Topology:
         return f"feedback-sink-{route}-v{self.generation}"
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[TopicStage, ...]:
         """Everything that reads the log, in the order of the flow."""
         letters = (self.events_dlq, self.state_dlq)
         return (
-            Stage("merger", self.merger_group, (self.events,)),
-            Stage("sink-state", self.sink_group(STATE_ROUTE), (self.state,)),
-            Stage("sink-events", self.sink_group(EVENTS_ROUTE), (self.events,)),
-            Stage("sink-dlq", self.sink_group(DEAD_LETTERS_ROUTE), letters),
+            TopicStage("merger", self.merger_group, (self.events,)),
+            TopicStage("sink-state", self.sink_group(STATE_ROUTE), (self.state,)),
+            TopicStage("sink-events", self.sink_group(EVENTS_ROUTE), (self.events,)),
+            TopicStage("sink-dlq", self.sink_group(DEAD_LETTERS_ROUTE), letters),
         )
 
     @staticmethod

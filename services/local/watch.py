@@ -36,7 +36,7 @@ class Log:
             return Topology(self._settings.kafka_topic_generation)
         return Topology(in_use(await self._kafka.generations()))
 
-    async def _stage(self, reader: topics.Stage, begins: Offsets, ends: Offsets) -> StageProgress:
+    async def _stage(self, reader: topics.TopicStage, begins: Offsets, ends: Offsets) -> StageProgress:
         names = {topic.name for topic in reader.topics}
         committed = await self._kafka.committed(reader.group)
         own = {place: end for place, end in ends.items() if place[0] in names}

@@ -205,7 +205,7 @@ async def test_a_cursor_goes_on_with_its_own_question_only(
                 **{"store": store, "tenant": tenant, "filters": filters, "cursor": cursor, **change}
             )
     for broken in (cursor[:-1], "x" + cursor, cursor.swapcase(), "e30", "é", "{}", "A" * 9000):
-        with pytest.raises(QueryProblem, match="no `next_cursor` of this service"):
+        with pytest.raises(QueryProblem, match="not a `next_cursor` of this service"):
             await page_of(store, tenant, filters, cursor=broken)
 
 

@@ -108,7 +108,7 @@ async def test_a_replay_takes_its_original_place_behind_newer_values(
         assert "malformed_event" in listed
 
         planned = await dlq(variables, "replay", expect=1)
-        assert "1 to the events topic, 2 left" in planned
+        assert "1 to the events topic, 2 skipped" in planned
         assert "dry run" in planned
         assert len(await scene.events()) == 15
 
@@ -301,7 +301,7 @@ async def test_what_was_written_and_not_marked_is_written_again_and_changes_noth
         body = tmp_path / "body.json"
         body.write_text(json.dumps(an_event(99, request_id=R1, data={"a": "too late"})))
         one = (await ids(settings))[R1]
-        assert "taken" in await dlq(variables, "replay", one, "--body", body, "--yes", expect=1)
+        assert "replayed unchanged" in await dlq(variables, "replay", one, "--body", body, "--yes", expect=1)
         await dlq(variables, "replay", "--as-new-events", "--yes")
         await merged(scene, partition, settings)
 
@@ -333,7 +333,7 @@ async def test_what_was_erased_stays_erased(
         await merged(scene, partition, settings)
         await eventually(lambda: there(settings, FEEDBACK_EVENTS, 3), within=30)
 
-        assert "erased since" in await dlq(variables, "replay", "--as-new-events", "--yes", expect=1)
+        assert "erased later" in await dlq(variables, "replay", "--as-new-events", "--yes", expect=1)
     assert len(await scene.events()) == 3
 
 

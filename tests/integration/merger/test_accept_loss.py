@@ -77,5 +77,5 @@ async def test_not_while_a_merger_works_in_the_directory(scene: Scene) -> None:
     """Its copies are open."""
     await scene.setup()
 
-    with pytest.raises(DirectoryUnusable, match="another merger works"):
+    with pytest.raises(DirectoryUnusable, match="another merger uses"):
         await accept_loss(merger_settings(scene.kafka, scene.home), lambda _: True)

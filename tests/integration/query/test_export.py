@@ -212,7 +212,7 @@ async def test_what_makes_no_sense_is_refused(
     refused = {
         "format=xlsx": {"format": "'xlsx' is none of csv, ndjson, parquet"},
         "format=cvs": {"format": "'cvs' is none of csv, ndjson, parquet; did you mean csv?"},
-        "format=parquet&trailer=true": {"trailer": "parquet files have none"},
+        "format=parquet&trailer=true": {"trailer": "parquet files do not have it"},
         "bom=true": {"bom": "ndjson files do not have it"},
         "limit=0": {"limit": "a whole number from 1 to 1000000000000"},
         "cursor=" + "x" * 257: {"cursor": "the request id of the last row that you have"},

@@ -22,7 +22,7 @@ CLIENTS = {
     "Python's httpx": RUN,
     "Python's urllib": RUN,
     "Chromium's sendBeacon and fetch": RUN,
-    "nginx in front": RUN,
+    "nginx as a proxy": RUN,
     ".NET's HttpClient": REPLAYED,
     "Windows PowerShell": REPLAYED,
 }

@@ -1,4 +1,4 @@
-"""A real nginx in front of servers of a test."""
+"""A real nginx as a proxy of servers of a test."""
 
 import asyncio
 import subprocess

@@ -35,8 +35,8 @@ CONTEXT = CompareContext(
 def request(event: dict[str, Any], merged: dict[str, Any]) -> RequestEvidence:
     """Return a request with an event that generation 1 carried over from version 5, and a state."""
     carried = a_record(40, event, replays=5)
-    (row,) = fold([a_record(5, merged)], {carried.key: None}, SOURCE).rows.values()
     assert carried.key is not None
+    (row,) = fold([a_record(5, merged)], {carried.key: None}, SOURCE).rows.values()
     headers = [(name.encode(), value) for name, value in carried.headers]
     logged = LogEvent(carried.key, 1, 0, 40, 1, carried.value, headers)
     (found,) = gathered([logged, StateRecord(carried.key, 0, 0, row.value)])

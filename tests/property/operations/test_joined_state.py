@@ -81,7 +81,12 @@ def test_a_row_and_an_older_record_add_nothing_to_what_all_events_come_to(record
 @given(logs(), st.integers(0, 24))
 def test_a_row_brings_back_what_the_history_has_lost(records: list[ARecord], kept_from: int) -> None:
     """Whatever events are gone, the row's keys are there, and none that it does not have."""
-    records = [record for record in records if not record.headers]
+    # A repeat whose first delivery is gone counts as new, and its body may differ: keys are never dropped.
+    records = [
+        record
+        for record in records
+        if not record.headers and b'"idempotent":true' not in (record.value or b"")
+    ]
     late = merged([record for record in records if record.offset >= kept_from])
     for key, whole in merged(records).items():
         row = row_of(whole)

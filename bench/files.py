@@ -1,6 +1,6 @@
 """Where runs are kept: the last one in `bench/`, the last full one in `docs/performance/`, with its page.
 
-`python -m bench.files` makes the page and its plots anew from the run beside it.
+`python -m bench.files` regenerates the page and its plots from the run beside it.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 The jars are listed with their sums like Kafka's own, and kept in the same places; one of them is a compiler
 that runs on the Java runtime of the Python packages, so that no JDK needs to be installed.
-`python -m bench.merger.java` resolves them anew and prints the list, for an upgrade.
+`python -m bench.merger.java` resolves them again and prints the list, for an upgrade.
 """
 
 import os

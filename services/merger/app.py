@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 FORGET_SECONDS = 3_600.0
 _IDLE_TURNS = 24
-"""Expired rows are looked for once in so many runs, since that reads every row."""
+"""Runs of `forget` between two searches for expired rows, which read every row."""
 _SETTLE_SECONDS = 2.0
 """A group that does not know the topic yet may assign no partitions at first."""
 _FETCHED_BATCHES = 4

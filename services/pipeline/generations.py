@@ -1,15 +1,13 @@
 """Reads from Kafka which topic generation is in use, so that every process finds the same one."""
 
 import asyncio
-from collections.abc import Iterable
 from typing import TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from services.pipeline.core.generation_states import LIMIT, Generation, in_use, number_of, standing_of
-from services.pipeline.survey import admin
+from services.pipeline.survey import admin, topic_numbers
 from services.runtime.settings import KafkaSettings
 
 S = TypeVar("S", bound=KafkaSettings)
@@ -27,25 +25,13 @@ async def generations(client: AIOKafkaAdminClient, only: int | None = None) -> l
         for topic in described
         if (number := number_of(topic["topic"])) is not None and only in (None, number)
     }
-    limits = await _limits(client, counts)
+    limits = await topic_numbers(client, counts, LIMIT)
     found = [
         Generation(number, standing_of(limit), counts[name])
         for name, limit in limits.items()
         if (number := number_of(name)) is not None
     ]
     return sorted(found, key=lambda one: one.number)
-
-
-async def _limits(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {LIMIT: ""}) for name in names]
-    if not asked:
-        return {}
-    return {
-        name: int(entries[0][1])
-        for response in await client.describe_configs(asked)
-        for error, _, _, name, entries in response.resources
-        if not error and entries  # a topic that was made or deleted just now may be unknown to this broker
-    }
 
 
 async def resolved(settings: S, client_id: str) -> S:

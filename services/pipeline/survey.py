@@ -61,20 +61,34 @@ async def brokers_and_copies(client: AIOKafkaAdminClient, names: Iterable[str]) 
     described = {topic["topic"]: topic["partitions"] for topic in await client.describe_topics()}
     known = live.union(*(one["replicas"] for several in described.values() for one in several))
     asked = [name for name in (*names, *INTERNAL) if described.get(name)]
-    least = await _min_in_sync(client, asked)
+    least = await topic_numbers(client, asked, MIN_IN_SYNC)
     return Brokers(live, known, tuple(_copies(name, described[name], least.get(name, 1)) for name in asked))
 
 
-async def _min_in_sync(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
-    if not names:
+async def topic_numbers(client: AIOKafkaAdminClient, names: Iterable[str], setting: str) -> dict[str, int]:
+    """Return a numeric setting of each topic; a topic that the broker does not know is left out.
+
+    It may not know one that was created or deleted just now.
+    """
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {setting: ""}) for name in names]
+    if not asked:
         return {}
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {MIN_IN_SYNC: ""}) for name in names]
     return {
         name: int(entries[0][1])
         for response in await client.describe_configs(asked)
         for error, _, _, name, entries in response.resources
         if not error and entries
     }
+
+
+async def kept_since(settings: KafkaSettings, client_id: str, topic: str, now_ms: float) -> float:
+    """Return the append time in milliseconds before which records may have expired, 0 if none ever do.
+
+    A table made from the topic still has every record from then on.
+    """
+    async with admin(settings, client_id) as client:
+        kept = (await topic_numbers(client, [topic], "retention.ms")).get(topic, -1)
+    return 0 if kept < 0 else now_ms - kept
 
 
 def _copies(name: str, partitions: Sequence[Mapping[str, list[int]]], least: int) -> TopicCopies:

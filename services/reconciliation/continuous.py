@@ -16,13 +16,13 @@ from aiokafka.structs import OffsetAndMetadata
 from schemas.identity import event_key
 from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topic, Topology
+from services.pipeline.survey import kept_since
 from services.reconciliation import metrics
 from services.reconciliation.core.events import Render, Suspect, expected_event, suspect
 from services.reconciliation.core.missing_events import Ask, missing, quoted
 from services.reconciliation.core.ranges import Ranges
 from services.reconciliation.core.remedies import DiffKind, command
 from services.reconciliation.core.schedule import Backlog, events_in, next_stretches
-from services.reconciliation.retention import kept_since
 from services.runtime.kafka.clients import connect, consumer
 from services.runtime.kafka.log_reader import OffsetRange, ReadRecords, read
 from services.runtime.settings import KafkaSettings

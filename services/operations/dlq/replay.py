@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from schemas.limits import MIB
@@ -32,7 +31,7 @@ from services.operations.errors import kafka_unreachable
 from services.operations.exits import CommandError
 from services.pipeline.core.continuity import Recorded
 from services.pipeline.generations import resolved
-from services.pipeline.survey import admin, cluster_id, partition_counts
+from services.pipeline.survey import admin, cluster_id, partition_counts, topic_numbers
 from services.runtime.clickhouse.core.bisection import halves
 from services.runtime.clickhouse.insert import RowsRefusedError, RowWriter
 from services.runtime.kafka.clients import RECORD_OVERHEAD_BYTES, connect, producer
@@ -62,11 +61,8 @@ async def kept_since(settings: KafkaSettings, recorded: Sequence[Recorded], now:
         async with admin(settings, CLIENT) as client:
             cluster = await cluster_id(client)
             counts = await partition_counts(client, [topology.events.name])
-            resources = [
-                ConfigResource(ConfigResourceType.TOPIC, topic.name)
-                for topic in (topology.events, topology.events_dlq)
-            ]
-            answers = await client.describe_configs(resources)
+            topics = (topology.events.name, topology.events_dlq.name)
+            kept = (await topic_numbers(client, topics, "retention.ms")).values()
     except FAILURES as error:
         raise kafka_unreachable(settings) from error
     here = Recorded(topology.generation, cluster, counts.get(topology.events.name, 0))
@@ -76,13 +72,6 @@ async def kept_since(settings: KafkaSettings, recorded: Sequence[Recorded], now:
             f" {cluster}, generation {topology.generation}): is KAFKA_BOOTSTRAP_SERVERS right, and"
             " KAFKA_TOPIC_GENERATION?  Run `afterword migrate` for details."
         )
-    kept = [
-        int(entry[1])
-        for answer in answers
-        for *_, entries in answer.resources
-        for entry in entries
-        if entry[0] == "retention.ms"
-    ]
     return None if min(kept, default=-1) < 0 else now - timedelta(milliseconds=max(kept))
 
 

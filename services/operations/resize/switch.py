@@ -7,7 +7,7 @@ takes it in no case.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -30,16 +30,6 @@ _SET_FOR_THE_TOPIC = 1
 _CHECKSUM_AT = 17
 
 
-async def overrides(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return what is set for each topic itself, by name."""
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    return {
-        name: {entry[0]: entry[1] for entry in entries if entry[3] == _SET_FOR_THE_TOPIC}
-        for response in await client.describe_configs(asked)
-        for _, _, _, name, entries in response.resources
-    }
-
-
 async def create(
     client: AIOKafkaAdminClient, settings: ReplicationSettings, old: Topology, new: Topology, partitions: int
 ) -> None:
@@ -49,7 +39,7 @@ async def create(
     """
     replicas = await replica_count(client, settings.kafka_replication_factor)
     existing = await describe_topics(client, [topic.name for topic in old.topics])
-    inherited = await overrides(client, existing)
+    inherited = {name: dict(topic.overrides) for name, topic in existing.items()}
     wanted = [
         NewTopic(
             topic.name,
@@ -70,7 +60,14 @@ def _limit(topic: Topic, topology: Topology) -> dict[str, str]:
 
 async def set_limit(client: AIOKafkaAdminClient, topic: str, limit: int) -> None:
     """Set the size of a topic's largest record; all else stays as it is."""
-    known = (await overrides(client, [topic]))[topic]
+    asked = ConfigResource(ConfigResourceType.TOPIC, topic)
+    known = {
+        entry[0]: entry[1]
+        for response in await client.describe_configs([asked])
+        for *_, entries in response.resources
+        for entry in entries
+        if entry[3] == _SET_FOR_THE_TOPIC
+    }
     if known.get(LIMIT) == str(limit):
         return
     # The whole set: what is not sent would fall back to the broker's default.

@@ -21,11 +21,11 @@ from services.operations.verify.dead_letters import DeadLetterCheck, DeadLetterI
 from services.operations.verify.log_walk import LogWalk
 from services.operations.verify.settings import VerifySettings
 from services.operations.verify.spill import Spill
+from services.pipeline.survey import kept_since
 from services.reconciliation.core.events import Suspect
 from services.reconciliation.core.missing_events import AT_ONCE, missing
 from services.reconciliation.core.ranges import Bits, EventsPartition
 from services.reconciliation.core.remedies import DiffKind
-from services.reconciliation.retention import kept_since
 from services.runtime.kafka.log_reader import OffsetRange, read
 from services.sink.core.rows import event_line
 

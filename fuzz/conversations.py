@@ -14,13 +14,21 @@ from fuzz.seeds import SEEDS, WORDS, changed
 from tests.support.clickhouse.content_encodings import PACK
 from tests.support.ingest import bodies
 
+SHOWN_BYTES = 300
+"""What the report of a failure shows of each piece."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Conversation:
     """The pieces of one connection, and whether the client says at once that nothing more will come."""
 
     pieces: tuple[bytes, ...]
     ends: bool
+
+    def __repr__(self) -> str:
+        """Shorten the pieces: a report of a megabyte shows nothing."""
+        shown = [(piece[:SHOWN_BYTES], len(piece)) for piece in self.pieces]
+        return f"{type(self).__name__}({shown}, ends={self.ends})"
 
 
 INGEST = (

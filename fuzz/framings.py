@@ -58,7 +58,7 @@ _BROKEN = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exchanges(Conversation):
     """A conversation whose requests of these ids are right; `is_broken`: what follows them is not."""
 

@@ -6,7 +6,9 @@
   reused; past a limit in bytes or time the connection is closed instead.
 - Unread responses are limited in time for a connection, and in bytes for all connections together.
 - Connections are limited in number; a few more get 503, or the answer to a probe.
-- Requests are answered in order, and nothing is read after a request that is ambiguous.
+- Requests are answered in order, and nothing is parsed after a request that is refused.  What its client
+  still sends is discarded until it stops: closing at once would reset the connection, and the client's system
+  could drop answers that it has not read (RFC 9112, 9.6).
 
 The size of a body is limited by the application, which reads it.
 
@@ -15,8 +17,9 @@ once uvicorn limits heads, idle bodies and unread responses by itself.
 """
 
 from asyncio import Transport
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import httptools
 
@@ -63,6 +66,10 @@ class BoundedProtocol(FramedProtocol):
     _late_bytes = 0
     """Bytes that were neither a head's first piece nor a body's, since the last border."""
     _thrown_away = 0
+    _is_silent = False
+    """The client has sent nothing for too long: there is nothing to discard."""
+    _is_lingering = False
+    """All answers were sent; what comes is discarded until the client ends its side."""
     _timer = None
     _reader_timer = None
     _unread_bytes = 0
@@ -91,6 +98,7 @@ class BoundedProtocol(FramedProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on, and count what is neither head nor body, and what a head has taken since it began."""
         if self._is_deaf:
+            self._discard(len(data))
             return
         borders, self._body_bytes = self._borders, 0
         try:
@@ -168,8 +176,11 @@ class BoundedProtocol(FramedProtocol):
             self._lift()
             super().on_body(body)
             return
-        self._thrown_away += len(body)
-        if self._thrown_away > self.bounds.rest_bytes:
+        self._discard(len(body))
+
+    def _discard(self, size: int) -> None:
+        self._thrown_away += size
+        if self._thrown_away > self.bounds.rest_bytes and not self.transport.is_closing():
             self._count("rest")
             self.transport.close()
 
@@ -238,7 +249,10 @@ class BoundedProtocol(FramedProtocol):
 
     def _end(self) -> None:
         self._timer = None
-        if self._in_head or (self._in_body and not self.cycle.response_complete):
+        if self._is_lingering:
+            self.transport.close()
+        elif self._in_head or (self._in_body and not self.cycle.response_complete):
+            self._is_silent = True
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "head_too_slow")
         else:
             self._count("rest" if self._in_body else "head_too_slow")
@@ -250,13 +264,26 @@ class BoundedProtocol(FramedProtocol):
         self._lift()
         if self._in_body:
             self._drop_broken()
+        self._thrown_away = 0
         if self._unanswered:
+            lingering = LingeringTransport(self.transport, self._linger)
+            self._unanswered[-1].transport = cast("Transport", lingering)
             self._last_answer()
             return
         self._is_deaf = True
         if self._in_head or not getattr(self.cycle, "response_started", False):
             self._say(status, detail)
-        self.transport.close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """End our side, and close once the client ends its own, within the limits of a body's rest."""
+        if self._is_extra or self._is_silent or self.is_draining or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._is_lingering = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._limit(self.bounds.rest_seconds)
 
     def _say(self, status: HTTPStatus, detail: str) -> None:
         text, phrase = (detail or status.phrase).encode(), status.phrase.encode()
@@ -267,6 +294,16 @@ class BoundedProtocol(FramedProtocol):
     def _count(self, reason: str) -> None:
         if self.meter is not None:
             self.meter.cut.labels(reason).inc()
+
+
+class LingeringTransport:
+    """The transport of a last answer: its `close` ends our side alone.  All else is passed on."""
+
+    def __init__(self, transport: Transport, linger: Callable[[], None]) -> None:
+        self._transport, self.close = transport, linger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 def bounded(bounds: ConnectionLimits, meter: ConnectionMetrics | None = None) -> type[BoundedProtocol]:

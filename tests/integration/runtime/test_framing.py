@@ -1,8 +1,10 @@
 """Where one request ends and the next begins, over real connections: upgrades, trailers, half-closes."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -236,6 +238,50 @@ async def test_empty_lines_are_skipped_and_keep_no_connection_open(application: 
         sending = asyncio.create_task(client.send_for_ever(b"\r\n"))
         assert await client.rest() == b""
         await asyncio.wait_for(sending, 60)
+
+
+REFUSED = {
+    "empty-lines": b"\r\n" * 100_000,
+    "no-request": b"hello " * 30_000,
+    "a-large-head": b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 30_000,
+    "a-large-extension": CHUNKED + b"\r\n2;" + b"x" * 200_000,
+    "two-hosts": NEXT[:-2] + b"host: other\r\n\r\n" + NEXT * 3_000,
+}
+
+
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("requests", [0, 1, 4])
+async def test_what_follows_a_refusal_is_discarded_until_all_answers_are_read(
+    application: Application, requests: int, refused: bytes
+) -> None:
+    """Closing at once would reset the connection: the client's system could drop answers not yet read."""
+    bounds = replace(BOUNDS, rest_bytes=1 << 20)
+    async with serving(application, bounded(bounds)) as url:
+        host, port = url.removeprefix("http://").split(":")
+
+        def talk() -> bytes:
+            """Send all before anything is read, as a client with one thread does."""
+            with socket.create_connection((host, int(port)), timeout=60) as client:
+                client.sendall(NEXT * requests + refused)
+                received = b""
+                while piece := client.recv(1 << 16):
+                    received += piece
+                return received
+
+        received = await asyncio.to_thread(talk)
+    assert received.count(b"HTTP/1.1 200") == requests
+    assert received.count(b"HTTP/1.1 4") <= 1
+    assert requests or received
+
+
+async def test_a_client_that_never_stops_after_a_refusal_is_cut_off(application: Application) -> None:
+    """Within the bytes of the rest of a body, and within its time."""
+    for bounds in (replace(BOUNDS, rest_bytes=10_000), HASTY):
+        async with serving(application, bounded(bounds)) as url, connected(url) as client:
+            await client.send(b"hello\r\n\r\n")
+            sending = asyncio.create_task(client.send_for_ever(b"x" * 100))
+            await client.rest()
+            await asyncio.wait_for(sending, 60)
 
 
 async def test_a_client_that_sends_no_more_gets_all_its_answers(url: str) -> None:

@@ -4,6 +4,7 @@ The routes of the dialects are answered by `Handler`; FastAPI serves only the do
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -19,16 +20,21 @@ from services.ingest.core.errors import Code, Rejection
 from services.ingest.core.quota import RateLimiter
 from services.ingest.core.router import PathMatch, Router
 from services.ingest.dialects import DIALECTS
+from services.ingest.dialects.dialect import Dialect
 from services.ingest.erase_log import EraseLog
 from services.ingest.event_builder import EventBuilder
 from services.ingest.event_log import EventLog
-from services.ingest.handler import Handler, problem_response, respond
+from services.ingest.fair_queue import FairQueue
+from services.ingest.handler import Handler
+from services.ingest.items import ItemEvents
 from services.ingest.known_requests import ClickHouseLookups, Freshness, KnownRequests, StoredRequests
 from services.ingest.metrics import KEYS_DAMAGED
 from services.ingest.publisher import Publisher
+from services.ingest.responses import UntakenPaths, problem_response, respond
 from services.ingest.routes import document_routes, with_problem_schema
 from services.ingest.settings import IngestSettings
 from services.ingest.single import SingleEvents
+from services.ingest.stored_events import ClickHouseEvents, StoredEvents
 from services.runtime.http import swagger
 from services.runtime.http.core.proxies import Proxies, inner_path
 from services.runtime.http.health import Health, probe_app
@@ -89,7 +95,8 @@ def build(settings: IngestSettings, keys: KeyFile) -> ConnectedIngest:
     publisher, lookups = Publisher(settings), ClickHouseLookups(settings)
     freshness = Freshness(settings, lookups, publisher.partition_of, lambda: publisher.generation)
     stored = StoredRequests(settings, lookups, freshness)
-    parts = assemble(settings, publisher, stored, keys)
+    events = ClickHouseEvents(settings, lookups, lambda: publisher.generation)
+    parts = assemble(settings, publisher, stored, events, keys)
     eager = settings.ingest_lookup or settings.ingest_known_requests
     return ConnectedIngest(
         parts.handler, parts.health, parts.guard, parts.root, publisher, lookups, freshness, eager
@@ -97,12 +104,17 @@ def build(settings: IngestSettings, keys: KeyFile) -> ConnectedIngest:
 
 
 def assemble(
-    settings: IngestSettings, log: EventLog, known_requests: KnownRequests, keys: KeyFile
+    settings: IngestSettings,
+    log: EventLog,
+    known_requests: KnownRequests,
+    stored_events: StoredEvents,
+    keys: KeyFile,
 ) -> IngestService:
     """Return ingest over a log that the caller starts and stops."""
     guard = Guard(keys)
     builder = EventBuilder(log)
     erase_log = EraseLog(settings)
+    queue = FairQueue()
     single_events = SingleEvents(
         builder,
         known_requests,
@@ -115,8 +127,11 @@ def assemble(
         BodyReader(settings.ingest_max_upload_bytes, settings.ingest_body_seconds),
         RateLimiter(settings.ingest_events_per_second),
         single_events,
-        BulkEvents(builder, erase_log),
+        BulkEvents(builder, erase_log, queue),
+        ItemEvents(builder, queue),
+        stored_events,
         Proxies(settings.ingest_trusted_proxies),
+        settings.ingest_root_path,
     )
     health = Health(
         liveness={"log": log.liveness},
@@ -146,7 +161,7 @@ class IngestApp(FastAPI):
     `/openapi.json` and `/docs`.
     """
 
-    def __init__(self, service: IngestService) -> None:
+    def __init__(self, service: IngestService, dialects: Sequence[Dialect] = DIALECTS) -> None:
         super().__init__(
             title="Afterword ingest",
             version="1",
@@ -158,7 +173,8 @@ class IngestApp(FastAPI):
             exception_handlers={HTTPException: _http_problem},
         )
         self._service = service
-        self._router = Router(DIALECTS)
+        self._router = Router(dialects)
+        self._untaken = UntakenPaths()
         self._root = service.root.encode()
         self._probes = probe_app(service.health)
         self.mount(swagger.ASSETS, swagger.assets(), "assets")
@@ -182,6 +198,10 @@ class IngestApp(FastAPI):
             self._check(scope)
         except Rejection as rejection:
             await respond(send, *problem_response(rejection))
+            return
+        owner = self._router.owner(scope["raw_path"])
+        if owner is not None:
+            await self._untaken.refuse(owner, scope, send)
             return
         if scope["raw_path"] in PROBES:
             await self._probes(scope, receive, send)

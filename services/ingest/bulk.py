@@ -88,9 +88,8 @@ class BulkEvents:
     can overtake an earlier one of the same batch, and the client can send them again in order.
     """
 
-    def __init__(self, builder: EventBuilder, erase_log: EraseLog) -> None:
-        self._builder, self._erase_log = builder, erase_log
-        self._queue = FairQueue()
+    def __init__(self, builder: EventBuilder, erase_log: EraseLog, queue: FairQueue) -> None:
+        self._builder, self._erase_log, self._queue = builder, erase_log, queue
 
     async def take(self, origin: Origin, items: list[BatchItem]) -> Reply:
         """Publish the valid events, and answer for each item; raise Rejection if the log accepted none."""
@@ -129,10 +128,10 @@ class BulkEvents:
     async def _await_all(self, origin: Origin, result: _BulkResult, slices: TimeSlices) -> None:
         for run in result.runs:
             for offsets in run.submitted.ranges:
-                await _settled(offsets.first, slices)
+                await settled(offsets.first, slices)
                 await self._await_range(origin, run, offsets, result)
         for event in result.events:
-            await _settled(event.submitted.offset, slices)
+            await settled(event.submitted.offset, slices)
             try:
                 version = await self._builder.version(origin, event.submission, event.submitted)
             except (LogUnavailable, Overloaded) as error:
@@ -193,7 +192,7 @@ class BulkEvents:
                 result.events.append(_PendingEvent(item, submission, submitted))
 
 
-async def _settled(offset: asyncio.Future[int], slices: TimeSlices) -> None:
+async def settled(offset: asyncio.Future[int], slices: TimeSlices) -> None:
     """Wait for Kafka's answer while other batches are worked on."""
     if not offset.done():
         slices.leave()

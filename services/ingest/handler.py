@@ -1,59 +1,76 @@
 """Handles the HTTP requests of all dialects: from an ASGI request to a submission, and back to an answer."""
 
 import asyncio
-import re
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from schemas.limits import MAX_BATCH_BODY_BYTES, MAX_BODY_BYTES
-from services.ingest.body import BodyReader, ClientDisconnected, Headers, Receive, UploadReservation
+from services.ingest.body import (
+    INLINE_BYTES,
+    BodyReader,
+    ClientDisconnected,
+    Headers,
+    Receive,
+    UploadReservation,
+)
 from services.ingest.bulk import BulkEvents
 from services.ingest.core.content import (
     ITEM_BYTES,
+    MAX_ITEMS,
     BatchItem,
     BodyFormat,
     BrokenArray,
     body_format,
     is_array,
     items_of,
+    media_type_of,
     split_broken_array,
     too_large,
 )
-from services.ingest.core.errors import Code, Rejection, rejection_body
+from services.ingest.core.errors import Code, Rejection
 from services.ingest.core.event import idempotency_key
 from services.ingest.core.quota import RateLimiter
-from services.ingest.core.router import Endpoint, PathMatch, redacted, request_id_of
-from services.ingest.dialects.dialect import Reply
-from services.ingest.dialects.native import read_event
+from services.ingest.core.router import Endpoint, PathMatch, chosen, redacted, request_id_of
+from services.ingest.core.validation import decoded
+from services.ingest.dialects.dialect import (
+    JSON_TYPE,
+    DialectCall,
+    EventsRoute,
+    FixedRoute,
+    Item,
+    ItemsRoute,
+    LookupRoute,
+    Reply,
+    Route,
+    SingleRoute,
+)
 from services.ingest.event_builder import Origin
 from services.ingest.event_log import LogUnavailable, Overloaded, rejection_of
+from services.ingest.items import ItemEvents
 from services.ingest.metrics import REJECTED, request_count, request_seconds
+from services.ingest.responses import (
+    CONTENT_TYPES,
+    Send,
+    cors,
+    other_method,
+    problem_response,
+    respond,
+)
 from services.ingest.single import SingleEvents
+from services.ingest.stored_events import StoredEvents
 from services.runtime.http.core.proxies import Proxies
 from services.runtime.http.keys import Caller, Forbidden, Guard, Scope, Unauthenticated
 from services.runtime.http.request_cycle import exchange_of
 
 log = structlog.get_logger()
 
-Send = Callable[[Any], Awaitable[None]]
-RawHeaders = list[tuple[bytes, bytes]]
-
-JSON = (b"content-type", b"application/json")
-PROBLEM = (b"content-type", b"application/problem+json")
-
-PREFLIGHT: RawHeaders = [
-    (b"access-control-allow-headers", b"content-type, content-encoding, idempotency-key"),
-    (b"access-control-max-age", b"86400"),
-    (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
-]
-"""For routes under `/k/`: a web page may send feedback with a key that has no other scope."""
-
-_ORIGIN = re.compile(rb"[!-~]{1,300}")
-
+ANONYMOUS = Caller("", frozenset({Scope.WRITE}))
+"""The caller of a route whose id is the secret."""
 
 STOPPING = "this server is stopping, and Kafka has not answered yet; the event may still be written, once"
 
@@ -70,22 +87,27 @@ class Handler:
     rate_limiter: RateLimiter
     single_events: SingleEvents
     bulk_events: BulkEvents
+    item_events: ItemEvents
+    stored_events: StoredEvents
     proxies: Proxies
+    root: str
+    """The path prefix under which a proxy publishes ingest, or empty."""
+    clock: Callable[[], float] = time.time
 
     async def answer(self, match: PathMatch, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
         method, exchange = scope["method"], exchange_of(scope)
         endpoint = match.endpoints.get(method)
-        extra = _cors(scope["headers"]) if match.path_key is not None else []
+        extra = cors(scope["headers"]) if match.path_key is not None else []
         try:
             if endpoint is None:
-                status, headers, body = _other_method(method, match)
+                status, headers, body = other_method(method, match)
             else:
                 arrived = None if exchange is None else exchange.arrived()
-                reply = await self._reply(endpoint, match, dict(scope["headers"]), receive, arrived)
-                status, headers, body = reply.status, [JSON], reply.body
-            outcome = _OUTCOMES[status]
+                reply = await self._reply(endpoint, match, scope, receive, arrived)
+                status, headers, body = reply.status, [CONTENT_TYPES[reply.content_type]], reply.body
+            outcome = _OUTCOMES.get(status, "accepted")
             if outcome == Code.UNKNOWN_REQUEST:  # answered in the dialect's format, but still a rejection
                 REJECTED.labels(outcome).inc()
         except ClientDisconnected:
@@ -95,7 +117,9 @@ class Handler:
         # gets an answer, so the cancellation ends here.
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (every client gets an answer)
             rejection = self._rejection(error, scope)
-            status, headers, body, outcome = *problem_response(rejection), rejection.code
+            problem = endpoint.dialect.problem if endpoint is not None else None
+            status, headers, body = problem_response(rejection, problem)
+            outcome = rejection.code
         dialect = endpoint.dialect.name if endpoint is not None else "none"
         request_count(dialect, outcome).inc()
         request_seconds(dialect).observe(time.perf_counter() - started)
@@ -105,30 +129,100 @@ class Handler:
             await exchange.answer(status, headers + extra, body)
 
     async def _reply(
-        self, endpoint: Endpoint, match: PathMatch, headers: Headers, receive: Receive, arrived: bytes | None
+        self, endpoint: Endpoint, match: PathMatch, scope: Any, receive: Receive, arrived: bytes | None
     ) -> Reply:
         """Authenticate, then read the id, then the body, so that unauthorised requests cost little."""
-        caller = self._caller(match, headers)
+        route = endpoint.route
+        if isinstance(route, FixedRoute):
+            return route.reply
+        headers = dict(scope["headers"])
+        caller = self._caller(match, headers, route)
         request_id = "" if match.raw_id is None else request_id_of(match.raw_id)
         key = headers.get(b"idempotency-key")
         origin = Origin(caller, endpoint.dialect.name, None if key is None else idempotency_key(key))
         with self.bodies.reserve(caller.tenant) as reservation:
-            if endpoint.route.read is None:
+            if isinstance(route, EventsRoute):
                 is_text = match.path_key is not None
                 return await self._events(
-                    endpoint, origin, headers, receive, reservation, arrived, is_text=is_text
+                    route, origin, headers, receive, reservation, arrived, is_text=is_text
                 )
-            body = b""
-            if endpoint.route.has_body:
-                body_format(headers, lines=False, text=match.path_key is not None)
-                body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, reservation, arrived)
-            submission = endpoint.route.read(request_id, body)
-            self._spend(caller, 1)
-            return await self.single_events.take(endpoint.route, origin, submission)
+            if isinstance(route, SingleRoute) and not endpoint.others:
+                body = b""
+                if route.has_body:
+                    body_format(headers, lines=False, text=match.path_key is not None)
+                    body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, reservation, arrived)
+                return await self._single(route, origin, request_id, body)
+            media_type, body = "", b""
+            if route.has_body:
+                accepted = route.media_types if isinstance(route, ItemsRoute) else (JSON_TYPE,)
+                media_type = media_type_of(headers, accepted, text=match.path_key is not None)
+                body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES, reservation, arrived)
+            if endpoint.others:
+                endpoint = chosen(endpoint, decoded(body))
+                origin = origin._replace(source=endpoint.dialect.name)
+            call = self._call(endpoint, scope, request_id, body, media_type)
+            return await self._answer(endpoint.route, origin, call, reservation)
+
+    async def _single(self, route: SingleRoute, origin: Origin, request_id: str, body: bytes) -> Reply:
+        if len(body) > MAX_BODY_BYTES:
+            raise too_large(MAX_BODY_BYTES)
+        submission = route.read(request_id, body)
+        self._spend(origin.caller, 1)
+        return await self.single_events.take(route, origin, submission)
+
+    async def _answer(
+        self, route: Route, origin: Origin, call: DialectCall, reservation: UploadReservation
+    ) -> Reply:
+        if isinstance(route, SingleRoute):
+            return await self._single(route, origin, call.request_id, call.body)
+        if isinstance(route, LookupRoute):
+            return await self._lookup(route, origin, call)
+        assert isinstance(route, ItemsRoute)  # noqa: S101 (the only kind left)
+        if len(call.body) > INLINE_BYTES:
+            items = await asyncio.to_thread(route.read_items, call)
+        else:
+            items = route.read_items(call)
+        if len(items) > MAX_ITEMS:
+            raise Rejection(Code.TOO_LARGE, f"a request has at most {MAX_ITEMS} items; send it in parts")
+        reservation.grow(len(items) * ITEM_BYTES)
+        self._spend(origin.caller, len(items))
+        return route.answer_items(call, await self.item_events.publish(origin, items))
+
+    async def _lookup(self, route: LookupRoute, origin: Origin, call: DialectCall) -> Reply:
+        """Read stored events, and publish what the route decides, on behalf of their tenant."""
+        self._spend(origin.caller, 1)
+        tenant = None if route.is_public else origin.caller.tenant
+        found = await self.stored_events.read(tenant, route.query(call))
+        decision = route.decide(call, found)
+        if decision.submissions:
+            if route.is_public:
+                origin = origin._replace(caller=replace(origin.caller, tenant=found[0].tenant))
+            items = [Item("", submission) for submission in decision.submissions]
+            for outcome in await self.item_events.publish(origin, items):
+                if isinstance(outcome.result, Rejection):
+                    raise outcome.result
+        return decision.reply
+
+    def _call(
+        self, endpoint: Endpoint, scope: Any, request_id: str, body: bytes, media_type: str
+    ) -> DialectCall:
+        return DialectCall(
+            request_id,
+            body,
+            media_type,
+            scope["query_string"].decode("latin-1"),
+            f"{self._public_url(scope)}/{endpoint.dialect.name}",
+            datetime.fromtimestamp(self.clock(), UTC),
+        )
+
+    def _public_url(self, scope: Any) -> str:
+        visitor = self.proxies.seen((scope.get("client") or ("",))[0], scope["headers"])
+        named = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        return f"{visitor.scheme}://{visitor.host or named.decode('latin-1')}{self.root}"
 
     async def _events(
         self,
-        endpoint: Endpoint,
+        route: EventsRoute,
         origin: Origin,
         headers: Headers,
         receive: Receive,
@@ -145,23 +239,25 @@ class Handler:
             reservation.grow(len(items) * ITEM_BYTES)
             self._spend(origin.caller, len(items))
             return await self.bulk_events.take(origin, items)
-        if len(body) > MAX_BODY_BYTES:
-            raise too_large(MAX_BODY_BYTES)
-        submission = read_event(body)
-        self._spend(origin.caller, 1)
-        return await self.single_events.take(endpoint.route, origin, submission)
+        return await self._single(route, origin, "", body)
 
-    def _caller(self, match: PathMatch, headers: Headers) -> Caller:
+    def _caller(self, match: PathMatch, headers: Headers, route: Route) -> Caller:
+        if isinstance(route, LookupRoute) and route.is_public:
+            return ANONYMOUS
+        # A gateway's own header counts first: its clients send the model provider's key in Authorization.
+        gateway_key = headers.get(b"x-portkey-api-key")
+        authorization = headers.get(b"helicone-auth") or headers.get(b"authorization")
         caller = self.guard.caller(
-            authorization=headers.get(b"authorization"),
-            x_api_key=headers.get(b"x-api-key"),
+            authorization=None if gateway_key else authorization,
+            x_api_key=gateway_key or headers.get(b"x-api-key"),
             path_key=match.path_key,
             host=headers.get(b"host"),
             origin=headers.get(b"origin"),
             headers=headers,
         )
-        if not caller.may(Scope.WRITE):
-            raise Rejection(Code.FORBIDDEN, "this key does not have the scope `write`")
+        scope = Scope.READ if isinstance(route, LookupRoute) and not route.changes else Scope.WRITE
+        if not caller.may(scope):
+            raise Rejection(Code.FORBIDDEN, f"this key does not have the scope `{scope}`")
         return caller
 
     def _rejection(self, error: BaseException, scope: Any) -> Rejection:
@@ -218,45 +314,3 @@ _OUTCOMES = {
     208: "repeated",
     404: Code.UNKNOWN_REQUEST,
 }
-
-
-def _cors(headers: RawHeaders) -> RawHeaders:
-    """Return the headers that let a web page read the answer to a request with its key in the path.
-
-    A beacon carries the page's cookies, which browsers allow only for a named origin; ingest ignores them.
-    """
-    origin = next((value for name, value in headers if name == b"origin"), b"")
-    exposed = (b"access-control-expose-headers", b"retry-after")
-    if not _ORIGIN.fullmatch(origin):
-        return [(b"access-control-allow-origin", b"*"), exposed]
-    return [
-        (b"access-control-allow-origin", origin),
-        (b"access-control-allow-credentials", b"true"),
-        (b"vary", b"origin"),
-        exposed,
-    ]
-
-
-def _other_method(method: str, match: PathMatch) -> tuple[int, RawHeaders, bytes]:
-    allowed = ", ".join(match.endpoints).encode()
-    if method == "OPTIONS" and match.path_key is not None:
-        return 204, [(b"access-control-allow-methods", allowed), *PREFLIGHT], b""
-    raise Rejection(
-        Code.METHOD_NOT_ALLOWED, f"this route accepts {allowed.decode()}", headers=((b"allow", allowed),)
-    )
-
-
-def problem_response(rejection: Rejection) -> tuple[int, RawHeaders, bytes]:
-    """Return status, headers and body of a rejection."""
-    headers = [PROBLEM, *rejection.headers]
-    if rejection.retry_after_seconds is not None:
-        headers.append((b"retry-after", b"%d" % rejection.retry_after_seconds))
-    return rejection.status, headers, rejection_body(rejection)
-
-
-async def respond(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
-    """Send a complete response."""
-    if status != 204:
-        headers = [*headers, (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

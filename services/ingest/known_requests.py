@@ -50,6 +50,11 @@ POSITION = (
     " WHERE topic = {topic:String} AND partition = {partition:UInt32}"
 )
 
+POSITIONS = (
+    f"SELECT partition, toString(max(position)) AS position FROM {SINK_POSITIONS}"  # noqa: S608 (our name)
+    " WHERE topic = {topic:String} GROUP BY partition"
+)
+
 
 class StoredRequest(NamedTuple):
     """The columns of a request's row that ingest uses."""
@@ -106,6 +111,16 @@ class ClickHouseLookups:
         """Return the offset below which a partition's records are in ClickHouse; raise LookupSkipped."""
         row = await self._first(POSITION, {"topic": topic, "partition": partition})
         return int(row["position"]) if row else 0
+
+    async def stored_ends(self, topic: str) -> dict[int, int]:
+        """Return the offsets below which a topic's records are in ClickHouse; raise LookupSkipped."""
+        rows = await self.rows(POSITIONS, {"topic": topic})
+        return {int(row["partition"]): int(row["position"]) for row in rows}
+
+    async def rows(self, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return all rows of a query; raise LookupSkipped."""
+        answer = await self._query(lambda client: client.raw_query(query, parameters, fmt="JSONEachRow"))
+        return [orjson.loads(line) for line in answer.splitlines()]
 
     async def _first(self, query: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
         answer = await self._query(lambda client: client.raw_query(query, parameters, fmt="JSONEachRow"))

@@ -51,6 +51,11 @@ CONNECTIONS_CUT = Counter(
     "unread, or slow_reader.",
     ["reason"],
 )
+UNTAKEN = Counter(
+    "ingest_untaken_requests_total",
+    "Requests for paths that clients of a dialect use and ingest does not have, by dialect.",
+    ["dialect"],
+)
 LOOKUPS = Counter(
     "ingest_lookups_total", "Lookups of votes and requests in ClickHouse, by outcome.", ["outcome"]
 )

@@ -11,6 +11,8 @@ from starlette.routing import Match
 from schemas.limits import MAX_REQUEST_ID_LENGTH
 from services.ingest import documentation as shown
 from services.ingest.core.errors import MEANINGS, Code
+from services.ingest.dialects import DIALECTS
+from services.ingest.dialects.dialect import JSON_TYPE, REQUEST_ID, Dialect, ItemsRoute, Route, RouteDoc
 from services.ingest.documentation import Accepted, BatchResult, Probe, Problem
 from services.runtime.http.core.problems import problem_answers
 
@@ -39,6 +41,7 @@ ContentEncoding = Annotated[
 SECURITY: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "basic": {"type": "http", "scheme": "basic", "description": "The key is the password."},
 }
 BODY_CODES = (
     Code.MALFORMED_JSON,
@@ -164,6 +167,10 @@ def document_routes(app: FastAPI, root: str = "") -> None:
     events = {**single, 207: {"model": BatchResult}}
     add("native", "POST", "/v1/events", post_events, events | body | unknown, body_types=NDJSON)
     add("native", "PUT", "/v1/requests/{request_id}", put_request, single | body)
+    for dialect in DIALECTS:
+        for route in dialect.routes:
+            if route.doc is not None:
+                _add_described(app, root, dialect, route, route.doc)
     _add_probes(app)
 
 
@@ -214,6 +221,50 @@ def _add(
         response_class=JSONResponse,
         route_class_override=DocumentedRoute,
         operation_id=endpoint.__name__,
+    )
+
+
+async def _with_id(
+    request_id: Annotated[str, Path(description="The id in the path, percent-encoded.")],
+) -> None:
+    answered_by_handler()
+
+
+async def _without_id() -> None:
+    answered_by_handler()
+
+
+def _add_described(app: FastAPI, root: str, dialect: Dialect, route: Route, doc: RouteDoc) -> None:
+    """Add a route of another system's interface, as far as its examples describe it."""
+    types = route.media_types if isinstance(route, ItemsRoute) else (JSON_TYPE,)
+    extra: dict[str, Any] = {
+        "security": [{name: []} for name in SECURITY],
+        "servers": [
+            {"url": root or "/"},
+            {
+                "url": f"{root}/k/{{write_key}}",
+                "variables": {"write_key": {"default": "your-key"}},
+            },
+        ],
+    }
+    if route.has_body:
+        content: dict[str, Any] = {name: {"schema": {}} for name in types}
+        if doc.body is not None:
+            content[JSON_TYPE] = {"schema": {}, "example": doc.body}
+        extra["requestBody"] = {"content": content}
+    answer: dict[str, Any] = {"description": "Kafka has stored everything that is kept of it."}
+    if doc.answer is not None:
+        answer["content"] = {JSON_TYPE: {"example": doc.answer}}
+    app.router.add_api_route(
+        f"/{dialect.name}{route.path}",
+        _with_id if REQUEST_ID in route.path else _without_id,
+        methods=[route.method],
+        tags=[dialect.name],
+        summary=doc.summary,
+        responses={200: answer},
+        openapi_extra=extra,
+        route_class_override=DocumentedRoute,
+        operation_id=f"{dialect.name} {route.method} {route.path}",
     )
 
 

@@ -88,6 +88,13 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
     ingest_max_lookups: int = Field(
         default=4, ge=1, le=64, description="Concurrent lookups; further votes are answered without one."
     )
+    ingest_stored_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=60,
+        description="How long a call about stored feedback, such as deleting a score, may wait until "
+        "ClickHouse has everything that Kafka has; then the answer is 503.",
+    )
     ingest_known_requests: bool = Field(
         default=False,
         description="Reject feedback with 404 if it is certain that no facts of its request have arrived.",

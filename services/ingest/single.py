@@ -4,7 +4,7 @@ import asyncio
 
 from schemas.events import Op
 from services.ingest.core.event import column_warnings
-from services.ingest.dialects.dialect import Receipt, ReceiptStatus, Reply, Route, Submission
+from services.ingest.dialects.dialect import Receipt, ReceiptStatus, Reply, SingleRoute, Submission
 from services.ingest.erase_log import EraseLog
 from services.ingest.event_builder import EventBuilder, Origin
 from services.ingest.known_requests import KnownRequests
@@ -29,13 +29,13 @@ class SingleEvents:
         self._only_known = only_known
         self._find_repeats = find_repeats
 
-    async def take(self, route: Route, origin: Origin, submission: Submission) -> Reply:
+    async def take(self, route: SingleRoute, origin: Origin, submission: Submission) -> Reply:
         """Publish a submission and return the answer; raise what `EventBuilder` raises."""
         if submission.op is Op.ERASE:
             return await self._erase(route, origin, submission)
         return await self._take(route, origin, submission)
 
-    async def _erase(self, route: Route, origin: Origin, submission: Submission) -> Reply:
+    async def _erase(self, route: SingleRoute, origin: Origin, submission: Submission) -> Reply:
         """Publish an erasure between two entries of the audit log."""
         caller, ids = origin.caller, [submission.request_id]
         if not caller.may(Scope.ADMIN):
@@ -50,7 +50,7 @@ class SingleEvents:
             await self._erase_log.ended(outcome, caller, ids)
         return reply
 
-    async def _take(self, route: Route, origin: Origin, submission: Submission) -> Reply:
+    async def _take(self, route: SingleRoute, origin: Origin, submission: Submission) -> Reply:
         tenant, request_id = origin.caller.tenant, submission.request_id
         if await self._is_unknown(origin, submission):
             return route.answer(Receipt(ReceiptStatus.UNKNOWN, request_id))
@@ -74,7 +74,7 @@ class SingleEvents:
         return await self._known_requests.is_certainly_unknown(origin.caller.tenant, submission.request_id)
 
     def _start_lookup(
-        self, route: Route, tenant: str, submission: Submission
+        self, route: SingleRoute, tenant: str, submission: Submission
     ) -> asyncio.Task[int | None] | None:
         """Start to look for a repeat while the event is published, which does not depend on the result."""
         if route.repeats is None or submission.data is None or not self._find_repeats:

@@ -7,7 +7,7 @@ queued together.  A run with anything but valid merges is worked on event by eve
 import re
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -51,6 +51,22 @@ def body_format(headers: Mapping[bytes, bytes], *, lines: bool, text: bool = Fal
         return BodyFormat.LINES
     supported = "application/json" + (" and application/x-ndjson are" if lines else " is")
     detail = f"Content-Type {name.decode('latin-1')[:60]!r} is not supported; {supported}"
+    raise Rejection(Code.UNSUPPORTED_MEDIA_TYPE, detail)
+
+
+def media_type_of(headers: Mapping[bytes, bytes], accepted: Sequence[str], *, text: bool = False) -> str:
+    """Return the media type of a body, the first accepted one if none is named; raise Rejection.
+
+    A type that ends in `+json`, and with `text` also text/plain, counts as application/json.
+    """
+    name = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+    if not name:
+        return accepted[0]
+    if name.endswith("+json") or (text and name == "text/plain"):
+        name = "application/json"
+    if name in accepted:
+        return name
+    detail = f"Content-Type {name[:60]!r} is not supported; this route takes {' and '.join(accepted)}"
     raise Rejection(Code.UNSUPPORTED_MEDIA_TYPE, detail)
 
 

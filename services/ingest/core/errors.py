@@ -18,6 +18,7 @@ class Code(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     UNKNOWN_REQUEST = "unknown_request"
+    UNKNOWN_ITEM = "unknown_item"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     REQUEST_TIMEOUT = "request_timeout"
@@ -28,6 +29,7 @@ class Code(StrEnum):
     INTERNAL_ERROR = "internal_error"
     LOG_UNAVAILABLE = "log_unavailable"
     OVERLOADED = "overloaded"
+    LOOKUP_UNAVAILABLE = "lookup_unavailable"
 
 
 MEANINGS: dict[Code, ProblemMeaning] = {
@@ -35,6 +37,7 @@ MEANINGS: dict[Code, ProblemMeaning] = {
     Code.UNAUTHENTICATED: ProblemMeaning(401, "A valid API key is required"),
     Code.FORBIDDEN: ProblemMeaning(403, "This is not allowed"),
     Code.UNKNOWN_REQUEST: ProblemMeaning(404, "The request is not known"),
+    Code.UNKNOWN_ITEM: ProblemMeaning(404, "The feedback is not known"),
     Code.NOT_FOUND: ProblemMeaning(404, "There is no such route"),
     Code.METHOD_NOT_ALLOWED: ProblemMeaning(405, "The route does not accept this method"),
     Code.REQUEST_TIMEOUT: ProblemMeaning(408, "The body did not arrive in time"),
@@ -45,6 +48,7 @@ MEANINGS: dict[Code, ProblemMeaning] = {
     Code.INTERNAL_ERROR: ProblemMeaning(500, "Internal error; see the log of ingest"),
     Code.LOG_UNAVAILABLE: ProblemMeaning(503, "Kafka did not acknowledge the event", 2),
     Code.OVERLOADED: ProblemMeaning(503, "Too many bytes are waiting for Kafka", 1),
+    Code.LOOKUP_UNAVAILABLE: ProblemMeaning(503, "Stored feedback cannot be read", 2),
 }
 
 

@@ -80,7 +80,7 @@ def event_bytes(
     tenant: str, source: str, submission: Submission, event_id: str, received_at: str, *, idempotent: bool
 ) -> bytes:
     """Return the event as JSON; raise Rejection if it exceeds MAX_EVENT_BYTES or cannot be encoded."""
-    request_id, data, request, op = submission
+    request_id, data, request, op, item_id, at = submission
     event: dict[str, Any] = {
         "event_id": event_id,
         "tenant": tenant,
@@ -93,6 +93,10 @@ def event_bytes(
         event["data"] = data
     if request is not None:
         event["request"] = request
+    if item_id:
+        event["item_id"] = item_id
+    if at:
+        event["at"] = at
     if idempotent:
         event["idempotent"] = True
     try:

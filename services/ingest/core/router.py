@@ -6,7 +6,7 @@ any character, a literal `/` inside it matches no route, and one trailing `/` is
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from services.ingest.core.errors import BodyFault, invalid
@@ -17,14 +17,15 @@ KEY_PREFIX = b"/k/"
 
 _PATH_KEY = re.compile(r"/k/[^/]*")
 _DOTS = (".", "..")
-_ID_SUFFIX = "/" + REQUEST_ID
+_ID_SEGMENT = "/" + REQUEST_ID
 
 
 class Endpoint(NamedTuple):
-    """A route and the dialect that it belongs to."""
+    """A route, the dialect that it belongs to, and those of other dialects that have the same path."""
 
     dialect: Dialect
     route: Route
+    others: "tuple[Endpoint, ...]" = ()
 
 
 class PathMatch(NamedTuple):
@@ -41,15 +42,28 @@ class Router:
     def __init__(self, dialects: Iterable[Dialect]) -> None:
         self._exact: dict[bytes, dict[str, Endpoint]] = {}
         self._before_id: dict[bytes, dict[str, Endpoint]] = {}
+        self._around_id: dict[tuple[bytes, bytes], dict[str, Endpoint]] = {}
+        self._territories: list[tuple[bytes, Dialect]] = []
         for dialect in dialects:
             for route in dialect.routes:
-                for prefix in ("", f"/{dialect.name}"):
+                for prefix in ("", f"/{dialect.name}") if route.is_bare else (f"/{dialect.name}",):
                     self._add(prefix + route.path, Endpoint(dialect, route))
+            starts = (f"/{dialect.name}/", *dialect.territory)
+            self._territories += [(start.encode(), dialect) for start in starts]
 
     def _add(self, path: str, endpoint: Endpoint) -> None:
-        table = self._before_id if path.endswith(_ID_SUFFIX) else self._exact
-        endpoints = table.setdefault(path.removesuffix(_ID_SUFFIX).removesuffix("/").encode(), {})
-        endpoints.setdefault(endpoint.route.method, endpoint)
+        before, has_id, after = path.partition(_ID_SEGMENT)
+        start = before.removesuffix("/").encode()
+        if not has_id:
+            endpoints = self._exact.setdefault(start, {})
+        elif not after:
+            endpoints = self._before_id.setdefault(start, {})
+        else:
+            endpoints = self._around_id.setdefault((start, after.encode()), {})
+        method = endpoint.route.method
+        first = endpoints.setdefault(method, endpoint)
+        if first is not endpoint and first.route.fits is not None and endpoint.route.fits is not None:
+            endpoints[method] = first._replace(others=(*first.others, endpoint))
 
     def find(self, raw_path: bytes) -> PathMatch | None:
         """Return the endpoints of a path, or None."""
@@ -66,9 +80,29 @@ class Router:
         endpoints = self._exact.get(raw_path)
         if endpoints is not None:
             return PathMatch(endpoints, None, path_key)
-        before, _, raw_id = raw_path.rpartition(b"/")
+        before, _, last = raw_path.rpartition(b"/")
         endpoints = self._before_id.get(before)
+        if endpoints is not None:
+            return PathMatch(endpoints, last, path_key)
+        before, _, raw_id = before.rpartition(b"/")
+        endpoints = self._around_id.get((before, b"/" + last))
         return None if endpoints is None else PathMatch(endpoints, raw_id, path_key)
+
+    def owner(self, raw_path: bytes) -> Dialect | None:
+        """Return the dialect whose clients use a path that no route has, or None."""
+        if raw_path.startswith(KEY_PREFIX):
+            raw_path = b"/" + raw_path[len(KEY_PREFIX) :].partition(b"/")[2]
+        return next((owner for start, owner in self._territories if raw_path.startswith(start)), None)
+
+
+def chosen(endpoint: Endpoint, value: Any) -> Endpoint:
+    """Return which of the endpoints of one path takes a decoded body; raise Rejection if none does."""
+    candidates = (endpoint, *endpoint.others)
+    for candidate in candidates:
+        if candidate.route.fits is not None and candidate.route.fits(value):
+            return candidate._replace(others=())
+    taken = "; ".join(f"{one.dialect.name}: {one.route.looks_for}" for one in candidates)
+    raise invalid(BodyFault("", f"is of none of the dialects that this path takes ({taken})"))
 
 
 def request_id_of(raw_id: bytes) -> str:

@@ -1,7 +1,13 @@
-"""The interface of a dialect: its routes, how it decodes a body, and how it answers."""
+"""The interface of a dialect: its routes, how it decodes a body, and how it answers.
 
-from collections.abc import Callable, Mapping, Sequence
+A route is one of five kinds: one submission a body (`SingleRoute`), events in Afterword's own format
+(`EventsRoute`), several items a body (`ItemsRoute`), something about stored events (`LookupRoute`), or always
+the same answer (`FixedRoute`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -9,8 +15,10 @@ import orjson
 
 from schemas.events import Op
 from schemas.identity import is_request_id
+from schemas.instants import instant
 from schemas.limits import MAX_REQUEST_ID_LENGTH
 from services.ingest.core.errors import BodyFault, Code, Rejection, invalid
+from services.ingest.core.validation import Faults
 
 REQUEST_ID = "{request_id}"
 """The last segment of a route's path, where the path carries the id."""
@@ -23,6 +31,10 @@ class Submission(NamedTuple):
     data: dict[str, Any] | None = None
     request: dict[str, Any] | None = None
     op: Op = Op.MERGE
+    item_id: str = ""
+    """The id that the client's system gives the score; empty if none."""
+    at: str = ""
+    """When it was given: RFC 3339 in UTC; empty if unknown.  It orders nothing."""
 
 
 class ReceiptStatus(StrEnum):
@@ -45,10 +57,75 @@ class Receipt(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """A response with a JSON body."""
+    """A response.  Its body is JSON unless `content_type` differs."""
 
     status: int
     body: bytes
+    content_type: bytes = b"application/json"
+
+
+class DialectCall(NamedTuple):
+    """A request, as far as a dialect needs it."""
+
+    request_id: str
+    """The id in the path, empty if the path has none."""
+    body: bytes
+    """Decompressed; empty if the route has no body."""
+    media_type: str
+    """Of the body, in lower case and without parameters."""
+    query: str
+    """The query string, percent-encoded."""
+    base_url: str
+    """The address of the dialect as the client sees it, without a slash at the end."""
+    now: datetime
+    """The time at which the request arrived, in UTC."""
+
+
+class Item(NamedTuple):
+    """An item of a body: its submission, None if it holds nothing that is kept, or why it is rejected."""
+
+    id: str
+    """What the answer calls it."""
+    content: Submission | Rejection | None
+    once: str = ""
+    """An Idempotency-Key of the item, for clients that repeat a request with the same key."""
+
+
+class ItemOutcome(NamedTuple):
+    """What became of an item: its receipt, None if there was nothing to keep, or why it was rejected."""
+
+    id: str
+    result: Receipt | Rejection | None
+
+
+class PastEvent(NamedTuple):
+    """An event as ClickHouse has it.  `data` and `request` are empty where it carries none."""
+
+    tenant: str
+    request_id: str
+    version: int
+    event_id: str
+    item_id: str
+    op: Op
+    source: str
+    received_at: datetime
+    at: datetime | None
+    data: dict[str, Any]
+    request: dict[str, Any]
+
+
+class StoredQuery(NamedTuple):
+    """Which events to read: all of the requests named, and of the request that an item belongs to."""
+
+    item_id: str = ""
+    request_ids: Sequence[str] = ()
+
+
+class Decision(NamedTuple):
+    """What a by-id call comes to: events to publish, in order, and the answer once Kafka has them."""
+
+    reply: Reply
+    submissions: Sequence[Submission] = ()
 
 
 Read = Callable[[str, bytes], Submission]
@@ -57,18 +134,78 @@ Read = Callable[[str, bytes], Submission]
 Repeats = Callable[[dict[str, Any], dict[str, Any]], bool]
 """Takes the stored `data` and the submitted `data`; returns whether the submission changes nothing."""
 
+JSON_TYPE = "application/json"
+
+
+class RouteDoc(NamedTuple):
+    """What `/openapi.json` shows of a route."""
+
+    summary: str
+    body: Any = None
+    """An example of a body that is JSON."""
+    answer: Any = None
+    """An example of the answer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One method of one path.  `read` None: the body is a batch, or one event, in the native dialect."""
+    """One method of one path; one of the classes below."""
 
     method: str
     path: str
-    read: Read | None
-    answer: Callable[[Receipt], Reply]
     has_body: bool = True
+    is_bare: bool = True
+    """Also available without the dialect's prefix."""
+    fits: Callable[[Any], bool] | None = None
+    """Whether a decoded body is this dialect's, where several dialects have the same path."""
+    looks_for: str = ""
+    """The fields by which `fits` decides, for error messages."""
+    doc: RouteDoc | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleRoute(Route):
+    """Takes one submission."""
+
+    read: Read
+    answer: Callable[[Receipt], Reply]
     repeats: Repeats | None = None
     """If given, an exact repeat of the stored feedback is answered as a repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsRoute(SingleRoute):
+    """Takes one event, or a batch of events in the native dialect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsRoute(Route):
+    """Takes items, each with its own outcome.  If Kafka does not take one, the whole request is 503."""
+
+    read_items: Callable[[DialectCall], Sequence[Item]]
+    """Raises Rejection for a body that cannot be divided into items."""
+    answer_items: Callable[[DialectCall, Sequence[ItemOutcome]], Reply]
+    media_types: tuple[str, ...] = (JSON_TYPE,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookupRoute(Route):
+    """Reads stored events, once ClickHouse has all that were logged before, and may publish others."""
+
+    query: Callable[[DialectCall], StoredQuery]
+    decide: Callable[[DialectCall, Sequence[PastEvent]], Decision]
+    """Takes the events of the requests asked for, by version; raises Rejection."""
+    changes: bool = False
+    """Needs the scope `write`; otherwise `read`."""
+    is_public: bool = False
+    """Needs no key: the id is a secret, and is looked for in all tenants."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedRoute(Route):
+    """Always gives the same answer, to every caller."""
+
+    reply: Reply
 
 
 @dataclass(frozen=True)
@@ -77,6 +214,10 @@ class Dialect:
 
     name: str
     routes: tuple[Route, ...]
+    problem: Callable[[Rejection], Reply] | None = None
+    """The answer to a request that is rejected; by default `application/problem+json`."""
+    territory: tuple[str, ...] = ()
+    """Starts of paths that clients of the dialect use without its prefix: requests for others are counted."""
 
 
 def checked_id(request_id: str, path: str = "request_id") -> str:
@@ -88,6 +229,44 @@ def checked_id(request_id: str, path: str = "request_id") -> str:
     if len(request_id) > MAX_REQUEST_ID_LENGTH:
         raise invalid(BodyFault(path, f"has more than {MAX_REQUEST_ID_LENGTH} characters"))
     raise invalid(BodyFault(path, "contains control characters"))
+
+
+def submission(
+    request_id: str,
+    data: Mapping[str, Any] | None = None,
+    request: Mapping[str, Any] | None = None,
+    *,
+    item_id: str = "",
+    at: Any = None,
+) -> Submission:
+    """Return the submission of values that nothing has validated yet; raise Rejection.
+
+    `at` is a time in any form that facts may have; None and what is no time from 1970 to 2099 is left out.
+    """
+    faults = Faults()
+    for name, fields in (("data", data), ("request", request)):
+        if fields is not None:
+            faults.fields(name, fields)
+    faults.raise_if_any()
+    given = None if at is None else instant(at if isinstance(at, str) else orjson.dumps(at).decode())
+    return Submission(
+        checked_id(request_id),
+        None if data is None else dict(data),
+        None if request is None else dict(request),
+        item_id=checked_id(item_id, "id") if item_id else "",
+        at="" if given is None else given.isoformat().replace("+00:00", "Z"),
+    )
+
+
+def items_each(entries: Iterable[tuple[str, Any]], read: Callable[[Any], Submission | None]) -> list[Item]:
+    """Return an item for each (id, entry); an entry that `read` raises Rejection for is a rejected one."""
+    items = []
+    for item_id, entry in entries:
+        try:
+            items.append(Item(item_id, read(entry)))
+        except Rejection as rejection:
+            items.append(Item(item_id, rejection))
+    return items
 
 
 def acknowledge(receipt: Receipt) -> Reply:

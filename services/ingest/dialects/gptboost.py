@@ -13,7 +13,7 @@ from services.ingest.dialects.dialect import (
     Receipt,
     ReceiptStatus,
     Reply,
-    Route,
+    SingleRoute,
     Submission,
     checked_id,
 )
@@ -96,7 +96,22 @@ def answer(receipt: Receipt) -> Reply:
     return Reply(STATUS[receipt.status], orjson.dumps(body))
 
 
+def fits(value: Any) -> bool:
+    """Return whether a body is a vote, and not another system's feedback."""
+    return isinstance(value, dict) and "message_id" in value
+
+
 DIALECT = Dialect(
     "gptboost",
-    (Route(method="POST", path="/v1/feedback/", read=read, answer=answer, repeats=repeats),),
+    (
+        SingleRoute(
+            method="POST",
+            path="/v1/feedback/",
+            read=read,
+            answer=answer,
+            repeats=repeats,
+            fits=fits,
+            looks_for="an object with `message_id`",
+        ),
+    ),
 )

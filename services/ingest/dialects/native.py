@@ -16,7 +16,8 @@ from services.ingest.core.validation import (
 from services.ingest.dialects.dialect import (
     REQUEST_ID,
     Dialect,
-    Route,
+    EventsRoute,
+    SingleRoute,
     Submission,
     acknowledge,
     checked_id,
@@ -35,6 +36,10 @@ def read_event(body: bytes) -> Submission:
     if op is Op.MERGE and (data is not None or request is not None) and is_request_id(request_id):
         return Submission(request_id, data, request)
     return _complete(event)
+
+
+def _read_single(_request_id: str, body: bytes) -> Submission:
+    return read_event(body)
 
 
 def read_facts(request_id: str, body: bytes) -> Submission:
@@ -94,7 +99,7 @@ def _complete(event: NativeBody) -> Submission:
 DIALECT = Dialect(
     "native",
     (
-        Route(method="POST", path="/v1/events", read=None, answer=acknowledge),
-        Route(method="PUT", path=f"/v1/requests/{REQUEST_ID}", read=read_facts, answer=acknowledge),
+        EventsRoute(method="POST", path="/v1/events", read=_read_single, answer=acknowledge),
+        SingleRoute(method="PUT", path=f"/v1/requests/{REQUEST_ID}", read=read_facts, answer=acknowledge),
     ),
 )

@@ -7,7 +7,14 @@ from typing import Any
 
 from schemas.events import Op
 from services.ingest.core.validation import DECODE_ERRORS, Faults, decode_requesty, json_type, parse
-from services.ingest.dialects.dialect import REQUEST_ID, Dialect, Route, Submission, acknowledge, checked_id
+from services.ingest.dialects.dialect import (
+    REQUEST_ID,
+    Dialect,
+    SingleRoute,
+    Submission,
+    acknowledge,
+    checked_id,
+)
 
 
 def read(request_id: str, body: bytes) -> Submission:
@@ -40,8 +47,8 @@ def _validated(value: Any) -> dict[str, Any]:
 DIALECT = Dialect(
     "requesty",
     (
-        Route(method="POST", path=f"/feedback/{REQUEST_ID}", read=read, answer=acknowledge),
-        Route(
+        SingleRoute(method="POST", path=f"/feedback/{REQUEST_ID}", read=read, answer=acknowledge),
+        SingleRoute(
             method="DELETE", path=f"/feedback/{REQUEST_ID}", read=retract, answer=acknowledge, has_body=False
         ),
     ),

@@ -41,11 +41,13 @@ SINGLE = {
     b"content-encoding": "Content-Encoding",
     b"content-length": "Content-Length",
     b"content-type": "Content-Type",
+    b"helicone-auth": "Helicone-Auth",
     b"host": "Host",
     b"idempotency-key": "Idempotency-Key",
     b"origin": "Origin",
     b"transfer-encoding": "Transfer-Encoding",
     b"x-api-key": "x-api-key",
+    b"x-portkey-api-key": "x-portkey-api-key",
 }
 """Headers that a request has once: of two, one could count here and the other in front of us."""
 

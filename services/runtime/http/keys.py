@@ -9,6 +9,7 @@ import asyncio
 import hmac
 import stat
 import time
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -301,8 +302,7 @@ class Guard:
             raise Unauthenticated(NO_KEYS)
         if path_key is not None:
             return _write_only(_known(ring.caller(path_key)))
-        scheme, _, bearer = (authorization or b"").partition(b" ")
-        key = bearer.strip() if scheme.lower() == b"bearer" else x_api_key
+        key = _credential(authorization) or x_api_key
         if not key:
             raise Unauthenticated("send a key: `Authorization: Bearer <key>` or `x-api-key: <key>`")
         return _known(ring.caller(key))
@@ -331,6 +331,20 @@ class Guard:
             raise Unauthenticated("the key file cannot be read; the service's log says why")
         self.check_neighbour(host, origin, headers)
         return LOCAL_CALLER
+
+
+def _credential(authorization: bytes | None) -> bytes:
+    """Return the key in an Authorization header: the token, or the password; the user name is ignored."""
+    scheme, _, value = (authorization or b"").partition(b" ")
+    name, value = scheme.lower(), value.strip()
+    if name == b"bearer":
+        return value
+    if name != b"basic":
+        return b""
+    try:
+        return b64decode(value, validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def _known(caller: Caller | None) -> Caller:

@@ -102,6 +102,7 @@ def test_every_code_has_its_meaning() -> None:
         "unauthenticated": 401,
         "forbidden": 403,
         "unknown_request": 404,
+        "unknown_item": 404,
         "not_found": 404,
         "method_not_allowed": 405,
         "request_timeout": 408,
@@ -112,4 +113,5 @@ def test_every_code_has_its_meaning() -> None:
         "internal_error": 500,
         "log_unavailable": 503,
         "overloaded": 503,
+        "lookup_unavailable": 503,
     }

@@ -1,5 +1,6 @@
 """Ingest for tests: over a log in memory without a socket, or as a real server on a free port."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import orjson
 
 from schemas.identity import DEFAULT_TENANT
 from services.ingest.app import IngestApp, assemble, key_file
-from services.ingest.dialects.dialect import Repeats
+from services.ingest.core.errors import Code, Rejection
+from services.ingest.dialects import DIALECTS
+from services.ingest.dialects.dialect import Dialect, PastEvent, Repeats, StoredQuery
 from services.ingest.event_log import EventLog
 from services.ingest.known_requests import KnownRequests
 from services.ingest.settings import IngestSettings
+from services.ingest.stored_events import StoredEvents
 from services.operations.keys import create_key
 from services.runtime.http.keys import Scope
 
@@ -30,6 +34,14 @@ class NothingKnown:
         return None
 
 
+class NothingStored:
+    """The stored events of an ingest that never reached ClickHouse."""
+
+    async def read(self, _tenant: str | None, _query: StoredQuery) -> list[PastEvent]:
+        """Refuse: they cannot be read."""
+        raise Rejection(Code.LOOKUP_UNAVAILABLE, "ClickHouse cannot be reached")
+
+
 def new_key(home: Path, *scopes: Scope, tenant: str = DEFAULT_TENANT, known_requests: bool = False) -> str:
     """Add a key to a home's key file, and return it."""
     made = create_key(
@@ -39,11 +51,17 @@ def new_key(home: Path, *scopes: Scope, tenant: str = DEFAULT_TENANT, known_requ
 
 
 def ingest_over(
-    log: EventLog, home: Path, known_requests: KnownRequests | None = None, **settings: Any
+    log: EventLog,
+    home: Path,
+    known_requests: KnownRequests | None = None,
+    stored_events: StoredEvents | None = None,
+    dialects: Sequence[Dialect] = DIALECTS,
+    **settings: Any,
 ) -> IngestApp:
     """Return the application over a log; open if the home has no key file."""
     chosen = IngestSettings(afterword_home=home, **settings)
-    return IngestApp(assemble(chosen, log, known_requests or NothingKnown(), key_file(chosen.keys_file)))
+    known, stored = known_requests or NothingKnown(), stored_events or NothingStored()
+    return IngestApp(assemble(chosen, log, known, stored, key_file(chosen.keys_file)), dialects)
 
 
 def client_of(app: IngestApp, key: str | None = None, **headers: str) -> httpx.AsyncClient:

@@ -4,13 +4,23 @@ The models are the source of the committed JSON Schemas.  Hot paths decode with 
 the same shapes; contract tests hold both together.
 """
 
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 
-from schemas.identity import REQUEST_ID_PATTERN, TENANT_PATTERN
+from schemas.identity import REQUEST_ID_PATTERN, TENANT_PATTERN, is_request_id
+from schemas.instants import instant
 from schemas.limits import MAX_KEY_LENGTH, MAX_KEYS, MAX_REQUEST_ID_LENGTH
 
 Tenant = Annotated[str, Field(pattern=TENANT_PATTERN, examples=["default"])]
@@ -22,6 +32,23 @@ RequestId = Annotated[
 ]
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH)]
 Fields = Annotated[dict[Key, JsonValue], Field(max_length=MAX_KEYS)]
+
+
+def item_id_of(value: Any) -> str | None:
+    """Return the item id of an event, None if the value is not one.
+
+    No value of `item_id` or `at` makes an event poison: neither decides anything about the row, so an
+    unusable one of a foreign producer is worth less than the feedback beside it.
+    """
+    return value if isinstance(value, str) and is_request_id(value) else None
+
+
+def at_of(value: Any) -> datetime | None:
+    """Return the time in an event's `at`, from 1970 to 2099; None if the value is not one."""
+    return instant(value) if isinstance(value, str) else None
+
+
+ItemId = Annotated[str, Field(min_length=1, max_length=MAX_REQUEST_ID_LENGTH, pattern=REQUEST_ID_PATTERN)]
 
 
 class Op(StrEnum):
@@ -62,6 +89,17 @@ class FeedbackEvent(BaseModel):
     )
     idempotent: Literal[True] | None = Field(
         default=None, description="The event id came from an Idempotency-Key."
+    )
+
+    item_id: Annotated[ItemId | None, BeforeValidator(item_id_of)] = Field(
+        default=None,
+        description="The id that the client's system gives this item, such as a score's. Unusable: ignored.",
+        examples=["score-1"],
+    )
+    at: Annotated[AwareDatetime | None, BeforeValidator(at_of)] = Field(
+        default=None,
+        description="When the feedback was given, by the client's clock: RFC 3339 UTC with up to"
+        " microseconds, from 1970 to 2099. Never for ordering; unusable: ignored.",
     )
 
     @model_validator(mode="after")

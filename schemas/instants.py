@@ -5,6 +5,7 @@ The column `started_at` reads the same forms, in SQL: a test holds both together
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from schemas.limits import END_OF_TIMES, START_OF_TIMES
 
@@ -50,6 +51,18 @@ def instant(text: str) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return found if START_OF_TIMES <= found < END_OF_TIMES else None
+
+
+def instant_of(value: Any) -> datetime | None:
+    """Return the time that a JSON value names, as `instant` does: a text or a number; None for any other."""
+    if isinstance(value, str):
+        return instant(value)
+    return instant(str(value)) if type(value) in (int, float) else None
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return a time in UTC as RFC 3339 with a Z, and microseconds if it has any."""
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def bound(text: str) -> datetime | None:

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from schemas.events import RequestId
+from schemas.events import ItemId, RequestId
+from schemas.instants import FORMS, instant_of
 from schemas.limits import MAX_DEPTH, MAX_KEY_LENGTH, MAX_KEYS
 from services.ingest.core.errors import Code, Rejection
 from services.ingest.core.validation import Faults
@@ -37,6 +38,13 @@ Version = Annotated[
 EventId = Annotated[
     str, Field(json_schema_extra={"format": "uuid"}, examples=["0199e1c2-4a60-7001-8000-5f3a9c0d1e2f"])
 ]
+
+
+def _time(value: str | float) -> str | float:
+    if instant_of(value) is None:
+        raise ValueError(f"is not a time; it takes {FORMS}")
+    return value
+
 
 FEEDBACK: Any = {"rating": 5, "message": "The response was very accurate and helpful.", "tags": ["a", "b"]}
 
@@ -87,6 +95,14 @@ class Event(BaseModel):
         default="merge",
         description="`retract` clears all earlier feedback; `erase` removes the row permanently, and needs "
         "a key with the scope `admin`.",
+    )
+    item_id: ItemId | None = Field(
+        default=None, description="The id that your system gives this item.", examples=["score-1"]
+    )
+    at: Annotated[str | int | float, AfterValidator(_time)] | None = Field(
+        default=None,
+        description=f"When it was given: {FORMS}. Stored with the event; it orders nothing.",
+        examples=["2026-01-31T12:00:00Z"],
     )
 
 

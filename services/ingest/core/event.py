@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from schemas.instants import FORMS, instant
+from schemas.instants import FORMS, instant_of
 from schemas.limits import END_OF_TIMES, MAX_EVENT_BYTES
 from services.ingest.core.errors import Code, Rejection
 from services.ingest.core.validation import Faults
@@ -160,10 +160,10 @@ def column_warnings(facts: Mapping[str, Any] | None) -> list[dict[str, str]]:
 
 def _is_time(value: Any) -> bool:
     if type(value) is str:
-        return _USUAL.fullmatch(value) is not None or not value or instant(value) is not None
+        return _USUAL.fullmatch(value) is not None or not value or instant_of(value) is not None
     if value is None or (type(value) in _NUMBERS and 0 <= value < _USUAL_SECONDS):
         return True
-    return instant(orjson.dumps(value).decode()) is not None
+    return instant_of(value) is not None
 
 
 def _is_number(value: Any) -> bool:

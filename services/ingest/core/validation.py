@@ -61,6 +61,8 @@ class NativeBody(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     op: Op = Op.MERGE
     data: Fields | None = None
     request: Fields | None = None
+    item_id: str | None = None
+    at: str | int | float | None = None
 
 
 decode_requesty = msgspec.json.Decoder(RequestyBody).decode

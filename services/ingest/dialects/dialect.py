@@ -15,7 +15,7 @@ import orjson
 
 from schemas.events import Op
 from schemas.identity import is_request_id
-from schemas.instants import instant
+from schemas.instants import FORMS, instant_of, rfc3339
 from schemas.limits import MAX_REQUEST_ID_LENGTH
 from services.ingest.core.errors import BodyFault, Code, Rejection, invalid
 from services.ingest.core.validation import Faults
@@ -32,9 +32,9 @@ class Submission(NamedTuple):
     request: dict[str, Any] | None = None
     op: Op = Op.MERGE
     item_id: str = ""
-    """The id that the client's system gives the score; empty if none."""
+    """The id that the client's system gives the item, or empty: see `checked_item_id`."""
     at: str = ""
-    """When it was given: RFC 3339 in UTC; empty if unknown.  It orders nothing."""
+    """When it was given, RFC 3339 UTC with up to microseconds, or empty: see `checked_at`."""
 
 
 class ReceiptStatus(StrEnum):
@@ -231,6 +231,24 @@ def checked_id(request_id: str, path: str = "request_id") -> str:
     raise invalid(BodyFault(path, "contains control characters"))
 
 
+def checked_item_id(value: object, path: str = "item_id") -> str:
+    """Return the id of an item, empty for None, or raise Rejection."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise invalid(BodyFault(path, "must be a string"))
+    return checked_id(value, path)
+
+
+def checked_at(value: object, path: str = "at") -> str:
+    """Return a time of any form in `FORMS` as RFC 3339 UTC, empty for None, or raise Rejection."""
+    if value is None:
+        return ""
+    if (moment := instant_of(value)) is None:
+        raise invalid(BodyFault(path, f"is not a time; it takes {FORMS}"))
+    return rfc3339(moment)
+
+
 def submission(
     request_id: str,
     data: Mapping[str, Any] | None = None,
@@ -248,13 +266,13 @@ def submission(
         if fields is not None:
             faults.fields(name, fields)
     faults.raise_if_any()
-    given = None if at is None else instant(at if isinstance(at, str) else orjson.dumps(at).decode())
+    given = instant_of(at)
     return Submission(
         checked_id(request_id),
         None if data is None else dict(data),
         None if request is None else dict(request),
         item_id=checked_id(item_id, "id") if item_id else "",
-        at="" if given is None else given.isoformat().replace("+00:00", "Z"),
+        at="" if given is None else rfc3339(given),
     )
 
 

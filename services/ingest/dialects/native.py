@@ -20,10 +20,12 @@ from services.ingest.dialects.dialect import (
     SingleRoute,
     Submission,
     acknowledge,
+    checked_at,
     checked_id,
+    checked_item_id,
 )
 
-FIELDS = ("request_id", "data", "request", "op")
+FIELDS = ("request_id", "data", "request", "op", "item_id", "at")
 
 
 def read_event(body: bytes) -> Submission:
@@ -33,7 +35,13 @@ def read_event(body: bytes) -> Submission:
     except DECODE_ERRORS:
         return _validated(parse(body))
     request_id, op, data, request = event.request_id, event.op, event.data, event.request
-    if op is Op.MERGE and (data is not None or request is not None) and is_request_id(request_id):
+    if (
+        op is Op.MERGE
+        and (data is not None or request is not None)
+        and event.item_id is None
+        and event.at is None
+        and is_request_id(request_id)
+    ):
         return Submission(request_id, data, request)
     return _complete(event)
 
@@ -67,6 +75,8 @@ def _validated(value: Any) -> Submission:
         if name not in FIELDS:
             faults.add(name[:40], f"is not a field of an event; the fields are {', '.join(FIELDS)}")
     _validate_id(faults, value)
+    if isinstance(value.get("item_id"), str):
+        faults.text("item_id", value["item_id"])
     if value.get("op", Op.MERGE) not in tuple(Op):
         faults.add("op", "must be merge, retract or erase")
     for name in ("data", "request"):
@@ -93,7 +103,14 @@ def _complete(event: NativeBody) -> Submission:
     if event.op != Op.MERGE and not empty:
         faults.add("op", f"is {event.op}, which carries neither data nor request")
     faults.raise_if_any()
-    return Submission(checked_id(event.request_id), event.data, event.request, Op(event.op))
+    return Submission(
+        checked_id(event.request_id),
+        event.data,
+        event.request,
+        Op(event.op),
+        checked_item_id(event.item_id),
+        checked_at(event.at),
+    )
 
 
 DIALECT = Dialect(

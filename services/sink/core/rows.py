@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from schemas.deadletters import REPLAY_VERSION_HEADER, DeadLetter, parse_headers
-from schemas.events import Op
+from schemas.events import Op, at_of, item_id_of
 from schemas.identity import event_key, split_key, version_of
 from services.runtime.kafka.core.log_mark import LogMark
 from services.runtime.kafka.core.records import Headers, LocatedRecordLike, is_text
@@ -65,7 +65,10 @@ _EMPTY = msgspec.Raw(b"{}")
 
 
 class _Event(msgspec.Struct):
-    """The wire shape of `feedback-event.v1`; its `data` and `request` stay bytes."""
+    """The wire shape of `feedback-event.v1`; its free-form fields stay bytes.
+
+    So do `item_id` and `at`, since no value of theirs keeps an event out of the table.
+    """
 
     event_id: UUID
     tenant: str
@@ -76,9 +79,11 @@ class _Event(msgspec.Struct):
     data: msgspec.Raw = _ABSENT
     request: msgspec.Raw = _ABSENT
     idempotent: bool | None = None
+    item_id: msgspec.Raw = _ABSENT
+    at: msgspec.Raw = _ABSENT
 
 
-class _EventRow(msgspec.Struct):
+class _EventRow(msgspec.Struct, omit_defaults=True):
     tenant: str
     request_id: str
     version: int
@@ -92,6 +97,8 @@ class _EventRow(msgspec.Struct):
     idempotent: bool
     data: msgspec.Raw
     request: msgspec.Raw
+    item_id: str = ""
+    at: datetime | None = None
 
 
 class _Named(msgspec.Struct):
@@ -116,23 +123,34 @@ def event_line(record: LocatedRecordLike, generation: int) -> bytes | None:
         data, request = _text(event.data), _text(event.request)
     except _faults:
         return None
-    return _encode(
-        _EventRow(
-            tenant=event.tenant,
-            request_id=event.request_id,
-            version=version,
-            event_id=event.event_id,
-            op=event.op,
-            source=event.source,
-            received_at=event.received_at,
-            appended_at=_instant(record.timestamp),
-            log_partition=record.partition,
-            log_offset=own,
-            idempotent=bool(event.idempotent),
-            data=data,
-            request=request,
-        )
+    row = _EventRow(
+        tenant=event.tenant,
+        request_id=event.request_id,
+        version=version,
+        event_id=event.event_id,
+        op=event.op,
+        source=event.source,
+        received_at=event.received_at,
+        appended_at=_instant(record.timestamp),
+        log_partition=record.partition,
+        log_offset=own,
+        idempotent=event.idempotent is True,
+        data=data,
+        request=request,
     )
+    if event.item_id is not _ABSENT:
+        row.item_id = item_id_of(_value(event.item_id)) or ""
+    if event.at is not _ABSENT:
+        row.at = at_of(_value(event.at))
+    return _encode(row)
+
+
+def _value(raw: msgspec.Raw) -> object:
+    """Return the value of a JSON text, None for one that no column could hold."""
+    try:
+        return msgspec.json.decode(raw)
+    except _faults:
+        return None
 
 
 def _decoded(record: LocatedRecordLike) -> _Event:

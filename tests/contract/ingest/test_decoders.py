@@ -63,10 +63,16 @@ def test_feedback_bodies(body: bytes) -> None:
     values,
     values,
     st.sampled_from([b"", b',"op":"merge"', b',"op":"retract"', b',"op":"nonsense"', b',"x":1']),
+    st.sampled_from(
+        [b"", *(b',"item_id":%b' % text for text in (b'"s"', b'""', b"null", b"7", b'"\\u0000"'))]
+    ),
+    st.sampled_from(
+        [b"", *(b',"at":%b' % text for text in (b'"2026-01-31"', b"1e9", b"null", b"true", b'"x"'))]
+    ),
 )
-def test_native_events(feedback: bytes, facts: bytes, more: bytes) -> None:
+def test_native_events(feedback: bytes, facts: bytes, more: bytes, item_id: bytes, at: bytes) -> None:
     """All but the rule that a merge carries something and the others nothing, which the text tells."""
-    body = b'{"request_id":"r","data":%b,"request":%b%b}' % (feedback, facts, more)
+    body = b'{"request_id":"r","data":%b,"request":%b%b%b%b}' % (feedback, facts, more, item_id, at)
     value = value_of(body)
     carries = isinstance(value, dict) and (value["data"] is not None or value["request"] is not None)
     coherent = isinstance(value, dict) and carries == (value.get("op", "merge") == "merge")

@@ -19,6 +19,8 @@ from tests.support.sink.doubles import NOT_EVENTS, event
         {"request": {"model": "m"}},
         {"data": None, "request": {}},
         {"unknown": 5},
+        {"item_id": "score-1", "at": "2026-11-22T08:00:00Z"},
+        {"item_id": 5, "at": "yesterday"},
         *NOT_EVENTS,
     ],
 )

@@ -70,8 +70,48 @@ def test_facts_are_judged_like_data(text: str) -> None:
     assert json.dumps(found) == json.dumps(expected)
 
 
+ITEM_IDS: dict[str, str | None] = {
+    '"score 1"': "score 1",
+    '"é/1"': "é/1",
+    "null": "",
+    '""': None,
+    "7": None,
+    '"a\\u0000"': None,
+    r'"\ud800"': None,
+    '"' + "x" * 256 + '"': "x" * 256,
+    '"' + "x" * 257 + '"': None,
+}
+"""Values of `item_id`, and what the event has; None for a rejection."""
+
+TIMES: dict[str, str | None] = {
+    "null": "",
+    '"2026-01-31T13:00:00.1234567+01:00"': "2026-01-31T12:00:00.123456Z",
+    '"2026-01-31"': "2026-01-31T00:00:00Z",
+    "1769860800": "2026-01-31T12:00:00Z",
+    "1769860800.5": "2026-01-31T12:00:00.500000Z",
+    '"1769860800123"': "2026-01-31T12:00:00.123000Z",
+    "0": "1970-01-01T00:00:00Z",
+    '"1969-12-31T23:59:59Z"': None,
+    '"2100-01-01T00:00:00Z"': None,
+    '"yesterday"': None,
+    '""': None,
+    "true": None,
+    "-1": None,
+    "1e400": None,
+    "1" + "0" * 30: None,
+    "[]": None,
+}
+"""Values of `at`, as `ITEM_IDS`."""
+
+ABOUT = {
+    name: {repr(json.loads(text)): kept for text, kept in known.items()}
+    for name, known in (("item_id", ITEM_IDS), ("at", TIMES))
+}
+"""What the event has, by field and by `repr` of its value."""
+
+
 events = st.builds(
-    '{{"request_id":{}{}{}{}{}}}'.format,
+    '{{"request_id":{}{}{}{}{}{}{}}}'.format,
     st.sampled_from(
         ['"r"', '"r"', '"r"', '""', "7", "null", r'"\u0007"', r'"\ud800"', '"' + "x" * 257 + '"']
     ),
@@ -79,6 +119,8 @@ events = st.builds(
     st.one_of(st.just(""), data.map(',"data":{}'.format)),
     st.one_of(st.just(""), data.map(',"request":{}'.format)),
     st.sampled_from(["", "", "", ',"extra":1']),
+    st.one_of(st.just(""), st.sampled_from([f',"item_id":{text}' for text in ITEM_IDS])),
+    st.one_of(st.just(""), st.sampled_from([f',"at":{text}' for text in TIMES])),
 )
 
 
@@ -93,9 +135,15 @@ def meant(body: bytes) -> Any:
         carried = {name: fields(event[name]) for name in ("data", "request") if event.get(name) is not None}
     except (Refused, ValueError):
         return None
-    if set(event) - {"request_id", "op", "data", "request"} or op not in ("merge", "retract"):
+    if set(event) - {"request_id", "op", "data", "request", "item_id", "at"}:
         return None
-    return None if bool(carried) != (op == "merge") else {"request_id": request_id, "op": op, **carried}
+    if op not in ("merge", "retract") or bool(carried) != (op == "merge"):
+        return None
+    about = {name: known[repr(event[name])] for name, known in ABOUT.items() if name in event}
+    if None in about.values():
+        return None
+    kept = {name: text for name, text in about.items() if text}
+    return {"request_id": request_id, "op": op, **carried, **kept}
 
 
 @settings(max_examples=EXAMPLES)
@@ -104,7 +152,8 @@ def test_native_events_are_accepted_exactly_when_the_rules_allow_them(body: byte
     """Ids, ops, and what may come together."""
     try:
         event = written(native.read_event(body))
-        found = {name: event[name] for name in ("request_id", "op", "data", "request") if name in event}
+        names = ("request_id", "op", "data", "request", "item_id", "at")
+        found = {name: event[name] for name in names if name in event}
     except Rejection:
         found = None
 

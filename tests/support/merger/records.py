@@ -68,6 +68,11 @@ VALUES = st.one_of(
     st.dictionaries(KEYS, st.text(max_size=2, alphabet="xy"), max_size=2),
 )
 FIELDS = st.dictionaries(KEYS, VALUES, max_size=3)
+ITEM_IDS = st.sampled_from([None, None, "score-1", "é/2", "", "a\nb", "x" * 257, 5, ["score-1"]])
+TIMES = st.sampled_from(
+    [None, None, "2026-11-22T07:59:58.250000Z", "2026-11-22T09:00:00+01:00", "yesterday", "", 5, "2100-01-01"]
+)
+"""What `item_id` and `at` of a foreign producer may be; not each is usable."""
 
 
 @st.composite
@@ -84,6 +89,8 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
         data=draw(st.none() | FIELDS) if op == "merge" else None,
         request=draw(st.none() | FIELDS) if op == "merge" else None,
         idempotent=True if idempotent else None,
+        item_id=draw(ITEM_IDS),
+        at=draw(TIMES),
     )
 
 

@@ -124,6 +124,12 @@ async def test_the_edges_of_what_is_allowed_are_inside(
         ({"request_id": "x", "op": "retract", "data": {}}, ["op"]),
         ({"request_id": "x", "op": "erase", "request": {}}, ["op"]),
         ({"request_id": "x", "data": 1, "request": []}, ["data", "request"]),
+        ({"request_id": "x", "data": {}, "item_id": ""}, ["item_id"]),
+        ({"request_id": "x", "data": {}, "item_id": 7}, ["item_id"]),
+        ({"request_id": "x", "data": {}, "item_id": "a\nb"}, ["item_id"]),
+        ({"request_id": "x", "op": "retract", "item_id": "a" * 257}, ["item_id"]),
+        ({"request_id": "x", "data": {}, "at": "yesterday"}, ["at"]),
+        ({"request_id": "x", "op": "erase", "at": True}, ["at"]),
         ([[]], None),
     ],
 )

@@ -82,6 +82,30 @@ def test_an_event_becomes_a_row_of_its_history() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("fields", "columns"),
+    [
+        (
+            {"item_id": "score/é 1", "at": "2026-11-22T09:00:00.25+01:00"},
+            {"item_id": "score/é 1", "at": "2026-11-22T08:00:00.250000Z"},
+        ),
+        ({"item_id": "x" * 256}, {"item_id": "x" * 256}),
+        ({"at": "2099-12-31T23:59:59.999999Z"}, {"at": "2099-12-31T23:59:59.999999Z"}),
+        ({"item_id": "x" * 257, "at": "2100-01-01T00:00:00Z"}, {}),
+        ({"item_id": "", "at": "yesterday"}, {}),
+        ({"item_id": "a\u0000", "at": 5}, {}),
+        ({"item_id": 5, "at": ["2026-11-22T08:00:00Z"]}, {}),
+    ],
+)
+def test_an_item_id_and_a_time_are_stored_if_they_are_usable(
+    fields: dict[str, Any], columns: dict[str, Any]
+) -> None:
+    """No value of theirs keeps the event out of the table: the feedback beside them counts."""
+    plain = row(event_line(event(), 0))
+
+    assert row(event_line(event(**fields), 0)) == {**plain, **columns}
+
+
 def test_the_feedback_of_an_event_keeps_its_bytes() -> None:
     """Numbers and spaces are the client's; rewriting them is nobody's business here."""
     record = replace(

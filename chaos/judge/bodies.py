@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 from uuid import UUID
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, JsonValue, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, JsonValue, ValidationError
 
 from schemas.deadletters import REPLAY_VERSION_HEADER
-from schemas.events import FeedbackEvent, Op
+from schemas.events import FeedbackEvent, Op, at_of, item_id_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -48,7 +48,7 @@ class LogRecord(Protocol):
 class Body:
     """What an event says.
 
-    Values of `data` and `request` are canonical JSON text; `received` is in microseconds since 1970.
+    Values of `data` and `request` are canonical JSON text; `received` and `at` microseconds since 1970.
     """
 
     event_id: str
@@ -58,6 +58,8 @@ class Body:
     idempotent: bool
     data: Mapping[str, str] | None
     request: Mapping[str, str] | None
+    item_id: str = ""
+    at: int | None = None
 
     @property
     def said(self) -> bytes:
@@ -83,6 +85,8 @@ class _Loose(BaseModel):
     data: dict[str, JsonValue] | None = None
     request: dict[str, JsonValue] | None = None
     idempotent: bool | None = None
+    item_id: Annotated[str | None, BeforeValidator(item_id_of)] = None
+    at: Annotated[AwareDatetime | None, BeforeValidator(at_of)] = None
 
 
 _slowly = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
@@ -160,6 +164,8 @@ def _body(event: FeedbackEvent | _Loose, record: LogRecord) -> Body | None:
         bool(event.idempotent),
         texts(fields.get("data")),
         texts(fields.get("request")),
+        event.item_id or "",
+        None if event.at is None else microseconds(event.at),
     )
 
 

@@ -43,6 +43,8 @@ class StoredEvent(NamedTuple):
     idempotent: int
     data: str
     request: str
+    item_id: str = ""
+    at: int | None = None
 
 
 class StoredLetter(NamedTuple):
@@ -140,7 +142,7 @@ class EventCheck:
         Of several at one version, the last one counts.
         """
         own = self._base | offset
-        received = str(body.received), str(int(body.idempotent))
+        received = str(body.received), str(int(body.idempotent)), body.item_id, str(body.at)
         parts = object_text(body.data or {}), object_text(body.request or {})
         content = digest_of(body.event_id, body.op, body.source, *received, *parts)
         before = self._owed.get((key, version))
@@ -158,7 +160,7 @@ class EventCheck:
         if owed.met:
             self._findings.add(Kind.DUPLICATED, Where.EVENTS, key, f"version {row.version} twice")
         owed.met = True
-        received = str(row.received), str(row.idempotent)
+        received = str(row.received), str(row.idempotent), row.item_id, str(row.at)
         parts = canonical(value_of(row.data)), canonical(value_of(row.request))
         content = digest_of(row.event_id, row.op, row.source, *received, *parts)
         if (content, row.log_offset) != (owed.content, owed.offset):

@@ -18,7 +18,8 @@ ROWS = """
 VIEW = "SELECT tenant, request_id, version FROM feedback"
 EVENTS = """
     SELECT tenant, request_id, version, log_offset, toString(event_id), op, source,
-        toUnixTimestamp64Micro(received_at), toUInt8(idempotent), data, request
+        toUnixTimestamp64Micro(received_at), toUInt8(idempotent), data, request,
+        item_id, toUnixTimestamp64Micro(at)
     FROM feedback_events FINAL
 """
 EVENT_IDS = "SELECT toString(event_id) FROM feedback_events FINAL"

@@ -155,6 +155,8 @@ class Event(BaseModel):
     user_id: str
     received_at: Time
     appended_at: Time
+    item_id: str = Field(description="The id that the client's system gave it, or empty.")
+    at: Time | None = Field(description="When it was given, by the client's clock, if it was sent.")
     idempotent: bool = Field(description="Whether it had an Idempotency-Key.")
     replayed: bool = Field(description="Whether it was a dead letter that was replayed.")
     data: dict[str, Any]

@@ -58,7 +58,7 @@ EVENTS = (
 )
 
 BODIES = (
-    "SELECT version, source, received_at, appended_at, data, request "
+    "SELECT version, source, received_at, appended_at, data, request, item_id, at "
     f"FROM {FEEDBACK_EVENTS} FINAL WHERE {_WHOSE} AND version IN {{versions:Array(UInt64)}}"
 )
 

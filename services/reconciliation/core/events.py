@@ -37,7 +37,8 @@ class ExpectedEvent(NamedTuple):
 
 DIGEST_SQL = (
     "halfMD5(concat(toString(event_id), '\\x1f', op, '\\x1f', source, '\\x1f', if(idempotent, '1', '0'),"
-    " '\\x1f', data, '\\x1f', request))"
+    " '\\x1f', data, '\\x1f', request, '\\x1f', item_id,"
+    " '\\x1f', ifNull(toString(toUnixTimestamp64Micro(at)), '')))"
 )
 """The digest of a row of `feedback_events`, in SQL."""
 
@@ -54,6 +55,8 @@ class _Line(msgspec.Struct):
     idempotent: bool
     data: msgspec.Raw
     request: msgspec.Raw
+    item_id: str = ""
+    at: datetime | None = None
 
 
 _decode = msgspec.json.Decoder(_Line).decode
@@ -64,7 +67,8 @@ def expected_event(line: bytes) -> ExpectedEvent:
     row = _decode(line)
     parts = (
         row.event_id.encode(), row.op.encode(), row.source.encode(), b"1" if row.idempotent else b"0",
-        bytes(row.data), bytes(row.request),
+        bytes(row.data), bytes(row.request), row.item_id.encode(),
+        b"" if row.at is None else b"%d" % _since_epoch(row.at),
     )  # fmt: skip
     return ExpectedEvent(
         key=event_key(row.tenant, row.request_id),
@@ -89,6 +93,10 @@ def microseconds(moment: datetime | None) -> int | None:
         return 0
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         return None
+    return _since_epoch(moment)
+
+
+def _since_epoch(moment: datetime) -> int:
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 

@@ -13,7 +13,7 @@ from services.merger.core.fold import fold
 from services.merger.core.state import NEVER
 from services.operations.audit.core.expected_state import FoldContext, folded_rows
 from services.operations.audit.core.joined_state import joined
-from services.operations.audit.core.row_to_event import EventRow
+from services.operations.audit.core.row_to_event import EventRow, event_of
 from services.operations.core.system_tables import LiveTable
 from services.operations.rebuild.core.checksum import ChecksumTally, RowDigest, TableSum
 from services.operations.rebuild.core.compare import StateVerdict, VersionBounds, is_like, judge
@@ -136,6 +136,7 @@ def rows_of(records: list[ARecord]) -> dict[bytes, list[EventRow]]:
                 "partition": 0,
                 "received_us": microseconds(datetime.fromisoformat(row["received_at"])),
                 "appended_ms": record.timestamp,
+                "at_us": microseconds(datetime.fromisoformat(row["at"])) if "at" in row else None,
                 "data": bytes(text["data"]).decode(),
                 "request": bytes(text["request"]).decode(),
             }
@@ -169,6 +170,18 @@ def test_events_in_clickhouse_come_to_the_merger_s_own_states(records: list[ARec
             found, should, [row.version for row in rows], NEVER, VersionBounds(0, version_of(0, 99))
         )
         assert verdict is StateVerdict.SAME
+
+
+@settings(max_examples=30)
+@given(logs())
+def test_an_event_that_is_rebuilt_from_its_row_becomes_the_same_row(records: list[ARecord]) -> None:
+    """Also its item id and the time it was given, as far as the table has them."""
+    for rows in rows_of(records).values():
+        rebuilt = [event_of(row) for row in rows]
+        written = [
+            ARecord(one.offset, one.key, one.value, tuple(one.headers), one.timestamp) for one in rebuilt
+        ]
+        assert rows_of(written) == {rebuilt[0].key: rows}
 
 
 @settings(max_examples=30)

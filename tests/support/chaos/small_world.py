@@ -25,6 +25,7 @@ from tests.support.sink.doubles import FakeRecord
 
 EVENTS, LETTERS = "feedback-events", "feedback-events-dlq"
 _BATCH = 3
+_AT = "2026-11-22T07:59:58.250000Z"
 _FAILED_AT = "2026-11-22T09:00:00.000000Z"
 
 
@@ -34,7 +35,7 @@ def the_log() -> list[ARecord]:
     keyed = {"idempotent": True, "event_id": "019a9f6e-0000-8000-8000-00000000000a"}
     records = [
         a_record(0, first),
-        a_record(1, an_event(1, data={"rating": None, "ü": 1.5}, source="requesty")),
+        a_record(1, an_event(1, data={"rating": None, "ü": 1.5}, source="requesty", item_id="s-1", at=_AT)),
         a_record(2, an_event(2, request_id="r2", data={"a": 2**63})),
         a_record(3, an_event(3, request_id="r2", op="retract")),
         a_record(4, an_event(4, request_id="r3", data={"secret": "x"})),
@@ -202,6 +203,8 @@ def _stored_events(log: list[ARecord]) -> list[StoredEvent]:
                 int(said["idempotent"]),
                 orjson.dumps(said["data"]).decode(),
                 orjson.dumps(said["request"]).decode(),
+                said.get("item_id", ""),
+                microseconds(datetime.fromisoformat(said["at"])) if "at" in said else None,
             )
     return list(rows.values())
 

@@ -309,6 +309,8 @@ def _event_changed(world: World, **changes: Any) -> None:
 EVENTS: dict[str, tuple[Callable[[World], Any], set[Kind]]] = {
     "missing": (lambda world: world.stored_events.pop(0), {Kind.LOST}),
     "changed": (lambda world: _event_changed(world, data='{"rating":6}'), {Kind.WRONG}),
+    "another item": (lambda world: _event_changed(world, item_id="s-2"), {Kind.WRONG}),
+    "another time": (lambda world: _event_changed(world, at=1), {Kind.WRONG}),
     "at another version": (lambda world: _event_changed(world, version=77), {Kind.INVENTED, Kind.LOST}),
     "twice": (lambda world: world.stored_events.append(world.stored_events[0]), {Kind.DUPLICATED}),
 }

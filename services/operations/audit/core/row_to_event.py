@@ -9,6 +9,7 @@ import orjson
 
 from schemas.deadletters import REPLAY_VERSION_HEADER
 from schemas.identity import event_key, split_version, version_of
+from schemas.instants import rfc3339
 from schemas.topics import Topology
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,12 +66,15 @@ class EventRow(NamedTuple):
     idempotent: bool
     data: str
     request: str
+    item_id: str = ""
+    at_us: int | None = None
 
 
 COLUMNS_SQL = (
     "tenant, request_id, version, log_offset, log_partition AS partition,"
     " toUnixTimestamp64Milli(appended_at) AS appended_ms, toString(event_id) AS event_id, op, source,"
-    " toUnixTimestamp64Micro(received_at) AS received_us, idempotent, data, request"
+    " toUnixTimestamp64Micro(received_at) AS received_us, idempotent, data, request,"
+    " item_id, toUnixTimestamp64Micro(at) AS at_us"
 )
 """The columns of an `EventRow`."""
 
@@ -103,4 +107,8 @@ def _body(row: EventRow) -> dict[str, Any]:
     body |= {name: orjson.Fragment(text) for name, text in parts if text != _EMPTY}
     if row.idempotent:
         body["idempotent"] = True
+    if row.item_id:
+        body["item_id"] = row.item_id
+    if row.at_us is not None:
+        body["at"] = rfc3339(_EPOCH + timedelta(microseconds=row.at_us))
     return body

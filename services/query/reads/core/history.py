@@ -360,6 +360,8 @@ def item(event: Row, body: Row, did: EventChanges, outcome: EventResult) -> dict
         "user_id": _user(data, request),
         "received_at": body["received_at"],
         "appended_at": body["appended_at"],
+        "item_id": body["item_id"],
+        "at": body["at"],
         "idempotent": bool(event["idempotent"]),
         "replayed": event["log_offset"] > event["version"],
         "data": data,

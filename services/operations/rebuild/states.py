@@ -6,11 +6,13 @@ however many requests there are.  What is written goes through the merger's own 
 a merger that was started meanwhile, and the local copies of mergers read it as they read everything else.
 """
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from schemas.identity import partition_of, version_of
 from schemas.topics import Topology
@@ -49,6 +51,9 @@ from services.runtime.clickhouse.insert import ClickHouseWriter
 ACT = "rebuild --state"
 CHUNK_ROWS = 1_000
 MOST_EXAMPLES = 5
+LEFT_SECONDS = 25.0
+"""How long a merger that was killed may stay in its consumer group: longer than the longest session."""
+LEFT_POLL_SECONDS = 0.5
 
 
 @dataclass
@@ -147,17 +152,30 @@ async def _clean(database: Database) -> None:
 
 
 async def _check(known: RebuildLog, topology: Topology) -> None:
-    """Refuse to write where there is no topic, or beside a merger."""
+    """Refuse to write where there is no topic, or beside a merger that does not leave its group."""
     if not await known.places([topology.state]):
         raise CommandError(
             f"Kafka has lost {topology.state.name}.  A topic is never made again under its name: its offsets"
             " would begin again, and new rows would lose against stored ones.  Run `afterword recover`."
         )
-    if members := await known.members(topology.merger_group):
+    if members := await members_left(partial(known.members, topology.merger_group), LEFT_SECONDS):
         raise CommandError(
             f"{members} merger{' is' if members == 1 else 's are'} running: stop every merger first, and"
             " start them again afterwards.  Ingest may keep running: events wait in the log."
         )
+
+
+async def members_left(members: Callable[[], Awaitable[int]], seconds: float) -> int:
+    """Return how many members a consumer group has: 0 as soon as all have left, else after `seconds`."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
+    count = await members()
+    if count:
+        errors.print(f"Waiting at most {seconds:g} s until every merger has left its consumer group.")
+    while count and clock() < until:
+        await asyncio.sleep(LEFT_POLL_SECONDS)
+        count = await members()
+    return count
 
 
 async def _prepared(tools: RebuildTools, topology: Topology, options: RebuildOptions) -> Requests:

@@ -10,6 +10,7 @@ from aiokafka.errors import ProducerFenced
 from schemas.identity import event_key
 from schemas.tables import FEEDBACK_EVENTS
 from schemas.topics import Topology
+from services.runtime.kafka.clients import consumer
 from services.runtime.settings import KafkaSettings
 from services.sink.settings import SinkSettings
 from tests.support.clickhouse import tables as sql
@@ -121,3 +122,24 @@ async def test_events_of_a_damaged_state_wait_and_are_in_their_place_after_the_m
     mended = (await scene.rows())[key] or b""
     assert all(text in mended for text in (b'"a":0', b'"b0":1', b'"b1":1'))
     assert len(await scene.letters()) == 4
+
+
+async def test_a_merger_that_was_killed_is_waited_for_and_a_running_one_refused(
+    settings: SinkSettings, variables: dict[str, str], scene: Scene
+) -> None:
+    """A killed process stays in its group until its session ends; nothing is written beside a running one."""
+    topology = Topology(settings.kafka_topic_generation)
+    await scene.publish(a_log(an_event(1, request_id=R1, data={"a": 1})))
+    partition = await scene.open()
+    await partition.merge(await scene.events())
+    await scene.end(partition)
+    scene.release()
+    member = consumer(settings, "merger", group_id=topology.merger_group)
+    member.subscribe([topology.events.name])
+    await member.start()
+    refused = await rebuild(variables, "--state", expect=1)
+    assert "1 merger is running: stop every merger first" in refused
+
+    waiting = asyncio.create_task(rebuild(variables, "--state"))
+    await member.stop()
+    assert "1 states" in await waiting

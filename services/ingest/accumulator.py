@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.structs import TopicPartition
 
-from services.ingest.core.quota import ByteQuota
 from services.ingest.event_log import NO_OFFSET, EventRange, LogUnavailable, Overloaded, Record
 from services.ingest.metrics import BATCH_RECORDS, PRODUCE_SECONDS
+from services.runtime.core.quota import ByteQuota
 
 UNKNOWN = 0
 

@@ -17,14 +17,12 @@ from starlette.exceptions import HTTPException
 from services.ingest.body import BodyReader
 from services.ingest.bulk import BulkEvents
 from services.ingest.core.errors import Code, Rejection
-from services.ingest.core.quota import RateLimiter
 from services.ingest.core.router import PathMatch, Router
 from services.ingest.dialects import DIALECTS
 from services.ingest.dialects.dialect import Dialect
 from services.ingest.erase_log import EraseLog
 from services.ingest.event_builder import EventBuilder
 from services.ingest.event_log import EventLog
-from services.ingest.fair_queue import FairQueue
 from services.ingest.handler import Handler
 from services.ingest.items import ItemEvents
 from services.ingest.known_requests import ClickHouseLookups, Freshness, KnownRequests, StoredRequests
@@ -35,6 +33,8 @@ from services.ingest.routes import document_routes, with_problem_schema
 from services.ingest.settings import IngestSettings
 from services.ingest.single import SingleEvents
 from services.ingest.stored_events import ClickHouseEvents, StoredEvents
+from services.runtime.core.quota import RateLimiter
+from services.runtime.fairness import FairQueue
 from services.runtime.http import swagger
 from services.runtime.http.core.proxies import Proxies, inner_path
 from services.runtime.http.health import Health, probe_app

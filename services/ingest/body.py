@@ -7,10 +7,10 @@ from typing import Any, Self, TypeVar
 
 from services.ingest.core.content import decompress, encoding_of, too_large
 from services.ingest.core.errors import Code, Rejection
-from services.ingest.core.quota import ByteQuota
 from services.ingest.core.validation import BYTE_ORDER_MARK
 from services.ingest.event_log import Overloaded
 from services.ingest.metrics import BODY_BYTES, UPLOAD_BYTES
+from services.runtime.core.quota import ByteQuota
 
 T = TypeVar("T")
 

@@ -16,8 +16,8 @@ from services.ingest.dialects.native import read_event
 from services.ingest.erase_log import EraseLog
 from services.ingest.event_builder import EventBuilder, Origin, SubmittedEvent, SubmittedRun
 from services.ingest.event_log import EventRange, LogUnavailable, Overloaded, rejection_of
-from services.ingest.fair_queue import FairQueue, TimeSlices
 from services.ingest.metrics import REJECTED
+from services.runtime.fairness import FairQueue, TimeSlices
 from services.runtime.http.keys import Scope
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 
 from services.ingest.core.errors import Code, Rejection
-from services.ingest.core.quota import RateLimiter
 from services.runtime import audit_log
+from services.runtime.core.quota import RateLimiter
 from services.runtime.http.keys import Caller
 from services.runtime.settings import HomeSettings
 

@@ -34,7 +34,6 @@ from services.ingest.core.content import (
 )
 from services.ingest.core.errors import Code, Rejection
 from services.ingest.core.event import idempotency_key
-from services.ingest.core.quota import RateLimiter
 from services.ingest.core.router import Endpoint, PathMatch, chosen, redacted, request_id_of
 from services.ingest.core.validation import decoded
 from services.ingest.dialects.dialect import (
@@ -63,6 +62,7 @@ from services.ingest.responses import (
 )
 from services.ingest.single import SingleEvents
 from services.ingest.stored_events import StoredEvents
+from services.runtime.core.quota import RateLimiter
 from services.runtime.http.core.proxies import Proxies
 from services.runtime.http.keys import Caller, Forbidden, Guard, Scope, Unauthenticated
 from services.runtime.http.request_cycle import exchange_of

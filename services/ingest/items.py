@@ -10,8 +10,8 @@ from services.ingest.core.event import column_warnings
 from services.ingest.dialects.dialect import Item, ItemOutcome, Receipt, ReceiptStatus, Submission
 from services.ingest.event_builder import EventBuilder, Origin, SubmittedEvent
 from services.ingest.event_log import LogUnavailable
-from services.ingest.fair_queue import FairQueue, TimeSlices
 from services.ingest.metrics import REJECTED
+from services.runtime.fairness import FairQueue, TimeSlices
 
 
 class _PendingItem(NamedTuple):

@@ -10,9 +10,9 @@ from aiokafka.structs import TopicPartition
 
 from schemas.identity import partition_of
 from services.ingest.accumulator import MAX_BATCH_BYTES, NOT_WRITTEN, Accumulator, AccumulatorListener
-from services.ingest.core.quota import ByteQuota
 from services.ingest.event_log import EventRange, LogUnavailable, Record
 from services.ingest.settings import IngestSettings
+from services.runtime.core.quota import ByteQuota
 from services.runtime.kafka.clients import connect, producer
 from services.runtime.kafka.core.outages import Needs
 

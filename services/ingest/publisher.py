@@ -12,7 +12,6 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from schemas.topics import Topology
 from services.ingest.accumulator import MOVING, NOT_WRITTEN, RECORD_OVERHEAD_BYTES
-from services.ingest.core.quota import ByteQuota
 from services.ingest.event_log import EventRange, LogUnavailable, Overloaded, Record
 from services.ingest.metrics import INFLIGHT_BYTES, INFLIGHT_TENANTS, LOG_READY, PRODUCERS_REPLACED
 from services.ingest.producer import EventProducer, open_producer
@@ -21,6 +20,7 @@ from services.pipeline.core.generation_states import Generation, GenerationState
 from services.pipeline.generations import LOOK_SECONDS, generations
 from services.pipeline.survey import admin
 from services.runtime.core.backoff import delays
+from services.runtime.core.quota import ByteQuota
 from services.runtime.kafka.outage_probe import kafka_outage
 
 log = structlog.get_logger()

@@ -19,12 +19,12 @@ from fastapi.responses import StreamingResponse
 
 from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS, FEEDBACK_STATE, SINK_POSITIONS
 from services.query.access import Reader
-from services.query.concurrency import NoSlot, TenantSlots
 from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.reads.core.sql import moment
 from services.query.settings import QuerySettings
 from services.query.store import QueryStore
 from services.runtime.clickhouse.core.statement import Statement
+from services.runtime.fairness import NoSlot, TenantSlots
 
 if TYPE_CHECKING:
     from services.query.service import QueryService

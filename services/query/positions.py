@@ -15,11 +15,11 @@ from services.pipeline.core.snapshot import PipelineSnapshot
 from services.pipeline.core.watermark import QueryableWatermark
 from services.pipeline.generations import LOOK_SECONDS
 from services.pipeline.offsets import Offsets, offsets, read_snapshot
-from services.query.concurrency import NoSlot, TenantSlots
 from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.metrics import POSITION_READS, WAITING
 from services.query.settings import QuerySettings
 from services.query.store import QueryStore
+from services.runtime.fairness import NoSlot, TenantSlots
 
 log = structlog.get_logger()
 

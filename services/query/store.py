@@ -14,13 +14,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.limits import MIB
 from schemas.tables import FEEDBACK_STATE
-from services.query.concurrency import NoSlot, TenantSlots, TenantTurns
 from services.query.core.problems import ProblemCode, QueryProblem
 from services.query.metrics import EXPORTS, STORE_READY, STORE_SECONDS, STORE_WAITING
 from services.query.settings import QuerySettings
 from services.runtime.clickhouse.client import connect
 from services.runtime.clickhouse.core.statement import Pace, QueryCost, Statement
 from services.runtime.core.backoff import delays
+from services.runtime.fairness import NoSlot, TenantSlots, TenantTurns
 
 log = structlog.get_logger()
 

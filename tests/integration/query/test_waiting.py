@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.query.app import QueryApp
-from services.query.concurrency import share_of
 from services.query.metrics import POSITION_READS
+from services.runtime.fairness import share_of
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from tests.support.eventually import eventually
 from tests.support.merger.manual_stages import Stages

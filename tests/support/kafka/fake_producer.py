@@ -8,10 +8,10 @@ from typing import Any
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from services.ingest.accumulator import MAX_BATCH_BYTES, Accumulator
-from services.ingest.core.quota import ByteQuota
 from services.ingest.producer import EventProducer
 from services.ingest.publisher import Publisher
 from services.ingest.settings import IngestSettings
+from services.runtime.core.quota import ByteQuota
 
 
 class FakeProducer:

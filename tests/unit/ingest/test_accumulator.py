@@ -7,8 +7,8 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from services.ingest.accumulator import Accumulator
-from services.ingest.core.quota import ByteQuota
 from services.ingest.event_log import NO_OFFSET, LogUnavailable
+from services.runtime.core.quota import ByteQuota
 from tests.support.eventually import eventually
 
 FULL = 3

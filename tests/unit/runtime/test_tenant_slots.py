@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query.concurrency import NoSlot, TenantSlots, share_of
+from services.runtime.fairness import NoSlot, TenantSlots, share_of
 
 ACTS = st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60)
 

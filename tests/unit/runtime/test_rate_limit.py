@@ -1,6 +1,6 @@
 """Token buckets."""
 
-from services.ingest.core.quota import RateLimiter
+from services.runtime.core.quota import RateLimiter
 
 
 def test_no_rate_is_no_limit() -> None:

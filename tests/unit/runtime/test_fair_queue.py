@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.fair_queue import FairQueue, Rotation, TimeSlices
+from services.runtime.fairness import FairQueue, Rotation, TimeSlices
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers()), max_size=50))

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingest.core.quota import BURST_SECONDS, REMEMBERED, RateLimiter
+from services.runtime.core.quota import BURST_SECONDS, REMEMBERED, RateLimiter
 
 RATE = st.floats(0.001, 100_000)
 CALLS = st.lists(st.tuples(st.floats(0, 1_000), st.integers(1, 100_000)), min_size=1, max_size=30)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.query.concurrency import TenantTurns
+from services.runtime.fairness import TenantTurns
 
 
 async def test_one_tenant_never_has_every_turn() -> None:

@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ingest.core.quota import TIMES_FREE, ByteQuota
+from services.runtime.core.quota import TIMES_FREE, ByteQuota
 
 LIMIT = 10_000
 TENANTS = st.sampled_from("abcdef")

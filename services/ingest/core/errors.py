@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from services.runtime.http.core import problems
 from services.runtime.http.core.problems import ProblemMeaning, problem_body, problem_error
 
 
@@ -34,18 +35,18 @@ class Code(StrEnum):
 
 MEANINGS: dict[Code, ProblemMeaning] = {
     Code.MALFORMED_JSON: ProblemMeaning(400, "The body cannot be read as JSON"),
-    Code.UNAUTHENTICATED: ProblemMeaning(401, "A valid API key is required"),
-    Code.FORBIDDEN: ProblemMeaning(403, "This is not allowed"),
-    Code.UNKNOWN_REQUEST: ProblemMeaning(404, "The request is not known"),
+    Code.UNAUTHENTICATED: problems.UNAUTHENTICATED,
+    Code.FORBIDDEN: problems.FORBIDDEN,
+    Code.UNKNOWN_REQUEST: problems.UNKNOWN_REQUEST,
     Code.UNKNOWN_ITEM: ProblemMeaning(404, "The feedback is not known"),
-    Code.NOT_FOUND: ProblemMeaning(404, "There is no such route"),
-    Code.METHOD_NOT_ALLOWED: ProblemMeaning(405, "The route does not accept this method"),
+    Code.NOT_FOUND: problems.NOT_FOUND,
+    Code.METHOD_NOT_ALLOWED: problems.METHOD_NOT_ALLOWED,
     Code.REQUEST_TIMEOUT: ProblemMeaning(408, "The body did not arrive in time"),
     Code.TOO_LARGE: ProblemMeaning(413, "The body or the event is too large"),
     Code.UNSUPPORTED_MEDIA_TYPE: ProblemMeaning(415, "The body's type or encoding is not supported"),
     Code.INVALID_FEEDBACK: ProblemMeaning(422, "The feedback is not valid"),
     Code.RATE_LIMITED: ProblemMeaning(429, "Too many events", 1),
-    Code.INTERNAL_ERROR: ProblemMeaning(500, "Internal error; see the log of ingest"),
+    Code.INTERNAL_ERROR: problems.INTERNAL_ERROR,
     Code.LOG_UNAVAILABLE: ProblemMeaning(503, "Kafka did not acknowledge the event", 2),
     Code.OVERLOADED: ProblemMeaning(503, "Too many bytes are waiting for Kafka", 1),
     Code.LOOKUP_UNAVAILABLE: ProblemMeaning(503, "Stored feedback cannot be read", 2),

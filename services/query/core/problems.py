@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from services.runtime.http.core import problems
 from services.runtime.http.core.problems import ProblemMeaning, problem_body
 
 
@@ -26,16 +27,16 @@ class ProblemCode(StrEnum):
 
 
 MEANINGS: dict[ProblemCode, ProblemMeaning] = {
-    ProblemCode.UNAUTHENTICATED: ProblemMeaning(401, "A valid API key is required"),
-    ProblemCode.FORBIDDEN: ProblemMeaning(403, "This is not allowed here"),
-    ProblemCode.UNKNOWN_REQUEST: ProblemMeaning(404, "The request is not known"),
+    ProblemCode.UNAUTHENTICATED: problems.UNAUTHENTICATED,
+    ProblemCode.FORBIDDEN: problems.FORBIDDEN,
+    ProblemCode.UNKNOWN_REQUEST: problems.UNKNOWN_REQUEST,
     ProblemCode.UNKNOWN_ERASURE: ProblemMeaning(404, "The erasure is not known"),
-    ProblemCode.NOT_FOUND: ProblemMeaning(404, "There is no such route"),
-    ProblemCode.METHOD_NOT_ALLOWED: ProblemMeaning(405, "The route does not take this method"),
+    ProblemCode.NOT_FOUND: problems.NOT_FOUND,
+    ProblemCode.METHOD_NOT_ALLOWED: problems.METHOD_NOT_ALLOWED,
     ProblemCode.INVALID_QUERY: ProblemMeaning(422, "Invalid query"),
     ProblemCode.TOO_EXPENSIVE: ProblemMeaning(422, "The query would read too much"),
     ProblemCode.RATE_LIMITED: ProblemMeaning(429, "Too many concurrent queries of this tenant", 1),
-    ProblemCode.INTERNAL_ERROR: ProblemMeaning(500, "Afterword failed; its log says why"),
+    ProblemCode.INTERNAL_ERROR: problems.INTERNAL_ERROR,
     ProblemCode.OVERLOADED: ProblemMeaning(503, "Too many concurrent queries", 1),
     ProblemCode.STORE_UNAVAILABLE: ProblemMeaning(503, "ClickHouse is unreachable", 2),
     ProblemCode.LOG_UNAVAILABLE: ProblemMeaning(503, "Kafka is unreachable", 2),

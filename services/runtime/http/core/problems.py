@@ -1,6 +1,6 @@
 """Problem documents (RFC 9457): what a code means, the body of an answer, and their place in OpenAPI.
 
-Each service has its own closed list of codes; what a code means and how it is rendered is the same for all.
+Each service has its own closed list of codes; the meanings that services share, and the rendering, are here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +17,14 @@ class ProblemMeaning(NamedTuple):
     status: int
     title: str
     retry_after_seconds: int | None = None
+
+
+UNAUTHENTICATED = ProblemMeaning(401, "A valid API key is required")
+FORBIDDEN = ProblemMeaning(403, "This is not allowed")
+UNKNOWN_REQUEST = ProblemMeaning(404, "The request is not known")
+NOT_FOUND = ProblemMeaning(404, "There is no such route")
+METHOD_NOT_ALLOWED = ProblemMeaning(405, "The route does not accept this method")
+INTERNAL_ERROR = ProblemMeaning(500, "Internal error; see the service's log")
 
 
 class ProblemFault(Protocol):

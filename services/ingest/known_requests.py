@@ -6,6 +6,7 @@ A lookup that is slow, fails or may be stale is skipped, and the feedback is acc
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import aiohttp
@@ -23,8 +24,8 @@ from services.ingest.dialects.dialect import Repeats
 from services.ingest.metrics import LOOKUPS
 from services.ingest.settings import IngestSettings
 from services.runtime.clickhouse import client as clickhouse
-from services.runtime.core.backoff import delays
 from services.runtime.kafka import clients as kafka
+from services.runtime.retry import delays, retry
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
@@ -40,6 +41,7 @@ SLOW_SECONDS = 1.0
 """Pause of lookups after one that timed out."""
 
 FAILURES = (ClickHouseError, aiohttp.ClientError, OSError)
+_KAFKA_FAILURES = (KafkaError, OSError, TimeoutError)
 
 ROW = (
     f"SELECT toString(version) AS version, data, request FROM {FEEDBACK_STATE} FINAL"  # noqa: S608 (our name)
@@ -155,11 +157,11 @@ class ClickHouseLookups:
 
     async def _connect(self) -> None:
         """Connect in the background: the client queries the server's version first."""
-        while self._client is None:
-            try:
-                self._client = await clickhouse.connect(self._settings, timeout_seconds=DOWN_SECONDS)
-            except FAILURES:
-                await asyncio.sleep(DOWN_SECONDS)
+        self._client = await retry(
+            lambda: clickhouse.connect(self._settings, timeout_seconds=DOWN_SECONDS),
+            FAILURES,
+            repeat(DOWN_SECONDS),
+        )
 
 
 class Freshness:
@@ -222,19 +224,21 @@ class Freshness:
             self._connecting = asyncio.get_running_loop().create_task(self._connect(), name="freshness")
 
     async def _connect(self) -> None:
-        for delay in delays():
-            consumer = kafka.consumer(
-                self._settings, "ingest-freshness", group_id=self._topology.merger_group
-            )
-            try:
-                await kafka.connect(consumer)
-            except (KafkaError, OSError, TimeoutError) as error:
-                await consumer.stop()
-                log.warning("freshness not connected", error=repr(error))
-                await asyncio.sleep(delay)
-            else:
-                self._consumer = consumer
-                return
+        self._consumer = await retry(
+            self._new_consumer,
+            _KAFKA_FAILURES,
+            delays(),
+            lambda error: log.warning("freshness not connected", error=repr(error)),
+        )
+
+    async def _new_consumer(self) -> "AIOKafkaConsumer":
+        consumer = kafka.consumer(self._settings, "ingest-freshness", group_id=self._topology.merger_group)
+        try:
+            await kafka.connect(consumer)
+        except _KAFKA_FAILURES:
+            await consumer.stop()
+            raise
+        return consumer
 
     async def stop(self) -> None:
         """Disconnect."""

@@ -19,9 +19,9 @@ from services.ingest.settings import IngestSettings
 from services.pipeline.core.generation_states import Generation, GenerationState, writable
 from services.pipeline.generations import LOOK_SECONDS, generations
 from services.pipeline.survey import admin
-from services.runtime.core.backoff import delays
 from services.runtime.core.quota import ByteQuota
 from services.runtime.kafka.outage_probe import kafka_outage
+from services.runtime.retry import delays, retry
 
 log = structlog.get_logger()
 
@@ -198,32 +198,32 @@ class Publisher:
 
     async def _connect(self) -> None:
         """Connect a producer, and retry until that succeeds."""
-        logged = None
-        for delay in delays(first=0.2, longest=2.0):
-            try:
-                async with asyncio.timeout(OPEN_SECONDS):
-                    await self._open()
-            except TopicsMoving as moving:
-                self._problem, self._is_moving = str(moving), True
-            except UnknownTopicOrPartitionError:
-                self._problem = f"the topic {self._topic} does not exist; run `afterword migrate`"
-            except (KafkaError, OSError, TimeoutError) as error:
-                self._problem = (
-                    f"Kafka at {self._settings.kafka_bootstrap_servers} does not answer: {error!r}"
-                )
-            else:
-                self._problem, self._is_moving = None, False
-                log.info("log opened", topic=self._topic, epoch=self.epoch)
-                return
-            if self._problem != logged:
-                logged = self._problem
-                log.warning("log not opened", problem=logged)
-            await asyncio.sleep(min(delay, MOVING_SECONDS) if self._is_moving else delay)
+        errors = (TopicsMoving, KafkaError, OSError, TimeoutError)
+        pauses = (
+            min(delay, MOVING_SECONDS) if self._is_moving else delay
+            for delay in delays(first=0.2, longest=2.0)
+        )
+        await retry(self._open, errors, pauses, self._not_opened)
+        self._problem, self._is_moving = None, False
+        log.info("log opened", topic=self._topic, epoch=self.epoch)
 
     async def _open(self) -> None:
         """Connect a producer to the open topic generation; raise TopicsMoving or aiokafka's errors."""
-        self.generation = await writable_generation(self._settings)
-        self._producer = await open_producer(self._settings, self._topic, self._quota, self)
+        async with asyncio.timeout(OPEN_SECONDS):
+            self.generation = await writable_generation(self._settings)
+            self._producer = await open_producer(self._settings, self._topic, self._quota, self)
+
+    def _not_opened(self, error: Exception) -> None:
+        """Note why no producer could be connected, and log each reason once."""
+        if isinstance(error, TopicsMoving):
+            problem, self._is_moving = str(error), True
+        elif isinstance(error, UnknownTopicOrPartitionError):
+            problem = f"the topic {self._topic} does not exist; run `afterword migrate`"
+        else:
+            problem = f"Kafka at {self._settings.kafka_bootstrap_servers} does not answer: {error!r}"
+        if problem != self._problem:
+            self._problem = problem
+            log.warning("log not opened", problem=problem)
 
     @property
     def _topic(self) -> str:

@@ -40,9 +40,9 @@ from services.merger.recovery import Recovered, read_again, recover
 from services.merger.transaction import Outgoing, TransactionWriter
 from services.pipeline import survey
 from services.pipeline.core.continuity import HeldPosition, misplaced, refuse
-from services.runtime.core.backoff import delays
 from services.runtime.kafka.core.log_mark import LogMark, mark_at, mark_of
 from services.runtime.kafka.raw_fetch import Fetched, in_pieces
+from services.runtime.retry import delays, retry
 
 log = structlog.get_logger()
 
@@ -166,14 +166,12 @@ class OwnedPartition:
                 HeldPosition(holder, topology.state.name, self.number, reached, self._store.mark)
             )
         client = f"afterword-merger-mark-{self.number}"
-        pauses = delays(longest=2.0)
-        while True:
-            try:
-                facts = await survey.compared(setup.settings, client, setup.facts, positions)
-                break
-            except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("position not compared yet", partition=self.number, reason=repr(error))
-                await asyncio.sleep(next(pauses))
+        facts = await retry(
+            lambda: survey.compared(setup.settings, client, setup.facts, positions),
+            (KafkaError, OSError, TimeoutError),
+            delays(longest=2.0),
+            lambda error: log.warning("position not compared yet", partition=self.number, reason=repr(error)),
+        )
         refuse([*misplaced(facts)])
 
     async def _fresh(self, records: Sequence[Any]) -> Sequence[Any]:

@@ -31,7 +31,7 @@ from services.pipeline.core.generation_states import GenerationState
 from services.pipeline.generations import generations, resolved
 from services.pipeline.refusals import standing
 from services.runtime.clickhouse.client import connect
-from services.runtime.core.backoff import delays
+from services.runtime.retry import delays, retry
 
 log = structlog.get_logger()
 
@@ -73,15 +73,18 @@ async def wait_until_ready(
 
     `waiting` is called with the reason at each failed attempt.
     """
-    for delay in delays(longest=2.0):
-        try:
-            found = await resolved(settings, _CLIENT)
-            directory.switch_to(found.kafka_topic_generation)
-            return await prepare(found, directory)
-        except (KafkaError, OSError, TimeoutError) as error:
-            waiting(f"Kafka at {settings.kafka_bootstrap_servers} does not answer: {error!r}")
-            await asyncio.sleep(delay)
-    raise AssertionError
+
+    async def attempt() -> Setup:
+        current = await resolved(settings, _CLIENT)
+        directory.switch_to(current.kafka_topic_generation)
+        return await prepare(current, directory)
+
+    return await retry(
+        attempt,
+        (KafkaError, OSError, TimeoutError),
+        delays(longest=2.0),
+        lambda error: waiting(f"Kafka at {settings.kafka_bootstrap_servers} does not answer: {error!r}"),
+    )
 
 
 async def prepare(settings: MergerSettings, directory: Directory) -> Setup:

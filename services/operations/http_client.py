@@ -1,13 +1,15 @@
 """Calls of ingest over HTTP, as `send` and `demo` make them, and how long an outage may last."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 
-from services.operations.core.answers import RetryLater
+from services.operations.core.answers import BatchSettled, RequestRefused, RetryLater
 from services.operations.destination import is_here, shown
-from services.operations.exits import UnreachableError
+from services.operations.exits import UnreachableError, UsageError
+from services.runtime.retry import delays
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 30.0
 MOST_CONNECTIONS = 8
@@ -33,6 +35,29 @@ class OutageLimit:
         limit = self._seconds if self.reached else min(self._seconds, FIRST_CONTACT_SECONDS)
         if self._now() - self._since >= limit:
             raise UnreachableError(answer.why)
+
+
+async def until_settled(
+    post: Callable[[], Awaitable[BatchSettled | RetryLater | RequestRefused]],
+    patience: OutageLimit,
+    waiting: Callable[[str, float], None],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> BatchSettled:
+    """Return the answer that settles a call, repeated while ingest is away or overloaded.
+
+    `waiting` is called before each pause with its reason and its seconds.  UsageError if ingest refuses the
+    call, UnreachableError if the patience ends.
+    """
+    pauses = delays(first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
+    while not isinstance(answer := await post(), BatchSettled):
+        if isinstance(answer, RequestRefused):
+            raise UsageError(answer.why)
+        patience.check(answer)
+        seconds = max(next(pauses), answer.after_seconds)
+        waiting(answer.why, seconds)
+        await sleep(seconds)
+    patience.settled()
+    return answer
 
 
 def client_for(url: str, key: str | None) -> httpx.AsyncClient:

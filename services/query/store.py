@@ -19,8 +19,8 @@ from services.query.metrics import EXPORTS, STORE_READY, STORE_SECONDS, STORE_WA
 from services.query.settings import QuerySettings
 from services.runtime.clickhouse.client import connect
 from services.runtime.clickhouse.core.statement import Pace, QueryCost, Statement
-from services.runtime.core.backoff import delays
 from services.runtime.fairness import NoSlot, TenantSlots, TenantTurns
+from services.runtime.retry import delays
 
 log = structlog.get_logger()
 

@@ -23,7 +23,7 @@ from services.erasure.tables import tables as open_tables
 from services.reconciliation.continuous import Reconciliation
 from services.reconciliation.core.missing_events import LookupRow
 from services.runtime.clickhouse.client import connect
-from services.runtime.core.backoff import delays
+from services.runtime.retry import delays
 from services.sink import metrics
 from services.sink.core.rows import event_line
 from services.sink.settings import SinkSettings

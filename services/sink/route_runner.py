@@ -11,9 +11,9 @@ from aiokafka import AIOKafkaConsumer
 from schemas.limits import MIB
 from services.pipeline.core.continuity import ContinuityError, ContinuityFacts
 from services.pipeline.survey import with_marks
-from services.runtime.core.backoff import delays
 from services.runtime.kafka.clients import FETCH_MIN_BYTES, FETCH_WAIT_MS, reader
 from services.runtime.kafka.core.records import Partition
+from services.runtime.retry import delays
 from services.sink import metrics
 from services.sink.consumer import RouteConsumer
 from services.sink.core.batch import BatchLimits

@@ -25,10 +25,10 @@ from schemas.tables import SINK_POSITIONS
 from schemas.topics import Topic
 from services.runtime.clickhouse.core.bisection import DEFAULT_SHARE, Tolerance, halves
 from services.runtime.clickhouse.insert import RowsRefusedError, RowWriter, StoredPosition, UnavailableError
-from services.runtime.core.backoff import delays
 from services.runtime.kafka.clients import RECORD_OVERHEAD_BYTES, connect, producer
 from services.runtime.kafka.core.log_mark import LogMark, mark_of
 from services.runtime.kafka.core.records import LocatedRecordLike, Partition
+from services.runtime.retry import delays, retry
 from services.runtime.settings import KafkaSettings
 from services.sink import metrics
 from services.sink.core.batch import RefusedRow, SinkBatch
@@ -65,16 +65,10 @@ class Outage:
 
     async def outlast(self, attempt: Callable[[], Awaitable[_T]], *errors: type[Exception]) -> _T:
         """Return the attempt's result, retrying after these errors until it succeeds."""
-        for delay in delays(longest=LONGEST_PAUSE_SECONDS):
-            try:
-                result = await self._tried(attempt)
-            except errors as error:
-                self._failed(str(error) or type(error).__name__)
-                await self.sleep(delay)
-            else:
-                self._worked()
-                return result
-        raise AssertionError
+        pauses = delays(longest=LONGEST_PAUSE_SECONDS)
+        result = await retry(lambda: self._tried(attempt), errors, pauses, self._failed, self.sleep)
+        self._worked()
+        return result
 
     async def _tried(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
         self.tried_at = self.clock()
@@ -83,12 +77,12 @@ class Outage:
         finally:
             self.tried_at = None
 
-    def _failed(self, reason: str) -> None:
-        self.reason = reason
+    def _failed(self, error: Exception) -> None:
+        self.reason = str(error) or type(error).__name__
         self.failures += 1
         if self.since is None:
             self.since = self.clock()
-            log.warning("server stopped answering", server=self.server, route=self.route, reason=reason)
+            log.warning("server stopped answering", server=self.server, route=self.route, reason=self.reason)
 
     def _worked(self) -> None:
         if self.since is not None:

@@ -15,10 +15,9 @@ from rich.console import Console
 from services.operations.core.answers import BatchSettled, RequestRefused, RetryLater, meaning_of_one
 from services.operations.demo.core.traffic import KINDS, DemoCall
 from services.operations.destination import IS_IT_RUNNING
-from services.operations.exits import DONE, FOUND, CommandError, UnreachableError, UsageError
-from services.operations.http_client import OutageLimit, answer_to, client_for
+from services.operations.exits import DONE, FOUND, CommandError, UnreachableError
+from services.operations.http_client import OutageLimit, answer_to, client_for, until_settled
 from services.operations.progress import ProgressBar
-from services.runtime.core.backoff import delays
 
 PATIENCE_SECONDS = 60.0
 SECONDS_BETWEEN_UPDATES = 0.25
@@ -77,18 +76,12 @@ class DemoSender:
                 self.tally.rejected[f"{rejection.code}: {rejection.detail}"] += 1
 
     async def _until_settled(self, key: str, call: DemoCall) -> BatchSettled:
-        for pause in delays(first=0.2, longest=5.0):
-            answer = await self._post(key, call)
-            if isinstance(answer, BatchSettled):
-                self._patience.settled()
-                self.tally.trouble = ""
-                return answer
-            if isinstance(answer, RequestRefused):
-                raise UsageError(answer.why)
-            self._patience.check(answer)
-            self.tally.trouble = answer.why
-            await asyncio.sleep(max(pause, answer.after_seconds))
-        raise AssertionError("delays never end")
+        settled = await until_settled(lambda: self._post(key, call), self._patience, self._waiting)
+        self.tally.trouble = ""
+        return settled
+
+    def _waiting(self, why: str, _seconds: float) -> None:
+        self.tally.trouble = why
 
     async def _post(self, key: str, call: DemoCall) -> BatchSettled | RetryLater | RequestRefused:
         answer = await answer_to(self._client, call.method, call.path, idempotency_key=key, json=call.body)

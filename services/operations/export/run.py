@@ -19,7 +19,7 @@ from services.operations.export.core.records import RECORDS, Records, StrangeAns
 from services.operations.export.output import ExportMark, ExportTarget, PartialFile, StandardOutput
 from services.operations.http_client import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, OutageLimit
 from services.operations.progress import ProgressBar
-from services.runtime.core.backoff import delays
+from services.runtime.retry import delays
 
 PATH = "/v1/feedback/export"
 ROWS_HEADER = "afterword-rows"

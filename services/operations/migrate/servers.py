@@ -1,10 +1,10 @@
 """Calls of ClickHouse and Kafka: connecting, tables with their migrations, and topics."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from itertools import chain, repeat
-from typing import Any, TypeVar
+from itertools import takewhile
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -19,11 +19,9 @@ from services.operations.migrate.core.plan import AppliedMigration, ExistingTopi
 from services.pipeline.core.continuity import Recorded
 from services.pipeline.survey import admin, brokers_and_copies
 from services.runtime.clickhouse.client import connect
-from services.runtime.core.backoff import delays
 from services.runtime.kafka.core import topic_copies
+from services.runtime.retry import delays, retry
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
-
-T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -32,7 +30,7 @@ async def connect_clickhouse(settings: ClickHouseSettings, deadline: float) -> A
 
     The deadline is a time of the running loop's clock.
     """
-    client = await _with_retries(lambda: _clickhouse(settings), deadline)
+    client = await retry(lambda: _clickhouse(settings), (UnreachableError,), _pauses(deadline))
     try:
         yield client
     finally:
@@ -54,7 +52,7 @@ async def _clickhouse(settings: ClickHouseSettings) -> AsyncClient:
 @asynccontextmanager
 async def connect_kafka(settings: KafkaSettings, deadline: float) -> AsyncIterator[AIOKafkaAdminClient]:
     """Yield an admin client; UnreachableError if no broker answers until the deadline."""
-    await _with_retries(lambda: _kafka(settings), deadline)
+    await retry(lambda: _kafka(settings), (UnreachableError,), _pauses(deadline))
     async with admin(settings, "afterword-migrate") as client:
         yield client
 
@@ -70,16 +68,10 @@ async def _kafka(settings: KafkaSettings) -> None:
         ) from error
 
 
-async def _with_retries(attempt: Callable[[], Awaitable[T]], deadline: float) -> T:
+def _pauses(deadline: float) -> Iterator[float]:
+    """Yield the pauses that end before the deadline."""
     clock = asyncio.get_running_loop().time
-    for delay in chain(delays(longest=1.0), repeat(1.0)):
-        try:
-            return await attempt()
-        except UnreachableError:
-            if clock() + delay > deadline:
-                raise
-        await asyncio.sleep(delay)
-    raise AssertionError
+    return takewhile(lambda seconds: clock() + seconds <= deadline, delays(longest=1.0))
 
 
 _SET_FOR_THE_TOPIC = 1

@@ -19,12 +19,11 @@ from services.operations.core.answers import (
     RetryLater,
     meaning_of,
 )
-from services.operations.exits import CommandError, UsageError
-from services.operations.http_client import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, OutageLimit, answer_to
+from services.operations.exits import CommandError
+from services.operations.http_client import OutageLimit, answer_to, until_settled
 from services.operations.send.core.plan import LANES, FileChunk, SendBatch, SendPlan
 from services.operations.send.core.progress import SendLedger, SendProgress
 from services.operations.send.core.split import SendEntry
-from services.runtime.core.backoff import delays
 
 OPEN_CHUNKS = 2
 """Chunks in memory: the one being sent, and the next, so that no lane waits for another."""
@@ -144,18 +143,11 @@ class SendLanes:
             self._settled.set()
 
     async def _until_settled(self, batch: SendBatch) -> tuple[EventRejection, ...]:
-        pauses = delays(first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS)
-        while True:
-            answer = await self._post(f"{self._ledger.progress.run}.{batch.name}", batch)
-            if isinstance(answer, BatchSettled):
-                self._patience.settled()
-                return answer.rejections
-            if isinstance(answer, RequestRefused):
-                raise UsageError(answer.why)
-            self._patience.check(answer)
-            seconds = max(next(pauses), answer.after_seconds)
-            self._report.waiting(answer.why, seconds)
-            await self._pause(seconds)
+        key = f"{self._ledger.progress.run}.{batch.name}"
+        answer = await until_settled(
+            lambda: self._post(key, batch), self._patience, self._report.waiting, self._pause
+        )
+        return answer.rejections
 
     async def _store(self) -> None:
         """Return once all that is settled is stored; lanes that wait here share one write."""

@@ -24,7 +24,7 @@ from services.pipeline.core.continuity import (
 )
 from services.pipeline.offsets import Offsets, offsets
 from services.pipeline.survey import admin, cluster_id, partition_counts
-from services.runtime.core.backoff import delays
+from services.runtime.retry import delays
 from services.runtime.settings import KafkaSettings
 
 CLIENT = "afterword-verify"

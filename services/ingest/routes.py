@@ -261,11 +261,22 @@ def _add_described(app: FastAPI, root: str, dialect: Dialect, route: Route, doc:
         methods=[route.method],
         tags=[dialect.name],
         summary=doc.summary,
-        responses={200: answer},
+        responses={200: answer, "default": _error(dialect)},
         openapi_extra=extra,
         route_class_override=DocumentedRoute,
         operation_id=f"{dialect.name} {route.method} {route.path}",
     )
+
+
+def _error(dialect: Dialect) -> dict[str, Any]:
+    """Return the description of all errors of a dialect."""
+    if dialect.problem is None:
+        content: dict[str, Any] = {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        }
+    else:
+        content = {JSON_TYPE: {"schema": {}}}
+    return {"description": "An error, in the form that clients of this system expect.", "content": content}
 
 
 def _add_probes(app: FastAPI) -> None:

@@ -18,7 +18,7 @@ from schemas.identity import is_request_id
 from schemas.instants import FORMS, instant_of, rfc3339
 from schemas.limits import MAX_REQUEST_ID_LENGTH
 from services.ingest.core.errors import BodyFault, Code, Rejection, invalid
-from services.ingest.core.validation import Faults
+from services.ingest.core.validation import Faults, json_type, member_path
 
 REQUEST_ID = "{request_id}"
 """The last segment of a route's path, where the path carries the id."""
@@ -274,6 +274,50 @@ def submission(
         item_id=checked_id(item_id, "id") if item_id else "",
         at="" if given is None else rfc3339(given),
     )
+
+
+def member(value: Any, name: str, kind: type, path: str = "") -> Any:
+    """Return a member of an object, None if it is null or missing; raise Rejection if it has another type.
+
+    `path` is that of the object.
+    """
+    if not isinstance(value, dict):
+        raise invalid(BodyFault(path, f"must be an object, not {json_type(value)}"))
+    found = value.get(name)
+    if found is not None and not isinstance(found, kind):
+        raise invalid(BodyFault(member_path(path, name), f"must be {TYPES[kind]}, not {json_type(found)}"))
+    return found
+
+
+def required(value: Any, name: str, kind: type, path: str = "") -> Any:
+    """Return a member of an object as `member` does; raise Rejection also if it is null or missing."""
+    found = member(value, name, kind, path)
+    if found is None:
+        raise invalid(BodyFault(member_path(path, name), "is missing"))
+    return found
+
+
+def number(value: Any, name: str, path: str = "") -> Any:
+    """Return a member of an object that is a number or a boolean; raise Rejection otherwise."""
+    found = required(value, name, object, path)
+    if not isinstance(found, bool | int | float):
+        detail = f"must be a number or a boolean, not {json_type(found)}"
+        raise invalid(BodyFault(member_path(path, name), detail))
+    return found
+
+
+TYPES: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+"""The types of members, for error messages."""
+
+
+def receipts(outcomes: Iterable[ItemOutcome]) -> list[Receipt | None]:
+    """Return the receipts of items, or raise the first rejection: for answers without a verdict for each."""
+    found = []
+    for outcome in outcomes:
+        if isinstance(outcome.result, Rejection):
+            raise outcome.result
+        found.append(outcome.result)
+    return found
 
 
 def items_each(entries: Iterable[tuple[str, Any]], read: Callable[[Any], Submission | None]) -> list[Item]:

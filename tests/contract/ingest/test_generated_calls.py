@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 
 from services.ingest.dialects import DIALECTS
 from services.runtime.http.keys import Scope
-from tests.support.ingest.app import ingest_over, new_key
+from tests.support.ingest.app import documented_path, ingest_over, new_key
 from tests.support.ingest.fake_log import FakeLog
 
 CHECKS = [
@@ -25,7 +25,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-ROUTES = [(route.path, route.method) for dialect in DIALECTS for route in dialect.routes]
+ROUTES = [(documented_path(dialect, route), route.method) for dialect in DIALECTS for route in dialect.routes]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from schemas.identity import DEFAULT_TENANT
 from services.ingest.app import IngestApp, assemble, key_file
 from services.ingest.core.errors import Code, Rejection
 from services.ingest.dialects import DIALECTS
-from services.ingest.dialects.dialect import Dialect, PastEvent, Repeats, StoredQuery
+from services.ingest.dialects.dialect import Dialect, PastEvent, Repeats, Route, StoredQuery
 from services.ingest.event_log import EventLog
 from services.ingest.known_requests import KnownRequests
 from services.ingest.settings import IngestSettings
@@ -69,6 +69,11 @@ def client_of(app: IngestApp, key: str | None = None, **headers: str) -> httpx.A
     if key:
         headers["authorization"] = f"Bearer {key}"
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", headers=headers)
+
+
+def documented_path(dialect: Dialect, route: Route) -> str:
+    """Return the path under which `/openapi.json` has a route."""
+    return route.path if route.doc is None else f"/{dialect.name}{route.path}"
 
 
 def code_of(response: httpx.Response) -> str:

@@ -118,7 +118,7 @@ async def test_a_prefix_is_taken_away_by_the_proxy_or_not(log: FakeLog, tmp_path
     ("method", "path"),
     [
         ("POST", "/feedback/a/b"),
-        ("POST", "/feedback"),
+        ("POST", "/requesty/feedback"),
         ("POST", "/nowhere"),
         ("GET", "/"),
         ("POST", "/gptboost/feedback/x"),

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can be told to be slow, to fall silent, and to cut every connection."""
+"""A TCP proxy on loopback that delays or withholds data, or cuts every connection, when asked."""
 
 import asyncio
 from contextlib import suppress
@@ -67,12 +67,14 @@ class Proxy:
                 return
             back, forth = await asyncio.open_connection(LOOPBACK, self._target)
             ends.append(forth)
-            ways = [self._pump(reader, forth), self._pump(back, writer)]
-            _, left = await asyncio.wait(map(asyncio.ensure_future, ways), return_when="FIRST_COMPLETED")
-            for task in left:
-                task.cancel()
+            pumps = [*map(asyncio.ensure_future, (self._pump(reader, forth), self._pump(back, writer)))]
+            try:
+                await asyncio.wait(pumps, return_when="FIRST_COMPLETED")
+            finally:
+                for pump in pumps:
+                    pump.cancel()
         except (OSError, asyncio.CancelledError):
-            return  # nobody listens at the target, or everything is cut
+            return  # the target refuses connections, or every connection is cut
         finally:
             for end in ends:
                 end.transport.abort()
@@ -83,5 +85,7 @@ class Proxy:
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 await self._flows.wait()
+                if sink.transport.is_closing():
+                    return  # closed meanwhile; uvloop raises RuntimeError for a write then
                 sink.write(piece)
                 await sink.drain()

@@ -1,6 +1,7 @@
 """The proxy before Kafka does to connections what a bad network does."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from typing import Self
 
@@ -88,6 +89,29 @@ async def test_a_cut_ends_every_connection_and_every_new_one(proxy: Proxy) -> No
     async with Caller(proxy) as caller:
         caller.say(b"ab")
         assert await caller.hear(4) == b"abab"
+
+
+async def test_an_end_that_is_closed_while_data_is_held_back_is_no_error(proxy: Proxy) -> None:
+    """Neither when a client leaves during a silence, nor when the connection is cut during a delay."""
+    errors: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
+    proxy.delay = 0.01
+    async with Caller(proxy) as caller:
+        caller.say(b"ab")
+        assert await caller.hear(4) == b"abab"
+        proxy.silence()
+        caller.say(b"cd")
+    async with Caller(proxy) as caller:
+        caller.say(b"ef")
+        await proxy.cut()
+        proxy.restore()
+        assert await caller.hear(1) == b""
+    async with Caller(proxy) as caller:
+        caller.say(b"gh")
+        assert await caller.hear(4) == b"ghgh"
+
+    gc.collect()
+    assert errors == []
 
 
 async def test_a_slow_one_delivers_in_order(proxy: Proxy) -> None:

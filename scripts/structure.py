@@ -1,7 +1,7 @@
 """Print the structure of the code in figures, or the files that a test passes through.
 
     python -m scripts.structure
-    python -m scripts.structure tests/integration/ingest/test_edge.py::test_head
+    python -m scripts.structure tests/integration/ingest/test_edge.py
 
 With tests, it lists the files of services, schemas and chdb_server in which a function was called while the
 tests themselves ran, without their fixtures.

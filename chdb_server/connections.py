@@ -114,7 +114,7 @@ class _Session:
 
 
 class Sessions:
-    """All sessions, safe for use by several threads.  Times are seconds of one monotonic clock."""
+    """All sessions, safe for use by multiple threads.  Times are seconds of one monotonic clock."""
 
     def __init__(self, engine: ChdbEngine) -> None:
         self._engine = engine

@@ -1,6 +1,6 @@
-"""Dead letters: what could not be processed, why, and where it stood.
+"""Dead letters: what could not be processed, why, and its original position.
 
-A dead letter's key and value are the original ones.  Its headers say the rest; all of them are
+A dead letter's key and value are the original ones.  Its headers have the rest; all of them are
 UTF-8 text.  A replay puts the record back with `REPLAY_VERSION_HEADER`, so it takes its original
 place in the order.
 """
@@ -28,18 +28,18 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a record was given up.  One closed list for headers, logs, metrics and SQL."""
+    """Why a record was dead-lettered.  One closed list for headers, logs, metrics and SQL."""
 
     MALFORMED_EVENT = "malformed_event"
     """The value is not an event, or its key and its body disagree."""
     INVALID_REPLAY = "invalid_replay"
     """A replay header that is no version, or one not below the record's own."""
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
-    """An Idempotency-Key was used again for another body; the first one stands."""
+    """An Idempotency-Key was used again for another body; the first one counts."""
     ROW_TOO_LARGE = "row_too_large"
     """The event would take its row past the keys or bytes that a row may have."""
     DAMAGED_STATE = "damaged_state"
-    """The state that the event belongs to is damaged: its request waits until that is mended."""
+    """The state that the event belongs to is damaged: its request waits until that is fixed."""
     CRASHED = "crashed"
     """The event ended the process again and again."""
     REFUSED_BY_CLICKHOUSE = "refused_by_clickhouse"
@@ -48,7 +48,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """What a dead letter's headers say.  `failed_at` is RFC 3339 UTC; `original_version` None if unknown."""
+    """A dead letter's headers.  `failed_at` is RFC 3339 UTC; `original_version` None if unknown."""
 
     stage: Stage
     reason: Reason
@@ -76,7 +76,7 @@ def headers_of(letter: DeadLetter) -> list[tuple[str, bytes]]:
 
 
 def parse_headers(headers: Iterable[tuple[str, bytes | None]]) -> DeadLetter:
-    """Return what the headers of a dead letter say; ValueError when they are none of ours."""
+    """Return the content of a dead letter's headers; ValueError if they are not Afterword's."""
     texts = {name: (value or b"").decode() for name, value in headers}
     try:
         return DeadLetter(

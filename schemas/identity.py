@@ -24,12 +24,12 @@ _control = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def is_tenant(text: str) -> bool:
-    """Tell whether the text can name a tenant."""
+    """Return whether the text can name a tenant."""
     return _tenant.match(text) is not None
 
 
 def is_request_id(text: str) -> bool:
-    """Tell whether the text can be a request id: 1 to 256 characters, no control characters."""
+    """Return whether the text can be a request id: 1 to 256 characters, no control characters."""
     # What is printable has no control characters, and nearly every id is; the search takes far longer.
     return 0 < len(text) <= MAX_REQUEST_ID_LENGTH and (text.isprintable() or _control.search(text) is None)
 

@@ -1,4 +1,4 @@
-"""Times that people send, read in one way wherever they arrive.  Pure.
+"""Times that clients send, parsed by the same rules everywhere.  Pure.
 
 The column `started_at` reads the same forms, in SQL: a test holds both together.
 """
@@ -31,7 +31,7 @@ _LONGEST = 19
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND, _MILLISECOND = 10**6, 10**3
 _UNITS = ((10**11, _SECOND), (10**14, _MILLISECOND), (10**17, 1))
-"""Below these numbers, a Unix time counts units of so many microseconds; above all of them, nanoseconds."""
+"""Bounds of Unix times, and microseconds of the unit below each; above all of them, nanoseconds."""
 
 
 def instant(text: str) -> datetime | None:

@@ -34,7 +34,7 @@ class FeedbackState(BaseModel):
 
 
 class ErasedState(BaseModel):
-    """What is left of an erased row: its key, and up to which version events are ignored for ever."""
+    """An erased row: its key, and up to which version events are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="feedback-state-erased.v1")
 

@@ -22,7 +22,7 @@ REFUSALS = "refusals"
 ERASURES = "erasures"
 """Erasures that were asked for, and how far each is."""
 ERASED_REQUESTS = "erased_requests"
-"""Erase events that the merger has carried out: what lies at or below them is deleted wherever it is."""
+"""Erase events that the merger has carried out: rows at or below them are deleted from every table."""
 MIGRATIONS = "migrations"
 """Which SQL files were applied; `afterword migrate` makes this one itself."""
 
@@ -47,7 +47,7 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the file, in hex: tells whether an applied file was edited since."""
+        """SHA-256 of the file, in hex: shows whether an applied file was edited since."""
         return sha256(self.text.encode()).hexdigest()
 
 

@@ -152,7 +152,7 @@ class Topology:
 
     @property
     def reconciliation_group(self) -> str:
-        """The group whose offsets say up to where events were looked for in ClickHouse; it has no members."""
+        """The group whose offsets are the ends of the events checked in ClickHouse; it has no members."""
         return f"feedback-reconciliation-v{self.generation}"
 
     def sink_group(self, route: str) -> str:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the examples at the end of a help text."""
+"""Options that commands share, and the examples at the end of a help text."""
 
 from collections.abc import Iterable
 from typing import Annotated

@@ -102,7 +102,7 @@ def _erase(tenant: str, erasure: UUID, request_id: str, now: datetime) -> bytes:
 
 @asynccontextmanager
 async def _producer(settings: KafkaSettings, topic: Topic) -> AsyncIterator[AIOKafkaProducer]:
-    """Connect for the block: idempotent, not transactional, so that no offsets are left out in the log."""
+    """Connect for the block: idempotent, not transactional, so that the log has no gaps in its offsets."""
     sending = producer(
         settings,
         CLIENT,

@@ -163,7 +163,7 @@ class ErasureRun:
 
 
 def complaint(facts: ErasureFacts) -> str:
-    """Return why an erasure does not come to its end, and what to do."""
+    """Return why an erasure cannot finish, and what to do."""
     if facts.given_up:
         return (
             f"the merger gave {facts.given_up} of its erase events up: `afterword dlq list --stage merger`"

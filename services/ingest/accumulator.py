@@ -138,7 +138,7 @@ class RecordBatch:
 
     @property
     def expired(self) -> bool:
-        """Whether no waiter is left."""
+        """Whether no waiter remains."""
         return not self._waiters
 
     def _settled(self) -> list[tuple[int, asyncio.Future[int]]]:

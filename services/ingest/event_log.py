@@ -50,7 +50,7 @@ class EventLog(Protocol):
     def epoch(self) -> int:
         """A number that grows when queued events may have been lost.
 
-        A caller that sends several events in order stops when it changes, so that none overtakes another.
+        A caller that sends events in order stops when it changes, so that none overtakes another.
         """
         ...
 

@@ -245,7 +245,7 @@ class Publisher:
             self.refused(current.kafka_producer)
 
     def lost(self) -> None:
-        """Advance the epoch, for callers that send several events in order."""
+        """Advance the epoch, for callers that send events in order."""
         self.epoch += 1
 
     def refused(self, producer: Any) -> None:

@@ -70,7 +70,7 @@ class ClickHouseEvents:
         topic = Topology(self._generation()).events.name
         async with offsets(self._settings, "ingest-stored-events") as kafka:
             ends = await kafka.ends(await kafka.partitions([topic]))
-        while not await self._has_stored(topic, ends):  # noqa: ASYNC110 (ClickHouse tells only if asked)
+        while not await self._has_stored(topic, ends):  # noqa: ASYNC110 (ClickHouse has to be polled)
             await asyncio.sleep(POLL_SECONDS)
 
     async def _has_stored(self, topic: str, ends: Mapping[Partition, int]) -> bool:

@@ -1,4 +1,4 @@
-"""Settings of the local stack: the variables that its services read, so that several stacks can run."""
+"""Settings of the local stack: the variables that its services read, so that multiple stacks can run."""
 
 from typing import Annotated, Self
 from urllib.parse import urlsplit

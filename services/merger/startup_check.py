@@ -95,7 +95,7 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
         cluster = await survey.cluster_id(admin)
         counts = await survey.partition_counts(admin, pair)
         kept = await retention(admin, topology)
-        standings = [one.standing for one in await generations(admin, topology.generation)]
+        standings = [generation.standing for generation in await generations(admin, topology.generation)]
     current = Recorded(topology.generation, cluster, counts.get(topology.events.name, 0))
     # Positions first: other mergers continue meanwhile, and must not seem to be beyond an older end.
     positions = await _committed(settings, topology, current.partitions)

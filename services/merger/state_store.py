@@ -52,7 +52,7 @@ _memtables, _block_cache = WriteBufferManager(_MEMTABLE_BYTES, allow_stall=False
 _OPEN_FILES = 256
 """Of each partition."""
 
-# rocksdict raises Exception for everything, so errors are told apart by their text.
+# rocksdict raises Exception for everything, so errors are distinguished by their text.
 _IN_USE = ("While lock file", "lock hold by current process")
 _DAMAGED = "Corruption:"
 
@@ -73,7 +73,7 @@ class StoreDamaged(Exception):  # noqa: N818 (the same word as RocksDB's Corrupt
 
 
 class StateStore:
-    """The copy of one partition.  Not for several tasks at once.
+    """The copy of one partition.  Not for concurrent use.
 
     A method that detects damage deletes the copy and raises StoreDamaged: a restart would not repair it.
     """
@@ -246,7 +246,7 @@ class StateStore:
         """Treat an error whose text contains `sign` as damage.
 
         Every failed read is damage: a file may be missing, or a sector unreadable.  A write also fails on a
-        full disk; it is damage if its text says so, because a compaction has found some.
+        full disk; it is damage if its text reports some, which a compaction has detected.
         """
         try:
             yield

@@ -102,7 +102,7 @@ class MergerWatchdog:
             return
         try:
             offsets = await self._kept.ask(lambda asking: self._offsets(asking, watched))
-            if self._facts and any(one.end < one.committed for one in offsets.values()):
+            if self._facts and any(offset.end < offset.committed for offset in offsets.values()):
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await self._check(self._facts)
         except AWAY as error:
@@ -169,12 +169,12 @@ class MergerWatchdog:
     async def _offsets(self, asking: AIOKafkaConsumer, partitions: list[int]) -> dict[int, PartitionOffsets]:
         topic_partitions = [TopicPartition(self._topology.events.name, number) for number in partitions]
         # Positions before ends: other mergers continue meanwhile, and must not seem to be beyond an end.
-        committed = {one: await asking.committed(one) for one in topic_partitions}
+        committed = {partition: await asking.committed(partition) for partition in topic_partitions}
         starts = await asking.beginning_offsets(topic_partitions)
         ends = await asking.end_offsets(topic_partitions)
         return {
-            one.partition: PartitionOffsets(
-                starts[one] if committed[one] is None else committed[one], ends[one]
+            partition.partition: PartitionOffsets(
+                starts[partition] if committed[partition] is None else committed[partition], ends[partition]
             )
-            for one in topic_partitions
+            for partition in topic_partitions
         }

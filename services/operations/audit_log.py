@@ -67,7 +67,7 @@ def _entries(lines: Iterable[str], path: Path) -> Iterator[AuditEntry]:
 
 
 def audit_table(entries: Iterable[AuditEntry]) -> Table:
-    """Return the entries for people, details as `name=value`."""
+    """Return the entries as text, details as `name=value`."""
     table = Table("at", "act", "outcome", "by", "details", box=None, header_style="bold")
     for entry in entries:
         details = " ".join(f"{name}={_plain(value)}" for name, value in entry.items() if name not in _COLUMNS)

@@ -1,4 +1,4 @@
-"""Exit codes of commands, and the errors that stand for them."""
+"""Exit codes of commands, and the errors that lead to them."""
 
 import errno
 import sys
@@ -20,7 +20,7 @@ __all__ = [
 
 
 class CommandError(Exception):
-    """An error that a user can fix; its text says how.  `code` is the exit code."""
+    """An error that a user can fix; its text explains how.  `code` is the exit code."""
 
     code = FOUND
 

@@ -79,7 +79,7 @@ class Offsets:
 
     @_coordinated
     async def committed(self, group: str) -> dict[Partition, int]:
-        """Return what a group has committed; partitions without a commit are left out."""
+        """Return what a group has committed; partitions without a commit are omitted."""
         found = await self._admin.list_consumer_group_offsets(group)
         return {
             (key.topic, key.partition): entry.offset

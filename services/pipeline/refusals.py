@@ -45,7 +45,7 @@ class Refusals:
 
     def complaint(self) -> str | None:
         """Return what is refused and what ends it, or None."""
-        return "; ".join(f"{one.text} {one.mend}" for one in self._problems) or None
+        return "; ".join(f"{problem.text} {problem.mend}" for problem in self._problems) or None
 
     async def note(self, error: ContinuityError, generation: int) -> None:
         """Write down why the service refuses; raise the error unless it is a log that lost records.
@@ -55,11 +55,11 @@ class Refusals:
         if self._clearing is not None:
             await self._clearing
         await write(self._settings, self._service, generation, error.problems)
-        if not all(one.kind in LOST for one in error.problems):
+        if not all(problem.kind in LOST for problem in error.problems):
             raise error
         if error.problems != self._problems:
-            for one in error.problems:
-                log.error("refused to continue", problem=one.kind, text=one.text, mend=one.mend)
+            for problem in error.problems:
+                log.error("refused to continue", problem=problem.kind, text=problem.text, mend=problem.mend)
         self._problems = error.problems
         self._gauge.set(len(error.problems))
 

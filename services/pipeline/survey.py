@@ -46,7 +46,7 @@ async def cluster_id(client: AIOKafkaAdminClient) -> str:
 
 
 async def partition_counts(client: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
-    """Return how many partitions each topic has; a topic that does not exist is left out."""
+    """Return how many partitions each topic has; a topic that does not exist is omitted."""
     # All topics are asked for: asking for one by name could create it.
     found = {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics()}
     return {name: found[name] for name in topics if name in found}
@@ -66,7 +66,7 @@ async def brokers_and_copies(client: AIOKafkaAdminClient, names: Iterable[str]) 
 
 
 async def topic_numbers(client: AIOKafkaAdminClient, names: Iterable[str], setting: str) -> dict[str, int]:
-    """Return a numeric setting of each topic; a topic that the broker does not know is left out.
+    """Return a numeric setting of each topic; a topic that the broker does not know is omitted.
 
     It may not know one that was created or deleted just now.
     """
@@ -92,13 +92,13 @@ async def kept_since(settings: KafkaSettings, client_id: str, topic: str, now_ms
 
 
 def _copies(name: str, partitions: Sequence[Mapping[str, list[int]]], least: int) -> TopicCopies:
-    in_sync = [len(one["isr"]) for one in partitions]
+    in_sync = [len(partition["isr"]) for partition in partitions]
     return TopicCopies(
         name,
-        min(len(one["replicas"]) for one in partitions),
+        min(len(partition["replicas"]) for partition in partitions),
         min(in_sync),
         least,
-        sum(len(one["isr"]) < len(one["replicas"]) for one in partitions),
+        sum(len(partition["isr"]) < len(partition["replicas"]) for partition in partitions),
         sum(count < least for count in in_sync),
     )
 
@@ -127,7 +127,10 @@ async def ranges_of(
         ends = await asking.end_offsets(partitions)
     finally:
         await asking.stop()
-    return {(one.topic, one.partition): LogRange(starts[one], ends[one]) for one in partitions}
+    return {
+        (partition.topic, partition.partition): LogRange(starts[partition], ends[partition])
+        for partition in partitions
+    }
 
 
 async def committed(
@@ -161,7 +164,7 @@ async def compared(
     settings: KafkaSettings, client_id: str, facts: ContinuityFacts, positions: Sequence[HeldPosition]
 ) -> ContinuityFacts:
     """Return the facts with these positions, and with what the log has for them now; TimeoutError."""
-    places = {(one.topic, one.partition) for one in positions}
+    places = {(position.topic, position.partition) for position in positions}
     log = await ranges_of(settings, client_id, sorted(places))
     return await with_marks(settings, client_id, replace(facts, log=log, positions=positions, found={}))
 
@@ -189,7 +192,7 @@ async def records_at(
 ) -> dict[Spot, LogMark | None]:
     """Return the first record at each offset or behind it, None when the log ends without one.
 
-    What is deleted meanwhile is left out.  TimeoutError when Kafka does not answer in time.
+    What is deleted meanwhile is omitted.  TimeoutError when Kafka does not answer in time.
     """
     tolerate()
     waiting: dict[TopicPartition, list[int]] = {}

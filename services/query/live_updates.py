@@ -1,7 +1,7 @@
-"""Live updates of open pages: the stream `/live`, which tells a page that rows of its tenant changed.
+"""Live updates of open pages: the stream `/live`, which notifies a page when rows of its tenant changed.
 
 The sink writes its positions after every batch: while they do not move, nothing has changed, and one look
-at a tiny table shows that.  When they have moved, `stored_at` of the rows tells whose rows changed.  What
+at a tiny table shows that.  When they have moved, `stored_at` of the rows shows whose rows changed.  What
 is stored without the sink (a dead letter, by hand) is found by a look at the rows now and then.  One
 watcher in a process asks ClickHouse, once in `QUERY_LIVE_SECONDS` and only while a page listens.
 """
@@ -33,7 +33,7 @@ OVERLAP = timedelta(seconds=10)
 """How long an insert may take: `stored_at` is its beginning, and rows are visible at its end."""
 
 ANYWAY = timedelta(seconds=15)
-"""How long positions may stand still before rows are checked anyway."""
+"""How long positions may be unchanged before rows are checked anyway."""
 
 LOOK = Statement(
     "SELECT now64(6) AS at, toString(groupArray((topic, partition, position))) AS positions "
@@ -110,7 +110,7 @@ class Listener:
         self._news.clear()
         return True
 
-    def tell(self) -> None:
+    def wake(self) -> None:
         """Wake the listener: rows of its tenant changed."""
         self._news.set()
 
@@ -206,13 +206,13 @@ class LiveUpdates:
             return known
         tenants = {listener.tenant for listener in self._listeners}
         rows = await self._store.rows(changed_tenants(tenants, known.since()))
-        self._tell({row["tenant"] for row in rows})
+        self._notify({row["tenant"] for row in rows})
         return WatchState(look.positions, look.at)
 
-    def _tell(self, tenants: set[str]) -> None:
+    def _notify(self, tenants: set[str]) -> None:
         for listener in self._listeners:
             if listener.tenant in tenants:
-                listener.tell()
+                listener.wake()
 
 
 router = APIRouter(include_in_schema=False)

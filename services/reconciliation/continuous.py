@@ -73,7 +73,7 @@ class Reconciliation:
     async def _look(
         self, ask: Ask, topic: Topic, behind: Sequence[Backlog], budget: int, consumer: AIOKafkaConsumer
     ) -> None:
-        stretches = [OffsetRange(topic.name, *one) for one in next_stretches(behind, budget)]
+        stretches = [OffsetRange(topic.name, *stretch) for stretch in next_stretches(behind, budget)]
         newest: dict[int, int] = {}
         count, took = 0, 0.0
         async for part in read(self.settings, _CLIENT, [topic], stretches):
@@ -86,13 +86,13 @@ class Reconciliation:
         if stretches:
             await consumer.commit(
                 {
-                    TopicPartition(topic.name, one.partition): OffsetAndMetadata(one.end, "")
-                    for one in stretches
+                    TopicPartition(topic.name, stretch.partition): OffsetAndMetadata(stretch.end, "")
+                    for stretch in stretches
                 }
             )
-        self._tell_age(behind, {one.partition: one.end for one in stretches}, newest)
+        self._measure_age(behind, {stretch.partition: stretch.end for stretch in stretches}, newest)
 
-    def _tell_age(
+    def _measure_age(
         self, behind: Sequence[Backlog], reached: Mapping[int, int], newest: Mapping[int, int]
     ) -> None:
         left = [one.partition for one in behind if reached.get(one.partition, one.position) < one.stored]

@@ -1,4 +1,4 @@
-"""Structured logs on standard output: JSON for machines, lines for people on a terminal."""
+"""Structured logs on standard output: JSON, or text on a terminal."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ EVERY_SECONDS = 10.0
 class RepeatFilter(logging.Filter):
     """Passes the first record of each line of code, and then one every `every` seconds.
 
-    A client library that cannot reach its server logs that several times a second, for as long as it lasts.
+    A client library that cannot reach its server logs that many times a second, for as long as it lasts.
     A record that follows on others which were held back has their number as `repeated`.  Records of other
     loggers than the library's pass.
     """
@@ -46,7 +46,7 @@ class RepeatFilter(logging.Filter):
 
 
 NOISY = {"aiokafka": logging.ERROR, "uvicorn.access": logging.WARNING, "clickhouse_connect": logging.WARNING}
-"""Libraries that repeat themselves while a server is away; our own parts say it once."""
+"""Libraries that repeat themselves while a server is away; our own parts log it once."""
 
 
 def configure(service: str, settings: LogSettings) -> None:

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file=None, validate_default=True)
 
     prefix: ClassVar[str] = ""
-    """`INGEST_`, say.  Unknown variables that begin with it are refused as typing errors."""
+    """For example `INGEST_`.  Unknown variables that begin with it are refused as typing errors."""
     neighbours: ClassVar[tuple[str, ...]] = ()
     """Variables that begin with the prefix though another part reads them."""
 

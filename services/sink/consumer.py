@@ -182,7 +182,7 @@ class RouteConsumer(ConsumerRebalanceListener):
             fetch, self._fetch = self._fetch, None
             fetched = fetch.result()
             if fetched.tenure is not None and fetched.tenure == self._tenure:
-                if any(one.losses != self._losses for one in fetched.records.values()):
+                if any(record.losses != self._losses for record in fetched.records.values()):
                     # After a reconnect, the log may be another one.
                     self._seek_again("a connection to Kafka broke")
                 else:
@@ -197,11 +197,16 @@ class RouteConsumer(ConsumerRebalanceListener):
         committed = await group_positions(self._consumer, self._route.group, partitions)
         starts = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
-        logs = {one: LogRange(starts[one], ends[one]) for one in partitions}
+        logs = {partition: LogRange(starts[partition], ends[partition]) for partition in partitions}
         await self._refuse(logs, stored, committed)
         known = {TopicPartition(one.topic, one.partition): one.offset for one in committed}
-        reached = {one: found.position for one in partitions if (found := stored.get((*one,)))}
-        offsets = {one: start_offset(reached.get(one), known.get(one), logs[one]) for one in partitions}
+        reached = {
+            partition: found.position for partition in partitions if (found := stored.get((*partition,)))
+        }
+        offsets = {
+            partition: start_offset(reached.get(partition), known.get(partition), logs[partition])
+            for partition in partitions
+        }
         for one, offset in offsets.items():
             self._consumer.seek(one, offset)
         begins = {(one.topic, one.partition): offset for one, offset in offsets.items()}

@@ -147,7 +147,7 @@ class _Erasures:
         erasures = await tables.open_erasures()
         now = await tables.now()
         _measure(erasures, now)
-        due = [one for one in reversed(erasures) if one.is_due(now)]
+        due = [erasure for erasure in reversed(erasures) if erasure.is_due(now)]
         if due:
             async with open_log(self._settings) as kafka:
                 for one in due:
@@ -164,7 +164,7 @@ class _Erasures:
 
 
 def _measure(erasures: Sequence[ErasureRecord], now: datetime) -> None:
-    ages = [(now - one.asked_at).total_seconds() for one in erasures]
+    ages = [(now - erasure.asked_at).total_seconds() for erasure in erasures]
     metrics.ERASURES_OPEN.set(len(ages))
     metrics.ERASURES_OLDEST_SECONDS.set(max(ages, default=0))
 

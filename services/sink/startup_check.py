@@ -83,7 +83,7 @@ async def _record(settings: SinkSettings) -> tuple[Recorded | None, Sequence[Con
         refused = await standing(client, settings.clickhouse_database, generation)
     finally:
         await client.close()
-    return next((one for one in records if one.generation == generation), None), refused
+    return next((record for record in records if record.generation == generation), None), refused
 
 
 async def _positions(

@@ -1,6 +1,6 @@
 """Stores one batch of a route: rows, dead letters, positions, in this order.
 
-The order is the guarantee.  A position says that everything before it is in ClickHouse or in the dead
+The order is the guarantee.  A position means that everything before it is in ClickHouse or in the dead
 letters, so it is written last; a crash before it repeats the batch, which changes no row.
 
 ClickHouse itself may go back in time: an operator restores a backup.  So its positions are read right before
@@ -154,10 +154,10 @@ class KafkaDeadLetterWriter:
 
 
 class TooManyRefusedError(Exception):
-    """ClickHouse refuses so many rows that tables and rows cannot fit each other."""
+    """ClickHouse refuses more rows than can be a fault of the rows: the tables do not fit them."""
 
 
-class StoreWentBack(Exception):  # noqa: N818 (it says what happened)
+class StoreWentBack(Exception):  # noqa: N818 (it names what happened)
     """ClickHouse has lower positions than this process has stored in it: an older copy was restored."""
 
 

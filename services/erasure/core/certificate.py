@@ -134,7 +134,7 @@ def _local() -> Iterable[TopicRetention]:
 
 
 def lines(certificate: Mapping[str, Any]) -> list[str]:
-    """Return a certificate for people."""
+    """Return a certificate as text."""
     about = f"user {certificate['user_hash']}" if certificate["user_hash"] else "named requests"
     return [
         f"erasure {certificate['erasure']} of tenant {certificate['tenant']}: {about}",

@@ -23,7 +23,7 @@ PREFIX_CHARACTERS = 18
 
 
 def user_hash(tenant: str, user_id: str) -> str:
-    """Return what stands for a user in every table, as 32 hex digits; the DDL of the tables has the same."""
+    """Return the hash of a user as tables have it, 32 hex digits; their DDL computes the same."""
     return sha256(f"{tenant}/{user_id}".encode()).digest()[:16].hex()
 
 
@@ -128,7 +128,7 @@ class ErasureRecord:
     def counted(self, request_ids: Iterable[str], found: Mapping[str, int]) -> "ErasureRecord":
         """Return it with requests that it is going to erase, and how many rows these have."""
         known = set(self.request_ids)
-        more = [one for one in dict.fromkeys(request_ids) if one not in known]
+        more = [request_id for request_id in dict.fromkeys(request_ids) if request_id not in known]
         total = {name: self.found.get(name, 0) + found.get(name, 0) for name in {**self.found, **found}}
         return replace(self, request_ids=(*self.request_ids, *more), found=total, rounds=self.rounds + 1)
 
@@ -153,11 +153,11 @@ class ErasureStep(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ErasureFacts:
-    """What the servers say, once everything that was in the log has passed all stages.
+    """What the servers have, once everything that was in the log has passed all stages.
 
     `by_user`: whom it is about is a user, about whom more may be on its way.  `missing` requests are to be
     erased and have no erase that counts; `given_up` of their erase events are dead letters; `remaining` rows
-    at or below an erase are left, by table; `standing` requests have a row that the erase should have taken.
+    at or below an erase remain, by table; `standing` requests have a row that the erase should have taken.
     """
 
     by_user: bool

@@ -1,4 +1,4 @@
-"""What lies at or below erases, asked for and deleted.  Pure: SQL of ours, and values beside it.
+"""SQL that selects and deletes rows at or below erases.  Pure: statements and their parameters.
 
 Tests compare them with the same rule in Python.
 """

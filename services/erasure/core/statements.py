@@ -177,7 +177,7 @@ def gather(generation: int, merged: Mapping[int, int]) -> Statement:
         {
             # An empty list has no type on the server.
             "partitions": partitions or [0],
-            "ends": [version_of(generation, merged[one]) for one in partitions]
+            "ends": [version_of(generation, merged[partition]) for partition in partitions]
             or [version_of(generation, 0)],
             "first": version_of(generation, 0),
         },

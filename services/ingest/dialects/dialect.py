@@ -122,7 +122,7 @@ class StoredQuery(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What a by-id call comes to: events to publish, in order, and the answer once Kafka has them."""
+    """The result of a by-id call: events to publish, in order, and the answer once Kafka has them."""
 
     reply: Reply
     submissions: Sequence[Submission] = ()
@@ -157,7 +157,7 @@ class Route:
     is_bare: bool = True
     """Also available without the dialect's prefix."""
     fits: Callable[[Any], bool] | None = None
-    """Whether a decoded body is this dialect's, where several dialects have the same path."""
+    """Whether a decoded body is this dialect's, where dialects share a path."""
     looks_for: str = ""
     """The fields by which `fits` decides, for error messages."""
     doc: RouteDoc | None = None
@@ -259,7 +259,7 @@ def submission(
 ) -> Submission:
     """Return the submission of values that nothing has validated yet; raise Rejection.
 
-    `at` is a time in any form that facts may have; None and what is no time from 1970 to 2099 is left out.
+    `at` is a time in any form that facts may have; anything but a time from 1970 to 2099 is omitted.
     """
     faults = Faults()
     for name, fields in (("data", data), ("request", request)):

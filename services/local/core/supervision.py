@@ -218,7 +218,7 @@ def ending(exit_code: int, last_lines: Sequence[str]) -> str:
 
 
 def readable(line: str) -> str:
-    """Return a log line for people: of a structured one, its event, its fields and the exception."""
+    """Return a log line for the terminal: of a structured one, its event, its fields and the exception."""
     try:
         entry = json.loads(line)
     except ValueError:

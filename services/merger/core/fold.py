@@ -1,7 +1,7 @@
 """Folds a batch of records into rows and dead letters, and decides whether the dead letters are too many.
 
 The whole content of a transaction is known before anything is sent.  Too many broken events stop the merger,
-so that a bad deployment does not drain the log into the dead letters; offsets stand for events there, since
+so that a bad deployment does not drain the log into the dead letters; offsets count as events there, since
 ingest leaves no gaps in the log.  What a client can cause on purpose, such as a conflict of Idempotency-Keys,
 does not count as broken.
 """

@@ -87,9 +87,9 @@ class ReplayProducer:
         try:
             sent = [
                 await self._producer.send(
-                    self._topic, one.value, one.key, partition=one.partition, headers=one.headers
+                    self._topic, event.value, event.key, partition=event.partition, headers=event.headers
                 )
-                for one in events
+                for event in events
             ]
             await asyncio.gather(*sent)
         except FAILURES as error:

@@ -63,8 +63,8 @@ async def show_list(settings: DlqSettings, selection: DeadLetterSelection, limit
         count, _ = await store.count(selection)
         letters = await store.newest(selection, limit)
     if json:
-        for one in letters:
-            typer.echo(orjson.dumps(as_json(one)).decode())
+        for letter in letters:
+            typer.echo(orjson.dumps(as_json(letter)).decode())
         return DONE
     if letters:
         out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)

@@ -140,7 +140,7 @@ async def _topics(
     for finding in broker_findings(await broker_config(admin, min(brokers.live)), events_ms):
         yield _step(finding)
     now = await brokers_and_copies(admin, [topic.name for topic in topology.topics])
-    for text in topic_copies.told(now):
+    for text in topic_copies.descriptions(now):
         yield MigrationStep(SAME, text)
     for text, is_wrong in topic_copies.troubles(now):
         yield _step(TopicFinding(FindingSeverity.WRONG if is_wrong else FindingSeverity.NOTE, text, _COPIES))

@@ -131,7 +131,9 @@ async def describe_topics(client: AIOKafkaAdminClient, names: Iterable[str]) -> 
 def _existing(name: str, partitions: Sequence[Any], entries: Iterable[Sequence[Any]]) -> ExistingTopic:
     config = {entry[0]: entry[1] for entry in entries}
     own = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_FOR_THE_TOPIC}
-    return ExistingTopic(name, len(partitions), config, own, min(len(one["replicas"]) for one in partitions))
+    return ExistingTopic(
+        name, len(partitions), config, own, min(len(partition["replicas"]) for partition in partitions)
+    )
 
 
 async def alter_topic(client: AIOKafkaAdminClient, found: ExistingTopic, changes: Mapping[str, str]) -> None:

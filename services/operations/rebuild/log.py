@@ -41,7 +41,7 @@ class RebuildLog:
         """Those whose cluster this is, ascending."""
 
     async def sources(self, kind: RebuildTable) -> list[RouteTopics]:
-        """Return where the rows of a table come from; what no longer exists is left out."""
+        """Return the sources of a table's rows; those that no longer exist are skipped."""
         ways = [
             route
             for generation in self.generations

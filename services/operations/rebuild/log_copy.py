@@ -69,7 +69,7 @@ class LogCopier:
             for one in ranges
             for number, (start, end) in enumerate(zip(one.starts, one.ends, strict=True))
         ]
-        before = {(one.topic, one.partition): one.start for one in stretches}
+        before = {(stretch.topic, stretch.partition): stretch.start for stretch in stretches}
         try:
             async for part in read(self._settings, CLIENT, topics, stretches):
                 await self._take(ways[part.topic], part.records)

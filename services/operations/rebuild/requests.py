@@ -65,7 +65,11 @@ async def copy_states(
     lines: list[bytes] = []
     try:
         async for part in read(tools.log.settings, CLIENT, [topology.state], stretches):
-            lines += [line for one in part.records if scope.has(one.key) and (line := _line(one.key, one))]
+            lines += [
+                line
+                for record in part.records
+                if scope.has(record.key) and (line := _line(record.key, record))
+            ]
             tools.bar.moved(len(part.records))
             if len(lines) >= _BATCH_ROWS:
                 await tools.writer.insert(table, lines)

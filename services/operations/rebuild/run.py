@@ -76,8 +76,8 @@ async def tables(
             return DONE
         with held(settings), audited(settings, ACT, _facts(options)) as outcome:
             results = await _carried_out(settings, database, known, options, passed)
-            outcome |= {"rows": {one.table: one.rows for one in results}}
-        say(options.json, result_lines(results), {"tables": [asdict(one) for one in results]})
+            outcome |= {"rows": {result.table: result.rows for result in results}}
+        say(options.json, result_lines(results), {"tables": [asdict(result) for result in results]})
     return FOUND if unexplained(results) else DONE
 
 
@@ -154,7 +154,7 @@ async def drop_old(settings: RebuildSettings, options: RebuildOptions, agree: Ag
 
 
 def say(json: bool, lines: Any, value: dict[str, Any]) -> None:  # noqa: FBT001 (the one switch of every answer)
-    """Print lines for people, or an object for scripts."""
+    """Print lines of text, or an object as JSON."""
     if json:
         typer.echo(orjson.dumps(value).decode())
         return

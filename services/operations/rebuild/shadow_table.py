@@ -210,7 +210,7 @@ async def _unknown(tools: RebuildTools, kind: RebuildTable) -> tuple[int, list[s
 
 
 async def begin(database: Database, kind: RebuildTable) -> None:
-    """Make the shadow and its feed.  Under its name it is never without the comment that says what it is."""
+    """Make the shadow and its feed.  Under its name it is never without its comment."""
     await database.change(statements.create(kind, kind.scratch))
     await database.change(statements.comment(kind.scratch, statements.BUILDING))
     await database.change(f"RENAME TABLE {kind.scratch} TO {kind.shadow}")

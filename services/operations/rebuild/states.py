@@ -1,4 +1,4 @@
-"""`afterword rebuild --state`: rewrites states that are not what their known events come to.
+"""`afterword rebuild --state`: rewrites states that differ from what their known events yield.
 
 The events come from the retained log, and from `feedback_events` for what is before its start.  They are
 sorted by request in a scratch table, and so are the records of the state topic, so that memory stays the same
@@ -110,7 +110,7 @@ _WORDS = {
 async def rebuild_states(
     settings: RebuildSettings, options: RebuildOptions, agree: Agree, passed: Checkpoint = pass_all
 ) -> int:
-    """Show which states are not what their events come to, and write those if that is agreed to."""
+    """Show which states differ from what their events yield, and write those once confirmed."""
     settings = await in_use(settings)
     topology = Topology(settings.kafka_topic_generation)
     async with (
@@ -187,7 +187,9 @@ async def _prepared(tools: RebuildTools, topology: Topology, options: RebuildOpt
     # What the log lacks may be the only copy of what Kafka lost: states are made with it, never without.
     await carry_over(tools, built, names, options.scope, unknown=True)
     await copy_states(tools, topology, options.scope)
-    recorded = {one.generation: one.partitions for one in await tools.database.deployments()}
+    recorded = {
+        deployment.generation: deployment.partitions for deployment in await tools.database.deployments()
+    }
     tools.bar.begin("comparing states with their events", None)
     return await Requests.open(tools.database, topology, recorded, bounds, options.scope)
 

@@ -54,7 +54,7 @@ class Leftovers:
 
     async def carry(self, stretches: Sequence[OffsetRange], moved: Callable[[int], None]) -> int:
         """Append what is not stored, each in its order; how many records those were in all runs."""
-        starts = {one.partition: one.start for one in stretches}
+        starts = {stretch.partition: stretch.start for stretch in stretches}
         async for part in read(self.settings, CLIENT, [self.old.events], stretches):
             for records in in_pieces(placed(part.topic, part.partition, part.records), _AT_ONCE):
                 await self._take(records)
@@ -64,26 +64,26 @@ class Leftovers:
         return self.carried
 
     async def _take(self, records: Sequence[LocatedRecord]) -> None:
-        logged = {one.offset: self._logged(one) for one in records}
-        keys = {split_key(one.key or b"") for one in records if logged[one.offset] is not None}
+        logged = {record.offset: self._logged(record) for record in records}
+        keys = {split_key(record.key or b"") for record in records if logged[record.offset] is not None}
         stored, erased = await self._stored(keys), await self._erased(keys)
         merged = await self._merged(keys)
-        poison = await self._dead_lettered([one for one in records if logged[one.offset] is None])
+        poison = await self._dead_lettered([record for record in records if logged[record.offset] is None])
         entries = []
-        for one in records:
-            event = logged[one.offset]
+        for record in records:
+            event = logged[record.offset]
             if event is None:
-                if (one.partition, one.offset, one.value) not in poison:
-                    entries.append(_as_it_is(one))
+                if (record.partition, record.offset, record.value) not in poison:
+                    entries.append(_as_it_is(record))
                 continue
-            key = split_key(one.key or b"")
+            key = split_key(record.key or b"")
             rows = stored.get(key, [])
             if is_stored(event, rows) or event.version <= erased.get(key, -1):
                 continue
-            if one.key in self._contested or is_contested(event, rows, merged.get(key, ())):
-                self._contested.setdefault(one.key or b"", []).append(event)
+            if record.key in self._contested or is_contested(event, rows, merged.get(key, ())):
+                self._contested.setdefault(record.key or b"", []).append(event)
             else:
-                entries.append(_at(one, event.version))
+                entries.append(_at(record, event.version))
         await self._append(entries)
 
     async def _settle(self, stretches: Sequence[OffsetRange], starts: Mapping[int, int]) -> None:
@@ -123,12 +123,12 @@ class Leftovers:
 
     async def _append(self, entries: Iterable[TransferRecord]) -> None:
         new = []
-        for one in entries:
+        for entry in entries:
             self.carried += 1
-            if self.done[digest(one)]:
-                self.done[digest(one)] -= 1
+            if self.done[digest(entry)]:
+                self.done[digest(entry)] -= 1
             else:
-                new.append(one)
+                new.append(entry)
         if new:
             await self.put(new)
 
@@ -183,7 +183,7 @@ class Leftovers:
         """Return which of these records are dead letters already, each with its bytes."""
         if not records:
             return set()
-        places = ", ".join(f"({one.partition},{one.offset})" for one in records)
+        places = ", ".join(f"({record.partition},{record.offset})" for record in records)
         rows = await self.database.rows(
             Statement(
                 "SELECT original_partition, original_offset, isNull(raw) AS is_null,"
@@ -228,7 +228,7 @@ async def carry_letters(
     put: Put,
     done: Counter[bytes],
 ) -> int:
-    """Append the dead letters of a topic that their table lacks; how many.  Erased requests are left out."""
+    """Append the dead letters of a topic that their table lacks; how many.  Erased requests are skipped."""
     carried = 0
     async for part in read(settings, CLIENT, [topic], stretches):
         for records in in_pieces(placed(part.topic, part.partition, part.records), _AT_ONCE):
@@ -241,7 +241,7 @@ async def carry_letters(
 
 
 async def _missing(database: Database, records: Sequence[LocatedRecord]) -> list[LocatedRecord]:
-    places = ", ".join(str(one.offset) for one in records)
+    places = ", ".join(str(record.offset) for record in records)
     rows = await database.rows(
         Statement(
             f"SELECT dlq_offset, hex(ifNull(raw, '')) AS text FROM {DEAD_LETTERS} FINAL"
@@ -249,7 +249,7 @@ async def _missing(database: Database, records: Sequence[LocatedRecord]) -> list
         )
     )
     known = {(row["dlq_offset"], bytes.fromhex(row["text"])) for row in rows}
-    left = [one for one in records if (one.offset, one.value or b"") not in known]
+    left = [record for record in records if (record.offset, record.value or b"") not in known]
     keys = {split_key(one.key or b"") for one in left if _is_ours(one.key)}
     among = ", ".join(f"({quoted(tenant)},{quoted(request_id)})" for tenant, request_id in sorted(keys))
     if not among:

@@ -246,7 +246,9 @@ class _Recovery:
         )
 
     async def _fill_once(self, transfer: Transfer) -> int:
-        recorded = {one.generation: one.partitions for one in await self._database.deployments()}
+        recorded = {
+            deployment.generation: deployment.partitions for deployment in await self._database.deployments()
+        }
         requests = await RequestStates.open(self._database, self._new, recorded, [], EVERYTHING)
         self._bar.begin(f"{self._new.state.name}: writing states", None)
         waiting: list[TransferRecord] = []
@@ -308,9 +310,9 @@ class _Recovery:
             await transfer.close()
 
     async def _abandon(self) -> None:
-        for one in await self._database.deployments():
-            if one.generation < self._plan.to:
-                await self._written(abandoned(one))
+        for deployment in await self._database.deployments():
+            if deployment.generation < self._plan.to:
+                await self._written(abandoned(deployment))
 
     async def _open(self) -> None:
         await set_limit(self._client, self._new.events.name, self._new.events.max_message_bytes)

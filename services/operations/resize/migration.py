@@ -92,7 +92,7 @@ class ResizeMigration:
 
     async def facts(self) -> ResizeFacts:
         """Return how far the migration is."""
-        found = {one.number: one for one in await generations(self.servers.admin)}
+        found = {generation.number: generation for generation in await generations(self.servers.admin)}
         exists = await self._exists(found)
         known = exists and await self._is_recorded()
         if not known:
@@ -185,7 +185,7 @@ class ResizeMigration:
             is_old = part.topic == self.old.state.name
             count = self.plan.from_.partitions if is_old else self.plan.partitions
             # A record in a partition where its key does not belong would never be found again.
-            placed = [one for one in _entries(part) if partition_of(one.key, count) == part.partition]
+            placed = [entry for entry in _entries(part) if partition_of(entry.key, count) == part.partition]
             await asyncio.to_thread(self.ledger.note, Side.OLD if is_old else Side.NEW, placed)
             self.compared[part.topic, part.partition] = part.position
             moved(len(part.records))
@@ -256,11 +256,15 @@ async def reopen(settings: ResizeSettings, connected: ResizeServers, number: int
 
 
 def _entries(part: ReadRecords) -> list[TransferRecord]:
-    return [TransferRecord(one.key, one.value, one.timestamp) for one in part.records if one.key is not None]
+    return [
+        TransferRecord(record.key, record.value, record.timestamp)
+        for record in part.records
+        if record.key is not None
+    ]
 
 
 def _length(stretches: Sequence[OffsetRange]) -> int:
-    return sum(one.end - one.start for one in stretches)
+    return sum(stretch.end - stretch.start for stretch in stretches)
 
 
 def _behind(

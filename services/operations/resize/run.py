@@ -66,9 +66,9 @@ async def resize(
 ) -> ResizeReport | None:
     """Show what would be done, and do it if that is agreed to; None if it is not.
 
-    With `json` the output is left to the report, and the rest goes to the errors.
+    With `json` standard output has the report alone, and the rest goes to standard error.
 
-    CommandError when it cannot be done; the old generation takes events then, or the text says what to do.
+    CommandError when it cannot be done; the old generation takes events then, or the text has the remedy.
     """
     async with _reached(settings) as clickhouse:
         found = await _plan(settings, clickhouse, partitions, anew=anew)
@@ -183,7 +183,7 @@ class _Resize:
         }
 
     async def go(self) -> None:
-        """Go on until the new generation is open."""
+        """Take steps until the new generation is open."""
         before: ResizeStep | None = None
         while True:
             facts = await self._migration.facts()

@@ -68,21 +68,21 @@ class DeadLetterCheck:
         """Return what differs in a range that was read."""
         start, self._position = self._position, read.position
         rows = await self._database.ask(statements.letters(self._topic.name, start, read.position))
-        told = {offset: (tenant, request_id, says) for offset, tenant, request_id, says in rows}
+        by_offset = {offset: (tenant, request_id, checksum) for offset, tenant, request_id, checksum in rows}
         findings, missing = [], []
         for record in read.records:
             self._letters.note(record)
             line = letter_line(dead_letter_line(record, self._topic.generation))
-            tenant, request_id, says = line.tenant, line.request_id, letter_checksum(line)
-            row = told.pop(record.offset, None)
+            tenant, request_id, checksum = line.tenant, line.request_id, letter_checksum(line)
+            row = by_offset.pop(record.offset, None)
             if not self._is_meant(tenant, record.timestamp):
                 continue
             self._letters.checked += 1
             if row is None and record.offset < self._promised and record.timestamp >= self._kept_since:
                 missing.append(_suspect(record, tenant, request_id))
-            elif row is not None and row != (tenant, request_id, says):
+            elif row is not None and row != (tenant, request_id, checksum):
                 findings.append(self._finding(DiffKind.LETTER_CHANGED, tenant, request_id, record.offset))
-        return findings + await self._unexcused(missing) + list(self._invented(told))
+        return findings + await self._unexcused(missing) + list(self._invented(by_offset))
 
     async def beyond(self) -> list[VerifyFinding]:
         """Return the rows behind the end of the topic."""
@@ -99,10 +99,10 @@ class DeadLetterCheck:
             self._finding(DiffKind.LETTER_MISSING, one.tenant, one.request_id, one.offset) for one in left
         ]
 
-    def _invented(self, told: dict[int, tuple[str, str, int]]) -> Iterator[VerifyFinding]:
+    def _invented(self, by_offset: dict[int, tuple[str, str, int]]) -> Iterator[VerifyFinding]:
         if self._selection.has_times:
             return
-        for offset, (tenant, request_id, _) in told.items():
+        for offset, (tenant, request_id, _) in by_offset.items():
             if self._selection.tenant in (None, tenant):
                 yield self._finding(DiffKind.LETTER_INVENTED, tenant, request_id, offset)
 

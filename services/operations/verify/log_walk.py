@@ -87,9 +87,9 @@ class LogWalk:
     def gaps(self) -> set[EventsPartition]:
         """Return the partitions of which neither log nor table has every event."""
         found = set()
-        for one in self.snapshot.generations:
-            for partition in range(one.partitions):
-                place = EventsPartition(one.number, partition)
+        for generation in self.snapshot.generations:
+            for partition in range(generation.partitions):
+                place = EventsPartition(generation.number, partition)
                 log = self.snapshot.events_log(place)
                 if (
                     log is None

@@ -65,9 +65,9 @@ async def promised(kafka: KafkaSettings, database: Database) -> LogSnapshot:
 def _generations(records: Sequence[Recorded], cluster: str, in_use: int) -> list[KnownGeneration]:
     """Return the generations that were recorded; those of another cluster are in ClickHouse alone."""
     known = [
-        KnownGeneration(one.generation, one.partitions, is_here=one.cluster_id == cluster)
-        for one in records
-        if one.generation <= in_use
+        KnownGeneration(record.generation, record.partitions, is_here=record.cluster_id == cluster)
+        for record in records
+        if record.generation <= in_use
     ]
     if any(one.number == in_use for one in known):
         return known
@@ -102,7 +102,7 @@ def _problems(
         service="merger",
         generation=snapshot.in_use,
         cluster_id=cluster,
-        recorded=next((one for one in records if one.generation == snapshot.in_use), None),
+        recorded=next((record for record in records if record.generation == snapshot.in_use), None),
         paired=(topology.events.name, topology.state.name),
         log=snapshot.logs,
         positions=_held(snapshot.merged, "committed by the merger", topology.events.name),
@@ -110,7 +110,7 @@ def _problems(
     found = problems(facts)
     names = [topic.name for topic in topology.topics]
     sink = replace(facts, service="sink", positions=_held(snapshot.stored, "stored in ClickHouse", *names))
-    return found + [one for one in problems(sink) if one not in found]
+    return found + [problem for problem in problems(sink) if problem not in found]
 
 
 def _held(positions: Mapping[LogPartition, int], holder: str, *names: str) -> list[HeldPosition]:
@@ -126,7 +126,7 @@ async def settled(kafka: KafkaSettings, snapshot: LogSnapshot) -> None:
     ends = {
         place: log.end
         for place, log in snapshot.logs.items()
-        if place[0] not in {one.topology.events.name for one in snapshot.generations}
+        if place[0] not in {generation.topology.events.name for generation in snapshot.generations}
     }
     if not ends:
         return
@@ -170,4 +170,8 @@ async def topic_settings(kafka: VerifySettings, topology: Topology) -> list[Topi
         existing = await describe_topics(client, [topic.name for topic in topology.topics])
     if len(existing) < len(topology.topics):
         return []
-    return [one for one in findings(topology, existing, None, wished) if one.weight is FindingSeverity.WRONG]
+    return [
+        finding
+        for finding in findings(topology, existing, None, wished)
+        if finding.weight is FindingSeverity.WRONG
+    ]

@@ -98,7 +98,7 @@ class Verification:
         walk = LogWalk(snapshot, self.selection, event_line, bits)
         await self._read_events(snapshot, walk, spill)
         begins = await positions.starts(self.kafka, snapshot)
-        await self._tell_rest(walk, begins)
+        await self._report_rest(walk, begins)
         await self._read_history(snapshot, begins, spill)
         known = CompareContext(
             snapshot=snapshot, selection=self.selection, render=event_line, given_up=self.letters.given_up,
@@ -142,8 +142,8 @@ class Verification:
     async def _read_states(self, snapshot: LogSnapshot, spill: Spill) -> None:
         topic = snapshot.current.state
         stretches = _stretches(snapshot, topic)
-        self.bar.begin(f"Reading {topic.name}", sum(one.end - one.start for one in stretches))
-        at = {one.partition: one.start for one in stretches}
+        self.bar.begin(f"Reading {topic.name}", sum(stretch.end - stretch.start for stretch in stretches))
+        at = {stretch.partition: stretch.start for stretch in stretches}
         async for part in read(self.kafka, positions.CLIENT, [topic], stretches):
             for record in part.records:
                 if record.key is not None and self.selection.takes(record.key):
@@ -154,8 +154,8 @@ class Verification:
         for generation in snapshot.here:
             topic = generation.topology.events
             stretches = _stretches(snapshot, topic)
-            self.bar.begin(f"Reading {topic.name}", sum(one.end - one.start for one in stretches))
-            at = {one.partition: one.start for one in stretches}
+            self.bar.begin(f"Reading {topic.name}", sum(stretch.end - stretch.start for stretch in stretches))
+            at = {stretch.partition: stretch.start for stretch in stretches}
             suspects: list[Suspect] = []
             async for part in read(self.kafka, positions.CLIENT, [topic], stretches):
                 chosen, more = walk.take(EventsPartition(generation.number, part.partition), part)
@@ -168,7 +168,7 @@ class Verification:
             await self._look_for(suspects)
 
     async def _look_for(self, suspects: Sequence[Suspect]) -> list[Suspect]:
-        """Report those events that are really missing, and return an empty list to go on with."""
+        """Report those events that are really missing, and return an empty list for the next ones."""
         found = await missing(self.database.ask, suspects)
         self.report.add(
             VerifyFinding(
@@ -183,7 +183,7 @@ class Verification:
         )
         return []
 
-    async def _tell_rest(self, walk: LogWalk, begins: dict[tuple[str, int], int]) -> None:
+    async def _report_rest(self, walk: LogWalk, begins: dict[tuple[str, int], int]) -> None:
         """Report rows without an event, and offsets without a record."""
         by_place: dict[EventsPartition, list[int]] = {}
         for count, (place, offset) in enumerate(walk.left()):
@@ -191,11 +191,11 @@ class Verification:
                 by_place.setdefault(place, []).append(offset)
             self.report.counts["rows_without_event"] += 1
         for place, offsets in by_place.items():
-            await self._tell_invented(walk, place, offsets)
+            await self._report_invented(walk, place, offsets)
         for topic, partition, stretch in walk.hole_ranges(begins):
             self.report.add_stretch(DiffKind.HOLE, topic, partition, stretch, "no record is there")
 
-    async def _tell_invented(self, walk: LogWalk, place: EventsPartition, offsets: Sequence[int]) -> None:
+    async def _report_invented(self, walk: LogWalk, place: EventsPartition, offsets: Sequence[int]) -> None:
         topic = Topology(place.generation).events.name
         log = walk.snapshot.events_log(place)
         for start in range(0, len(offsets), AT_ONCE):
@@ -214,11 +214,15 @@ class Verification:
     ) -> None:
         """Take from the table what the logs no longer have."""
         before: dict[EventsPartition, int | None] = {}
-        for one in snapshot.generations:
-            for partition in range(one.partitions):
-                start = begins.get((one.topology.events.name, partition), 0) if one.is_here else None
+        for generation in snapshot.generations:
+            for partition in range(generation.partitions):
+                start = (
+                    begins.get((generation.topology.events.name, partition), 0)
+                    if generation.is_here
+                    else None
+                )
                 if start != 0:
-                    before[EventsPartition(one.number, partition)] = start
+                    before[EventsPartition(generation.number, partition)] = start
         if not before:
             return
         self.bar.begin("Reading older events", None)

@@ -64,7 +64,7 @@ class ContinuityFacts:
     recorded: Recorded | None
     paired: tuple[str, ...]
     is_filled: bool = True
-    """Whether the states of older generations are in the state topic, as far as one can tell."""
+    """Whether the states of older generations are in the state topic, as far as is known."""
     log: Mapping[tuple[str, int], LogRange]
     positions: Sequence[HeldPosition] = field(default=())
     found: Mapping[tuple[str, int, int], LogMark | None] = field(default_factory=dict)
@@ -258,11 +258,11 @@ def to_look_at(
 ) -> set[tuple[str, int, int]]:
     """Return topic, partition and offset of the marks that a log may still have a record of."""
     return {
-        (one.topic, one.partition, one.mark.offset)
-        for one in positions
-        if one.mark is not None
-        and (held := log.get((one.topic, one.partition)))
-        and held.start <= one.mark.offset < held.end
+        (position.topic, position.partition, position.mark.offset)
+        for position in positions
+        if position.mark is not None
+        and (held := log.get((position.topic, position.partition)))
+        and held.start <= position.mark.offset < held.end
     }
 
 

@@ -14,7 +14,7 @@ from schemas.topics import Topology
 from services.pipeline.core.snapshot import PipelineSnapshot
 
 MOST_MARKS = 64
-"""Marks that wait on one partition at once.  When there are more, every second one is left out."""
+"""Marks that wait on one partition at once.  When there are more, every second one is dropped."""
 
 
 @dataclass(frozen=True)

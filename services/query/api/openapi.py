@@ -68,7 +68,7 @@ def problems(*codes: ProblemCode) -> dict[int | str, dict[str, Any]]:
 
 
 def parameter(name: str, description: str, /, **schema: Any) -> Described:
-    """Return a parameter in the query; text unless the schema says otherwise."""
+    """Return a parameter in the query; text unless the schema has another type."""
     return {
         "name": name,
         "in": "query",
@@ -78,7 +78,7 @@ def parameter(name: str, description: str, /, **schema: Any) -> Described:
 
 
 def repeated(name: str, description: str, /, **item: Any) -> Described:
-    """Return a parameter that may be given several times."""
+    """Return a parameter that may be repeated."""
     items = {"type": "string", "maxLength": MAX_TEXT} | item
     return parameter(name, description, type="array", items=items, maxItems=MAX_VALUES)
 

@@ -9,7 +9,7 @@ from services.runtime.http.core.problems import ProblemMeaning, problem_body
 
 
 class ProblemCode(StrEnum):
-    """Why a question was not answered."""
+    """Why a query was not answered."""
 
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"

@@ -35,8 +35,8 @@ tenant change: the script gets the same URL again and changes the differing node
 and what is opened stay.  Give repeated children (rows, cards) `data-key="…"`, unique among their siblings,
 so that they are moved and not rewritten; a row with `data-mark="…"` is highlighted when its mark changes
 (use the version).  `data-keep="hidden open aria-expanded"` names attributes that belong to the reader and are
-never taken from the server.  `data-every="5"` on a live element has it brought up to date every so many
-seconds too (pipeline); `data-rest="10"` leaves at least so many seconds between two (what is dear).
+never taken from the server.  `data-every="5"` on a live element updates it every 5
+seconds too (pipeline); `data-rest="10"` waits at least 10 seconds between two updates (expensive ones).
 
 **Styles** are in `static/afterword.css`; colours are custom properties that follow the theme.
 

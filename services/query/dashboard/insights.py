@@ -90,7 +90,7 @@ async def insights(request: Request, reader: PageReader, asked: InsightsParams) 
 def _compared(asked: PageParams) -> tuple[str, str, tuple[float, float] | None]:
     """Return dimension, measure and scale of the comparison; raise QueryProblem if one is invalid."""
     by = asked.extra.get("by", "model")
-    if any(one.is_time for one in parse_dimensions([by])):
+    if any(dimension.is_time for dimension in parse_dimensions([by])):
         raise invalid(ParamFault("by", "the charts above are over time; compare models, datasets, tags, …"))
     text = asked.extra.get("scale", "")
     scale = comparison.parse_scale(text)
@@ -106,7 +106,7 @@ async def _all(*questions: Coroutine[Any, Any, Stats]) -> list[Stats]:
     """Run queries concurrently and return their results; a failure cancels the others."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in questions]
+            tasks = [group.create_task(question) for question in questions]
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return [task.result() for task in tasks]

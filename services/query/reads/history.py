@@ -88,7 +88,7 @@ async def stored_history(store: QueryStore, tenant: str, request_id: str) -> Sto
     events = await store.rows(_about(LOGGED, tenant, request_id))
     letters = await store.rows(_about(LETTERS, tenant, request_id))
     row = await point(store, tenant, request_id)
-    return StoredHistory(row, [logged(event) for event in events], [letter_of(one) for one in letters])
+    return StoredHistory(row, [logged(event) for event in events], [letter_of(letter) for letter in letters])
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ async def event_page(
 ) -> EventPage:
     """Return the events after a version in the order of versions, or before it with `newest_first`."""
     events = await store.rows(_about(EVENTS, tenant, request_id))
-    letters = [letter_of(one) for one in await store.rows(_about(LETTERS, tenant, request_id))]
+    letters = [letter_of(row) for row in await store.rows(_about(LETTERS, tenant, request_id))]
     versions = await store.rows(_about(VERSION, tenant, request_id))
     outcome = became(events, letters, versions[0]["version"] if versions else None)
     shown = visible(events, outcome)

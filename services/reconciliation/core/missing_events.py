@@ -39,7 +39,9 @@ async def _missing(ask: Ask, suspects: Sequence[Suspect]) -> list[Suspect]:
 
 def stored(suspects: Sequence[Suspect]) -> str:
     """Ask for the offset of the newest record of each event in ClickHouse."""
-    places = (f"({quoted(one.tenant)},{quoted(one.request_id)},{one.version})" for one in suspects)
+    places = (
+        f"({quoted(suspect.tenant)},{quoted(suspect.request_id)},{suspect.version})" for suspect in suspects
+    )
     return (
         f"SELECT tenant, request_id, version, max(log_offset) FROM {FEEDBACK_EVENTS}"  # noqa: S608
         f" WHERE (tenant, request_id, version) IN ({', '.join(places)}) GROUP BY tenant, request_id, version"
@@ -50,13 +52,15 @@ def without_stored(suspects: Iterable[Suspect], rows: Iterable[LookupRow]) -> li
     """Leave out those of which ClickHouse has this record or a later one."""
     newest = {(tenant, request_id, version): log_offset for tenant, request_id, version, log_offset in rows}
     return [
-        one for one in suspects if newest.get((one.tenant, one.request_id, one.version), -1) < one.log_offset
+        suspect
+        for suspect in suspects
+        if newest.get((suspect.tenant, suspect.request_id, suspect.version), -1) < suspect.log_offset
     ]
 
 
 def erasures(suspects: Iterable[Suspect]) -> str:
     """Ask up to which version each request was erased, and which rows are gone as a whole."""
-    requests = {f"({quoted(one.tenant)},{quoted(one.request_id)})" for one in suspects}
+    requests = {f"({quoted(suspect.tenant)},{quoted(suspect.request_id)})" for suspect in suspects}
     among = f"(tenant, request_id) IN ({', '.join(sorted(requests))})"
     return (
         f"SELECT tenant, request_id, max(version), 0 FROM {FEEDBACK_EVENTS}"  # noqa: S608
@@ -77,16 +81,16 @@ def without_erased(suspects: Iterable[Suspect], rows: Iterable[LookupRow]) -> li
         if is_deleted:
             gone.add((tenant, request_id))
     return [
-        one
-        for one in suspects
-        if (one.tenant, one.request_id) not in gone
-        and one.version > upto.get((one.tenant, one.request_id), -1)
+        suspect
+        for suspect in suspects
+        if (suspect.tenant, suspect.request_id) not in gone
+        and suspect.version > upto.get((suspect.tenant, suspect.request_id), -1)
     ]
 
 
 def refusals(suspects: Iterable[Suspect]) -> str:
     """Ask which of the records the sink dead-lettered."""
-    places = (f"({quoted(one.topic)},{one.partition},{one.offset})" for one in suspects)
+    places = (f"({quoted(suspect.topic)},{suspect.partition},{suspect.offset})" for suspect in suspects)
     return (
         f"SELECT original_topic, original_partition, original_offset FROM {DEAD_LETTERS}"  # noqa: S608
         f" WHERE stage = 'sink'"
@@ -97,7 +101,9 @@ def refusals(suspects: Iterable[Suspect]) -> str:
 def without_refused(suspects: Iterable[Suspect], rows: Iterable[LookupRow]) -> list[Suspect]:
     """Leave out what is in the dead letters."""
     refused = {tuple(row) for row in rows}
-    return [one for one in suspects if (one.topic, one.partition, one.offset) not in refused]
+    return [
+        suspect for suspect in suspects if (suspect.topic, suspect.partition, suspect.offset) not in refused
+    ]
 
 
 def quoted(text: str) -> str:

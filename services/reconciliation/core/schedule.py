@@ -17,7 +17,7 @@ SHARE = 0.05
 
 
 def events_in(seconds: float, events_a_second: float, seconds_an_event: float) -> int:
-    """Return how many events to look for after so many seconds, given what one took the last time."""
+    """Return how many events to look for after `seconds`, given how long an event took the last time."""
     rate = events_a_second
     if seconds_an_event > 0:
         rate = min(rate, SHARE / seconds_an_event)

@@ -31,7 +31,7 @@ async def connect(
     """Return a client; it raises clickhouse_connect's errors when the server does not answer.
 
     `database` None means the settings' one; `"default"` is for before that exists.  The client may be
-    used by several tasks at once, since it never makes up a session.
+    used by concurrent tasks, since it has no session.
     """
     url = urlsplit(settings.clickhouse_url)
     return await clickhouse_connect.get_async_client(

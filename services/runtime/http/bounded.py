@@ -27,7 +27,7 @@ from services.runtime.http.framing import FramedProtocol, RequestRefusedError
 from services.runtime.http.limits import ConnectionLimits, ConnectionMetrics, crowded, too_many
 
 EXTRA_SECONDS = 2.0
-"""How long a connection beyond the bound may take to say what it wants."""
+"""How long a connection beyond the bound may take to send its request's head."""
 
 LOOKS = 4
 """How often in `send_seconds` it is looked whether a client takes anything of its answer."""
@@ -274,7 +274,7 @@ class BoundedProtocol(FramedProtocol):
             return
         self._is_deaf = True
         if self._in_head or not getattr(self.cycle, "response_started", False):
-            self._say(status, detail)
+            self._respond_early(status, detail)
         self._linger()
 
     def _linger(self) -> None:
@@ -287,7 +287,7 @@ class BoundedProtocol(FramedProtocol):
         self.flow.resume_reading()
         self._limit(self.bounds.rest_seconds)
 
-    def _say(self, status: HTTPStatus, detail: str) -> None:
+    def _respond_early(self, status: HTTPStatus, detail: str) -> None:
         text, phrase = (detail or status.phrase).encode(), status.phrase.encode()
         head = b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-type: text/plain" % (status, phrase)
         again = b"\r\nretry-after: 1" if status is HTTPStatus.SERVICE_UNAVAILABLE else b""

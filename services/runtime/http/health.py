@@ -85,7 +85,7 @@ def _answer(health: Health, path: str) -> tuple[int, str, bytes]:
 async def serve(app: App, host: str, port: int) -> AsyncIterator[int]:
     """Serve an application beside the process's own work, and yield the port it got.
 
-    OSError when the port is taken.  Signals are left to the process.
+    OSError when the port is taken.  Signals are handled by the process.
     """
     with socket.create_server((host, port)) as listener:
         config = uvicorn.Config(

@@ -293,7 +293,7 @@ class Guard:
         """Return who sends these headers; raise Unauthenticated or Forbidden.
 
         A key in the path counts before headers, and gives the scope `write` only.  `headers` are all of them,
-        since a proxy may say that the request comes from elsewhere.
+        since a proxy may report that the request comes from elsewhere.
         """
         ring = self._keys.ring()
         if ring is None:

@@ -19,7 +19,7 @@ def compress_quickly() -> None:
 
 
 def lz4(payload: bytes | bytearray | memoryview) -> bytes:
-    """Return a frame as Kafka wants it: of blocks that stand alone."""
+    """Return a frame as Kafka wants it: of independent blocks."""
     compressor = cramjam.lz4.Compressor(level=LEVEL, content_checksum=False, block_linked=False)
     compressor.compress(payload)
     return bytes(compressor.finish())

@@ -50,7 +50,11 @@ async def read(
     `topics` are those that the ranges name.  Of a range that begins before its log, the rest is yielded.
     KafkaError when Kafka does not answer.
     """
-    left = {TopicPartition(one.topic, one.partition): one for one in stretches if one.start < one.end}
+    left = {
+        TopicPartition(stretch.topic, stretch.partition): stretch
+        for stretch in stretches
+        if stretch.start < stretch.end
+    }
     if not left:
         return
     async with _consumer(settings, client_id, topics, left) as consumer:

@@ -3,7 +3,7 @@
 import pytest
 
 from services.operations.migrate.core.plan import MigrationRefusedError, replication
-from services.runtime.kafka.core.topic_copies import Brokers, TopicCopies, told, troubles, wanted
+from services.runtime.kafka.core.topic_copies import Brokers, TopicCopies, descriptions, troubles, wanted
 
 ALL = Brokers(frozenset({1, 2, 3}), frozenset({1, 2, 3}))
 ONE_AWAY = Brokers(frozenset({1, 2}), frozenset({1, 2, 3}))
@@ -45,5 +45,5 @@ def test_what_topics_really_have_is_said() -> None:
         ("b: 1 partitions have a copy that is not in sync", False),
         ("c has 1 copy, and there are 3 brokers", False),
     ]
-    assert next(told(found)) == "a: 2 copies, 1 in sync, 2 needed to write"
+    assert next(descriptions(found)) == "a: 2 copies, 1 in sync, 2 needed to write"
     assert [*troubles(ALL)] == []

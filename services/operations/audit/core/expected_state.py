@@ -1,4 +1,4 @@
-"""The state of a request that its events come to: the merger's own fold, in the order of the log.
+"""The state that a request's events yield: the merger's own fold, in the order of the log.
 
 Every comparison of states starts here: `verify` folds up to each position that the merger may have reached,
 `rebuild` folds everything that was merged, and `recover` adds older states and rows to it.
@@ -54,7 +54,7 @@ def folded(
 
 
 def folded_rows(rows: Sequence[EventRow], context: FoldContext, erased: int = NEVER) -> ExpectedState | None:
-    """Return what rows of one request come to; everything up to the version `erased` is erased."""
+    """Return the state that rows of one request yield; everything up to the version `erased` is erased."""
     first = rows[0]
     before = None if erased == NEVER else erased_state(first.tenant, first.request_id, erased)
     return folded([event_of(row) for row in rows], context, before)

@@ -43,7 +43,7 @@ def lifted(
 ) -> bytes | None:
     """Return the state that holds all of these, None where nothing is known.
 
-    `sources` are states as bytes; what is no state of this request is left out.  `erased`: up to which
+    `sources` are states as bytes; what is no state of this request is ignored.  `erased`: up to which
     version everything is erased, whatever a source has.
     """
     found: MergerState | None = None
@@ -104,7 +104,7 @@ def _of_row(tenant: str, request_id: str, row: StateRow) -> MergerState:
 
 
 def _time(moment: datetime | None) -> datetime | None:
-    """Return a time of a row, in which 1970 stands for none."""
+    """Return a time of a row, in which 1970 is no time."""
     return None if moment == _EPOCH else moment
 
 

@@ -34,10 +34,11 @@ def listed(letters: Sequence[StoredDeadLetter]) -> Table:
     """Return the dead letters as a table."""
     table = Table("id", "failed", "stage", "reason", "tenant", "request", "state", "detail", box=None)
     table.header_style = "bold"
-    for one in letters:
+    for letter in letters:
         cells = (
-            str(one.id), instant(one.failed_at), one.stage, one.reason, one.tenant, one.request_id, one.state,
-            _cut(one.detail),
+            str(letter.id), instant(letter.failed_at), letter.stage, letter.reason,
+            letter.tenant, letter.request_id, letter.state,
+            _cut(letter.detail),
         )  # fmt: skip
         table.add_row(*(escape(plain(cell)) for cell in cells))
     for column in table.columns:

@@ -53,7 +53,7 @@ class ExistingTopic:
 
 
 class MigrationRefusedError(Exception):
-    """The migration would do damage.  The text says why, and what to do."""
+    """The migration would do damage.  The text explains why, and what to do."""
 
 
 def check_server(version: str) -> None:

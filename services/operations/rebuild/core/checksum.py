@@ -36,8 +36,8 @@ def digest(kind: RebuildTable, line: bytes) -> RowDigest:
 def _of_state(line: bytes) -> RowDigest:
     row = state_line(line)
     key = (row.tenant, row.request_id)
-    says = state_checksum(row.sources, bytes(row.data), bytes(row.request))
-    own = _digest(*key, row.revision, row.version, says)
+    checksum = state_checksum(row.sources, bytes(row.data), bytes(row.request))
+    own = _digest(*key, row.revision, row.version, checksum)
     return RowDigest("/".join(key), row.revision, 0 if row.is_deleted else own)
 
 

@@ -59,7 +59,7 @@ def judge(  # noqa: PLR0911 (a table of verdicts)
     erased: int,
     bounds: VersionBounds,
 ) -> StateVerdict:
-    """Compare a record with what the events come to; `known` are the versions of the request's events."""
+    """Compare a record with the state of the events; `known` are the versions of the request's events."""
     if found is None:
         return (
             StateVerdict.SAME if should is None or _forgotten(should.value, bounds) else StateVerdict.MISSING
@@ -76,14 +76,16 @@ def judge(  # noqa: PLR0911 (a table of verdicts)
     if essence(has) == essence(expected):
         return StateVerdict.SAME
     versions = set(known)
-    explained = all(one in versions or one <= erased or one >= bounds.end for one in _versions(has))
+    explained = all(
+        version in versions or version <= erased or version >= bounds.end for version in _versions(has)
+    )
     if explained and not _has_more(has, expected, bounds):
         return StateVerdict.DIFFERS
     return StateVerdict.INCOMPLETE if is_like(found, joined(found, should.value)) else StateVerdict.LACKING
 
 
 def _has_more(has: MergerState, expected: MergerState, bounds: VersionBounds) -> bool:
-    """Tell whether a state has a key from an event that is not known.
+    """Return whether a state has a key from an event that is not known.
 
     Its version may be that of a known event, which does not name the key: after a log was cut short, offsets
     were given out twice.

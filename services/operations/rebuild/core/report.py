@@ -38,15 +38,15 @@ class RepairedTable:
 
 def result_lines(results: Sequence[SwappedTable | RepairedTable]) -> Iterator[str]:
     """Yield the result of each table as text."""
-    for one in results:
-        if isinstance(one, RepairedTable):
+    for result in results:
+        if isinstance(result, RepairedTable):
             yield (
-                f"{one.table}: {one.rows:,} rows of the scope are as in the log; {one.mended:,} were"
-                f" missing or different, {one.deleted:,} that the log does not know were deleted"
-                + (f", and are kept in {one.kept}" if one.kept else "")
+                f"{result.table}: {result.rows:,} rows of the scope are as in the log; {result.mended:,} were"
+                f" missing or different, {result.deleted:,} that the log does not know were deleted"
+                + (f", and are kept in {result.kept}" if result.kept else "")
             )
         else:
-            yield from _swapped(one)
+            yield from _swapped(result)
 
 
 def _swapped(one: SwappedTable) -> Iterator[str]:
@@ -69,4 +69,4 @@ def _swapped(one: SwappedTable) -> Iterator[str]:
 
 def unexplained(results: Sequence[SwappedTable | RepairedTable]) -> int:
     """Return how many rows were left out because the log never had them."""
-    return sum(one.unknown for one in results if isinstance(one, SwappedTable))
+    return sum(result.unknown for result in results if isinstance(result, SwappedTable))

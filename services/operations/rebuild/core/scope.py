@@ -15,14 +15,14 @@ from services.reconciliation.core.events import DIGEST_SQL
 class RebuildTable:
     """One table.  The copy of a row with the highest `order` counts, and of equal ones the last insert.
 
-    `says` are SQL expressions of the content of a row, which `checksum` computes of a line for the sink, too.
+    `content` are SQL expressions of a row's content, which `checksum` computes of a line for the sink, too.
     """
 
     table: str
     route: str
     key: tuple[str, ...]
     order: str
-    says: tuple[str, ...]
+    content: tuple[str, ...]
 
     @property
     def shadow(self) -> str:
@@ -57,7 +57,7 @@ class RebuildTable:
     @property
     def digest(self) -> str:
         """The checksum of a row, in SQL."""
-        parts = ", '\\0', ".join(f"toString({part})" for part in (*self.key, *self.says))
+        parts = ", '\\0', ".join(f"toString({part})" for part in (*self.key, *self.content))
         return f"halfMD5(concat({parts}))"
 
 
@@ -66,25 +66,25 @@ STATE = RebuildTable(
     route=STATE_ROUTE,
     key=("tenant", "request_id"),
     order="revision",
-    says=("revision", "version", STATE_SQL),
+    content=("revision", "version", STATE_SQL),
 )
 EVENTS = RebuildTable(
     table=FEEDBACK_EVENTS,
     route=EVENTS_ROUTE,
     key=("tenant", "request_id", "version"),
     order="log_offset",
-    says=("log_offset", DIGEST_SQL),
+    content=("log_offset", DIGEST_SQL),
 )
 LETTERS = RebuildTable(
     table=DEAD_LETTERS,
     route=DEAD_LETTERS_ROUTE,
     key=("dlq_topic", "dlq_partition", "dlq_offset"),
     order="updated",
-    says=("tenant", "request_id", LETTER_SQL),
+    content=("tenant", "request_id", LETTER_SQL),
 )
 
 REBUILD_TABLES = (EVENTS, LETTERS, STATE)
-"""In the order in which they are made anew: states last, since their readers are the most."""
+"""In the order in which they are rebuilt: states last, since most queries read them."""
 
 NAMES = {"events": EVENTS, "dlq": LETTERS, "state": STATE}
 

@@ -35,7 +35,7 @@ def create(kind: RebuildTable, table: str) -> str:
 
 
 def comment(table: str, text: str) -> str:
-    """Say what a table is."""
+    """Set a table's comment."""
     return f"ALTER TABLE {table} MODIFY COMMENT {quoted(text)}"
 
 
@@ -50,7 +50,7 @@ def feed(kind: RebuildTable, shadow: str) -> str:
 def close_gate(kind: RebuildTable, until: str) -> str:
     """Make ClickHouse refuse inserts until a time of its own.
 
-    Not as rows that violate a constraint, which the sink would give up, but as a failure, which it outlasts.
+    Not as a constraint that rows violate, which the sink would dead-letter, but as a failure: it retries.
     The time is in the condition, so that it opens again whatever becomes of this command.
     """
     return (
@@ -66,7 +66,7 @@ def open_gate(table: str) -> str:
 
 
 def later(seconds: int) -> Statement:
-    """Ask for the server's time in so many seconds."""
+    """Select the server's time plus a number of seconds."""
     return Statement(f"SELECT toString(addSeconds(now64(3, 'UTC'), {seconds})) AS until")
 
 
@@ -85,7 +85,7 @@ def swap(kind: RebuildTable) -> str:
     return f"EXCHANGE TABLES {kind.table} AND {kind.shadow}"
 
 
-# What lies in the log.
+# What the log has.
 
 
 def before_starts(kind: RebuildTable, ranges: Sequence[TopicRange]) -> str:
@@ -208,15 +208,15 @@ def crashed() -> Statement:
 def scoped(kind: RebuildTable, scope: RebuildScope, versions: Sequence[TopicRange] = ()) -> Clause:
     """Return the condition of rows in a scope.
 
-    `versions` say which offsets of the events were appended in its time: a state is of the time of its newest
-    event.  Rows that say of nothing but an erasure have none, and belong to every time.
+    `versions` are the offsets of events that were appended in its time: a state is of the time of its newest
+    event.  Rows of nothing but an erasure have none, and belong to every time.
     """
     conditions, parameters = ["1"], {}
     if scope.tenant is not None:
         conditions.append("tenant = {tenant:String}")
         parameters["tenant"] = scope.tenant
     if scope.is_timed and kind is STATE:
-        conditions.append(f"(is_deleted OR {either(_versions(one) for one in versions)})")
+        conditions.append(f"(is_deleted OR {either(_versions(version) for version in versions)})")
     elif scope.is_timed:
         column = "appended_at" if kind is EVENTS else "failed_at"
         for sign, moment in ((">=", scope.since), ("<", scope.until)):
@@ -236,7 +236,7 @@ def _versions(span: TopicRange) -> str:
 
 
 def again(kind: RebuildTable, names: Sequence[str], scope: Clause) -> Statement:
-    """Insert what the log says into the live table: of equal revisions, the last insert counts."""
+    """Insert the rows of the log into the live table: of equal revisions, the last insert counts."""
     if kind is LETTERS:
         return marked(names, kind.scratch, kind.table, scope)
     listed = ", ".join(names)

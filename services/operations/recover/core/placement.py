@@ -38,7 +38,7 @@ def is_stored(event: LoggedEvent, stored: Iterable[StoredEvent]) -> bool:
 
 
 def is_contested(event: LoggedEvent, stored: Iterable[StoredEvent], merged: Iterable[int]) -> bool:
-    """Tell whether something of the request is known from the same offset on; replays never mind.
+    """Return whether an event of the request is known at the same offset or later; False for replays.
 
     `stored` are rows of the table of events, `merged` the versions that its states and its row depend on.
     """
@@ -61,11 +61,11 @@ class ContestedRequest:
 
     def versions(self, left: Iterable[LoggedEvent]) -> Mapping[int, int]:
         """Return at which version each event that is `left` counts, by the version of its place."""
-        says = {(one.version, one.digest) for one in self.logged}
+        digests = {(one.version, one.digest) for one in self.logged}
         lost = [
             row.version
             for row in self.stored
-            if self.first <= row.version < self.behind and (row.version, row.digest) not in says
+            if self.first <= row.version < self.behind and (row.version, row.digest) not in digests
         ]
         # A version in a state that no event has is of one that was merged, never stored, and cut off.
         recorded = {row.version for row in self.stored} | {one.version for one in self.logged}
@@ -74,7 +74,7 @@ class ContestedRequest:
             for version in self.merged
             if self.first <= version < self.behind and version not in recorded
         ]
-        kept = sorted(row.version for row in self.stored if (row.version, row.digest) in says)
+        kept = sorted(row.version for row in self.stored if (row.version, row.digest) in digests)
         found: dict[int, int] = {}
         least = max(lost, default=-1) + 1
         for event in left:

@@ -79,7 +79,7 @@ def plan_lines(plan: RecoverPlan, rows: Mapping[str, int]) -> Iterator[str]:
     old, new = Topology(plan.recorded.generation), Topology(plan.to)
     yield (
         f"Generation {plan.to} of the topics ({plan.partitions} partitions):"
-        f" {', '.join(one.name for one in new.topics)}."
+        f" {', '.join(topic.name for topic in new.topics)}."
     )
     yield (
         f"{new.state.name} is filled from {rows.get(FEEDBACK_EVENTS, 0):,} rows of {FEEDBACK_EVENTS},"

@@ -182,7 +182,7 @@ class _Lane:
 
 
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
-"""JSON allows a line break only where it allows any space, so a value of several lines becomes one."""
+"""JSON allows a line break only where it allows any space, so a value of multiple lines becomes one line."""
 
 
 def _batch(chunk: int, lane: str, number: int, entries: tuple[SendEntry, ...]) -> SendBatch:

@@ -60,7 +60,7 @@ class _Open:
 
 
 class SendLedger:
-    """The progress of a run with several open chunks.  `progress` is always safe to store."""
+    """The progress of a run with multiple open chunks.  `progress` is always safe to store."""
 
     def __init__(self, progress: SendProgress) -> None:
         self.progress = progress

@@ -1,6 +1,6 @@
 """One request, judged: do its events, its state and its row agree?
 
-Where the whole history is known, the state must be what its events come to.  Where some of it is gone, at
+Where the whole history is known, the state must be what its events yield.  Where some of it is gone, at
 least each event that is kept must be in the state already: merging it again changes nothing.
 `rebuild` has a comparison of its own, because it asks something else: which states to write.
 """
@@ -63,7 +63,7 @@ def compare(evidence: RequestEvidence, known: CompareContext) -> RequestFindings
 
 def _events(evidence: RequestEvidence, known: CompareContext, judged: RequestFindings) -> None:
     """Compare the table of events with the log."""
-    told = {row.version: row for row in evidence.table_events}
+    rows = {row.version: row for row in evidence.table_events}
     by_place: dict[tuple[int, int], ExpectedEvent] = {}
     newest: dict[int, tuple[ExpectedEvent, LogEvent]] = {}
     for event in evidence.events:
@@ -75,14 +75,14 @@ def _events(evidence: RequestEvidence, known: CompareContext, judged: RequestFin
             judged.events += 1
             newest[expected.version] = expected, event
     for version, (expected, event) in newest.items():
-        row = told.get(version)
+        row = rows.get(version)
         if row is None or row.log_offset < expected.log_offset:
             judged.suspects.append(suspect(event.topic, event, expected))
     for row in evidence.table_events:
-        says = by_place.get((row.log_offset, row.partition))
-        if says is None or says.version != row.version:
+        logged = by_place.get((row.log_offset, row.partition))
+        if logged is None or logged.version != row.version:
             judged.findings += _unexplained(row, known)
-        elif row.digest != says.digest or says.received_us not in (None, row.received_us):
+        elif row.digest != logged.digest or logged.received_us not in (None, row.received_us):
             judged.findings.append(_event_finding(DiffKind.EVENT_CHANGED, row))
 
 
@@ -115,7 +115,7 @@ def _at(kind: DiffKind, event: LogEvent, detail: str = "") -> VerifyFinding:
 def _state(
     evidence: RequestEvidence, known: CompareContext, judged: RequestFindings
 ) -> Iterator[VerifyFinding]:
-    """Compare the state with what the events come to."""
+    """Compare the state with what the events yield."""
     found = evidence.states[-1] if evidence.states else None
     value = found.value if found else None
     state = None if value is None else decoded(value)
@@ -123,11 +123,11 @@ def _state(
         yield _of_state(DiffKind.STATE_DIFFERS, evidence.key, known, found, "it is no state")
         return
     events = _at_home(evidence.events, known.snapshot)
-    if not _comes_to(events, state, found, known):
+    if not _yields(events, state, found, known):
         yield from _difference(events, state, evidence.key, found, known, judged)
 
 
-def _comes_to(
+def _yields(
     events: Sequence[LogEvent], state: MergerState | None, found: StateRecord | None, known: CompareContext
 ) -> bool:
     rebuilt = any(event.is_rebuilt for event in events)
@@ -166,7 +166,7 @@ def _difference(
         elif any(map(_is_event, promised)):
             yield _of_state(DiffKind.STATE_MISSING, key, known, found, f"{len(promised):,} events came to it")
         return
-    merged = [event for event in promised if not _is_given_up(event, known) and _is_event(event)]
+    merged = [event for event in promised if not _is_dead_lettered(event, known) and _is_event(event)]
     in_use = known.snapshot.in_use
     # A state that `afterword recover` made does not record which events of older generations were read.
     lost = [
@@ -182,7 +182,7 @@ def _difference(
         judged.unproven = True
 
 
-def _is_given_up(event: LogEvent, known: CompareContext) -> bool:
+def _is_dead_lettered(event: LogEvent, known: CompareContext) -> bool:
     return (event.topic, event.partition, event.offset) in known.given_up
 
 
@@ -199,12 +199,12 @@ def _of_state(
 
 def _candidates(events: Sequence[LogEvent], known: CompareContext) -> Iterator[bytes | None]:
     """Yield every state that the merger may have written last, from the one that it promised on."""
-    promised = [one for one in events if _is_merged(one, known)]
+    promised = [event for event in events if _is_merged(event, known)]
     state = _folded(promised, None, known) if promised else None
     yield state
-    for one in events:
-        if not _is_merged(one, known):
-            state = _folded([one], state, known)
+    for event in events:
+        if not _is_merged(event, known):
+            state = _folded([event], state, known)
             yield state
 
 
@@ -221,12 +221,14 @@ def _is_merged(event: LogEvent, known: CompareContext) -> bool:
 def _at_home(events: Sequence[LogEvent], snapshot: LogSnapshot) -> list[LogEvent]:
     """Return the events in the partition of their key: others were dead-lettered."""
     return [
-        one for one in events if one.partition == partition_of(one.key, snapshot.partitions(one.generation))
+        event
+        for event in events
+        if event.partition == partition_of(event.key, snapshot.partitions(event.generation))
     ]
 
 
 def _is_same(state: MergerState, candidate: bytes, *, rebuilt: bool) -> bool:
-    """Return whether a state is what events come to; `rebuilt`: some of them were rebuilt from their rows."""
+    """Return whether a state is what events yield; `rebuilt`: some of them were rebuilt from their rows."""
     other = states.decode(candidate)
     if rebuilt:
         return essence(state) == essence(other)
@@ -313,7 +315,7 @@ def _was_compacted(
 
 def _is_about_to_hide(evidence: RequestEvidence, stored_upto: int) -> bool:
     """Return whether the sink may have hidden the row since its position was asked for."""
-    return any(one.offset >= stored_upto and _is_hidden(one) for one in evidence.states)
+    return any(state.offset >= stored_upto and _is_hidden(state) for state in evidence.states)
 
 
 def _of_another_generation(

@@ -93,9 +93,11 @@ def _once(events: list[LogEvent]) -> list[LogEvent]:
     """Return events in order, each once: the record itself rather than what was made again of it."""
     events.sort(key=lambda one: (one.own, one.partition, one.is_rebuilt))
     kept: list[LogEvent] = []
-    for one in events:
-        if not (kept and one.is_rebuilt and (kept[-1].own, kept[-1].partition) == (one.own, one.partition)):
-            kept.append(one)
+    for event in events:
+        if not (
+            kept and event.is_rebuilt and (kept[-1].own, kept[-1].partition) == (event.own, event.partition)
+        ):
+            kept.append(event)
     return kept
 
 
@@ -122,11 +124,14 @@ class CompareContext:
     def is_whole(self, key: bytes) -> bool:
         """Return whether every event that a key ever had is known."""
         return not any(
-            EventsPartition(one.number, partition_of(key, one.partitions)) in self.gaps
-            for one in self.snapshot.generations
+            EventsPartition(generation.number, partition_of(key, generation.partitions)) in self.gaps
+            for generation in self.snapshot.generations
         )
 
     @cached_property
     def fold_context(self) -> FoldContext:
         """What the fold of events needs besides."""
-        return FoldContext({one.number: one.partitions for one in self.snapshot.generations}, self.crashed)
+        return FoldContext(
+            {generation.number: generation.partitions for generation in self.snapshot.generations},
+            self.crashed,
+        )

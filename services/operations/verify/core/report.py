@@ -77,8 +77,8 @@ class VerifyReport:
 
     def add(self, findings: Iterable[VerifyFinding]) -> None:
         """Add findings."""
-        for one in findings:
-            self._of(one.kind, one.topic, one.partition).add(one)
+        for finding in findings:
+            self._of(finding.kind, finding.topic, finding.partition).add(finding)
 
     def add_stretch(
         self, kind: DiffKind, topic: str, partition: int, stretch: tuple[int, int], detail: str
@@ -99,13 +99,17 @@ class VerifyReport:
     def with_commands(self) -> Iterator[tuple[Difference, str]]:
         """Yield each difference and the command that fixes it."""
         by_kind: dict[DiffKind, set[str]] = {}
-        for one in self.differences.values():
-            by_kind.setdefault(one.kind, set()).update(one.tenants)
+        for difference in self.differences.values():
+            by_kind.setdefault(difference.kind, set()).update(difference.tenants)
         is_cut = DiffKind.EVENT_INVENTED in by_kind or any(
-            one.kind is DiffKind.POSITION and RECOVERY in one.mend for one in self.differences.values()
+            difference.kind is DiffKind.POSITION and RECOVERY in difference.mend
+            for difference in self.differences.values()
         )
-        for one in self.differences.values():
-            yield one, one.mend or command(one.kind, by_kind[one.kind], is_cut=is_cut)
+        for difference in self.differences.values():
+            yield (
+                difference,
+                difference.mend or command(difference.kind, by_kind[difference.kind], is_cut=is_cut),
+            )
 
     def _of(self, kind: DiffKind, topic: str, partition: int) -> Difference:
         place = (kind, topic, partition, "")
@@ -189,10 +193,10 @@ def _difference_lines(difference: Difference, mend: str) -> Iterator[str]:
         yield f"{difference.kind}:{place} {difference.count:,} {text}"
         if offsets := difference.offsets:
             yield f"  offsets {offsets.as_text()}"
-        for one in difference.examples:
-            if one.key:
-                detail = f"  {one.detail}" if one.detail else ""
-                yield f"  {plain(one.key.decode(errors='replace'))}{detail}"
+        for example in difference.examples:
+            if example.key:
+                detail = f"  {example.detail}" if example.detail else ""
+                yield f"  {plain(example.key.decode(errors='replace'))}{detail}"
     yield f"  To mend it: {mend}"
 
 

@@ -49,7 +49,7 @@ class LogSnapshot:
     @property
     def here(self) -> tuple[KnownGeneration, ...]:
         """The generations whose topics can be read."""
-        return tuple(one for one in self.generations if one.is_here)
+        return tuple(generation for generation in self.generations if generation.is_here)
 
     @cached_property
     def current(self) -> Topology:
@@ -74,7 +74,10 @@ class LogSnapshot:
 
         A generation begins with the states of those before it, whatever became of their topics.
         """
-        if any(one.number == place.generation and not one.is_here for one in self.generations):
+        if any(
+            generation.number == place.generation and not generation.is_here
+            for generation in self.generations
+        ):
             return 1 << OFFSET_BITS
         return self.merged.get((events_topic(place.generation), place.partition), 0)
 

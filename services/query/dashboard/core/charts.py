@@ -154,12 +154,12 @@ def axis(scale: ChartScale, labels: Sequence[str]) -> Markup:
 def bar(segments: Sequence[ChartSegment], highest: float) -> Markup:
     """Return one line of a ranking: a stacked bar, scaled to the highest."""
     parts, start = [], 0.0
-    for one in segments:
-        width = one.value / highest if highest > 0 else 0.0
+    for segment in segments:
+        width = segment.value / highest if highest > 0 else 0.0
         if width > 0:
             parts.append(
                 Markup('<rect class="bar {0}" x="{1}" y="4" width="{2}" height="12"/>').format(
-                    one.style, _percent(start), _percent(width)
+                    segment.style, _percent(start), _percent(width)
                 )
             )
         start += width

@@ -192,7 +192,7 @@ def counts(figures: Figures) -> tuple[charts.ChartSegment, ...]:
 
 
 FIELDS = ("model", "provider", "tag", "source", "vote", "sentiment", "rating")
-"""Dimensions with a filter of several values."""
+"""Dimensions with a filter of multiple values."""
 
 
 def _named(filters: Filters, name: str, value: str) -> str:

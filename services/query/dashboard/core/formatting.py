@@ -110,7 +110,7 @@ def plain(value: object) -> str:
 
 
 def pretty(value: object) -> str:
-    """Return a JSON value over several lines, its keys in order."""
+    """Return a JSON value over multiple lines, its keys in order."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()
 
 

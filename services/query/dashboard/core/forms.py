@@ -141,7 +141,7 @@ def label(name: str, value: str) -> str:
 def canonical(parameters: Sequence[tuple[str, str]]) -> Parameters:
     """Return the parameters of the short address: no empty or repeated ones, comparisons in one parameter."""
     compared = {name: value for name, value in parameters if name in FIELDS}
-    found = [one for one in parameters if one[0] not in FIELDS and one[1] != ""]
+    found = [parameter for parameter in parameters if parameter[0] not in FIELDS and parameter[1] != ""]
     if key := compared.get("where_key", "").strip():
         part = compared.get("where_part") if compared.get("where_part") in ("data", "request") else "data"
         operator = compared.get("where_is", "eq")

@@ -105,7 +105,7 @@ def volume(steps: Sequence[TrendStep], unit: str) -> Markup:
     bars = [
         charts.ChartColumn(
             _short_name(step.name, unit),
-            _volume_told(step),
+            _volume_text(step),
             (charts.ChartSegment(step.figures.with_feedback, "is-accent"),),
             step.previous.with_feedback if step.previous else None,
             step.href,
@@ -132,7 +132,7 @@ def sentiments(steps: Sequence[TrendStep], unit: str) -> Markup:
     """Return the chart of the shares of positive, neutral and negative feedback."""
     bars = [
         charts.ChartColumn(
-            _short_name(step.name, unit), _sentiment_told(step), _shares(step.figures), None, step.href
+            _short_name(step.name, unit), _sentiment_text(step), _shares(step.figures), None, step.href
         )
         for step in steps
     ]
@@ -187,16 +187,16 @@ def _signed(value: float, unit: str, form: str = "+.1f") -> str:
 
 def _shares(figures: Figures) -> tuple[charts.ChartSegment, ...]:
     voted = figures.positive + figures.neutral + figures.negative
-    return tuple(replace(one, value=one.value / voted) for one in counts(figures)[:3]) if voted else ()
+    return tuple(replace(count, value=count.value / voted) for count in counts(figures)[:3]) if voted else ()
 
 
-def _volume_told(step: TrendStep) -> str:
+def _volume_text(step: TrendStep) -> str:
     before = "" if step.previous is None else f"; before: {formatting.count(step.previous.with_feedback)}"
     volume = f"{formatting.count(step.figures.with_feedback)} with feedback"
     return f"{step.name}: {volume} of {formatting.count(step.figures.requests)} requests{before}"
 
 
-def _sentiment_told(step: TrendStep) -> str:
+def _sentiment_text(step: TrendStep) -> str:
     figures = step.figures
     share = f" ({formatting.percent(figures.share.value)} positive)" if figures.share else ""
     return (

@@ -156,8 +156,11 @@ def to_parameters(filters: Filters) -> list[tuple[str, str]]:
             continue
         name = _RENAMED.get(field.name, field.name)
         texts = value if isinstance(value, tuple) else (value,)
-        parameters += [(name, _text(one)) for one in texts]
-    parameters += [(f"{one.part}.{one.key}", f"{one.operator}:{one.text}") for one in filters.comparisons]
+        parameters += [(name, _text(text)) for text in texts]
+    parameters += [
+        (f"{comparison.part}.{comparison.key}", f"{comparison.operator}:{comparison.text}")
+        for comparison in filters.comparisons
+    ]
     return parameters
 
 

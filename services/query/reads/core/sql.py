@@ -52,7 +52,7 @@ SELECTED = ", ".join(COLUMNS)
 def item(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row of `feedback` as JSON for clients: `data` and `request` parsed, `version` as text.
 
-    The tenant is left out: it is the one of the key.
+    The tenant is omitted: the key decides it.
     """
     opened = {"data": orjson.loads(row["data"]), "request": orjson.loads(row["request"])}
     shown = {name: row[name] for name in COLUMNS if name != "tenant"}
@@ -99,7 +99,7 @@ def _conditions(filters: Filters, places: SqlParameters) -> Iterator[str]:
         yield f"hasAll(tags, {places.place(list(filters.tag), 'Array(String)')})"
     if filters.source:
         yield f"hasAny(sources, {places.place(list(filters.source), 'Array(String)')})"
-    yield from _people(filters, places)
+    yield from _users(filters, places)
     yield from _switches(filters)
     yield from _searched(filters, places)
     yield from _times(filters, places)
@@ -126,7 +126,7 @@ def _both_zeros(values: list[float]) -> list[float]:
     return [*values, 0.0, -0.0] if 0 in values else values
 
 
-def _people(filters: Filters, places: SqlParameters) -> Iterator[str]:
+def _users(filters: Filters, places: SqlParameters) -> Iterator[str]:
     if filters.user_id:
         yield f"user_id = {places.place(filters.user_id, 'String')}"
     if filters.session_id:

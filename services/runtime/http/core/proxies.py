@@ -25,7 +25,7 @@ _PAIR = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*=\s*("(?:[^"\\]|\\.)*"|
 
 
 class Visitor(NamedTuple):
-    """A request as its client made it, as far as trusted proxies say.  `host` None: as the request says."""
+    """A request as its client made it, by what trusted proxies report.  `host` None: that of the request."""
 
     address: str
     scheme: str
@@ -41,7 +41,7 @@ class Proxies:
     def seen(self, peer: str, headers: Headers) -> Visitor:
         """Return the client of a request that the address `peer` sent.
 
-        That is the rightmost address that is not a trusted proxy's: what is left of it, the client may
+        That is the rightmost address that is not a trusted proxy's: what precedes it, the client may
         have forged.  What is no address ends the search, and counts for nothing.
         """
         if not self._trusts(_address(peer)):
@@ -54,10 +54,10 @@ class Proxies:
             hops = [one.strip() for value in found[b"x-forwarded-for"] for one in value.split(",")]
             address = self._outermost(peer, hops)
         else:
-            elements = [one for value in found[b"forwarded"] for one in _elements(value)]
-            address = self._outermost(peer, [one.get("for", "") for one in elements])
-            found[b"x-forwarded-proto"] += [one["proto"] for one in elements if "proto" in one]
-            found[b"x-forwarded-host"] += [one["host"] for one in elements if "host" in one]
+            elements = [element for value in found[b"forwarded"] for element in _elements(value)]
+            address = self._outermost(peer, [element.get("for", "") for element in elements])
+            found[b"x-forwarded-proto"] += [element["proto"] for element in elements if "proto" in element]
+            found[b"x-forwarded-host"] += [element["host"] for element in elements if "host" in element]
         return Visitor(
             address,
             "https" if _first(found[b"x-forwarded-proto"]).lower() == "https" else "http",
@@ -105,7 +105,7 @@ def is_forwarded(headers: Mapping[bytes, bytes]) -> bool:
 
 def _is_here(value: str) -> bool:
     if "=" in value:
-        hops = [one.get("for", "") for one in _elements(value)]
+        hops = [element.get("for", "") for element in _elements(value)]
     else:
         hops = [one.strip() for one in value.split(",")]
     return all(_is_loopback(hop) for hop in hops)

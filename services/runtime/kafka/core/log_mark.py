@@ -5,7 +5,7 @@ mark is kept beside it: `offset:hash`, of the newest record that was read below 
 transactions lie between records and have no hash, so the mark has an offset of its own.  A mark stays true
 for every later position, so an older one is still good evidence where no newer one is known.
 
-The timestamp is left out: the broker may replace it, and key and value of two events are never the same.
+It has no timestamp: the broker may replace that, and key and value of two events are never the same.
 """
 
 from dataclasses import dataclass

@@ -50,8 +50,10 @@ class LocatedRecord(msgspec.Struct, gc=False):
 def placed(topic: str, partition: int, records: Iterable[Record]) -> list[LocatedRecord]:
     """Return records of a partition with its topic and number."""
     return [
-        LocatedRecord(topic, partition, one.offset, one.timestamp, one.key, one.value, one.headers)
-        for one in records
+        LocatedRecord(
+            topic, partition, record.offset, record.timestamp, record.key, record.value, record.headers
+        )
+        for record in records
     ]
 
 

@@ -1,7 +1,7 @@
 """How many replicas Kafka really keeps of topics, and how many of those are in sync.
 
 The replication factor of a topic does not show that: replicas may be on a broker that is down, and Kafka's
-own topics, which hold the groups' positions and the transactions, get as many as its brokers' settings say.
+own topics, which hold the groups' positions and the transactions, get as many as its brokers' settings have.
 """
 
 from collections.abc import Iterable, Iterator
@@ -60,15 +60,15 @@ def troubles(found: Brokers) -> Iterator[tuple[str, bool]]:
     if found.away:
         yield f"{_brokers(found.away)} away", False
     enough = min(MOST_COPIES, len(found.known))
-    for one in found.copies:
-        if one.refusing:
-            few = f"fewer copies in sync than the {one.min_in_sync} that writes need"
-            yield f"{one.topic}: {one.refusing} partitions have {few}", True
-        elif one.lagging:
-            yield f"{one.topic}: {one.lagging} partitions have a copy that is not in sync", False
-        if one.replicas < enough:
+    for copy in found.copies:
+        if copy.refusing:
+            few = f"fewer copies in sync than the {copy.min_in_sync} that writes need"
+            yield f"{copy.topic}: {copy.refusing} partitions have {few}", True
+        elif copy.lagging:
+            yield f"{copy.topic}: {copy.lagging} partitions have a copy that is not in sync", False
+        if copy.replicas < enough:
             yield (
-                f"{one.topic} has {_copies_of(one.replicas)}, and there are {len(found.known)} brokers",
+                f"{copy.topic} has {_copies_of(copy.replicas)}, and there are {len(found.known)} brokers",
                 False,
             )
 
@@ -83,10 +83,10 @@ def _copies_of(count: int) -> str:
     return f"{count} cop{'y' if count == 1 else 'ies'}"
 
 
-def told(found: Brokers) -> Iterator[str]:
+def descriptions(found: Brokers) -> Iterator[str]:
     """Yield what each topic really has."""
-    for one in found.copies:
+    for copy in found.copies:
         yield (
-            f"{one.topic}: {_copies_of(one.replicas)}, {one.in_sync} in sync,"
-            f" {one.min_in_sync} needed to write"
+            f"{copy.topic}: {_copies_of(copy.replicas)}, {copy.in_sync} in sync,"
+            f" {copy.min_in_sync} needed to write"
         )

@@ -136,7 +136,7 @@ COLUMNS = {
 """Dimensions with at most one value in a row; as text, empty for none."""
 
 LISTS = {"tag": "tags", "source": "sources"}
-"""Dimensions with several values in a row."""
+"""Dimensions with multiple values in a row."""
 
 ALIASES = {"dataset": "request.dataset", "request.model": "model", "request.provider": "provider"}
 """Aliases: a key that has a column is read from there, which is much faster."""
@@ -174,7 +174,7 @@ class Dimension(NamedTuple):
 
     @property
     def is_list(self) -> bool:
-        """Whether a row may belong to several groups."""
+        """Whether a row may belong to multiple groups."""
         return self.target in LISTS
 
     def sql(self, places: SqlParameters) -> str:

@@ -6,7 +6,7 @@ From the inside out:
 2. rank the names over all times by the requested order;
 3. keep the names within the limit, and sum up the others for each time group.
 
-A row that belongs to several groups (tags) counts once in the total, which is a group of its own.  Variances
+A row that belongs to multiple groups (tags) counts once in the total, which is a group of its own.  Variances
 are passed on as states of the aggregate function, so that merging them is exact.
 """
 

@@ -99,7 +99,7 @@ async def wait_until(settings: KafkaSettings, topic: str, *, refuses: bool) -> N
 
 
 async def _answers(client: AIOKafkaClient, topic: str) -> Mapping[int, bool | None]:
-    """Return for each partition whether its leader refuses events for their size; None if it does not answer."""
+    """Return for each partition whether its leader refuses events for their size; None without an answer."""
     found: dict[int, bool | None] = {}
     leaders: dict[int | None, list[int]] = {}
     for partition in client.cluster.partitions_for_topic(topic) or ():

@@ -1,6 +1,7 @@
 """Handles the HTTP requests of all dialects: from an ASGI request to a submission, and back to an answer."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -71,6 +72,8 @@ log = structlog.get_logger()
 
 ANONYMOUS = Caller("", frozenset({Scope.WRITE}))
 """The caller of a route whose id is the secret."""
+
+NONCE_BYTES = 32
 
 STOPPING = "this server is stopping, and Kafka has not answered yet; the event may still be written, once"
 
@@ -213,6 +216,7 @@ class Handler:
             scope["query_string"].decode("latin-1"),
             f"{self._public_url(scope)}/{endpoint.dialect.name}",
             datetime.fromtimestamp(self.clock(), UTC),
+            os.urandom(NONCE_BYTES),
         )
 
     def _public_url(self, scope: Any) -> str:

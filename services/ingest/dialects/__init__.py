@@ -5,13 +5,14 @@ If two dialects have the same path, the first in the table gets it; under its ow
 package is pure.
 """
 
-from services.ingest.dialects import gptboost, native, phoenix, requesty, tensorzero
+from services.ingest.dialects import gptboost, langsmith, native, phoenix, requesty, tensorzero
 from services.ingest.dialects.dialect import Dialect
 
 DIALECTS: tuple[Dialect, ...] = (
     requesty.DIALECT,
     gptboost.DIALECT,
     native.DIALECT,
+    langsmith.DIALECT,
     phoenix.DIALECT,
     tensorzero.DIALECT,
 )

@@ -79,6 +79,8 @@ class DialectCall(NamedTuple):
     """The address of the dialect as the client sees it, without a slash at the end."""
     now: datetime
     """The time at which the request arrived, in UTC."""
+    nonce: bytes
+    """Random bytes of this call, enough for secrets."""
 
 
 class Item(NamedTuple):

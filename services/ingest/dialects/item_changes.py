@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from schemas.events import Op
+from schemas.instants import rfc3339
 from services.ingest.dialects.dialect import PastEvent, Submission
 
 RATER = "user_id"
@@ -146,4 +147,4 @@ def _restatement(event: PastEvent, names: Iterable[str]) -> Submission:
 
 def _given(event: PastEvent) -> str:
     """Return when an event's values were given, as far as is known."""
-    return (event.at or event.received_at).isoformat().replace("+00:00", "Z")
+    return rfc3339(event.at or event.received_at)

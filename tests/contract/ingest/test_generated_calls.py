@@ -18,6 +18,7 @@ from services.ingest.dialects import DIALECTS
 from services.runtime.http.keys import Scope
 from tests.support.ingest.app import documented_path, ingest_over, new_key
 from tests.support.ingest.fake_log import FakeLog
+from tests.support.ingest.logged_events import LoggedEvents
 
 CHECKS = [
     not_a_server_error,
@@ -33,7 +34,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, str]]:
     """The document with ingest over a log in memory behind it, and headers with a key."""
     home = tmp_path_factory.mktemp("ingest")
     headers = {"x-api-key": new_key(home, Scope.ADMIN)}
-    return schemathesis.openapi.from_asgi("/openapi.json", ingest_over(FakeLog(), home)), headers
+    log = FakeLog()
+    app = ingest_over(log, home, stored_events=LoggedEvents(log))
+    return schemathesis.openapi.from_asgi("/openapi.json", app), headers
 
 
 @pytest.mark.parametrize(("path", "method"), ROUTES)

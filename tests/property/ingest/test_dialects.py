@@ -46,7 +46,9 @@ def submissions(route: Route, body: bytes) -> Iterator[Submission]:
     if isinstance(route, SingleRoute):
         yield route.read("r", body)
     elif isinstance(route, ItemsRoute):
-        call = DialectCall("r", body, route.media_types[0], "", "", datetime(2026, 5, 1, tzinfo=UTC))
+        call = DialectCall(
+            "r", body, route.media_types[0], "", "", datetime(2026, 5, 1, tzinfo=UTC), b"nonce"
+        )
         contents = [item.content for item in route.read_items(call)]
         yield from (content for content in contents if isinstance(content, Submission))
 

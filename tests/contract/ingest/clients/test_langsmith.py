@@ -1,0 +1,315 @@
+"""What LangSmith's clients send, as it was recorded, and what they read."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.ingest.dialects.langsmith import data_of, name_in
+from services.runtime.http.keys import Scope
+from tests.support.ingest.app import client_of, decoded, ingest_over, new_key
+from tests.support.ingest.exchanges import Exchange, exchanges
+from tests.support.ingest.fake_log import FakeLog
+from tests.support.ingest.logged_events import LoggedEvents
+
+RECORDED = exchanges("langsmith")
+CREATED = [one for one in RECORDED if one.method == "POST" and one.path == "/feedback"]
+RUN = "018f0000-0000-7000-8000-000000000001"
+FEEDBACK = "018f0000-0000-7000-8000-00000000000f"
+
+
+@pytest.fixture
+async def client(log: FakeLog, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an ingest without keys that reads what it wrote."""
+    async with client_of(ingest_over(log, tmp_path, stored_events=LoggedEvents(log))) as client:
+        yield client
+
+
+def call_of(client: str, call: str) -> Exchange:
+    """Return the recorded exchange of a client whose call starts so."""
+    return next(one for one in RECORDED if client in one.client and one.call.startswith(call))
+
+
+async def created(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
+    """Create feedback on the run."""
+    return await client.post("/langsmith/feedback", json={"run_id": RUN, "key": "score", **fields})
+
+
+@pytest.mark.parametrize("prefix", ["", "/langsmith"])
+@pytest.mark.parametrize("exchange", CREATED, ids=lambda one: f"{one.client} {one.call}")
+async def test_feedback_is_created(
+    client: httpx.AsyncClient, log: FakeLog, exchange: Exchange, prefix: str
+) -> None:
+    """On the bare path and under the prefix, with the id and the time that the client gives."""
+    answer = await exchange.play(client, prefix)
+
+    sent, (event,) = exchange.value, decoded(log.events)
+    assert answer.status_code == exchange.needed_status
+    assert (event["source"], event["item_id"], event["request_id"]) == ("langsmith", sent["id"], RUN)
+    assert event.get("at", "") == sent.get("created_at", "").replace("+00:00", "Z")
+    shown = answer.json()
+    assert {name: sent[name] for name in ("id", "run_id", "key", "score")}.items() <= shown.items()
+
+
+async def test_recorded_feedback_becomes_keys(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """Score, value, correction, comment, rater and metadata."""
+    for exchange in CREATED:
+        await exchange.play(client)
+
+    assert [event["data"] for event in decoded(log.events)] == [
+        {"user_score": 1, "comment": "Great"},
+        {
+            "user_score": 0.5555,
+            "user_score_value": "thumbs_up",
+            "user_score_correction": {"answer": "x"},
+            "user_score_metadata": {"trace_id": RUN},
+            "comment": "Great",
+            "user_id": "u1",
+        },
+        {
+            "user_score": 1,
+            "user_score_metadata": {"feedbackConfig": {"type": "continuous", "min": 0, "max": 1}},
+            "comment": "Great",
+        },
+        {"user_score": 1, "user_score_metadata": {"trace_id": RUN}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("language", "update_call", "delete_call"),
+    [("PyPI", "update_feedback", "delete_feedback"), ("npm", "updateFeedback", "deleteFeedback")],
+)
+async def test_recorded_calls_change_and_delete_feedback(
+    client: httpx.AsyncClient, log: FakeLog, language: str, update_call: str, delete_call: str
+) -> None:
+    """By its id; null clears a field."""
+    await created(client, id=FEEDBACK, score=1, comment="Great")
+    update, delete = call_of(language, update_call), call_of(language, delete_call)
+    changed = await update.play(client, "/langsmith")
+    shown = (await client.get(f"/langsmith/feedback/{FEEDBACK}")).json()
+    deleted = await delete.play(client, "/langsmith")
+    missing = await client.get(f"/langsmith/feedback/{FEEDBACK}")
+
+    assert (changed.status_code, deleted.status_code, missing.status_code) == (200, 200, 404)
+    assert (shown["score"], shown["comment"]) == (0, update.value["comment"])
+    assert missing.json() == {"detail": f"Feedback {FEEDBACK} not found", "code": "unknown_item"}
+    assert decoded(log.events)[-1]["data"] == {
+        name: None for name in ("score", "comment") if shown[name] is not None
+    }
+
+
+async def test_feedback_is_read_as_it_was_given(client: httpx.AsyncClient) -> None:
+    """With every field that the clients require."""
+    source = {"type": "model", "metadata": {"a": 1}, "user_id": "u"}
+    fields = {"value": {"b": 2}, "correction": {"c": 3}, "comment": "d", "trace_id": FEEDBACK}
+    at = "2026-05-01T00:00:00+00:00"
+    await created(client, id=FEEDBACK, created_at=at, feedback_source=source, score=None, **fields)
+
+    read = (await client.get(f"/langsmith/feedback/{FEEDBACK}")).json()
+    expected = {"id": FEEDBACK, "run_id": RUN, "key": "score", "score": None, **fields}
+    assert read == {**expected, "created_at": at, "modified_at": at, "feedback_source": source}
+
+
+async def test_changes_of_score_and_value(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """Each keeps the other."""
+    await created(client, id=FEEDBACK, value="good")
+    path = f"/langsmith/feedback/{FEEDBACK}"
+    seen = []
+    for change in ({"score": 1}, {"value": "bad"}, {"score": None}, {"correction": {"a": 1}}, {}):
+        assert (await client.patch(path, json=change)).status_code == 200
+        read = (await client.get(path)).json()
+        seen.append((read["score"], read["value"], read["correction"]))
+
+    assert seen == [
+        (1, "good", None),
+        (1, "bad", None),
+        (None, "bad", None),
+        (None, "bad", {"a": 1}),
+        (None, "bad", {"a": 1}),
+    ]
+    assert len(log.events) == 5
+
+
+async def test_a_deleted_score_restores_that_of_another_rater(
+    client: httpx.AsyncClient, log: FakeLog
+) -> None:
+    """The row has the latest value that still counts."""
+    await created(client, id="a", score=1, feedback_source={"user_id": "ann"})
+    await created(client, id="b", score=2, feedback_source={"user_id": "bob"})
+    await client.delete("/langsmith/feedback/b")
+
+    cleared, restated = decoded(log.events)[2:]
+    assert (cleared["item_id"], cleared["data"]) == ("b", {"score": None, "user_id": "bob"})
+    assert (restated["item_id"], restated["data"]) == ("a", {"score": 1, "user_id": "ann"})
+
+
+async def test_feedback_is_listed_by_page(client: httpx.AsyncClient) -> None:
+    """Newest first, by run, key and source; a short page is the last."""
+    for number in range(7):
+        kind = {"type": "model" if number % 2 else "api"}
+        at = f"2026-05-0{number + 1}T00:00:00Z"
+        key = "a" if number < 5 else "b"
+        await created(client, id=f"{number}", key=key, score=number, created_at=at, feedback_source=kind)
+
+    async def ids(query: str) -> str:
+        answer = await client.get(f"/langsmith/feedback?run={RUN}{query}")
+        return "".join(one["id"] for one in answer.json())
+
+    assert await ids("") == "6543210"
+    assert await ids("&limit=3") == "654"
+    assert await ids("&limit=3&offset=6") == "0"
+    assert await ids("&key=a") == "43210"
+    assert await ids("&key=a&key=b&source=model") == "531"
+    assert (await client.get("/langsmith/feedback?run=other")).json() == []
+    recorded = call_of("PyPI", "list_feedback")
+    assert (await recorded.play(client, "/langsmith")).json() == []
+
+
+@pytest.mark.parametrize(
+    "query", ["", "run=r&limit=x", "run=r&offset=-1", "run=r&limit=99999999999", "&" * 2000]
+)
+async def test_a_list_without_runs_or_numbers_is_refused(client: httpx.AsyncClient, query: str) -> None:
+    """In LangSmith's form."""
+    answer = await client.get(f"/langsmith/feedback?{query}")
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+
+
+async def test_info_keeps_clients_from_multipart(client: httpx.AsyncClient) -> None:
+    """It needs no key, and has every limit that Python's tracing reads."""
+    answer = await call_of("PyPI", "GET /info").play(client, "/langsmith")
+
+    config = answer.json()["batch_ingest_config"]
+    assert config["use_multipart_endpoint"] is False
+    assert {"size_limit", "size_limit_bytes", "scale_up_qsize_trigger"} < config.keys()
+    assert {"scale_up_nthreads_limit", "scale_down_nempty_trigger"} < config.keys()
+    assert config["size_limit_bytes"] < 16 << 20
+
+
+@pytest.mark.parametrize(
+    "call", ["create_feedback with trace_id when", "createFeedback with traceId, /info {}"]
+)
+async def test_multipart_is_answered_404_so_that_clients_send_json(
+    client: httpx.AsyncClient, log: FakeLog, call: str
+) -> None:
+    """It is counted as not taken."""
+    exchange = next(one for one in RECORDED if one.call.startswith(call))
+    for prefix in ("", "/langsmith"):
+        answer = await exchange.play(client, prefix)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+    assert log.events == []
+    assert 'ingest_untaken_requests_total{dialect="langsmith"}' in (await client.get("/metrics")).text
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ([], "the body must be an object, not a list"),
+        ({"run_id": RUN}, "key is missing"),
+        ({"key": "a"}, "run_id is missing: feedback on a project is not stored"),
+        ({"key": "a", "run_id": 5}, "run_id must be a string, not a number"),
+        ({"key": "a", "run_id": RUN, "comment": 5}, "comment must be a string, not a number"),
+        ({"key": "", "run_id": RUN, "score": 1}, 'data[""] is a key of 0 characters; 1 to 256 are allowed'),
+        (
+            {"key": "a", "run_id": RUN, "feedback_source": {"metadata": 1}},
+            "feedback_source.metadata must be an object, not a number",
+        ),
+    ],
+)
+async def test_what_is_wrong_is_422(client: httpx.AsyncClient, body: Any, detail: str) -> None:
+    """The client raises the detail at once."""
+    answer = await client.post("/langsmith/feedback", json=body)
+
+    assert (answer.status_code, answer.json()["detail"]) == (422, detail)
+
+
+async def test_feedback_without_an_id_gets_one(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """A UUID, as the clients require."""
+    answers = [(await created(client, score=1)).json()["id"] for _ in range(2)]
+
+    assert answers == [event["item_id"] for event in decoded(log.events)]
+    assert len({UUID(one) for one in answers}) == 2
+
+
+async def test_items_of_other_systems_are_not_feedback(client: httpx.AsyncClient) -> None:
+    """Neither listed nor read."""
+    event = {"request_id": RUN, "data": {"a": 1}, "item_id": "x"}
+    assert (await client.post("/v1/events", json=event)).status_code == 202
+
+    assert (await client.get(f"/langsmith/feedback?run={RUN}")).json() == []
+    assert (await client.delete("/langsmith/feedback/x")).status_code == 404
+    assert (await client.patch("/langsmith/feedback/x", json={})).status_code == 404
+
+
+async def test_a_rate_limit_is_503(log: FakeLog, tmp_path: Path) -> None:
+    """The Python client repeats 429 with growing pauses, a quarter of an hour in all."""
+    async with client_of(ingest_over(log, tmp_path, ingest_events_per_second=0.1)) as client:
+        answers = [await created(client, score=1) for _ in range(3)]
+
+    assert answers[-1].status_code == 503
+    assert answers[-1].json()["code"] == "rate_limited"
+    assert "retry-after" in answers[-1].headers
+
+
+async def test_a_log_that_cannot_be_written_is_503(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """With Retry-After."""
+    log.problem = "gone"
+    answer = await created(client, score=1)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "log_unavailable")
+    assert "retry-after" in answer.headers
+
+
+async def test_keys_are_required(log: FakeLog, tmp_path: Path) -> None:
+    """In `x-api-key`, as the clients send it; the error is in LangSmith's form."""
+    key = new_key(tmp_path, Scope.WRITE)
+    async with client_of(ingest_over(log, tmp_path)) as client:
+        refused = await created(client, score=1)
+        headers = {"x-api-key": key}
+        body = {"run_id": RUN, "key": "a", "score": 1}
+        taken = await client.post("/langsmith/feedback", json=body, headers=headers)
+
+    assert (refused.status_code, taken.status_code) == (401, 200)
+    assert refused.json()["code"] == "unauthenticated"
+
+
+names = st.text(min_size=1, max_size=5) | st.sampled_from(
+    (
+        "comment",
+        "user_id",
+        "a_metadata",
+        "a_value",
+        "a_correction",
+        "a_score",
+        "comment_metadata",
+        "user_id_score",
+    )
+)
+values = st.none() | st.booleans() | st.integers() | st.text(max_size=2) | st.just({"a": 1})
+
+
+@given(
+    names,
+    st.fixed_dictionaries(
+        {
+            "score": st.none() | st.booleans() | st.integers(),
+            "value": values,
+            "correction": st.just({}) | st.none(),
+        }
+    ),
+    st.none() | st.text(min_size=1, max_size=2),
+    st.none() | st.just("u"),
+    st.dictionaries(st.sampled_from(("a", "trace_id")), values, max_size=2),
+)
+def test_the_name_of_a_score_can_be_read_from_its_keys(
+    name: str, feedback: dict[str, Any], comment: str | None, rater: str | None, metadata: dict[str, Any]
+) -> None:
+    """Whatever it is called, and whatever was given beside it."""
+    assert name_in(data_of(name, {**feedback, "comment": comment}, rater, metadata)) == name

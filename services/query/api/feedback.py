@@ -145,7 +145,10 @@ EVENT_ORDER = parameter(
     **described(models.Waited, MIN_VERSION, WAIT, also=(ProblemCode.UNKNOWN_REQUEST,)),
 )
 async def read_feedback(request: Request, reader: Reader, request_id: RequestId) -> dict[str, Any]:
-    """Return the row of one request.  With `min_version`, also the outcome of that event, once known."""
+    """Return the row of one request, and its raters.
+
+    With `min_version`, also the outcome of that event, once known.
+    """
     service: QueryService = request.app.state.service
     with params_of(request, {"min_version", "wait"}, filters=False) as asking:
         wait = _wait(asking, service.settings.query_max_wait_seconds)
@@ -158,7 +161,7 @@ async def read_feedback(request: Request, reader: Reader, request_id: RequestId)
         row, members = waited.row, waited.members()
     if row is None:
         raise QueryProblem(ProblemCode.UNKNOWN_REQUEST, _absent(members), extra=members)
-    return row | members
+    return row | members | await history.raters(service.store, reader.tenant, request_id)
 
 
 def _wait(asking: Params, most: float) -> Wait | None:

@@ -118,9 +118,40 @@ class Probe(BaseModel):
     warnings: dict[str, str] = Field(default_factory=dict)
 
 
-class Waited(Row):
-    """A row; the last members are present with `min_version`."""
+class Rater(BaseModel):
+    """The latest value that one rater gave a key of `data`."""
 
+    key: str
+    rater: str = Field(description="`data.user_id` of the event that gave it; empty if it has none.")
+    value: Any
+    version: Version
+    received_at: Time
+    at: Time | None = Field(description="When it was given, by the client's clock, if it was sent.")
+
+
+class Agreement(BaseModel):
+    """How far the raters of a key agree."""
+
+    key: str
+    raters: int = Field(description="How many raters have a value; those without a user id count as one.")
+    mean: float | None = Field(
+        description="Of the numbers, true as 1 and false as 0; null if there are none."
+    )
+    min: float | None
+    max: float | None
+    disagreement: float = Field(
+        description="The share of the raters that do not give the most frequent value: 0 if all agree."
+    )
+    latest: Any = Field(description="The value that was given last.")
+
+
+class Waited(Row):
+    """A row with its raters; the last members are present with `min_version`."""
+
+    raters: list[Rater] = Field(
+        description="The latest value of each rater and key, newest first; at most 1,000."
+    )
+    agreement: list[Agreement] = Field(description="How far the raters agree, by key.")
     reached: bool | None = Field(
         default=None, description="The row contains everything up to the event, whatever its outcome."
     )

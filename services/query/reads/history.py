@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.tables import DEAD_LETTERS, FEEDBACK_EVENTS
+import orjson
+
+from schemas.tables import DEAD_LETTERS, FEEDBACK_AGREEMENT, FEEDBACK_EVENTS, FEEDBACK_RATERS
 from services.query.reads.core.history import (
     HistoryEvent,
     StoredLetter,
@@ -25,6 +27,9 @@ MOST_EVENTS = 20_000
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000
 """Events on a page."""
+
+MOST_RATERS = 1_000
+"""The most values of raters of one request that are read, the newest ones."""
 
 _WHOSE = "tenant = {tenant:String} AND request_id = {request_id:String}"
 
@@ -63,6 +68,17 @@ BODIES = (
 )
 
 
+RATERS = (
+    "SELECT key, rater, value, version, received_at, at "
+    f"FROM {FEEDBACK_RATERS} WHERE {_WHOSE} ORDER BY version DESC, key LIMIT {MOST_RATERS}"
+)
+
+AGREEMENT = (
+    "SELECT key, raters, mean, min, max, disagreement, latest "
+    f"FROM {FEEDBACK_AGREEMENT} WHERE {_WHOSE} ORDER BY key LIMIT {MOST_RATERS}"
+)
+
+
 @dataclass(frozen=True)
 class StoredHistory:
     """What is stored of a request; `row` as JSON for clients, None if there is none."""
@@ -81,6 +97,18 @@ async def point(store: QueryStore, tenant: str, request_id: str) -> dict[str, An
     """Return the row of a request as readers get it, or None; raise QueryProblem."""
     rows = await store.rows(_about(POINT, tenant, request_id))
     return row_item(rows[0]) if rows else None
+
+
+async def raters(store: QueryStore, tenant: str, request_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the `raters` of a request, newest values first, and their `agreement`; raise QueryProblem."""
+    given = await store.rows(_about(RATERS, tenant, request_id))
+    agreement = await store.rows(_about(AGREEMENT, tenant, request_id)) if given else []
+    return {
+        "raters": [
+            {**row, "value": orjson.loads(row["value"]), "version": str(row["version"])} for row in given
+        ],
+        "agreement": [{**row, "latest": orjson.loads(row["latest"])} for row in agreement],
+    }
 
 
 async def stored_history(store: QueryStore, tenant: str, request_id: str) -> StoredHistory:

@@ -79,9 +79,11 @@ AROUND = "SELECT tenant FROM mergeTreeProjection('afterword', 'feedback_state', 
 
 OWN_VIEWS = (
     "feedback",
+    "feedback_agreement",
     "feedback_daily",
     "feedback_events",
     "feedback_history",
+    "feedback_raters",
     "feedback_state",
     "feedback_values",
 )

@@ -12,6 +12,14 @@ from tests.support.clickhouse.tables import create_tables, insert, rows, run, st
 from tests.support.eventually import eventually
 
 BEFORE_THE_VIEWS = 6
+VIEWS = [
+    "feedback",
+    "feedback_agreement",
+    "feedback_daily",
+    "feedback_history",
+    "feedback_raters",
+    "feedback_values",
+]
 
 
 def event(version: int, number: int | None = None, **fields: Any) -> dict[str, Any]:
@@ -88,6 +96,44 @@ async def test_history_forgets_what_was_erased(clickhouse_settings: ClickHouseSe
     assert [row[:2] for row in await history(clickhouse_settings)] == [(2, "erase"), (3, "merge")]
 
 
+@pytest.mark.parametrize("is_swept", [False, True])
+async def test_an_id_from_before_an_erase_counts_again_after_it(
+    clickhouse_settings: ClickHouseSettings,
+    is_swept: bool,  # noqa: FBT001 (a parameter of the test)
+) -> None:
+    """As in the merge, and whether or not the events from before the erase are deleted yet."""
+    await create_tables(clickhouse_settings)
+    before, after = event(1, data={"rating": 5}), event(3, number=1, data={"rating": 4})
+    await insert(
+        clickhouse_settings,
+        "feedback_events",
+        [
+            *([] if is_swept else [before]),
+            event(2, op="erase"),
+            after,
+            event(4, number=1, data={"rating": 4}),
+        ],
+    )
+
+    assert [row[:2] for row in await history(clickhouse_settings)] == [(2, "erase"), (3, "merge")]
+
+
+async def test_history_has_item_ids_and_times_as_clients_sent_them(
+    clickhouse_settings: ClickHouseSettings,
+) -> None:
+    """Empty and NULL where they sent none."""
+    await create_tables(clickhouse_settings)
+    sent = event(1, item_id="score/é 1", at="2026-11-21T23:59:59.250001Z")
+    await insert(clickhouse_settings, "feedback_events", [sent, event(2)])
+
+    found = await rows(clickhouse_settings, "SELECT item_id, at FROM feedback_history ORDER BY version")
+
+    assert found == [
+        ("score/é 1", datetime(2026, 11, 21, 23, 59, 59, 250001)),  # noqa: DTZ001 (the client returns UTC so)
+        ("", None),
+    ]
+
+
 async def test_values_have_their_type_number_and_text(clickhouse_settings: ClickHouseSettings) -> None:
     """One row for each key, with the value as JSON has it, too."""
     await create_tables(clickhouse_settings)
@@ -144,7 +190,7 @@ async def test_a_day_is_that_of_the_request(clickhouse_settings: ClickHouseSetti
     assert days == [("2026-03-01", 1), ("2026-11-22", 1)]
 
 
-@pytest.mark.parametrize("view", ["feedback", "feedback_values", "feedback_history", "feedback_daily"])
+@pytest.mark.parametrize("view", VIEWS)
 async def test_a_view_asks_in_the_name_of_its_reader(
     clickhouse_settings: ClickHouseSettings, view: str
 ) -> None:

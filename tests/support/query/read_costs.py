@@ -9,7 +9,7 @@ from types import MappingProxyType
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from services.query.reads.core.filters import parse_filters
-from services.query.reads.history import history, point
+from services.query.reads.history import history, point, raters
 from services.query.reads.listing import page_of
 from services.query.reads.statistics import stats
 from services.query.settings import QuerySettings
@@ -84,6 +84,7 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
         "second page": _second_page,
         "one request": lambda store, example: point(store, example.tenant, example.request_id),
         "its history": lambda store, example: history(store, example.tenant, example.request_id),
+        "its raters": lambda store, example: raters(store, example.tenant, example.request_id),
         "rating and tag": _page(rating_max="2", tag="billing"),
         "rare tag": _page(tag=RARE_TAG),
         "thumbs down": _page(vote="negative"),

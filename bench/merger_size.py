@@ -100,7 +100,7 @@ class Running:
         return time.monotonic() - began, now.user + now.system - times.user - times.system
 
     async def is_ready(self) -> bool:
-        """Tell whether it has read all rows back."""
+        """Return whether it has read all rows back."""
         return (await asyncio.to_thread(probes.get, self.port, "/readyz"))[0] == 200
 
     async def metric(self, name: str) -> float:

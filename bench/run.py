@@ -38,7 +38,7 @@ class Run:
         return [figure for figure in self.figures if figure.stage == stage]
 
     def fits(self, other: "Run") -> bool:
-        """Tell whether the figures of both may stand in one table."""
+        """Return whether the figures of both may stand in one table."""
         return (self.quick, self.machine, self.versions) == (other.quick, other.machine, other.versions)
 
     def with_stage(self, stage: str, measured: Measured, figures: Sequence[Figure]) -> "Run":
@@ -54,7 +54,7 @@ class Run:
     @property
     def seconds(self) -> float:
         """How long all of it took."""
-        return sum(one.seconds for one in self.stages.values())
+        return sum(stage.seconds for stage in self.stages.values())
 
     @property
     def missing(self) -> list[str]:
@@ -80,5 +80,5 @@ class Run:
     def read(cls, facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Self:
         """Return the run that was written as `facts` and `results`."""
         stages = {name: Measured(**one) for name, one in facts["stages"].items()}
-        figures = [Figure(**one) for one in results]
+        figures = [Figure(**result) for result in results]
         return cls(facts["quick"], facts["machine"], facts["versions"], stages, figures)

@@ -22,7 +22,7 @@ class Target(NamedTuple):
         return "" if self.bound is None else "ratio" if self.of_ratio else "value"
 
     def judge(self, value: float, ratio: float | None) -> bool | None:
-        """Tell whether it is met; None where there is no bound, or nothing to compare with."""
+        """Return whether it is met; None where there is no bound, or nothing to compare with."""
         found = ratio if self.of_ratio else value
         if found is None or (self.least is None and self.most is None):
             return None

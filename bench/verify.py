@@ -73,11 +73,11 @@ async def fill(settings: SinkSettings, given: Sequence[Sequence[ARecord]]) -> No
             settings, _TOPOLOGY.state, [(key, row.value) for key, row in rows.items()], transactional=True
         )
         records = [FakeRecord(one.value, one.key, one.offset, number, _TOPOLOGY.events.name) for one in log]
-        lines = [line for one in records if (line := event_line(one, 0)) is not None]
+        lines = [line for record in records if (line := event_line(record, 0)) is not None]
         states = [FakeRecord(row.value, key, offset) for offset, (key, row) in enumerate(rows.items())]
         for start in range(0, len(lines), 50_000):
             await writer.insert(FEEDBACK_EVENTS, lines[start : start + 50_000])
-        await writer.insert(FEEDBACK_STATE, [state_line(one, 0) for one in states])
+        await writer.insert(FEEDBACK_STATE, [state_line(state, 0) for state in states])
         positions = [
             position_line(EVENTS_ROUTE, _TOPOLOGY.events.name, number, len(log), 0),
             position_line(STATE_ROUTE, _TOPOLOGY.state.name, number, len(rows) + 1, 0),

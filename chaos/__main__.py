@@ -145,7 +145,7 @@ def _told(found: dict[str, Any], outcome: Outcome, directory: Path, console: Con
 
 
 def is_worth_a_page(found: dict[str, Any]) -> bool:
-    """Tell whether a run has enough faults, and every kind of them."""
+    """Return whether a run has enough faults, and every kind of them."""
     seen = {(fault["fault"], fault["target"]) for fault in found["faults"]}
     wanted = {(kind.name, target) for kind, target in pairs()}
     return len(found["faults"]) >= _WORTH_A_PAGE and seen == wanted

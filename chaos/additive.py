@@ -61,9 +61,9 @@ class Additive:
 
     def _native(self, events: list[Event]) -> Post:
         lines = [
-            {"request_id": one.request_id, "op": one.op}
-            | {part: said for part, said in (("data", one.data), ("request", one.request)) if said}
-            for one in events
+            {"request_id": event.request_id, "op": event.op}
+            | {part: said for part, said in (("data", event.data), ("request", event.request)) if said}
+            for event in events
         ]
         body = b"\n".join(json.dumps(line).encode() for line in lines)
         return Post(

@@ -129,7 +129,7 @@ async def _controller(stage: ClusterStage, _random: Random) -> Node:
 
 def _node(stage: ClusterStage, number: int) -> Node:
     """Return a broker by its number; any, if the partition has no leader now."""
-    return next((one for one in stage.cluster.nodes if one.number == number), stage.cluster.nodes[0])
+    return next((node for node in stage.cluster.nodes if node.number == number), stage.cluster.nodes[0])
 
 
 _CHOOSE: Mapping[str, Callable[[ClusterStage, Random], Awaitable[Node]]] = {

@@ -191,12 +191,12 @@ async def _rest(stage: Stage) -> None:
 def joined(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the outcome of several phases, one after the other; each must have been judged."""
     whole, sums = Outcome(), Counter[str]()
-    for one in outcomes:
-        for struck in one.struck:
+    for outcome in outcomes:
+        for struck in outcome.struck:
             at = round(struck.at + whole.seconds, 2)
             whole.struck.append(replace(struck, number=len(whole.struck) + 1, at=at))
-        whole.seconds += one.seconds
-        sums.update(one.sums)
+        whole.seconds += outcome.seconds
+        sums.update(outcome.sums)
     whole.sums = dict(sums)
-    whole.verdict = Verdict.sum([one.verdict for one in outcomes if one.verdict is not None])
+    whole.verdict = Verdict.sum([outcome.verdict for outcome in outcomes if outcome.verdict is not None])
     return whole

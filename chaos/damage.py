@@ -15,12 +15,12 @@ def damage(directory: Path, way: str, random: Random) -> str:
 
 
 def has_tables(directory: Path) -> bool:
-    """Tell whether anything has been written from memory to disk yet."""
+    """Return whether anything has been written from memory to disk yet."""
     return any(directory.glob("v*/*/*.sst"))
 
 
 def has_several(directory: Path) -> bool:
-    """Tell whether there are copies of two partitions at least."""
+    """Return whether there are copies of two partitions at least."""
     return len(_partitions(directory)) > 1
 
 

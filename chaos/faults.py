@@ -183,7 +183,7 @@ def _waves(random: Random, faults: list[Fault], phase: Phase) -> Iterator[Wave]:
         sizes, weights = _SIZES[phase]
         size = random.choices(sizes, weights)[0]
         wave = [faults.pop()]
-        while len(wave) < size and (fits := [one for one in faults if not _hinders(wave, one)]):
+        while len(wave) < size and (fits := [fault for fault in faults if not _hinders(wave, fault)]):
             faults.remove(fits[-1])
             wave.append(fits[-1])
         yield _spaced(random, wave)
@@ -206,7 +206,7 @@ _APART = (
 
 
 def _hinders(wave: Sequence[Fault], fault: Fault) -> bool:
-    """Tell whether a fault must not strike together with one of a wave."""
+    """Return whether a fault must not strike together with one of a wave."""
     names, name = {str(one) for one in wave}, str(fault)
     return any((name in one and names & other) or (name in other and names & one) for one, other in _APART)
 

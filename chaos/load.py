@@ -78,7 +78,7 @@ async def _write(
         began, post = clock(), traffic.next()
         for _ in range(_TRIES):
             outcomes = await send(client, post, ledger)
-            if all(one.outcome != UNKNOWN for one in outcomes):
+            if all(outcome.outcome != UNKNOWN for outcome in outcomes):
                 break
             await _pause(wishes.stop, _PATIENCE_SECONDS)
             if post.key is None:

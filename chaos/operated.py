@@ -207,7 +207,7 @@ def _is_known(
     states: dict[str, set[str]],
     rows: dict[str, set[str]],
 ) -> bool:
-    """Tell whether an event, or what it did, is anywhere: an erasure leaves nothing of those before it."""
+    """Return whether an event, or what it did, is anywhere: an erasure leaves nothing of those before it."""
     if line["event_id"] in ids:
         return True
     if line["op"] == "erase":
@@ -216,7 +216,7 @@ def _is_known(
 
 
 def _shows(line: dict[str, Any], rows: dict[str, set[str]]) -> bool:
-    """Tell whether a row has a field that this event alone put there."""
+    """Return whether a row has a field that this event alone put there."""
     own = {name for part in ("data", "request") for name in line[part] or () if name != LATEST}
     return bool(own & rows.get(line["request_id"], set()))
 

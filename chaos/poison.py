@@ -115,7 +115,7 @@ async def poison(kafka: KafkaSettings, ledger: Poison, random: Random, count: in
 
 
 async def _answers(kafka: KafkaSettings) -> bool:
-    """Tell whether Kafka can be written to, or is away because of another fault."""
+    """Return whether Kafka can be written to, or is away because of another fault."""
     producer = AIOKafkaProducer(**client_options(kafka, "chaos"))
     try:
         async with asyncio.timeout(10):

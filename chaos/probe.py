@@ -71,7 +71,8 @@ class Probe:
                 await self._stage.flows.wait()
                 events = tuple(Event(next(ids), data={"probe": 1}) for ids in self._ids.values())
                 body = b"\n".join(
-                    json.dumps({"request_id": one.request_id, "data": one.data}).encode() for one in events
+                    json.dumps({"request_id": event.request_id, "data": event.data}).encode()
+                    for event in events
                 )
                 post = Post("POST", "/v1/events", body, "native", events, is_batch=True)
                 sent = clock()

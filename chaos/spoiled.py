@@ -47,7 +47,7 @@ async def spoil(stage: OperatedStage, fault: Fault, random: Random) -> str:
     await _mend(stage, commands)
     await eventually(lambda: _shows(stage, request_id, {"before", "after"}), within=_MERGED_WITHIN, every=0.5)
     ledger.close()
-    return f"{value!r}, mended by {', '.join(f'`afterword {one}`' for one in commands)}"
+    return f"{value!r}, mended by {', '.join(f'`afterword {command}`' for command in commands)}"
 
 
 async def _say(client: httpx.AsyncClient, ledger: Ledger, request_id: str, name: str) -> None:

@@ -361,7 +361,7 @@ def warehouse_command(one: Stage, port: int, variables: Mapping[str, str] | None
 
 
 async def pings(port: int) -> bool:
-    """Tell whether a warehouse answers."""
+    """Return whether a warehouse answers."""
     return (await asyncio.to_thread(probes.get, port, "/ping"))[0] == 200
 
 

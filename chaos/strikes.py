@@ -280,7 +280,7 @@ async def _post(stage: Stage, fault: Fault, request_id: str, kib: int, times: in
             event = Event(request_id, data={f"large-{number}": "x" * (kib * KIB)})
             body = json.dumps({"request_id": event.request_id, "data": event.data}).encode()
             outcomes = await post_to(client, Post("POST", "/v1/events", body, "native", (event,)), ledger)
-            told += [one.outcome for one in outcomes]
+            told += [outcome.outcome for outcome in outcomes]
     ledger.close()
     return ", ".join(f"{told.count(one)} {one}" for one in sorted(set(told)))
 

@@ -23,7 +23,7 @@ CLEAN, FOUND, UNREACHABLE = 0, 1, 75
 
 
 def is_reachable(source: str = SOURCE) -> bool:
-    """Tell whether the source of advisories answers at all."""
+    """Return whether the source of advisories answers at all."""
     try:
         with urlopen(source, timeout=REACH_SECONDS):  # noqa: S310 (an address of ours)
             return True
@@ -37,11 +37,12 @@ def verdict(reports: Sequence[dict[str, Any] | None]) -> tuple[int, list[str]]:
     """Return the exit code and what to say, of pip-audit's reports; None is one that did not come."""
     dependencies = [one for report in reports if report is not None for one in report["dependencies"]]
     lines = [
-        f"{one['name']} {one['version']}: {fault['id']}, mended in {' '.join(fault['fix_versions']) or '-'}"
-        for one in dependencies
-        for fault in one.get("vulns", ())
+        f"{dependency['name']} {dependency['version']}: {fault['id']},"
+        f" fixed in {' '.join(fault['fix_versions']) or '-'}"
+        for dependency in dependencies
+        for fault in dependency.get("vulns", ())
     ]
-    skipped = [one["name"] for one in dependencies if "skip_reason" in one]
+    skipped = [dependency["name"] for dependency in dependencies if "skip_reason" in dependency]
     if lines:
         return FOUND, sorted(set(lines))
     if skipped:
@@ -50,7 +51,9 @@ def verdict(reports: Sequence[dict[str, Any] | None]) -> tuple[int, list[str]]:
         ]
     if None in reports or not dependencies:
         return UNREACHABLE, ["NOT AUDITED: pip-audit gave no report"]
-    return CLEAN, [f"{len({one['name'] for one in dependencies})} packages audited: no known vulnerability"]
+    return CLEAN, [
+        f"{len({dependency['name'] for dependency in dependencies})} packages audited: no known vulnerability"
+    ]
 
 
 def audited(name: str) -> dict[str, Any] | None:

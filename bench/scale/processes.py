@@ -92,14 +92,14 @@ class Meter:
 
     def __init__(self, **parts: Sequence[Program]) -> None:
         self._processes = {
-            name: [psutil.Process(one.child.pid) for one in programs if one.child]
+            name: [psutil.Process(program.child.pid) for program in programs if program.child]
             for name, programs in parts.items()
         }
         self._began, self._before, self._busy = time.monotonic(), self._times(), _busy()
 
     def _times(self) -> dict[str, list[float]]:
         return {
-            name: [float(sum(one.cpu_times()[:2])) for one in processes]
+            name: [float(sum(process.cpu_times()[:2])) for process in processes]
             for name, processes in self._processes.items()
         }
 

@@ -128,7 +128,7 @@ def _turn(part: str, events: float, used: Used, seconds: float | None = None) ->
 
 @asynccontextmanager
 async def _load(programs: Sequence[IngestProcess], **amount: float) -> AsyncIterator[Go]:
-    plan = Plan([one.port for one in programs], **amount)  # type: ignore[arg-type]
+    plan = Plan([program.port for program in programs], **amount)  # type: ignore[arg-type]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -211,7 +211,7 @@ def replayed_version(headers: Headers, own: int) -> int | None:
 
 
 def is_named_in_text(headers: Headers) -> bool:
-    """Tell whether every header has a name in UTF-8."""
+    """Return whether every header has a name in UTF-8."""
     return all(
         name.isascii() or not any("\ud800" <= mark <= "\udfff" for mark in name) for name, _ in headers
     )

@@ -98,11 +98,11 @@ class Poison:
         self.unplaced[topic, key, value] += 1
 
     def wrote(self, topic: str, partition: int, offset: int) -> bool:
-        """Tell whether a fault wrote what stands there, as far as the topic was read."""
+        """Return whether a fault wrote what stands there, as far as the topic was read."""
         return (topic, partition, offset) in self.places
 
     def explains(self, topic: str, record: LogRecord) -> bool:
-        """Tell whether a fault wrote this record.  What has no known place is used up by one record."""
+        """Return whether a fault wrote this record.  What has no known place is used up by one record."""
         if (topic, record.partition, record.offset) in self.places:
             return True
         bytes_of_it = topic, record.key, record.value
@@ -131,10 +131,10 @@ class LogCheck:
             self._explain(body, record.key, version, place)
 
     def _meets(self, body: Body, key: bytes, version: int) -> bool:
-        """Tell whether this is what an acknowledgement named."""
+        """Return whether this is what an acknowledgement named."""
         lines = self._owed.acknowledged.get(body.event_id, ())
-        owed = next((one for one in lines if not one.met and one.version == version), None)
-        owed = owed or next((one for one in lines if not one.met and one.version is None), None)
+        owed = next((line for line in lines if not line.met and line.version == version), None)
+        owed = owed or next((line for line in lines if not line.met and line.version is None), None)
         if owed is None:
             return False
         owed.met = True

@@ -102,15 +102,15 @@ class Verdict:
     def sum(cls, verdicts: Sequence[Self]) -> Self:
         """Return the judgement of several stacks together."""
         return cls(
-            acknowledged=sum(one.acknowledged for one in verdicts),
-            unknown=sum(one.unknown for one in verdicts),
-            events=sum(one.events for one in verdicts),
-            rows=sum(one.rows for one in verdicts),
-            dead_letters=sum(one.dead_letters for one in verdicts),
-            counts=sum((one.counts for one in verdicts), Counter()),
-            findings=[finding for one in verdicts for finding in one.findings],
-            notes=[note for one in verdicts for note in one.notes],
-            gone=[event for one in verdicts for event in one.gone],
+            acknowledged=sum(verdict.acknowledged for verdict in verdicts),
+            unknown=sum(verdict.unknown for verdict in verdicts),
+            events=sum(verdict.events for verdict in verdicts),
+            rows=sum(verdict.rows for verdict in verdicts),
+            dead_letters=sum(verdict.dead_letters for verdict in verdicts),
+            counts=sum((verdict.counts for verdict in verdicts), Counter()),
+            findings=[finding for verdict in verdicts for finding in verdict.findings],
+            notes=[note for verdict in verdicts for note in verdict.notes],
+            gone=[event for verdict in verdicts for event in verdict.gone],
         )
 
     def _count(self, *kinds: Kind) -> int:

@@ -121,7 +121,7 @@ def _events(count: int, said: int) -> list[dict[str, object]]:
 
 
 async def _is_merged(settings: SinkSettings, group: str, topic: str) -> bool:
-    """Tell whether a group stands at the end of a topic."""
+    """Return whether a group stands at the end of a topic."""
     async with offsets(settings, "test") as asked:
         end = await asked.ends(await asked.partitions([topic]))
         committed = await asked.committed(group)
@@ -235,14 +235,16 @@ async def _merges(settings: SinkSettings) -> None:
 
 
 @takes_long
-async def test_mergers_that_nobody_fences_are_found(settings: SinkSettings, tmp_path: Path) -> None:
+async def test_mergers_without_fencing_are_found(settings: SinkSettings, tmp_path: Path) -> None:
     """A zombie sends, once it wakes up, what it had in hand before another one took over."""
     ledger, state = tmp_path / "ledger", Topology(settings.kafka_topic_generation).state
     variables = {ONCE: str(tmp_path / "planted")}
     mergers = [PlantedMerger(settings, tmp_path, number, **variables) for number in (1, 2)]
     async with running(*mergers):
         await promise(settings, ledger, _events(50, said=1))
-        (frozen,) = await eventually(lambda: [one for one in mergers if _is_frozen(one)], within=_WITHIN)
+        (frozen,) = await eventually(
+            lambda: [merger for merger in mergers if _is_frozen(merger)], within=_WITHIN
+        )
         await promise(settings, ledger, _events(50, said=2))
         await _merges(settings)
         before = sum(await ends(settings, state))

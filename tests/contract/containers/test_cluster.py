@@ -46,12 +46,12 @@ def test_three_brokers_know_each_other(cluster: dict[str, Any]) -> None:
     services = cluster["services"]
     settings = [services[name]["environment"] for name in BROKERS]
 
-    assert [one["KAFKA_NODE_ID"] for one in settings] == ["1", "2", "3"]
-    assert [one["KAFKA_ADVERTISED_LISTENERS"] for one in settings] == [
+    assert [setting["KAFKA_NODE_ID"] for setting in settings] == ["1", "2", "3"]
+    assert [setting["KAFKA_ADVERTISED_LISTENERS"] for setting in settings] == [
         f"PLAINTEXT://{name}:9092" for name in BROKERS
     ]
     voters = ",".join(f"{number}@{name}:9093" for number, name in enumerate(BROKERS, 1))
-    assert {one["KAFKA_CONTROLLER_QUORUM_VOTERS"] for one in settings} == {voters}
+    assert {setting["KAFKA_CONTROLLER_QUORUM_VOTERS"] for setting in settings} == {voters}
     disks = [mount["source"] for name in BROKERS for mount in _mounts(services[name], "/var/lib/kafka/data")]
     assert disks == list(BROKERS)
 

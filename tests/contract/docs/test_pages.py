@@ -93,7 +93,7 @@ def test_paths_and_tests_that_a_page_names_exist(page: Path) -> None:
 
 
 def exists(place: str) -> bool:
-    """Tell whether the repository has a file, or a test in a file."""
+    """Return whether the repository has a file, or a test in a file."""
     path, _, test = place.partition("::")
     file = ROOT / path
     return file.exists() and (not test or f"def {test}(" in file.read_text())

@@ -18,7 +18,7 @@ EXAMPLES = 200
 
 
 def allowed(model: type[BaseModel], value: Any) -> bool:
-    """Tell whether a documented model takes a value as it stands, without converting it."""
+    """Return whether a documented model takes a value as it stands, without converting it."""
     try:
         model.model_validate(value, strict=True)
     except ValidationError:
@@ -27,7 +27,7 @@ def allowed(model: type[BaseModel], value: Any) -> bool:
 
 
 def accepted(reader: Any, body: bytes) -> bool:
-    """Tell whether the service takes a body."""
+    """Return whether the service takes a body."""
     try:
         written = event_bytes(
             "t", "native", reader(body), "00000000-0000-7000-8000-000000000000", NOW, idempotent=True

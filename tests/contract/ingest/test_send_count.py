@@ -32,6 +32,6 @@ async def test_the_number_of_times_a_batch_was_sent_can_be_read() -> None:
     assert times() == 2
 
 
-def test_of_another_producer_nobody_knows() -> None:
+def test_batches_of_another_producer_are_unknown() -> None:
     """So that what it refuses counts as unknown."""
     assert send_count(object(), *PLACE)() == UNKNOWN

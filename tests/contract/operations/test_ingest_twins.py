@@ -108,7 +108,7 @@ async def test_the_same_batch_under_the_same_key_has_the_same_event_ids(twin: Tw
     assert len({*ids[0], *ids[2]}) == 4
 
 
-async def test_an_ingest_that_takes_nothing_says_when_to_come_again(twin: Twin) -> None:
+async def test_an_ingest_that_takes_nothing_has_a_retry_after(twin: Twin) -> None:
     """503 as a problem document, with Retry-After."""
     twin.refuse_once()
 

@@ -24,7 +24,7 @@ from tests.support.sink.doubles import NOT_EVENTS, event
         *NOT_EVENTS,
     ],
 )
-def test_what_the_merger_gives_up_the_sink_leaves_out(changes: dict[str, Any]) -> None:
+def test_what_the_merger_dead_letters_the_sink_skips(changes: dict[str, Any]) -> None:
     """An event is either in the history or in the dead letters."""
     record = event(**changes)
     try:

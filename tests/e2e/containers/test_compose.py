@@ -58,7 +58,7 @@ def test_a_first_up_has_every_service_healthy_at_once(stack: Composed) -> None:
         assert container.attrs["HostConfig"]["Memory"] > 0
 
 
-def test_the_image_is_small_and_says_what_it_is(stack: Composed, engine: Engine) -> None:
+def test_the_image_is_small_and_shows_what_it_is(stack: Composed, engine: Engine) -> None:
     """No installer, no build tools, no user but its own."""
     image = engine.image()
     added = sum(layer["Size"] for layer in image.history() if "buildkit" in layer["Comment"])
@@ -187,7 +187,7 @@ async def test_an_upgrade_keeps_everything_and_migrates(stack: Composed) -> None
     assert await stack.stored("upgraded-2") == {"rating": 4}
 
 
-async def test_a_cluster_goes_on_without_one_of_each(
+async def test_a_cluster_continues_without_one_of_each(
     tmp_path_factory: pytest.TempPathFactory, stack: Composed
 ) -> None:
     """Three brokers and two of each service: one of each is killed, and feedback is taken and stored."""

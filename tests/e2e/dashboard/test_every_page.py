@@ -150,9 +150,7 @@ async def test_a_wrong_key_gets_a_clear_message_and_the_right_one_leads_on(
         await expect(page).to_have_url(re.compile("/sign-in$"))
 
 
-async def test_the_theme_is_the_systems_until_somebody_chooses(
-    browser: Browser, dashboard: Dashboard
-) -> None:
+async def test_the_theme_is_the_systems_until_a_user_chooses(browser: Browser, dashboard: Dashboard) -> None:
     """And then it stays, also on the next page, without a flash: the server knows it."""
     background = "getComputedStyle(document.body).backgroundColor"
     async with window(browser, dashboard.url(), theme="dark") as page:

@@ -126,7 +126,7 @@ async def test_a_row_of_the_log_changes_without_a_reload(browser: Browser, dashb
         assert await page.evaluate("window.stillHere")
 
 
-async def test_a_paused_page_stays_as_it_is_until_it_goes_on(browser: Browser, dashboard: Dashboard) -> None:
+async def test_a_paused_page_is_unchanged_until_it_is_resumed(browser: Browser, dashboard: Dashboard) -> None:
     """And then it shows everything that it missed."""
     tenant = dashboard.tenant("paused")
     await tenant.say("first", {"rating": 5})

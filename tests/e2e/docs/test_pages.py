@@ -47,7 +47,11 @@ def addresses(settings: LocalSettings) -> Mapping[str, str]:
 def environment(stack: WholeStack) -> Mapping[str, str]:
     """Return what leads a reader's shell to the stack."""
     variables = describe(LocalSettings())
-    own = {one.variable: stack.environ[one.variable] for one in variables if one.variable in stack.environ}
+    own = {
+        variable.variable: stack.environ[variable.variable]
+        for variable in variables
+        if variable.variable in stack.environ
+    }
     return {**own, "AFTERWORD_URL": stack.ingest_url, "AFTERWORD_QUERY_URL": stack.query_url}
 
 
@@ -94,7 +98,7 @@ async def complaint_about(page: Path, place: Place) -> str:
 
 
 @pytest.mark.parametrize("page", pages_with_a_stack(), ids=named)
-def test_the_examples_give_what_the_page_says(page: Path, complaints: dict[Path, str]) -> None:
+def test_the_examples_give_what_the_page_shows(page: Path, complaints: dict[Path, str]) -> None:
     """In the order of the page, as a reader would try them."""
     if complaints[page]:
         pytest.fail(complaints[page], pytrace=False)

@@ -67,7 +67,7 @@ async def test_a_write_is_read_back_as_merged(whole_stack: WholeStack, client: h
         assert row["version"] == version
 
 
-async def test_a_repeat_is_told_as_ignored(whole_stack: WholeStack, client: httpx.AsyncClient) -> None:
+async def test_a_repeat_is_reported_as_ignored(whole_stack: WholeStack, client: httpx.AsyncClient) -> None:
     """Also when other events came between, and though the row's version has passed it."""
     person = Person(whole_stack, client, "ryw-repeat")
     first = await person.says("once", data={"rating": 1})
@@ -81,7 +81,7 @@ async def test_a_repeat_is_told_as_ignored(whole_stack: WholeStack, client: http
     assert answers[1]["data"] == {"rating": 2}
 
 
-async def test_what_was_given_up_is_told_with_its_reason(
+async def test_what_was_dead_lettered_is_reported_with_its_reason(
     whole_stack: WholeStack, client: httpx.AsyncClient
 ) -> None:
     """A key that was used for another body, and an event that is too large for its row."""
@@ -106,7 +106,7 @@ async def test_what_was_given_up_is_told_with_its_reason(
     assert {letter["original_version"] for letter in letters} == {conflict, too_large}
 
 
-async def test_who_does_not_wait_is_told_that_it_is_pending(
+async def test_without_a_wait_the_answer_is_pending(
     whole_stack: WholeStack, client: httpx.AsyncClient
 ) -> None:
     """A new request has no row yet: unknown so far, and the problem says so; waiting then helps."""
@@ -176,7 +176,7 @@ async def test_any_id_reads_back(whole_stack: WholeStack, client: httpx.AsyncCli
     assert [event["version"] for event in await person.reads_history()] == [version]
 
 
-async def test_the_watermark_covers_everything_that_was_said(
+async def test_the_watermark_covers_everything_that_was_sent(
     whole_stack: WholeStack, client: httpx.AsyncClient
 ) -> None:
     """One question about all requests at once: what was acknowledged before it can be queried."""

@@ -123,7 +123,7 @@ async def test_a_slow_one_delivers_in_order(proxy: Proxy) -> None:
             assert await caller.hear(2) == piece * 2
 
 
-async def test_where_nobody_listens_the_connection_ends() -> None:
+async def test_the_connection_ends_if_the_target_refuses_it() -> None:
     """As it would without a proxy."""
     async with Proxy(free_port(), free_port()) as proxy, Caller(proxy) as caller:
         assert await caller.hear(1) == b""

@@ -133,7 +133,7 @@ def test_errors_have_their_code(sync: HttpClient) -> None:
         assert code == caught.value.code
 
 
-def test_clients_that_make_up_a_session_share_it_with_nobody(server: Face) -> None:
+def test_clients_that_make_up_a_session_do_not_share_it(server: Face) -> None:
     """The synchronous client's default."""
     with (
         server.sync_client(autogenerate_session_id=True) as first,

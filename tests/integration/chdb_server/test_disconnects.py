@@ -67,7 +67,7 @@ async def test_a_streamed_query_ends_when_its_answer_is_not_read_on(ours: Face) 
     await eventually(gone)
 
 
-async def test_an_insert_goes_on_without_its_client(ours: Face, table: str) -> None:
+async def test_an_insert_continues_without_its_client(ours: Face, table: str) -> None:
     """Nobody can tell half of it from all of it, so it is all or nothing."""
     query = f"INSERT INTO {table} SELECT number, 'x' FROM numbers(20) WHERE sleepEachRow(0.05) = 0"
     writer = await send(ours, query + " SETTINGS max_block_size = 1")

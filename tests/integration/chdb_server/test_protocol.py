@@ -297,7 +297,7 @@ async def test_answers_and_bodies_come_in_clickhouses_own_blocks(server: Face, t
     assert blocks.decode(answer.content, 1000) == b'1,"a"\n2,"b"\n'
 
 
-async def test_a_failure_in_the_middle_breaks_the_answer_off_and_says_why(server: Face) -> None:
+async def test_a_failure_in_the_middle_breaks_the_answer_off_and_reports_why(server: Face) -> None:
     """The status is sent long before; a short answer must not look complete."""
     query = "SELECT throwIf(number = 900000), number FROM numbers(1000000) SETTINGS max_block_size = 10000"
     received = bytearray()

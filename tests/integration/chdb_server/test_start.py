@@ -38,7 +38,7 @@ def server(ours: Face) -> Face:
     return ours
 
 
-def test_help_says_what_it_is_and_where_settings_come_from() -> None:
+def test_help_shows_what_it_is_and_where_settings_come_from() -> None:
     """Without starting an engine."""
     said = subprocess.run([*MODULE, "--help"], capture_output=True, text=True, check=True).stdout
     for word in ("ClickHouse", "CLICKHOUSE_URL", "WAREHOUSE_", "--port", "AFTERWORD_HOME"):
@@ -75,7 +75,7 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_of_somebody_else_is_named(tmp_path: Path) -> None:
+def test_a_directory_of_another_user_is_named(tmp_path: Path) -> None:
     """With what to change."""
     tmp_path.chmod(0o500)
     assert "is not writable: change its owner" in refused(str(tmp_path), "--port", "0")

@@ -201,7 +201,7 @@ async def test_powershell_replayed(door: Door) -> None:
     assert door.ratings() == expected("ps", 3)
 
 
-async def test_what_is_wrong_is_told_on_a_connection_that_goes_on(door: Door) -> None:
+async def test_errors_are_answered_on_a_connection_that_stays_open(door: Door) -> None:
     """A client that keeps its connection is answered 422, and then 202."""
     async with httpx.AsyncClient(
         base_url=door.url, headers={"x-api-key": door.key}, limits=httpx.Limits(max_connections=1), timeout=60

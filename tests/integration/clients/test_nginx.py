@@ -88,7 +88,7 @@ async def test_nginx_in_front(tmp_path: Path, part: str) -> None:
     assert one.ratings() == {f"{unquote(name)}{number}": number for number in range(MANY)}
 
 
-async def test_strangers_behind_nginx_are_told_apart(tmp_path: Path) -> None:
+async def test_strangers_behind_nginx_are_distinguished(tmp_path: Path) -> None:
     """By the address that nginx saw, whatever they write themselves; the right key is let in."""
     async with site(tmp_path, documented()) as one:
 

@@ -18,7 +18,7 @@ def ingest() -> Iterator[FakeIngest]:
         yield running
 
 
-def test_it_sends_what_it_counts_and_says_that_it_is_generated(ingest: FakeIngest) -> None:
+def test_it_sends_what_it_counts_and_shows_that_it_is_generated(ingest: FakeIngest) -> None:
     """On the screen, in the ids, and in the facts of each request; and it goes through every door."""
     ended = afterword("demo", "--url", ingest.url, "--rate", "1000", "--count", "400", "--seed", "4")
 
@@ -77,7 +77,7 @@ def test_ctrl_c_ends_it_with_a_summary(ingest: FakeIngest) -> None:
     assert b"Traceback" not in err
 
 
-def test_nobody_there_ends_with_75() -> None:
+def test_an_unreachable_server_ends_with_75() -> None:
     """With a hint."""
     gone = FakeIngest()
     with serving(gone):

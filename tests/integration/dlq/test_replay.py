@@ -204,7 +204,7 @@ async def forbid(settings: SinkSettings, table: str, condition: str) -> None:
 
 
 async def there(settings: SinkSettings, table: str, count: int) -> bool:
-    """Tell whether a table has so many rows."""
+    """Return whether a table has so many rows."""
     ((found,),) = await sql.rows(settings, f"SELECT count() FROM {table} FINAL")
     return bool(found == count)
 
@@ -217,7 +217,7 @@ async def conflicts(scene: Scene, count: int) -> None:
     await scene.publish(a_log(first, *others, newest))
 
 
-async def test_a_replay_that_was_killed_goes_on(
+async def test_a_replay_that_was_killed_continues(
     settings: SinkSettings, scene: Scene, variables: dict[str, str], tmp_path: Path
 ) -> None:
     """SIGKILL after some are marked: the same call does the rest, and the row is that of the log's order."""
@@ -262,7 +262,7 @@ class Dying(DeadLetterTables):
 
 
 async def copied(settings: SinkSettings, count: int) -> bool:
-    """Tell whether the history has so many events that are replays."""
+    """Return whether the history has so many events that are replays."""
     ((found,),) = await sql.rows(
         settings, f"SELECT count() FROM {FEEDBACK_EVENTS} FINAL WHERE log_offset > version"
     )

@@ -51,7 +51,7 @@ def rows_noted(file: Path) -> int:
 
 
 def is_further(file: Path, rows: int) -> bool:
-    """Tell whether a call can go on behind more rows than these."""
+    """Return whether a call can go on behind more rows than these."""
     return rows_noted(file) > rows
 
 
@@ -80,7 +80,7 @@ async def test_a_file_is_what_the_service_gives_whatever_is_cut(
 
 
 @pytest.mark.parametrize("format_", ["csv", "ndjson"])
-async def test_the_same_call_goes_on_later(format_: str, way: Cutting, tmp_path: Path) -> None:
+async def test_the_same_call_continues_later(format_: str, way: Cutting, tmp_path: Path) -> None:
     """What an impatient call left is taken up, under the same question alone."""
     expected = await whole(way, format_)
     file = tmp_path / f"feedback.{format_}"
@@ -125,7 +125,7 @@ async def test_what_is_there_is_believed_as_far_as_it_was_written(
     assert ("resumes behind" in ended.err) == (damage == "more")
 
 
-async def test_a_killed_export_goes_on(way: Cutting, tmp_path: Path) -> None:
+async def test_a_killed_export_continues(way: Cutting, tmp_path: Path) -> None:
     """SIGKILL loses at most what was not noted; SIGINT ends with 130, and says that nothing is lost."""
     expected = await whole(way, "csv")
     file = tmp_path / "feedback.csv"

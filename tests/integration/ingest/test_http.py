@@ -153,7 +153,7 @@ async def test_requests_on_one_connection_follow_each_other(ingest: Running) -> 
             assert (refused.status_code, taken.status_code) == (413, 202)
 
 
-async def test_metrics_tell_what_happened(ingest: Running) -> None:
+async def test_metrics_show_what_happened(ingest: Running) -> None:
     """By dialect and outcome, and what waits for Kafka."""
     async with ingest.client() as client:
         await client.post("/feedback/m", json={"data": {}})
@@ -166,7 +166,7 @@ async def test_metrics_tell_what_happened(ingest: Running) -> None:
     assert "ingest_inflight_bytes 0.0" in page
 
 
-async def test_metrics_tell_that_the_log_is_ready(ingest: Running) -> None:
+async def test_metrics_show_that_the_log_is_ready(ingest: Running) -> None:
     """Of the newest server: a gauge belongs to a process, and a process of tests has several servers."""
     again = IngestApp(build(ingest.settings, key_file(ingest.settings.keys_file)))
     async with serving(again) as url, httpx.AsyncClient(base_url=url) as client:

@@ -159,7 +159,7 @@ async def test_without_clickhouse_votes_are_accepted(start: Start) -> None:
     assert counted("down") == before + 1
 
 
-async def test_a_lookup_that_takes_too_long_is_given_up(start: Start) -> None:
+async def test_a_lookup_that_takes_too_long_is_cancelled(start: Start) -> None:
     """The vote is answered, and those right after it do not wait at all."""
     ingest = await start(ingest_lookup_seconds=1e-6)
     lookups = ingest.service.lookups

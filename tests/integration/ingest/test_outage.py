@@ -114,7 +114,7 @@ async def test_a_kafka_that_hangs_is_503_for_as_long_as_it_hangs(
     assert {"after"} <= set(ids(await ingest.log())) <= {"after", "first"}
 
 
-async def test_bytes_stay_counted_until_kafka_answers_whoever_leaves(outage: Outage) -> None:
+async def test_bytes_stay_counted_until_kafka_answers_even_if_the_client_leaves(outage: Outage) -> None:
     """A client that goes away frees nothing; beyond the bound others are told at once.
 
     Three events fit into what one tenant may hold, four fifths of all, and a fourth does not.

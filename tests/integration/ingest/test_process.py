@@ -78,7 +78,7 @@ async def test_a_broken_key_file_is_not_taken_for_none(tmp_path: Path) -> None:
     assert "keys.toml cannot be read" in said
 
 
-async def test_a_taken_port_is_one_line_that_says_what_to_change(tmp_path: Path) -> None:
+async def test_a_taken_port_is_one_line_that_shows_what_to_change(tmp_path: Path) -> None:
     """INGEST_PORT."""
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

@@ -169,14 +169,14 @@ async def test_ending_while_it_connects_leaves_no_connection_open(
     kafka_settings: KafkaSettings, tmp_path: Path
 ) -> None:
     """Whatever it had begun by then: aiokafka itself forgets a connection whose making is cancelled."""
-    before = {id(one) for one in _open_connections()}
+    before = {id(connection) for connection in _open_connections()}
     for milliseconds in range(40):
         publisher = Publisher(settings_for(kafka_settings, tmp_path))
         publisher.start()
         await asyncio.sleep(milliseconds / 2_000)
         await publisher.stop(grace=0)
 
-    assert [one for one in _open_connections() if id(one) not in before] == []
+    assert [connection for connection in _open_connections() if id(connection) not in before] == []
 
 
 def _open_connections() -> list[AIOKafkaConnection]:

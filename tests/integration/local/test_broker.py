@@ -44,7 +44,7 @@ async def test_a_record_comes_back(kafka_settings: KafkaSettings, topology: Topo
     assert await _read(kafka_settings, topology, 1) == [b"kept"]
 
 
-async def test_a_killed_broker_goes_on_with_its_records_and_offsets(own_kafka: OwnKafka) -> None:
+async def test_a_killed_broker_continues_with_its_records_and_offsets(own_kafka: OwnKafka) -> None:
     """SIGKILL and a start lose nothing that was acknowledged, and offsets go on."""
     topology = Topology()
     await create_topics(own_kafka.settings, topology)

@@ -141,7 +141,7 @@ async def test_parts_start_after_what_they_need_and_stop_in_the_order_of_the_flo
     assert not list(bench.home.run.glob("*.pid"))
 
 
-async def test_a_part_that_dies_is_started_again_and_said_so(bench: Bench) -> None:
+async def test_a_part_that_dies_is_started_again_and_reported(bench: Bench) -> None:
     """With a new process id in its file, and nobody else disturbed."""
     async with bench.running(bench.runner("kafka"), bench.runner("merger", "kafka")) as (supervisor, _):
         await eventually(is_ready(supervisor))
@@ -169,7 +169,7 @@ async def test_a_part_that_keeps_ending_shows_its_last_words_and_rests_longer(be
     ]
 
 
-async def test_a_full_disk_stops_nothing_and_is_said_once(bench: Bench) -> None:
+async def test_a_full_disk_stops_nothing_and_is_reported_once(bench: Bench) -> None:
     """What runs goes on; once there is room again, it is recorded as if nothing had been."""
     records = [bench.home.run / f".{name}.incoming" for name in ("state.json", "kafka.pid", "merger.pid")]
     for record in records:

@@ -79,7 +79,7 @@ async def test_all_mistakes_in_the_settings_are_shown_at_once(stack: WholeStack)
     assert "KAFKA_BOOTSTRAP_SERVERS" in result.stderr
 
 
-async def test_status_of_nothing_says_so(stack: WholeStack) -> None:
+async def test_status_reports_that_no_stack_runs(stack: WholeStack) -> None:
     """With the exit code of what is not reachable, and JSON for scripts."""
     plain = await stack.call("status")
     waited = await stack.call("status", "--json", "--wait", "0.5")

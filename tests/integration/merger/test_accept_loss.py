@@ -31,7 +31,7 @@ async def test_the_position_moves_to_the_start_of_the_log(scene: Scene) -> None:
     assert await partition.merge(records[4:]) == 2
 
 
-async def test_nothing_moves_unless_somebody_agrees(scene: Scene) -> None:
+async def test_nothing_moves_unless_it_is_confirmed(scene: Scene) -> None:
     """What is lost is shown first, in words."""
     await merged(scene, 2)
     await scene.publish(a_log(*(an_event(n, request_id=R1) for n in range(4))))
@@ -47,7 +47,7 @@ async def test_nothing_moves_unless_somebody_agrees(scene: Scene) -> None:
     assert await committed_is(scene, 2)
 
 
-async def test_without_a_loss_nobody_is_asked(scene: Scene) -> None:
+async def test_without_a_loss_no_confirmation_is_asked(scene: Scene) -> None:
     """There is nothing to agree to."""
     await merged(scene, 2)
 

@@ -59,7 +59,7 @@ async def test_a_partition_that_is_taken_away_while_it_opens_is_let_go(
     assert await owner.merge(records) == 1
 
 
-async def test_an_opening_that_nobody_cancelled_and_that_is_cancelled_is_an_error(worker: Worker) -> None:
+async def test_an_opening_cancelled_from_elsewhere_is_an_error(worker: Worker) -> None:
     """Aiokafka has been seen to do that when a broker dies: the partition would stay closed for ever."""
     opening = asyncio.create_task(worker.open(0))
     await eventually(worker.readiness)

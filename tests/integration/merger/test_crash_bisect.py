@@ -42,7 +42,7 @@ def cursed(records: Sequence[Any], offset: int) -> list[Any]:
     ]
 
 
-async def test_the_culprit_is_found_and_given_up(scene: Scene) -> None:
+async def test_the_culprit_is_found_and_dead_lettered(scene: Scene) -> None:
     """Three ends of the batch, one of the culprit alone; then it is a dead letter, and all else is merged."""
     names = [R1, R3, R2, R1]
     events = [an_event(number, request_id=name, data={"n": number}) for number, name in enumerate(names)]

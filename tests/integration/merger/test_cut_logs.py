@@ -20,7 +20,7 @@ async def publish(scene: Scene, first: int, count: int) -> None:
 
 
 async def is_merged(scene: Scene, offset: int) -> bool:
-    """Tell whether everything before an offset is merged."""
+    """Return whether everything before an offset is merged."""
     return await scene.committed() == offset
 
 
@@ -84,6 +84,6 @@ async def test_kafka_that_was_emptied_ends_a_running_merger(own_kafka: OwnKafka,
 
 
 async def refuses(merger: MergerProcess, words: str) -> bool:
-    """Tell whether a merger says so by its readiness."""
+    """Return whether a merger says so by its readiness."""
     status, body = await merger.get("/readyz")
     return status == 503 and words in body

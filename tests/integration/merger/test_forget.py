@@ -47,7 +47,7 @@ async def test_a_machine_that_only_read_the_rows_forgets_as_well(scene: Scene) -
     assert await second.forget(last + 1) == 1
 
 
-async def test_a_forgotten_row_begins_anew(scene: Scene) -> None:
+async def test_a_forgotten_row_starts_over(scene: Scene) -> None:
     """Its key is as good as new."""
     partition, last = await erased(scene, await scene.setup())
     await partition.forget(last + 1)
@@ -57,7 +57,7 @@ async def test_a_forgotten_row_begins_anew(scene: Scene) -> None:
     assert b'"data":{"a":5}' in ((await scene.rows())[KEYS[0]] or b"")
 
 
-async def test_how_long_is_what_the_topics_say_now(scene: Scene) -> None:
+async def test_retention_is_read_from_the_topics(scene: Scene) -> None:
     """Of the log and of the dead letters, whichever keeps its records longer; without an end, never."""
     topology = scene.topology
     await configure(scene.kafka, topology.events, retention_ms="1000")
@@ -68,7 +68,7 @@ async def test_how_long_is_what_the_topics_say_now(scene: Scene) -> None:
         assert (await retention(client, topology)).longest_ms is None
 
 
-async def test_a_copy_that_missed_tombstones_is_built_anew(scene: Scene) -> None:
+async def test_a_copy_that_missed_tombstones_is_rebuilt(scene: Scene) -> None:
     """After longer than the topic keeps them, what was deleted meanwhile would live for ever."""
     setup = await scene.setup(1)
     partition, last = await erased(scene, setup)
@@ -85,7 +85,7 @@ async def test_a_copy_that_missed_tombstones_is_built_anew(scene: Scene) -> None
     assert at_last._store.get([KEYS[0]]) == {KEYS[0]: None}
 
 
-async def test_idle_rows_are_removed_and_begin_anew(scene: Scene) -> None:
+async def test_idle_rows_are_removed_and_start_over(scene: Scene) -> None:
     """Those whose last event the log has lost long ago; and a late event makes a row of its own."""
     setup = await scene.setup()
     log = a_log(*(an_event(n, request_id=name, data={"a": n}) for n, name in enumerate((R1, R2, R3))))
@@ -104,7 +104,7 @@ async def test_idle_rows_are_removed_and_begin_anew(scene: Scene) -> None:
     assert b'"data":{"b":3}' in ((await scene.rows())[KEYS[0]] or b"")
 
 
-async def test_how_long_rows_are_kept_is_said_by_the_topic_of_states(scene: Scene) -> None:
+async def test_the_retention_of_rows_is_a_setting_of_the_state_topic(scene: Scene) -> None:
     """By what is set for the topic itself: a broker's own retention is for logs; and never for too short."""
     topology = scene.topology
     async with admin(scene.kafka, "tests") as client:

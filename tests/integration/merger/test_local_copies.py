@@ -47,7 +47,7 @@ def strangers() -> float:
     return REGISTRY.get_sample_value(name, {"cause": "stranger"}) or 0.0
 
 
-async def test_copies_that_were_swapped_are_built_anew(scene: Scene) -> None:
+async def test_copies_that_were_swapped_are_rebuilt(scene: Scene) -> None:
     """Their positions happen to be equal, so only the name of the owner tells."""
     setup, before = await scene.setup(), strangers()
     await merge_all(scene, setup, 0)
@@ -63,7 +63,7 @@ async def test_copies_that_were_swapped_are_built_anew(scene: Scene) -> None:
     assert strangers() == before + 2
 
 
-async def test_a_copy_of_another_cluster_or_of_an_older_release_is_built_anew(scene: Scene) -> None:
+async def test_a_copy_of_another_cluster_or_of_an_older_release_is_rebuilt(scene: Scene) -> None:
     """It has the same topic and the same partition, and any position; or it does not say what it is of."""
     setup, before = await scene.setup(), strangers()
     await merge_all(scene, setup, 0)

@@ -44,7 +44,7 @@ async def check_truth(scene: Scene) -> None:
 
 
 async def committed_is(scene: Scene, offset: int) -> bool:
-    """Tell whether the group's position is what it should be: a commit shows a moment after it returns."""
+    """Return whether the group's position is what it should be: a commit shows a moment after it returns."""
     return await scene.committed() == offset
 
 
@@ -111,7 +111,7 @@ async def test_events_of_a_broker_whose_clock_was_ahead_are_merged(scene: Scene)
     ]
 
 
-async def test_a_restart_goes_on_where_it_was(scene: Scene) -> None:
+async def test_a_restart_continues_at_its_position(scene: Scene) -> None:
     """With the rows of this machine."""
     records = await scene.publish(a_log(*(an_event(n, request_id=R1, data={str(n): n}) for n in range(4))))
     setup = await scene.setup()

@@ -87,7 +87,7 @@ def feeder(kafka_settings: KafkaSettings, topology: Topology) -> Feeder:
 
 
 async def drained(kafka: KafkaSettings, topology: Topology) -> bool:
-    """Tell whether everything was merged and committed."""
+    """Return whether everything was merged and committed."""
     for number in range(PARTITIONS):
         records = await read_committed(kafka, topology.events, number)
         if records and await committed(kafka, topology, number) != records[-1].offset + 1:
@@ -112,7 +112,7 @@ async def check_truth(kafka: KafkaSettings, topology: Topology) -> None:
     )
 
 
-async def test_it_tells_how_it_is_and_stops_in_order(
+async def test_probes_report_its_state_and_it_stops_in_order(
     mergers: Start, feeder: Feeder, kafka_settings: KafkaSettings, topology: Topology
 ) -> None:
     """Ready with all partitions open, before any event; metrics; at SIGTERM it leaves its group."""
@@ -206,7 +206,7 @@ async def test_two_mergers_do_not_share_a_directory(mergers: Start) -> None:
     assert "MERGER_INSTANCE=2" in second.said()
 
 
-async def test_it_refuses_a_log_that_was_cut_and_stays_to_say_so(mergers: Start, scene: Scene) -> None:
+async def test_it_refuses_a_log_that_was_cut_and_stays_to_report_it(mergers: Start, scene: Scene) -> None:
     """It is alive, not ready, and names what mends it."""
     await commit(scene.kafka, scene.topology, 99)
     merger = mergers()
@@ -224,7 +224,7 @@ async def _refuses(merger: MergerProcess) -> bool:
     return status == 503 and "is beyond the log's end" in body and "afterword " in body
 
 
-async def test_a_header_whose_name_is_not_text_is_given_up_and_stops_nothing(
+async def test_a_header_whose_name_is_not_text_is_dead_lettered_and_stops_nothing(
     mergers: Start, scene: Scene
 ) -> None:
     """Nor does it take the events beside it along, in the batch in which a foreign program wrote them all."""

@@ -150,7 +150,7 @@ async def test_a_generation_that_clickhouse_does_not_know(
     assert await kinds(scene, clickhouse_url=url, clickhouse_database=name) == ["not_recorded"]
 
 
-async def test_copies_of_another_cluster_are_built_anew(
+async def test_copies_of_another_cluster_are_rebuilt(
     scene: Scene, clickhouse_settings: ClickHouseSettings
 ) -> None:
     """ClickHouse says that this is the right cluster, so the copies are of the wrong one."""

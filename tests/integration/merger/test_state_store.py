@@ -50,7 +50,7 @@ def cut(file: Path, part: float = 0.5) -> None:
 
 
 def is_consistent(store: StateStore) -> bool:
-    """Tell whether the rows are exactly those up to the position."""
+    """Return whether the rows are exactly those up to the position."""
     known = {key: row for key, row in store.get(sorted(ROWS)).items() if row is not None}
     expected = {key: ROWS[key] for key in sorted(ROWS)[: store.position or 0]}
     return known == expected
@@ -82,7 +82,7 @@ def test_with_a_list_of_files_cut_short_it_is_an_earlier_moment(path: Path, part
         assert is_consistent(store)
 
 
-def test_without_its_first_file_it_begins_anew(path: Path) -> None:
+def test_without_its_first_file_it_starts_over(path: Path) -> None:
     """An empty copy has no position, and is read back whole."""
     cut(path / "CURRENT")
 
@@ -92,7 +92,7 @@ def test_without_its_first_file_it_begins_anew(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [cut, Path.unlink])
-def test_without_a_table_it_begins_anew(path: Path, harm: Callable[[Path], None]) -> None:
+def test_without_a_table_it_starts_over(path: Path, harm: Callable[[Path], None]) -> None:
     """And says so."""
     before = REBUILT.labels("damaged")._value.get()
     harm(next(path.glob("*.sst")))
@@ -220,7 +220,7 @@ def test_only_rows_that_are_still_erased_can_be_forgotten(tmp_path: Path) -> Non
         assert list(store.forgettable(9)) == [b"a", b"c"]
 
 
-def test_what_is_not_said_stays(tmp_path: Path) -> None:
+def test_other_values_are_unchanged(tmp_path: Path) -> None:
     """Positions and broken offsets are kept until they are replaced."""
     with closing(StateStore(tmp_path / "0")) as store:
         assert (store.position, store.input, store.seen_at, store.broken) == (None, None, None, [])

@@ -53,7 +53,7 @@ async def test_topics_are_made_with_all_copies_or_with_fewer_only_if_asked(
         "replica(s) of each topic" in one.text or "min.insync.replicas=2" in one.remedy for one in told
     )
     await own_cluster.start()
-    noted = [one for one in await steps(wanted) if one.mark == "note"]
+    noted = [step for step in await steps(wanted) if step.mark == "note"]
     assert any(one.text == "feedback-events has 2 copies, and there are 3 brokers" for one in noted)
     assert not any("add-config min.insync" in one.remedy for one in noted)
 

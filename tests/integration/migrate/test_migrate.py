@@ -84,7 +84,7 @@ async def test_a_run_that_was_cut_off_is_finished_by_the_next(settings: MigrateS
     assert [number for (number,) in applied] == [migration.number for migration in migrations()]
 
 
-async def test_every_column_says_what_it_is(settings: MigrateSettings) -> None:
+async def test_every_column_shows_what_it_is(settings: MigrateSettings) -> None:
     """Whoever opens the database finds the explanations in it."""
     await steps(settings)
     client = await connect(settings)
@@ -101,7 +101,7 @@ async def test_every_column_says_what_it_is(settings: MigrateSettings) -> None:
     assert tables.result_rows == []
 
 
-async def test_a_setting_that_breaks_a_promise_is_told_with_its_cure(settings: MigrateSettings) -> None:
+async def test_a_setting_that_breaks_a_promise_is_reported_with_its_cure(settings: MigrateSettings) -> None:
     """Events that compaction may drop are no log."""
     await steps(settings)
     events = Topology(settings.kafka_topic_generation).events.name
@@ -186,7 +186,7 @@ async def test_a_server_that_is_away_ends_in_75_and_is_named(settings: MigrateSe
     assert away in complaint.decode()
 
 
-async def test_a_shorter_retention_says_what_it_deletes_and_waits_for_agreement(
+async def test_a_shorter_retention_shows_what_it_deletes_and_waits_for_agreement(
     settings: MigrateSettings,
 ) -> None:
     """In topics and in tables; then it holds, and a second run has nothing to do."""

@@ -143,7 +143,7 @@ async def test_the_engine_understands_every_statement(clickhouse_settings: Click
     await client.close()
 
 
-async def test_an_engine_without_users_says_what_to_do(clickhouse_settings: ClickHouseSettings) -> None:
+async def test_an_engine_without_users_explains_what_to_do(clickhouse_settings: ClickHouseSettings) -> None:
     """The local stack is one."""
     client = await connect(clickhouse_settings)
     for attempt in (make(client, USER, new_password=False), drop(client, USER)):

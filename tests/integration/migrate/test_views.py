@@ -48,7 +48,7 @@ async def history(settings: ClickHouseSettings) -> list[tuple[Any, ...]]:
     )
 
 
-async def test_history_tells_what_each_event_set_and_cleared(clickhouse_settings: ClickHouseSettings) -> None:
+async def test_history_shows_what_each_event_set_and_cleared(clickhouse_settings: ClickHouseSettings) -> None:
     """A null clears; facts of the request are told from feedback."""
     await create_tables(clickhouse_settings)
     first = event(1, data={"rating": 5, "a.b": [1]}, request={"model": "m"})

@@ -120,7 +120,7 @@ async def test_the_record_is_shown_as_it_is(stages: Stages, reader: httpx.AsyncC
     assert not any(letter["raw_truncated"] for letter in whole.values())
 
 
-async def test_nobody_sees_those_of_others_or_of_nobody(stages: Stages, reader: httpx.AsyncClient) -> None:
+async def test_a_tenant_sees_only_its_own(stages: Stages, reader: httpx.AsyncClient) -> None:
     """A dead letter without a tenant belongs to no key, whatever its scopes."""
     await store(stages, {"tenant": "", "request_id": ""}, {"tenant": f"{stages.tenant}-2"}, {})
 
@@ -144,7 +144,7 @@ async def test_what_was_erased_since_is_not_shown(stages: Stages, reader: httpx.
     assert "was erased since" in page
 
 
-async def test_faults_of_the_question_are_told_together(reader: httpx.AsyncClient) -> None:
+async def test_faults_of_the_question_are_reported_together(reader: httpx.AsyncClient) -> None:
     """Unknown names and values, cursors that are none, and more bytes than an answer may have."""
     answer = await reader.get(
         f"/v1/dead-letters?stage=x&reason=y&state=z&from=never&limit=200&cursor=abc&raw_bytes={MAX_RAW_BYTES}&statte=open"
@@ -156,7 +156,7 @@ async def test_faults_of_the_question_are_told_together(reader: httpx.AsyncClien
         assert "cursor" in faults_of(await reader.get(f"/v1/dead-letters?cursor={cursor}"))
 
 
-async def test_the_page_says_what_happened_and_what_to_do(stages: Stages, reader: httpx.AsyncClient) -> None:
+async def test_the_page_shows_what_happened_and_what_to_do(stages: Stages, reader: httpx.AsyncClient) -> None:
     """In words, escaped, the open ones first; the others one click away."""
     nothing = (await reader.get("/dead-letters")).text
     assert "No open dead letters" in nothing

@@ -76,7 +76,7 @@ async def test_every_format_has_what_lists_have(hostile: ClickHouseSettings, tmp
     assert [row["version"] for row in cells] == [row["version"] for row in expected]
 
 
-async def test_head_tells_of_a_file_and_makes_none_of_it(hostile: ClickHouseSettings, tmp_path: Path) -> None:
+async def test_head_describes_a_file_without_making_it(hostile: ClickHouseSettings, tmp_path: Path) -> None:
     """Its type, name and rows, as GET does; over a real connection, which goes on."""
     app, one = query_over(hostile, tmp_path), httpx.Limits(max_connections=1)
     async with serving(app) as url, httpx.AsyncClient(base_url=url, limits=one, timeout=60) as client:
@@ -130,7 +130,7 @@ async def test_filters_and_tenants_bound_every_file(
     assert empty.headers["afterword-rows"] == "0"
 
 
-async def test_an_export_goes_on_behind_any_row(hostile: ClickHouseSettings, tmp_path: Path) -> None:
+async def test_an_export_continues_behind_any_row(hostile: ClickHouseSettings, tmp_path: Path) -> None:
     """The id of the last row is the cursor, whatever is in it; pieces of any length make up the whole."""
     async with client_of(query_over(hostile, tmp_path)) as client:
         whole = await client.get(EXPORT)

@@ -43,7 +43,7 @@ def changed(event: dict[str, Any], part: str = "data") -> dict[str, list[str]]:
     return {how: keys for how, keys in event["changes"][part].items() if keys}
 
 
-async def test_each_event_says_what_it_changed(stages: Stages, reader: httpx.AsyncClient) -> None:
+async def test_each_event_shows_what_it_changed(stages: Stages, reader: httpx.AsyncClient) -> None:
     """Whatever the keys and values are; values that differ in type differ."""
     odd = {"ü.é": {"b": [1]}, "": 0, "a'b\"c\\d": "x", "👍": "null", "gone": None}
     await stages.store_event(0, data={"rating": 1, "user_id": "ann", **odd})
@@ -154,7 +154,7 @@ async def test_the_history_that_pages_take_is_the_same(
     assert await history(store, stages.tenant, "r1") == (await events_of(reader))["items"]
 
 
-async def test_what_is_not_known_is_told_as_such(stages: Stages, reader: httpx.AsyncClient) -> None:
+async def test_unknown_requests_are_reported_as_such(stages: Stages, reader: httpx.AsyncClient) -> None:
     """404 for a row and a history; nobody reads another tenant's; faults of the question are told."""
     await stages.store_row(0)
     await stages.store_event(0)

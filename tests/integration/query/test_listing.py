@@ -184,7 +184,7 @@ async def test_a_page_takes_two_questions(
     assert all(("request_id IN" in sql) == ("FINAL" in sql) for sql in counting.asked)
 
 
-async def test_a_cursor_goes_on_with_its_own_question_only(
+async def test_a_cursor_continues_with_its_own_question_only(
     query_tables: ClickHouseSettings, store: ClickHouseStore, tenant: str
 ) -> None:
     """Not with other filters, another order, another tenant, and not when it was cut or changed."""
@@ -209,7 +209,7 @@ async def test_a_cursor_goes_on_with_its_own_question_only(
             await page_of(store, tenant, filters, cursor=broken)
 
 
-async def test_a_cursor_tells_nothing_but_the_place(
+async def test_a_cursor_reveals_nothing_but_the_place(
     query_tables: ClickHouseSettings, store: ClickHouseStore
 ) -> None:
     """A reader may log it or pass it on; and one of a full page with the longest ids goes through a URL."""

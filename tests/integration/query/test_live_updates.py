@@ -83,7 +83,7 @@ async def watched(app: QueryApp) -> None:
     await eventually(lambda: app.state.service.live.is_watching)
 
 
-async def test_a_change_is_told_to_its_tenant_alone_and_without_a_word_of_it(
+async def test_only_the_tenants_pages_are_notified_and_without_content(
     tables: ClickHouseSettings, tmp_path: Path
 ) -> None:
     """The other one hears nothing but signs of life."""
@@ -102,7 +102,7 @@ async def test_a_change_is_told_to_its_tenant_alone_and_without_a_word_of_it(
     assert told <= {"", ":", "retry: 2000", "event: ready", "event: change", "data: ."}
 
 
-async def test_nobody_listens_and_nothing_is_asked(tables: ClickHouseSettings, tmp_path: Path) -> None:
+async def test_without_listeners_nothing_is_queried(tables: ClickHouseSettings, tmp_path: Path) -> None:
     """The watcher ends with the last page, and begins again with the next."""
     app = quick(tables, tmp_path)
     async with serving(app) as url:

@@ -123,7 +123,7 @@ async def test_a_wait_that_is_over_is_answered_as_pending(stages: Stages, reader
     assert found["version"] == str(stages.version(0))
 
 
-async def test_a_dead_letter_is_told_as_soon_as_it_is_stored(
+async def test_a_dead_letter_is_reported_as_soon_as_it_is_stored(
     stages: Stages, reader: httpx.AsyncClient
 ) -> None:
     """Nothing that is still on the way can change that."""
@@ -139,7 +139,7 @@ async def test_a_dead_letter_is_told_as_soon_as_it_is_stored(
     )
 
 
-async def test_a_row_that_clickhouse_refused_is_told(stages: Stages, reader: httpx.AsyncClient) -> None:
+async def test_a_row_that_clickhouse_refused_is_reported(stages: Stages, reader: httpx.AsyncClient) -> None:
     """The merger merged the event; the sink could not store the row that came of it."""
     await stages.log()
     await stages.write_state()
@@ -160,7 +160,7 @@ async def test_a_row_that_clickhouse_refused_is_told(stages: Stages, reader: htt
     assert (found["outcome"], found["outcome_reason"]) == ("dead_lettered", "refused_by_clickhouse")
 
 
-async def test_a_repeat_is_told_from_the_history(stages: Stages, reader: httpx.AsyncClient) -> None:
+async def test_a_repeat_is_recognised_by_the_history(stages: Stages, reader: httpx.AsyncClient) -> None:
     """Of two events with one id the second is ignored; both have passed."""
     await stages.log(2)
     await stages.merge(2)
@@ -186,7 +186,7 @@ async def test_many_who_wait_share_the_readings(stages: Stages, reader: httpx.As
     assert 1 <= _readings() - before <= 15
 
 
-async def test_nobody_is_read_for_when_nobody_waits(stages: Stages, reader: httpx.AsyncClient) -> None:
+async def test_without_waiting_readers_nothing_is_read(stages: Stages, reader: httpx.AsyncClient) -> None:
     """A row is read without a look at any position."""
     await stages.store_row(0)
     before = _readings()
@@ -196,7 +196,7 @@ async def test_nobody_is_read_for_when_nobody_waits(stages: Stages, reader: http
     assert _readings() == before
 
 
-async def test_more_readers_than_may_wait_are_told_to_come_later(
+async def test_more_readers_than_may_wait_get_a_retry_after(
     stages: Stages, reader: httpx.AsyncClient
 ) -> None:
     """429, with a time to try again: some room is left for other tenants.  Who was let in is served."""
@@ -252,7 +252,7 @@ async def test_versions_that_no_acknowledgement_named_are_refused(
     assert "did you mean min_version" in (await fault(min_versoin="1"))["min_versoin"]
 
 
-async def test_a_version_of_an_earlier_generation_is_told_from_the_tables(
+async def test_a_version_of_an_earlier_generation_is_read_from_the_tables(
     stages: Stages, reader: httpx.AsyncClient
 ) -> None:
     """Its topics are not read any more; what was not stored by then is never promised."""

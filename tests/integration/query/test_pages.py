@@ -193,7 +193,7 @@ async def test_a_revoked_key_ends_its_sessions(empty: ClickHouseSettings, tmp_pa
         assert (await client.get("/")).status_code == 303
 
 
-async def test_without_keys_nobody_has_to_sign_in(empty: ClickHouseSettings, tmp_path: Path) -> None:
+async def test_without_keys_no_sign_in_is_needed(empty: ClickHouseSettings, tmp_path: Path) -> None:
     """On this machine; a page that a foreign name leads to is refused."""
     async with client_of(query_over(empty, tmp_path)) as client:
         assert (await client.get("/sign-in", params={"next": "/?tag=a"})).headers["location"] == "/?tag=a"
@@ -202,7 +202,7 @@ async def test_without_keys_nobody_has_to_sign_in(empty: ClickHouseSettings, tmp
         assert foreign.status_code == 403
 
 
-async def test_an_empty_log_says_how_to_fill_it(empty: ClickHouseSettings, tmp_path: Path) -> None:
+async def test_an_empty_log_explains_how_to_fill_it(empty: ClickHouseSettings, tmp_path: Path) -> None:
     """With a line for this very installation, and with a place for the key where one is needed."""
     url = "https://feedback.example:8443"
     async with client_of(query_over(empty, tmp_path, query_ingest_url=f"{url}/")) as client:
@@ -216,7 +216,7 @@ async def test_an_empty_log_says_how_to_fill_it(empty: ClickHouseSettings, tmp_p
         assert "Authorization: Bearer YOUR_WRITE_KEY" in (await client.get("/")).text
 
 
-async def test_an_empty_answer_to_filters_says_so(tables: ClickHouseSettings, tmp_path: Path) -> None:
+async def test_an_empty_answer_to_filters_has_a_message(tables: ClickHouseSettings, tmp_path: Path) -> None:
     """That is another thing than having nothing yet."""
     await insert(tables, "feedback_state", [state_row("a")])
     async with client_of(query_over(tables, tmp_path)) as client:

@@ -78,7 +78,7 @@ async def stats(client: httpx.AsyncClient, **parameters: Any) -> dict[str, Any]:
     return found
 
 
-async def test_the_last_30_days_stand_beside_the_30_before(client: httpx.AsyncClient) -> None:
+async def test_the_last_30_days_are_shown_beside_the_30_before(client: httpx.AsyncClient) -> None:
     """Unless a time is named; the answer says which periods they are."""
     found = await stats(client)
 
@@ -162,7 +162,7 @@ async def test_everything_is_asked_for_from_1970_on(client: httpx.AsyncClient) -
     assert found["total"]["previous"] is None
 
 
-async def test_every_fault_is_told_at_once(client: httpx.AsyncClient) -> None:
+async def test_every_fault_is_reported_at_once(client: httpx.AsyncClient) -> None:
     """With what would be right."""
     answer = await client.get(
         "/v1/stats",
@@ -229,7 +229,7 @@ async def test_the_comparison_goes_from_the_best_to_the_worst(client: httpx.Asyn
         "/comments?q=script",
     ],
 )
-async def test_what_people_sent_never_becomes_markup(client: httpx.AsyncClient, address: str) -> None:
+async def test_feedback_never_becomes_markup(client: httpx.AsyncClient, address: str) -> None:
     """Neither names of models, nor tags, nor comments."""
     await page(client, address)
 
@@ -253,7 +253,7 @@ async def test_averages_can_be_read_in_percent_of_a_scale(client: httpx.AsyncCli
         ("/comments?order=size", "order"),
     ],
 )
-async def test_what_a_page_cannot_show_is_said_on_it(
+async def test_what_a_page_cannot_show_is_reported_on_it(
     client: httpx.AsyncClient, address: str, parameter: str
 ) -> None:
     """As a page."""
@@ -284,7 +284,7 @@ async def test_comments_come_newest_first_with_those_who_wrote_nothing_left_out(
     assert best == ["a4", "a2"]
 
 
-async def test_pages_without_rows_say_what_to_do(client: httpx.AsyncClient) -> None:
+async def test_pages_without_rows_explain_what_to_do(client: httpx.AsyncClient) -> None:
     """With filters: to take them away."""
     for address in ("/insights?model=nobody", "/comments?q=nobodysaidthis"):
         found = await page(client, address)
@@ -314,7 +314,7 @@ async def test_tenants_see_their_own_alone(tables: ClickHouseSettings, tmp_path:
             assert not re.search("gpt|koala|Refund|theirs", text)
 
 
-async def test_without_clickhouse_the_charts_say_so(tmp_path: Path) -> None:
+async def test_without_clickhouse_the_charts_have_a_message(tmp_path: Path) -> None:
     """Of three questions asked at once the first that fails is told, and the others are not left behind."""
     away = ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")
 

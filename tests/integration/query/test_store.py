@@ -57,7 +57,7 @@ async def sleeping(settings: ClickHouseSettings) -> int:
     ],
     ids=["time", "rows", "memory", "answer"],
 )
-async def test_a_question_that_costs_too_much_is_the_askers_to_mend(
+async def test_a_query_that_costs_too_much_is_the_callers_fault(
     query_tables: ClickHouseSettings, limit: dict[str, float], sql: str
 ) -> None:
     """Each limit is sent with each question, and holds; the store itself is well."""
@@ -74,9 +74,7 @@ async def test_a_question_that_costs_too_much_is_the_askers_to_mend(
     assert store.problem is None
 
 
-async def test_questions_are_read_only_whatever_they_say(
-    query_tables: ClickHouseSettings, store: ClickHouseStore
-) -> None:
+async def test_queries_are_read_only(query_tables: ClickHouseSettings, store: ClickHouseStore) -> None:
     """Nothing can be written, and no question can lift its own limits."""
     refused = [
         "INSERT INTO feedback_state (tenant, request_id, revision) VALUES ('t', 'x', 1)",

@@ -47,7 +47,7 @@ def public(rows: Mapping[bytes, bytes | None]) -> dict[bytes, bytes | None]:
     return {key: row for key, row in rows.items() if row is not None}
 
 
-async def test_states_that_are_missing_damaged_or_wrong_are_written_anew(
+async def test_states_that_are_missing_damaged_or_wrong_are_rewritten(
     settings: SinkSettings, variables: dict[str, str], scene: Scene
 ) -> None:
     """From history before the log's start, and the log; a merger is fenced, and its copy follows."""
@@ -86,7 +86,7 @@ async def test_states_that_are_missing_damaged_or_wrong_are_written_anew(
     assert b'"k0":0' in (public(await scene.rows())[key[R1]] or b"")
 
 
-async def test_events_of_a_damaged_state_wait_and_are_in_their_place_after_the_mend(
+async def test_events_of_a_damaged_state_wait_and_are_in_their_place_after_the_fix(
     settings: SinkSettings, variables: dict[str, str], scene: Scene
 ) -> None:
     """Other requests go on; the command that the dead letter names mends it; a replay adds nothing twice."""

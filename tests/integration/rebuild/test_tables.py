@@ -57,7 +57,7 @@ async def marking(settings: SinkSettings) -> str:
 
 
 async def stored(settings: SinkSettings) -> bool:
-    """Tell whether all that `fill` wrote is there."""
+    """Return whether all that `fill` wrote is there."""
     ((letters, events),) = await sql.rows(
         settings,
         f"SELECT (SELECT count() FROM {DEAD_LETTERS} FINAL), (SELECT count() FROM {FEEDBACK_EVENTS} FINAL)",
@@ -171,7 +171,7 @@ async def leftovers(settings: SinkSettings) -> list[str]:
 MINE = "tenant IN ('acme', 'other')"
 
 
-async def test_tables_are_made_anew_with_no_gap(settings: SinkSettings, variables: dict[str, str]) -> None:
+async def test_tables_are_rebuilt_with_no_gap(settings: SinkSettings, variables: dict[str, str]) -> None:
     """What was done to rows is undone; history and marks stay; readers see no step back; nothing is lost."""
     topology = Topology(settings.kafka_topic_generation)
     async with filled(settings) as before:

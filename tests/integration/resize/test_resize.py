@@ -57,7 +57,7 @@ class Service(Program):
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def is_ready(self) -> bool:
-        """Tell whether it says that it works."""
+        """Return whether it says that it works."""
         async with httpx.AsyncClient(timeout=5) as client:
             try:
                 return (await client.get(f"{self.url}/readyz")).status_code == 200

@@ -130,7 +130,7 @@ async def server() -> AsyncIterator[Server]:
         yield found
 
 
-async def test_one_connection_too_many_is_told_so_and_probes_are_answered(server: Server) -> None:
+async def test_one_connection_too_many_gets_503_and_probes_are_answered(server: Server) -> None:
     """503 with Retry-After; a place that becomes free is taken."""
     async with AsyncExitStack() as stack:
         crowd = [await stack.enter_async_context(server.client()) for _ in range(BOUNDS.connections)]
@@ -255,7 +255,7 @@ async def test_a_request_of_two_meanings_is_refused_with_what_follows(
 
 
 @pytest.mark.parametrize("request_", TWO_MEANINGS.values(), ids=TWO_MEANINGS)
-async def test_what_stands_before_it_is_answered_and_by_nothing_else(server: Server, request_: bytes) -> None:
+async def test_requests_before_it_are_answered_and_by_nothing_else(server: Server, request_: bytes) -> None:
     """The refusal of a later request is never taken for the answer to an earlier one."""
     server.application.gate.clear()
     async with server.client() as client:
@@ -267,7 +267,7 @@ async def test_what_stands_before_it_is_answered_and_by_nothing_else(server: Ser
     assert server.application.begun == ["/before"]
 
 
-async def test_an_answer_that_nobody_takes_stops_growing(server: Server) -> None:
+async def test_an_answer_that_the_client_does_not_read_stops_growing(server: Server) -> None:
     """The application waits, and what it has sent is what the buffers of two machines hold."""
     async with server.client(limit=1000) as idle:
         idle.send(get(b"/stream"))
@@ -293,7 +293,7 @@ async def test_a_client_that_takes_nothing_is_cut_off() -> None:
         await eventually(lambda: server.open == 0)
 
 
-async def test_answers_that_nobody_takes_are_bounded_together(server: Server) -> None:
+async def test_unread_answers_are_bounded_together(server: Server) -> None:
     """Who has most is cut off, and everybody else keeps what they have."""
     async with AsyncExitStack() as stack:
         greedy = [await stack.enter_async_context(server.client(limit=1000)) for _ in range(3)]

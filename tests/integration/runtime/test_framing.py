@@ -328,7 +328,7 @@ async def test_a_client_that_is_gone_for_good_is_noticed(url: str, application: 
     await eventually(lambda: application.left == 1)
 
 
-async def test_answers_say_how_long_the_connection_stays_open(url: str) -> None:
+async def test_answers_name_how_long_the_connection_stays_open(url: str) -> None:
     """So that a pool of connections leaves alone those that are about to end."""
     async with connected(url) as client:
         await client.send(NEXT)

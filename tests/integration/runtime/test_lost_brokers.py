@@ -58,7 +58,7 @@ class Pipeline:
         return answer.status_code == 202
 
     async def stored(self) -> bool:
-        """Tell whether everything that was acknowledged has a row."""
+        """Return whether everything that was acknowledged has a row."""
         return await count(self.settings) == self.acknowledged
 
     async def check_alive(self) -> None:

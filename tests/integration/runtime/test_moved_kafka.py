@@ -153,7 +153,7 @@ async def test_a_client_that_knows_brokers_keeps_to_them_when_the_setting_is_out
         await sending.stop()
 
 
-async def test_the_pipeline_goes_on_after_a_move(
+async def test_the_pipeline_continues_after_a_move(
     moving: MovingKafka,
     generations: Iterator[int],
     clickhouse_settings: ClickHouseSettings,

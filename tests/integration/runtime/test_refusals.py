@@ -68,7 +68,7 @@ async def test_a_refusal_is_read_by_every_part_until_the_service_works(
         assert (await asked.count()).refusals == ()
 
 
-async def test_what_a_start_mends_is_written_down_and_ends_the_process(
+async def test_a_refusal_that_a_restart_fixes_is_recorded_and_ends_the_process(
     clickhouse_settings: ClickHouseSettings,
 ) -> None:
     """It is shown, and does not stand once the facts are right."""

@@ -131,7 +131,7 @@ async def test_so_does_one_that_comes_after_a_whole_request(hasty: str) -> None:
         assert await ended(reader)
 
 
-async def test_a_small_body_that_nobody_reads_leaves_the_connection_as_it_was(stingy: str) -> None:
+async def test_a_small_unread_body_leaves_the_connection_as_it_was(stingy: str) -> None:
     """Most refused requests: the next one is answered, whole heads and all."""
     async with connected(stingy) as (reader, writer):
         for _ in range(3):
@@ -140,7 +140,7 @@ async def test_a_small_body_that_nobody_reads_leaves_the_connection_as_it_was(st
             writer.write(b"b" * 40_000)
 
 
-async def test_a_large_body_that_nobody_reads_ends_the_connection(stingy: str) -> None:
+async def test_a_large_unread_body_ends_the_connection(stingy: str) -> None:
     """However willing the client is to go on."""
     async with connected(stingy) as (reader, writer):
         writer.write(HEAD % b"x" + b"transfer-encoding: chunked\r\n\r\n")

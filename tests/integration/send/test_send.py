@@ -110,7 +110,7 @@ def test_one_object_is_a_file(send: Sending) -> None:
     assert numbers(send.ingest) == {"a": [1]}
 
 
-def test_several_files_are_sent_in_their_order(send: Sending) -> None:
+def test_multiple_files_are_sent_in_their_order(send: Sending) -> None:
     """The second file's events are later ones."""
     first, second = send.file(lines(events(10)[:5]), "1"), send.file(lines(events(10)[5:]), "2")
 
@@ -260,7 +260,7 @@ def _wait_for(met: Any, within: float = 30.0) -> None:
 
 
 @pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_after_kill_9_the_same_call_goes_on(send: Sending, packed: Any) -> None:
+def test_after_kill_9_the_same_call_continues(send: Sending, packed: Any) -> None:
     """What was sent is not sent again but for the batches in flight, and all of it counts once, in order."""
     count = 12_000
     path = send.file(packed(lines(events(count, requests=1000))))
@@ -279,7 +279,7 @@ def test_after_kill_9_the_same_call_goes_on(send: Sending, packed: Any) -> None:
     assert len(send.ingest.log.events) <= count + kills * 4 * LIMITS.batch_entries
 
 
-def test_ctrl_c_says_how_to_go_on(send: Sending) -> None:
+def test_ctrl_c_explains_how_to_continue(send: Sending) -> None:
     """And ends with 130."""
     path = send.file(lines(events(10 * LIMITS.chunk_entries, requests=1000)))
     with started("send", path, environ=send.environ) as process:
@@ -351,7 +351,7 @@ def test_packed_standard_input(send: Sending) -> None:
     assert b"10 accepted" in out
 
 
-def test_nobody_there_ends_with_75(tmp_path: Path) -> None:
+def test_an_unreachable_server_ends_with_75(tmp_path: Path) -> None:
     """With a hint, after seconds: the URL may be wrong."""
     gone = FakeIngest()
     with serving(gone):
@@ -375,7 +375,7 @@ def test_a_server_that_never_takes_anything_ends_with_75(send: Sending) -> None:
     assert "Run the same command again to resume" in ended.err
 
 
-def test_a_wrong_key_is_told_at_once(tmp_path: Path) -> None:
+def test_a_wrong_key_is_reported_at_once(tmp_path: Path) -> None:
     """No retry makes it right."""
     with serving(FakeIngest(key="right")) as ingest:
         send = Sending(ingest, tmp_path)
@@ -401,7 +401,7 @@ def test_a_key_in_the_url_is_used_and_not_shown(tmp_path: Path) -> None:
     assert "secret" not in gone.out + gone.err
 
 
-def test_rejects_that_cannot_be_kept_are_told_at_once(send: Sending, tmp_path: Path) -> None:
+def test_rejects_that_cannot_be_kept_are_reported_at_once(send: Sending, tmp_path: Path) -> None:
     """Before anything is sent."""
     ended = send(send.file(lines(events(1))), "--rejects", tmp_path / "nowhere" / "rejects")
 
@@ -410,7 +410,7 @@ def test_rejects_that_cannot_be_kept_are_told_at_once(send: Sending, tmp_path: P
     assert not send.ingest.requests
 
 
-def test_another_kind_of_server_is_told_at_once(send: Sending) -> None:
+def test_another_kind_of_server_is_reported_at_once(send: Sending) -> None:
     """A wrong URL is no outage."""
     send.ingest.next.append("strange")
 
@@ -501,7 +501,7 @@ def test_a_line_in_latin_1_is_rejected_with_the_conversion(send: Sending) -> Non
 @pytest.mark.parametrize("bad", ["{not json}", '{"data": {}}'])
 def test_a_fault_in_an_array_names_its_item(send: Sending, bad: str, tmp_path: Path) -> None:
     """Whoever finds it, this command or ingest, also after an earlier call sent the items before it."""
-    items = [json.dumps(one) for one in events(9)]
+    items = [json.dumps(event) for event in events(9)]
     items[6] = bad
     file = send.file(f"[{', '.join(items)}]".encode(), "events.json")
     rejects = tmp_path / "rejects.ndjson"
@@ -513,7 +513,7 @@ def test_a_fault_in_an_array_names_its_item(send: Sending, bad: str, tmp_path: P
 
 
 @pytest.mark.parametrize("packed", [gzip.compress, zstd.compress])
-def test_a_compressed_file_that_is_cut_says_so(send: Sending, packed: Any) -> None:
+def test_a_compressed_file_that_is_cut_reports_it(send: Sending, packed: Any) -> None:
     """And the whole one is sent behind what arrived of it."""
     content = lines(events(1_000))
     path = send.file(packed(content)[:-100], "events.ndjson.packed")

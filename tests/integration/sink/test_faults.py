@@ -180,7 +180,7 @@ async def test_a_stopped_process_fails_its_liveness(settings: SinkSettings, tmp_
         await sink.stop()
 
 
-async def test_a_sink_that_is_told_to_stop_leaves_its_groups(settings: SinkSettings, tmp_path: Path) -> None:
+async def test_a_sink_that_is_asked_to_stop_leaves_its_groups(settings: SinkSettings, tmp_path: Path) -> None:
     """Others have its partitions at once, and not only when its session has ended."""
     groups = [route.group for route in routes(Topology(settings.kafka_topic_generation))]
     sink = SinkProgram(settings, tmp_path)
@@ -352,7 +352,7 @@ async def test_a_topic_made_again_under_its_name_is_refused(settings: SinkSettin
         await eventually(lambda: _refuses(settings, "beyond the log's end"), within=30)
 
 
-async def test_a_sink_before_migrate_is_told_to_migrate(
+async def test_a_sink_before_migrate_is_asked_to_migrate(
     kafka_settings: KafkaSettings, clickhouse_settings: ClickHouseSettings, tmp_path: Path
 ) -> None:
     """The process ends with 1 and one line that names the command."""

@@ -112,7 +112,7 @@ async def test_a_null_value_hides_the_request(settings: SinkSettings) -> None:
     assert await tables.rows(settings, f"SELECT request_id FROM {FEEDBACK}") == [("r-000000",)]
 
 
-async def test_a_poisoned_row_among_many_is_given_up_and_shown(settings: SinkSettings) -> None:
+async def test_a_poisoned_row_among_many_is_dead_lettered_and_shown(settings: SinkSettings) -> None:
     """9,999 rows are stored; the other one is found, explained, and readable in SQL."""
     topology = Topology(settings.kafka_topic_generation)
     settings = settings.replace(sink_flush_seconds=1.0)
@@ -187,7 +187,7 @@ async def test_reading_everything_again_changes_no_row(settings: SinkSettings) -
 
 
 async def _is_read_again(settings: SinkSettings, topology: Topology, rows: float) -> bool:
-    """Tell whether everything was stored once more: a row of each request at least."""
+    """Return whether everything was stored once more: a row of each request at least."""
     group, topic = topology.sink_group(STATE_ROUTE), topology.state
     found = await committed(settings, "test", group, topic.name, 4)
     at_end = sorted(one.offset for one in found) == sorted(await ends(settings, topic))

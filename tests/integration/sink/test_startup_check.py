@@ -32,11 +32,11 @@ class BusyTables(InMemoryWriter):
         return {(state.name, partition): StoredPosition(end, 0) for partition, end in enumerate(found)}
 
 
-async def test_a_sink_may_start_while_another_one_goes_on(settings: SinkSettings) -> None:
+async def test_a_sink_may_start_while_another_one_continues(settings: SinkSettings) -> None:
     """What that one stored meanwhile may lie beyond an end that was looked at before."""
     ways = routes(Topology(settings.kafka_topic_generation))
 
     facts = await gather(settings, ways, BusyTables(settings=settings))
 
     assert [*problems(facts)] == []
-    assert any(one.offset > 0 for one in facts.positions)
+    assert any(position.offset > 0 for position in facts.positions)

@@ -32,7 +32,7 @@ async def test_a_stored_event_that_is_gone_is_counted_once(settings: SinkSetting
 
     def some(first: int, number: int) -> list[tuple[bytes | None, bytes | None]]:
         events = [an_event(n, request_id=f"r{n}", data={"n": n}) for n in range(first, first + number)]
-        return [(event_key("default", str(one["request_id"])), orjson.dumps(one)) for one in events]
+        return [(event_key("default", str(event["request_id"])), orjson.dumps(event)) for event in events]
 
     async def looked() -> list[float]:
         async def ask(statement: str) -> Sequence[Sequence[Any]]:

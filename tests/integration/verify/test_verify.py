@@ -76,7 +76,7 @@ def some_events() -> list[ARecord]:
     ]
 
 
-async def test_what_is_tampered_with_in_clickhouse_is_found_and_mended(
+async def test_what_is_tampered_with_in_clickhouse_is_found_and_fixed(
     settings: SinkSettings, scene: Scene, variables: dict[str, str]
 ) -> None:
     """Rows, events and dead letters, gone, changed or made up; the commands that are named mend it."""
@@ -129,7 +129,7 @@ async def mended(variables: Mapping[str, str], mend: str) -> None:
     assert ended.code == 0, ended.out + ended.err
 
 
-async def test_states_that_are_not_what_the_log_says_are_found_and_mended(
+async def test_states_that_differ_from_the_log_are_found_and_fixed(
     settings: SinkSettings, scene: Scene, variables: dict[str, str]
 ) -> None:
     """One that is gone, one with other data, and events that the merger was moved past."""

@@ -10,7 +10,7 @@ from chaos.additive import LATEST, Additive
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_every_event_can_be_told_from_its_row(seed: int) -> None:
+def test_every_event_can_be_recognised_in_its_row(seed: int) -> None:
     """It has a field that no other event has, counts up, and comes before its request is erased."""
     writers = [Additive(number, Random(f"{seed} {number}")) for number in range(2)]
     owner: dict[str, int] = {}

@@ -52,7 +52,7 @@ def test_faults_that_would_hinder_each_other_strike_apart(seed: int, count: int)
 
 
 @given(seeds, counts)
-def test_what_an_operator_must_mend_strikes_alone(seed: int, count: int) -> None:
+def test_faults_that_need_an_operator_strike_alone(seed: int, count: int) -> None:
     """So that its refusal and its losses are its own."""
     assert {len(wave) for wave in plans(seed, count)[Phase.OPERATED]} == {1}
 
@@ -64,7 +64,7 @@ def test_a_seed_always_gives_the_same_plan(seed: int, count: int) -> None:
 
 
 @given(seeds)
-def test_faults_last_as_long_as_their_kind_says(seed: int) -> None:
+def test_faults_last_as_long_as_their_kind_requires(seed: int) -> None:
     """So that a process that is stopped, for one, is given up by its group meanwhile."""
     seconds = {(kind.name, target): kind.seconds for kind, target in pairs()}
 

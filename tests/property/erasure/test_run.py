@@ -70,7 +70,7 @@ async def test_whatever_names_the_user_goes_and_the_rest_stays(
 
 
 @given(EVENTS, DEATHS)
-async def test_rows_are_counted_once_however_often_it_begins_anew(
+async def test_rows_are_counted_once_however_often_it_starts_over(
     log: list[Event], deaths: list[int]
 ) -> None:
     """What the certificate says was found is what was there."""
@@ -83,7 +83,7 @@ async def test_rows_are_counted_once_however_often_it_begins_anew(
 
 
 @given(st.sets(REQUESTS), EVENTS, DEATHS)
-async def test_named_requests_go_whoever_they_are_about(
+async def test_named_requests_are_erased_for_every_user(
     requests: set[str], log: list[Event], deaths: list[int]
 ) -> None:
     """Also those of which nothing is known; no other goes."""
@@ -97,7 +97,7 @@ async def test_named_requests_go_whoever_they_are_about(
     }
 
 
-async def test_who_goes_on_giving_feedback_does_not_keep_it_from_ending() -> None:
+async def test_a_user_who_continues_giving_feedback_does_not_keep_it_from_ending() -> None:
     """What came after the last look is not erased, and the certificate says so."""
     world = World(coming=[Event(f"r{number}", USER) for number in range(100)], erasure=an_erasure())
     told = await worked(world, None)
@@ -107,7 +107,7 @@ async def test_who_goes_on_giving_feedback_does_not_keep_it_from_ending() -> Non
     assert told.certificate["later_requests"] == len(named(world)) - len(told.request_ids) > 0
 
 
-async def test_an_erasure_that_is_verified_is_left_alone() -> None:
+async def test_an_erasure_that_is_verified_is_unchanged() -> None:
     """Even if somebody works at it again."""
     world = World(erasure=replace(an_erasure(), state=ErasureState.VERIFIED), lives=0)
     told = await worked(world, 0)

@@ -57,9 +57,9 @@ async def test_each_event_fares_as_if_it_had_come_alone(
 
     assert [item["index"] for item in answers] == list(range(len(everything)))
     assert list(map(without_place, answers)) == list(map(without_place, single))
-    for one in answers:
-        if one["status"] == "accepted":
-            assert one["event_id"] in _ids(together, one["request_id"], int(one["version"]))
+    for answer in answers:
+        if answer["status"] == "accepted":
+            assert answer["event_id"] in _ids(together, answer["request_id"], int(answer["version"]))
     assert _said(together) == _said(alone)
 
 

@@ -77,9 +77,9 @@ def test_a_body_is_read_or_rejected(dialect: Dialect, route: Route, data: st.Dat
     example = route.doc.body if route.doc is not None else None
     value = data.draw(changed(example))
     with suppress(Rejection):
-        for one in submissions(route, json.dumps(value).encode()):
-            assert is_request_id(one.request_id)
-            event_bytes("t", dialect.name, one, "e", "2026-05-01T00:00:00Z", idempotent=False)
+        for submission in submissions(route, json.dumps(value).encode()):
+            assert is_request_id(submission.request_id)
+            event_bytes("t", dialect.name, submission, "e", "2026-05-01T00:00:00Z", idempotent=False)
 
 
 @each_reader
@@ -87,4 +87,6 @@ def test_a_body_is_read_or_rejected(dialect: Dialect, route: Route, data: st.Dat
 def test_bytes_are_read_or_rejected(dialect: Dialect, route: Route, body: bytes) -> None:
     """Whatever they are."""
     with suppress(Rejection):
-        assert all(is_request_id(one.request_id) for one in submissions(route, body)), dialect.name
+        assert all(is_request_id(submission.request_id) for submission in submissions(route, body)), (
+            dialect.name
+        )

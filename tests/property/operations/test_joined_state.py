@@ -69,7 +69,7 @@ def test_parts_of_a_log_add_up_to_the_whole(records: list[ARecord], data: st.Dat
 
 @settings(max_examples=30)
 @given(logs())
-def test_a_row_and_an_older_record_add_nothing_to_what_all_events_come_to(records: list[ARecord]) -> None:
+def test_a_row_and_an_older_record_add_nothing_to_what_all_events_yield(records: list[ARecord]) -> None:
     """So a state that is made from several sources is the one that `verify` expects."""
     for key, whole in merged(records).items():
         older = merged(records[: len(records) // 2]).get(key)
@@ -100,7 +100,7 @@ def test_a_row_brings_back_what_the_history_has_lost(records: list[ARecord], kep
         )
 
 
-def test_what_is_no_state_of_the_request_is_left_out_and_what_is_erased_stays_so() -> None:
+def test_what_is_no_state_of_the_request_is_omitted_and_what_is_erased_stays_so() -> None:
     """Bytes of another key's, cut off, or with wrong types."""
     good = merged([a_record(0, an_event(data={"a": 1}))])[b"default/r1"]
     other = good.replace(b'"r1"', b'"r2"')

@@ -159,7 +159,7 @@ class _placed:  # noqa: N801 (a record with a topic)
 @settings(max_examples=30)
 @example([a_record(0, an_event(data={"a": 5.960464477539063e-08, "b": 1e16}))])
 @given(logs())
-def test_events_in_clickhouse_come_to_the_merger_s_own_states(records: list[ARecord]) -> None:
+def test_events_in_clickhouse_yield_the_mergers_states(records: list[ARecord]) -> None:
     """Wherever no place was replayed: a table has one record of a place, and the merger saw both."""
     records = [record for record in records if not record.headers]
     states = fold(records, {}, SOURCE).rows

@@ -89,7 +89,7 @@ def public(rows: Rows) -> dict[bytes, Any]:
 
 
 @given(st.lists(events(), min_size=1, max_size=16), st.data())
-def test_replays_in_any_order_come_to_the_fold_of_the_log(
+def test_replays_in_any_order_yield_the_fold_of_the_log(
     drawn: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     """Any events were given up: replayed in any order, any number of times, each is where it would have been.
@@ -126,7 +126,7 @@ def kept(row: bytes) -> tuple[Any, ...]:
 
 
 @given(logs(), st.data())
-def test_replays_of_any_log_come_to_what_the_oracle_says(log: list[ARecord], data: st.DataObject) -> None:
+def test_replays_of_any_log_yield_the_state_of_the_oracle(log: list[ARecord], data: st.DataObject) -> None:
     """Conflicts, limits, broken records and earlier replays among them; dead letters too."""
     crashed = data.draw(st.frozensets(st.integers(0, 24), max_size=3)) & {one.offset for one in log}
     rows: Rows = {}

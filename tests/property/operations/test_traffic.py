@@ -95,7 +95,7 @@ def test_each_dialect_is_used() -> None:
 
 @settings(max_examples=20)
 @given(seeds)
-def test_all_of_it_says_that_it_is_generated(seed: int) -> None:
+def test_all_of_it_shows_that_it_is_generated(seed: int) -> None:
     """In the id of every request, and in the facts of each that has any."""
     for call in first(500, seed):
         assert call.request_id.startswith("demo-")

@@ -19,7 +19,7 @@ brief = settings(max_examples=15)
 
 @settings(max_examples=40)
 @given(worlds())
-def test_what_agrees_is_left_alone_whatever_the_cut(world: World) -> None:
+def test_what_agrees_is_unchanged_whatever_the_cut(world: World) -> None:
     """Also while the merger and the sink go on, each at its own pace."""
     assert world.kinds() == set()
 
@@ -36,7 +36,7 @@ def test_an_event_that_the_table_lacks_is_suspected(world: World, data: st.DataO
 
 @brief
 @given(logs().map(quiet), st.data())
-def test_an_event_that_the_table_tells_otherwise_is_found(world: World, data: st.DataObject) -> None:
+def test_an_event_that_differs_in_the_table_is_found(world: World, data: st.DataObject) -> None:
     """Its body, or its time."""
     assume(world.told)
     index = data.draw(st.integers(0, len(world.told) - 1))
@@ -49,7 +49,7 @@ def test_an_event_that_the_table_tells_otherwise_is_found(world: World, data: st
 
 @brief
 @given(logs().map(quiet), st.integers(0, 40))
-def test_an_event_that_nobody_sent_is_found(world: World, offset: int) -> None:
+def test_an_invented_event_is_found(world: World, offset: int) -> None:
     """Where the log has another one, and where it has none yet."""
     invented = TableEvent(b"default/r9", version_of(0, offset), 0, version_of(0, offset), 0, 1)
 
@@ -69,7 +69,7 @@ def test_a_row_that_is_gone_is_found(world: World, data: st.DataObject) -> None:
 
 @brief
 @given(logs().map(quiet), st.data())
-def test_a_row_that_says_something_else_is_found(world: World, data: st.DataObject) -> None:
+def test_a_row_that_differs_is_found(world: World, data: st.DataObject) -> None:
     """Under the revision of its state."""
     assume(world.rows)
     index = data.draw(st.integers(0, len(world.rows) - 1))
@@ -85,8 +85,8 @@ def test_a_row_that_says_something_else_is_found(world: World, data: st.DataObje
 @given(logs().map(quiet), st.data())
 def test_an_old_row_is_found(world: World, data: st.DataObject) -> None:
     """What the sink stored before stands where something newer should."""
-    latest = {one.key: one for one in world.states}
-    old = [one for one in world.states if one is not latest[one.key] and row_of(one) is not None]
+    latest = {state.key: state for state in world.states}
+    old = [state for state in world.states if state is not latest[state.key] and row_of(state) is not None]
     old = [one for one in old if row_of(latest[one.key]) is not None]
     assume(old)
     one = data.draw(st.sampled_from(old))
@@ -121,22 +121,22 @@ _LIVE = orjson.dumps(
 @given(logs().map(quiet), st.data())
 def test_a_state_that_is_gone_is_found(world: World, data: st.DataObject) -> None:
     """All its records, or a null value over them; the row is taken along, so that nothing else tells."""
-    alive = [one for one in {one.key: one for one in world.states}.values() if row_of(one) is not None]
+    alive = [one for one in {state.key: state for state in world.states}.values() if row_of(one) is not None]
     assume(alive)
     key = data.draw(st.sampled_from(alive)).key
-    kept = tuple(one for one in world.states if one.key != key)
+    kept = tuple(state for state in world.states if state.key != key)
     tombstone = StateRecord(key, 0, len(world.states), None)
     states = data.draw(st.sampled_from([kept, (*world.states, tombstone)]))
-    tampered = replace(world, states=states, rows=tuple(one for one in world.rows if one.key != key))
+    tampered = replace(world, states=states, rows=tuple(row for row in world.rows if row.key != key))
 
     assert tampered.kinds() == {DiffKind.STATE_MISSING}
 
 
 @brief
 @given(logs().map(quiet), st.data())
-def test_a_state_that_says_something_else_is_found(world: World, data: st.DataObject) -> None:
+def test_a_state_that_differs_is_found(world: World, data: st.DataObject) -> None:
     """One more key, and a row that agrees with it."""
-    alive = [one for one in {one.key: one for one in world.states}.values() if row_of(one) is not None]
+    alive = [one for one in {state.key: state for state in world.states}.values() if row_of(one) is not None]
     assume(alive)
     one = data.draw(st.sampled_from(alive))
     fields = orjson.loads(one.value or b"")
@@ -156,7 +156,9 @@ def test_events_that_the_merger_was_moved_past_are_found(log: list, data: st.Dat
     after = data.draw(st.integers(first, len(log)))
     whole, states = quiet(log), states_of([*log[:first], *log[after:]], range(len(log)))
     tampered = replace(whole, states=states, rows=rows_of(states), rows_stored=len(states))
-    differs = {one.key: one.value for one in states} != {one.key: one.value for one in whole.states}
+    differs = {state.key: state.value for state in states} != {
+        state.key: state.value for state in whole.states
+    }
 
     assert bool(tampered.kinds()) == differs
     assert tampered.kinds() <= {

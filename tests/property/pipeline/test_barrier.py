@@ -75,7 +75,7 @@ class Pipeline:
         log.committed = len(log.records)
 
     def shows(self, event: int) -> bool:
-        """Tell whether the row of an event, or its dead letter, is where readers find it."""
+        """Return whether the row of an event, or its dead letter, is where readers find it."""
         log, stored = (self.letters, self.stored_letters) if event % 2 else (self.states, self.stored_states)
         return event in log.records[:stored]
 
@@ -116,7 +116,7 @@ def steps(most: int) -> st.SearchStrategy[list[int]]:
 
 @settings(max_examples=150)
 @given(steps(60), steps(80))
-def test_a_barrier_that_is_passed_tells_the_truth(before: list[int], during: list[int]) -> None:
+def test_a_passed_barrier_is_never_early(before: list[int], during: list[int]) -> None:
     """Reached: the row is there.  Told: whatever became of the event is there, and its event too."""
     pipeline = Pipeline()
     for kind in [*before, 0]:
@@ -212,7 +212,7 @@ def test_marks_do_not_grow_for_ever() -> None:
     assert waiting[-1].at == EPOCH + timedelta(seconds=999)
 
 
-def test_nobody_waits_for_what_came_later() -> None:
+def test_later_events_are_not_waited_for() -> None:
     """While more keeps coming, and the sink is always a look behind: what was fixed once is reached."""
     barrier, marks = EventBarrier(KEY, 0), QueryableWatermark()
     for look in range(1, 4):

@@ -56,7 +56,7 @@ class Pipeline:
         )
 
     def is_past(self, target: list[int]) -> bool:
-        """Tell whether what came of all events below the target is stored."""
+        """Return whether what came of all events below the target is stored."""
         letters = sum(end // 2 for end in target)
         return (
             all(self.stored_events[one] >= end for one, end in enumerate(target))

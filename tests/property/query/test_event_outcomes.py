@@ -74,7 +74,7 @@ def test_every_outcome_is_the_one_that_the_merger_decided(world: Merged) -> None
 
 @settings(max_examples=30)
 @given(merged(), st.integers(0, 19))
-def test_a_version_is_told_whatever_its_record_is(world: Merged, offset: int) -> None:
+def test_the_outcome_of_a_version_is_known_for_any_record(world: Merged, offset: int) -> None:
     """Also a record that is no event; and for a version of another request: that no event has it."""
     for request_id in REQUESTS:
         rows = world.events_of(request_id)
@@ -89,9 +89,11 @@ def test_a_version_is_told_whatever_its_record_is(world: Merged, offset: int) ->
             consumed=world.length,
         )
 
-        if any(row["version"] == offset for row in rows) or any(one.version == offset for one in letters):
+        if any(row["version"] == offset for row in rows) or any(
+            letter.version == offset for letter in letters
+        ):
             last = max([row["log_offset"] for row in rows if row["version"] == offset] or [offset])
-            last = max([last, *(one.place for one in letters if one.version == offset)])
+            last = max([last, *(letter.place for letter in letters if letter.version == offset)])
             assert (told.outcome, told.reason) == EXPECTED[world.outcomes[last]]
         else:
             assert (told.outcome, told.reason) == (EventOutcome.MERGED, "no_event")
@@ -99,7 +101,7 @@ def test_a_version_is_told_whatever_its_record_is(world: Merged, offset: int) ->
 
 @settings(max_examples=30)
 @given(merged(), st.integers(0, 20))
-def test_what_the_merger_has_not_read_is_not_told(world: Merged, consumed: int) -> None:
+def test_what_the_merger_has_not_read_is_not_reported(world: Merged, consumed: int) -> None:
     """Of the log from there on nothing is known but that earlier tries were given up."""
     for request_id in REQUESTS:
         rows = world.events_of(request_id)
@@ -112,7 +114,7 @@ def test_what_the_merger_has_not_read_is_not_told(world: Merged, consumed: int) 
         for row in rows:
             if row["log_offset"] >= consumed:
                 assert found[row["version"]].outcome in (EventOutcome.PENDING, EventOutcome.DEAD_LETTERED)
-                given_up = any(one.place == row["version"] for one in letters)
+                given_up = any(letter.place == row["version"] for letter in letters)
                 assert given_up == (found[row["version"]].outcome is EventOutcome.DEAD_LETTERED)
 
 

@@ -62,8 +62,10 @@ def client(tables: ClickHouseSettings) -> Iterator[Client]:
 def store(client: Client, documents: list[dict[str, Any]]) -> None:
     """Make these the only rows: some replaced another version, one was erased, others have the same ids."""
     client.command(f"TRUNCATE TABLE {FEEDBACK_STATE}")
-    before = [state_row(**{**one, "data": {"rating": 5, "comment": "Great"}}) for one in documents[::2]]
-    after = [state_row(**one, revision=2) for one in documents]
+    before = [
+        state_row(**{**document, "data": {"rating": 5, "comment": "Great"}}) for document in documents[::2]
+    ]
+    after = [state_row(**document, revision=2) for document in documents]
     foreign = [{**one, "tenant": "other"} for one in after]
     erased = [state_row("erased", 1), state_row("erased", 2, is_deleted=1)]
     for part in (before, [*after, *foreign], erased[:1], erased[1:]):

@@ -148,8 +148,8 @@ class Bench:
 
     def fill(self, rows: list[dict[str, Any]]) -> None:
         """Make these the only rows: some replaced others, one was erased, another tenant has the same ids."""
-        before = [state_row(**{**one, "data": {"rating": 5, "tags": ["old"]}}) for one in rows[::2]]
-        after = [state_row(**one, revision=2) for one in rows]
+        before = [state_row(**{**row, "data": {"rating": 5, "tags": ["old"]}}) for row in rows[::2]]
+        after = [state_row(**row, revision=2) for row in rows]
         foreign = [{**one, "tenant": "other"} for one in after]
         erased = [state_row("erased", 1, data={"rating": 1}), state_row("erased", 2, is_deleted=1)]
 

@@ -39,7 +39,7 @@ class Log:
 
     def first_from(self, offset: int) -> LogMark | None:
         """Return what a reader who begins at an offset sees first."""
-        found = min((one for one in self.records if one >= max(offset, self.start)), default=None)
+        found = min((record for record in self.records if record >= max(offset, self.start)), default=None)
         return None if found is None else self.mark(found)
 
 

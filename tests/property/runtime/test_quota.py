@@ -59,7 +59,7 @@ def test_who_holds_more_is_refused_first(
 
 @settings(max_examples=40)
 @given(st.integers(1, 6), st.sampled_from([50, 100, 200]), st.integers())
-def test_tenants_that_want_everything_come_to_hold_the_same(tenants: int, size: int, seed: int) -> None:
+def test_tenants_that_want_everything_end_up_holding_the_same(tenants: int, size: int, seed: int) -> None:
     """Whoever was there first; and some is left for one that comes next."""
     quota, chance = ByteQuota(LIMIT), random.Random(seed)
     names = [f"t{number}" for number in range(tenants)]

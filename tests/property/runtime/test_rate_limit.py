@@ -11,7 +11,7 @@ CALLS = st.lists(st.tuples(st.floats(0, 1_000), st.integers(1, 100_000)), min_si
 
 @settings(max_examples=40)
 @given(RATE, st.none() | RATE, CALLS, st.floats(0, 1e7))
-def test_who_waits_as_told_gets_through(
+def test_a_client_that_waits_as_long_as_named_is_admitted(
     rate: float, key_rate: float | None, calls: list[tuple[float, int]], start: float
 ) -> None:
     """In the whole seconds of Retry-After, whatever was sent before, with a limit of the key or without."""
@@ -48,7 +48,7 @@ def test_a_refusal_takes_nothing(rate: float, key_rate: float, count: int) -> No
     assert all(rates.take("t", count, 0, key_id="k", key_rate=key_rate) == first for _ in range(10))
 
 
-def test_what_the_file_says_of_a_tenant_counts_before_the_setting() -> None:
+def test_a_tenants_rate_in_the_file_counts_before_the_setting() -> None:
     """More, or less."""
     rates = RateLimiter(10)
 

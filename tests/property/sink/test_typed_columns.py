@@ -148,7 +148,7 @@ def expected(data: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
 
 
 def same(seen: str, value: Any) -> bool:
-    """Tell whether a text column shows the value; two writers of JSON may write one number differently."""
+    """Return whether a text column shows the value; two writers of JSON may write one number differently."""
     if isinstance(value, str) or value is None:
         return seen == oracle.text(value)
     return bool(_rounded(orjson.loads(seen)) == _rounded(value))
@@ -346,8 +346,8 @@ def test_no_value_is_no_warning(client: Client) -> None:
     """A null clears, and an empty text is what many clients send for nothing."""
     facts: list[dict[str, Any]] = [{}, dict.fromkeys(NAMED), dict.fromkeys(NAMED, "")]
 
-    assert [row["unread"] for row in computed(client, [({}, one) for one in facts])] == [[], [], []]
-    assert [column_warnings(one) for one in facts] == [[], [], []]
+    assert [row["unread"] for row in computed(client, [({}, fact) for fact in facts])] == [[], [], []]
+    assert [column_warnings(fact) for fact in facts] == [[], [], []]
 
 
 NAMED = ("started_at", "latency_ms", "cost_usd")

@@ -120,7 +120,7 @@ def a_world(log: list[ARecord] | None = None) -> World:
             stored[key] = row.value or b""
             states.append(ARecord(len(states), key, row.value))
         letters += [_letter(len(letters) + at, letter) for at, letter in enumerate(folded.letters)]
-    rows = [row for row in map(_row, {one.key: one for one in states}.values()) if row is not None]
+    rows = [row for row in map(_row, {state.key: state for state in states}.values()) if row is not None]
     return World(
         ledger=[_line(record) for record in log if not record.headers and record.value != b"not JSON"],
         poison=[_poison(record) for record in log if record.headers or record.value == b"not JSON"],

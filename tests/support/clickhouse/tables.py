@@ -48,7 +48,7 @@ async def create_migrated(settings: ClickHouseSettings) -> None:
         await create_tables(settings)
         client.database = settings.clickhouse_database
         await client.command(RECORD_OF_MIGRATIONS)
-        applied = [[one.number, one.name, one.checksum] for one in migrations()]
+        applied = [[migration.number, migration.name, migration.checksum] for migration in migrations()]
         await client.insert(MIGRATIONS, applied, column_names=["number", "name", "checksum"])
     finally:
         await client.close()

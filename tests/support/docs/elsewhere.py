@@ -7,7 +7,7 @@ ELSEWHERE: dict[str, str] = {
     "docker compose up": f"{COMPOSE}::test_a_first_up_has_every_service_healthy_at_once",
     "git pull": f"{COMPOSE}::test_an_upgrade_keeps_everything_and_migrates",
     "docker compose up --build --detach --wait": f"{COMPOSE}::test_an_upgrade_keeps_everything_and_migrates",
-    CLUSTER_UP: f"{COMPOSE}::test_a_cluster_goes_on_without_one_of_each",
+    CLUSTER_UP: f"{COMPOSE}::test_a_cluster_continues_without_one_of_each",
     "make compose-test": ".ci/run",
     "afterword migrate --sql-user acme": "tests/integration/migrate/test_sql_user.py",
     "make test": ".ci/run",

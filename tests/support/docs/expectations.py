@@ -11,7 +11,7 @@ ANYTHING = "…"
 
 
 def fits(expected: str, actual: str) -> bool:
-    """Tell whether a text is the expected one; `…` stands for any text within a line.
+    """Return whether a text is the expected one; `…` stands for any text within a line.
 
     A line that is nothing but `…` stands for any number of lines.
     """
@@ -28,7 +28,7 @@ def _line(line: str) -> str:
 
 
 def fits_json(expected: Any, actual: Any) -> bool:
-    """Tell whether a document is the expected one; a key `…` allows for further keys."""
+    """Return whether a document is the expected one; a key `…` allows for further keys."""
     if expected == ANYTHING:
         return True
     if isinstance(expected, str) and isinstance(actual, str):

@@ -71,7 +71,7 @@ class Example:
 
     @property
     def needs_a_stack(self) -> bool:
-        """Tell whether the example needs running services."""
+        """Return whether the example needs running services."""
         elsewhere = {"elsewhere", "compose"}.intersection(self.block.words)
         return self.block.language in ("sh", "sql") and not elsewhere
 

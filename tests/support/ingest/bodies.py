@@ -117,9 +117,9 @@ nests = st.integers(0, 20).flatmap(
     lambda depth: st.lists(st.booleans(), min_size=depth, max_size=depth).map(
         lambda kinds: (
             '{"x":'
-            + "".join("[" if one else '{"a":' for one in kinds)
+            + "".join("[" if kind else '{"a":' for kind in kinds)
             + "1"
-            + "".join("]" if one else "}" for one in reversed(kinds))
+            + "".join("]" if kind else "}" for kind in reversed(kinds))
             + "}"
         )
     )

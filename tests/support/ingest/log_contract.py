@@ -45,7 +45,7 @@ class LogContract:
         assert len(values) == 3
         assert all(numbers == sorted(numbers) for numbers in values.values())
 
-    async def test_who_stops_waiting_disturbs_nobody(self, log: EventLog, reading: Reading) -> None:
+    async def test_a_waiter_that_leaves_disturbs_no_other(self, log: EventLog, reading: Reading) -> None:
         """The event is written all the same, and the others get their offsets."""
         key = event_key("t", "r")
         futures = [log.publish(key, b"%d" % number) for number in range(5)]

@@ -124,7 +124,7 @@ def states_of(log: Sequence[ARecord], cuts: Sequence[int] = ()) -> tuple[StateRe
 
 def rows_of(states: Sequence[StateRecord]) -> tuple[TableRow, ...]:
     """Return the rows that FINAL shows of states."""
-    latest = {one.key: one for one in states}
+    latest = {state.key: state for state in states}
     return tuple(row for one in latest.values() if (row := row_of(one)) is not None)
 
 

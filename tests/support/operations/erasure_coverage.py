@@ -25,17 +25,17 @@ class CoveredLetter:
 
 
 def takes_event(erased: ErasedRequest, op: str, version: int) -> bool:
-    """Tell whether an event's row goes."""
+    """Return whether an event's row goes."""
     return op != "erase" and version <= erased.version
 
 
 def takes_letter(erased: ErasedRequest, letter: CoveredLetter) -> bool:
-    """Tell whether a dead letter goes; one whose place is unknown does if it failed before the erase."""
+    """Return whether a dead letter goes; one whose place is unknown does if it failed before the erase."""
     if letter.version is not None:
         return letter.version <= erased.version
     return erased.appended_at is not None and letter.failed_at <= erased.appended_at
 
 
 def takes_state(newest_revision: int, revision: int) -> bool:
-    """Tell whether a version of the row goes: of an erased request, only the newest one stays."""
+    """Return whether a version of the row goes: of an erased request, only the newest one stays."""
     return revision < newest_revision

@@ -54,9 +54,9 @@ class World:
 
     def append(self, *events: Event) -> None:
         """Log events, and store them."""
-        for one in events:
-            self.stored[len(self.log)] = one
-            self.log.append(one)
+        for event in events:
+            self.stored[len(self.log)] = event
+            self.log.append(event)
 
     def upto(self, request_id: str) -> int:
         """Return the version up to which a request is erased, -1 if it is not."""

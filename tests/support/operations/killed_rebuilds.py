@@ -34,8 +34,10 @@ def main() -> None:
     """Print the point and the exit code of each run."""
     cut = sys.argv.index("--")
     points, options = sys.argv[1:cut], sys.argv[cut + 1 :]
-    tables = [one for one in options if "=" not in one]
-    tenant = next((one.removeprefix("tenant=") for one in options if one.startswith("tenant=")), None)
+    tables = [option for option in options if "=" not in option]
+    tenant = next(
+        (option.removeprefix("tenant=") for option in options if option.startswith("tenant=")), None
+    )
     wanted = run.RebuildOptions(scope=RebuildScope(tenant), kinds=chosen(tables))
     for point in points:
         print(point, run_until(point, wanted), flush=True)  # noqa: T201

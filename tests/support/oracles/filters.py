@@ -18,7 +18,7 @@ _CJK = re.compile("[ก-๿぀-ヿ一-鿿]")
 
 
 def matches(row: Row, parameters: list[tuple[str, str]]) -> bool:
-    """Tell whether a row is one of those asked for: one value of each parameter holds, and every tag."""
+    """Return whether a row is one of those asked for: one value of each parameter holds, and every tag."""
     names = dict.fromkeys(name for name, _ in parameters)
     return all(_holds(row, name, [value for one, value in parameters if one == name]) for name in names)
 

@@ -81,7 +81,7 @@ async def probe(settings: SinkSettings, name: str) -> httpx.Response:
 
 
 async def is_ready(settings: SinkSettings) -> bool:
-    """Tell whether a sink says that it stores what comes."""
+    """Return whether a sink says that it stores what comes."""
     try:
         return (await probe(settings, "readyz")).status_code == 200
     except httpx.HTTPError:
@@ -101,7 +101,7 @@ async def count(settings: SinkSettings) -> int:
 
 
 async def is_stored(settings: SinkSettings) -> bool:
-    """Tell whether the positions of the state route have reached the end of its log."""
+    """Return whether the positions of the state route have reached the end of its log."""
     topic = Topology(settings.kafka_topic_generation).state
     stored = await tables.rows(
         settings,

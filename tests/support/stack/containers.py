@@ -23,7 +23,7 @@ _PING_SECONDS = 2
 
 
 def engine_answers() -> bool:
-    """Tell whether a Docker engine answers a ping: a client on PATH may have none behind it."""
+    """Return whether a Docker engine answers a ping: a client on PATH may have none behind it."""
     with warnings.catch_warnings():
         # The Docker library forgets to close the socket that it could not connect.
         warnings.simplefilter("ignore", ResourceWarning)

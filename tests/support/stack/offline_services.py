@@ -42,7 +42,7 @@ async def process(service: str, home: Path, **variables: str) -> AsyncIterator[t
 
 
 async def answers(url: str, key: str, *statuses: int, method: str = "GET") -> bool:
-    """Tell whether a call with a key is answered with one of these statuses."""
+    """Return whether a call with a key is answered with one of these statuses."""
     async with httpx.AsyncClient(headers={"x-api-key": key}, timeout=120) as client:
         try:
             answer = await client.request(method, url, json={"data": {}} if method == "POST" else None)

@@ -23,7 +23,7 @@ def written(root: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
-def test_a_full_run_becomes_the_page_and_what_later_stages_go_on_with(tmp_path: Path) -> None:
+def test_a_full_run_becomes_the_page_and_what_later_stages_continue_with(tmp_path: Path) -> None:
     """The record beside the page makes the page again."""
     run = a_run(quick=False)
 
@@ -54,7 +54,7 @@ def test_results_are_a_list_with_what_others_read(tmp_path: Path) -> None:
     assert [line[name] for name in names] == ["sink", "states stored", 8.5, 10.0, 0.85, "", None]
 
 
-def test_without_a_run_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+def test_without_a_run_there_is_nothing_to_continue_with(tmp_path: Path) -> None:
     """A fresh checkout, say."""
     assert files.last(quick=True, root=tmp_path) is None
     assert files.last(quick=False, root=tmp_path) is None

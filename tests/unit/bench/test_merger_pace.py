@@ -51,7 +51,7 @@ def test_figures_are_judged_by_the_medians_of_all_rounds() -> None:
         paces[STREAMS] = [Pace(20_000, 44), Pace(10_000, 60), Pace(30_000, 40)]
         paces[TEXTBOOK] = [Pace(1_000, 700), Pace(2_400.1, 600), Pace(3_000, 500)]
 
-    assert [(one.ratio, one.met) for one in figures(measured)] == [
+    assert [(figure.ratio, figure.met) for figure in figures(measured)] == [
         (pytest.approx(24.999, abs=0.001), False),
         (3.0, True),
         (0.25, True),
@@ -71,7 +71,7 @@ def test_what_was_not_measured_is_not_judged() -> None:
         paces[AFTERWORD] = [Pace(30_000, 10)]
     measured.merging[TEXTBOOK] = [Pace(1_000, 700)]
 
-    assert [one.met for one in figures(measured)] == [True, *[None] * 7]
+    assert [figure.met for figure in figures(measured)] == [True, *[None] * 7]
 
 
 def test_nothing_is_judged_by_a_java_that_is_not_warm() -> None:
@@ -80,5 +80,5 @@ def test_nothing_is_judged_by_a_java_that_is_not_warm() -> None:
     for paces in (measured.merging, measured.late, measured.restoring):
         paces[AFTERWORD] = paces[STREAMS] = paces[TEXTBOOK] = [Pace(30_000, 10)]
 
-    judged = [one for one in figures(measured, is_warm=False) if one.met is not None]
+    judged = [figure for figure in figures(measured, is_warm=False) if figure.met is not None]
     assert ["Faust" in one.figure for one in judged] == [True]

@@ -58,7 +58,7 @@ def test_a_stage_that_is_measured_again_replaces_its_own_figures_alone() -> None
     assert list(run.stages) == [name for name in STAGES if name in run.stages]
 
 
-def test_figures_of_another_size_or_machine_do_not_stand_in_one_table() -> None:
+def test_figures_of_another_size_or_machine_are_not_in_one_table() -> None:
     """A quick run says little, and a faster machine says something else."""
     run = a_run(INGEST)
 
@@ -87,7 +87,7 @@ def test_all_stages_together_keep_to_an_hour_and_to_five_minutes() -> None:
     assert Plan([], QUICK, []).budget <= 5 * 60
 
 
-def test_every_stage_has_a_module_and_says_what_it_is() -> None:
+def test_every_stage_has_a_module_and_shows_what_it_is() -> None:
     """Or `make bench` ends before it measures anything."""
     catalogue.check(list(STAGES))
 
@@ -108,7 +108,7 @@ def test_benchmarks_that_are_no_stages_are_listed() -> None:
     assert not [name for name in names if name.split(".")[1] in STAGES]
 
 
-def test_the_table_says_which_targets_were_missed() -> None:
+def test_the_table_shows_which_targets_were_missed() -> None:
     """In words, and in a sentence above it."""
     text = report.results(a_run(INGEST, MISSED))
 
@@ -119,7 +119,7 @@ def test_the_table_says_which_targets_were_missed() -> None:
     )
 
 
-def test_the_page_has_every_stage_and_says_what_was_not_measured() -> None:
+def test_the_page_has_every_stage_and_shows_what_was_not_measured() -> None:
     """Nothing is left out without a word."""
     text = page(a_run(INGEST, MISSED, MEMORY))
 

@@ -26,7 +26,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_changes_something_and_says_what(way: str, directory: Path) -> None:
+def test_every_way_changes_something_and_shows_what(way: str, directory: Path) -> None:
     """Whatever chance decides."""
     before = contents(directory)
 

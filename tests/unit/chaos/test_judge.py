@@ -117,7 +117,7 @@ def test_an_unknown_outcome_explains_one_event_and_not_two() -> None:
     assert _found(world) == {(Kind.INVENTED, Where.LOG)}
 
 
-def test_a_retry_under_its_key_may_stand_twice() -> None:
+def test_a_retry_under_its_key_may_be_in_the_log_twice() -> None:
     """The first try landed though its answer was lost; the second was acknowledged at its own version."""
     world = a_world()
     lines = [line for line in world.ledger if line["request_id"] == "r4" and line["data"] == {"a": 1}]
@@ -138,7 +138,7 @@ def test_an_acknowledgement_without_a_version_is_met_anywhere() -> None:
 
 
 def _state_gone(world: World) -> None:
-    world.states = [one for one in world.states if one.key != R2]
+    world.states = [state for state in world.states if state.key != R2]
     world.store.stored.pop(R2)
 
 
@@ -146,7 +146,7 @@ def _state_behind(world: World) -> None:
     """The newest state of a key never came; the store agrees with the topic."""
     last = max(at for at, one in enumerate(world.states) if one.key == R2)
     gone = world.states.pop(last)
-    before = [one for one in world.states if one.key == gone.key][-1]
+    before = [state for state in world.states if state.key == gone.key][-1]
     world.store.stored[R2] = before.value or b""
 
 
@@ -182,7 +182,7 @@ def _state_twice(world: World) -> None:
 
 def _state_back_for_a_while(world: World) -> None:
     """A zombie's row comes late, and the owner's next one puts it right."""
-    first = next(one for one in world.states if one.key == R1)
+    first = next(state for state in world.states if state.key == R1)
     right = world.store.stored[R1]
     _append(world, R1, first.value or b"")
     _append(world, R1, right)
@@ -247,7 +247,7 @@ def test_a_store_may_be_behind() -> None:
     """A kill takes back what was not flushed; rows and position go back together."""
     world = a_world()
     world.store.position = 2
-    world.store.stored = {one.key or b"": one.value or b"" for one in world.states[:2]}
+    world.store.stored = {state.key or b"": state.value or b"" for state in world.states[:2]}
 
     verdict = world.verdict()
 
@@ -410,7 +410,7 @@ def test_the_table_of_dead_letters_is_held_to_their_topic(plant: Callable[[World
     assert _found(world) == {(kind, Where.LETTERS)}
 
 
-def test_an_event_that_was_given_up_as_crashed_is_lost() -> None:
+def test_an_event_dead_lettered_as_crashed_is_lost() -> None:
     """Unless a fault wrote it: somebody was promised that it would be merged."""
     log = the_log()[:10]
     world = a_world(log)

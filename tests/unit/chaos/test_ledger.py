@@ -60,7 +60,7 @@ def test_what_is_not_acknowledged_is_refused_only_if_that_is_certain(
     assert outcomes(TWO, status, {"code": code}) == [(expected, None, None, status)] * 2
 
 
-def test_an_answer_that_is_no_json_says_nothing() -> None:
+def test_an_answer_that_is_no_json_shows_nothing() -> None:
     """A proxy's page, say."""
     assert list(outcomes_of(ONE, 502, b"<html>")) == [(UNKNOWN, None, None, 502)]
 
@@ -125,7 +125,7 @@ async def test_a_writer_that_is_ended_before_the_answer_does_not_know(tmp_path: 
     ledger.close()
 
 
-def test_writers_say_all_that_can_be_said() -> None:
+def test_writers_send_every_kind_of_event() -> None:
     """Every dialect, batches, repeats under their key, conflicts, retracts and erases; merges are unlike."""
     traffic = Traffic(1, Random(1))
     posts = [traffic.next() for _ in range(3000)]

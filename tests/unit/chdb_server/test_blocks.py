@@ -24,7 +24,7 @@ def test_answers_in_blocks_decode_to_the_whole(pieces: list[bytes]) -> None:
     assert b"".join(pieces) == decode(body, 2**20)
 
 
-def test_large_pieces_become_several_blocks() -> None:
+def test_large_pieces_become_multiple_blocks() -> None:
     """A reader holds one block at a time, so none is larger than a mebibyte."""
     piece = bytes(2**20 + 1)
 

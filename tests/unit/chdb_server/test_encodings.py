@@ -39,7 +39,7 @@ def test_frames_share_one_limit(name: str) -> None:
 
 
 @every_encoding
-def test_a_body_cut_short_is_told_so(name: str) -> None:
+def test_a_body_cut_short_gets_an_error(name: str) -> None:
     """Half a body must not be taken for a whole one."""
     body = PACK[name](bytes(range(256)) * 50)
     for length in (len(body) // 2, len(body) - 1):

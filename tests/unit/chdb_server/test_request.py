@@ -34,7 +34,7 @@ def test_address_and_body_are_joined_by_a_newline() -> None:
 
 
 @given(st.binary(min_size=1).filter(lambda text: b"'" not in text and b"\\" not in text))
-def test_percent_escapes_stand_for_any_bytes(text: bytes) -> None:
+def test_percent_escapes_decode_to_any_bytes(text: bytes) -> None:
     """Also for bytes that are not UTF-8."""
     asked = ask("query=" + quote_from_bytes(b"SELECT '" + text + b"'"))
 

@@ -20,7 +20,7 @@ def data_of(statement: SqlStatement) -> bytes | None:
 
 @settings(max_examples=50)
 @given(sql_samples.selects(), sql_samples.gaps, FORMATS, sql_samples.gaps, st.sampled_from(["", ";"]))
-def test_a_format_is_found_behind_whatever_strings_names_and_comments_say(
+def test_a_format_is_found_behind_any_strings_names_and_comments(
     select: str, gap: str, name: str, after: str, end: str
 ) -> None:
     """Only the last clause counts; without it the rest is left as it was."""
@@ -172,7 +172,7 @@ def test_the_table_function_input_is_refused() -> None:
         parse(b"INSERT INTO t SELECT a FROM input('a Int8') FORMAT CSV\n1\n")
 
 
-def test_what_is_left_open_hides_everything_behind_it() -> None:
+def test_an_unclosed_quote_hides_everything_behind_it() -> None:
     """The engine will refuse the statement; nothing of it is taken for data first."""
     assert parse(b"INSERT INTO t SETTINGS x = 'open FORMAT CSV\n1\n").data is None
     assert parse(b"SELECT 1 /* open FORMAT CSV").format is None

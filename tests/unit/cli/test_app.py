@@ -87,7 +87,7 @@ def test_listing_the_commands_imports_none_of_them() -> None:
         (["config", "check", "nothing"], "no such part"),
     ],
 )
-def test_a_wrong_call_ends_with_2_and_says_why(arguments: list[str], said: str) -> None:
+def test_a_wrong_call_ends_with_2_and_reports_why(arguments: list[str], said: str) -> None:
     """Usage errors are told from failures."""
     ended = afterword(*arguments)
 
@@ -242,7 +242,7 @@ def test_a_service_command_is_the_service(arguments: list[str], variable: str) -
     assert "Traceback" not in err.decode()
 
 
-def test_a_command_tells_all_mistakes_of_its_settings() -> None:
+def test_a_command_shows_all_mistakes_of_its_settings() -> None:
     """One round of mending is enough."""
     environ = {
         "KAFKA_BOOTSTRAP_SERVERS": "nowhere",

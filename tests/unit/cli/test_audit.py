@@ -62,7 +62,7 @@ def test_json_is_for_scripts_and_filters_narrow(
     assert [json.loads(line)["act"] for line in lines] == acts
 
 
-def test_no_log_is_no_acts_and_a_foreign_line_is_told(tmp_path: Path) -> None:
+def test_no_log_is_no_acts_and_a_foreign_line_is_reported(tmp_path: Path) -> None:
     """Nobody did anything yet; somebody wrote something else into it."""
     home = HomeSettings(afterword_home=tmp_path)
     assert run(home, "--json") == Ended(0, "", "")

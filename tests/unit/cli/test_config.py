@@ -19,7 +19,7 @@ def test_every_part_that_is_there_is_sound_by_default() -> None:
     assert found["parts"]["ingest"]["settings"]["INGEST_PORT"] == "8080"
 
 
-def test_all_mistakes_of_all_parts_are_told_at_once() -> None:
+def test_all_mistakes_of_all_parts_are_reported_at_once() -> None:
     """And the exit code is that of settings."""
     environ = {"INGEST_PORT": "808000", "INGEST_PRT": "1", "CLICKHOUSE_URL": "localhost"}
     ended = afterword("config", "check", "ingest", "migrate", environ=environ)
@@ -52,7 +52,7 @@ def test_secrets_are_masked_in_every_form() -> None:
         assert MASK in ended.out
 
 
-def test_what_differs_from_the_default_says_so() -> None:
+def test_values_that_differ_from_the_default_are_marked() -> None:
     """The reader sees the value and what it would be otherwise."""
     ended = afterword("config", "check", "ingest", environ={"INGEST_PORT": "9999"})
 
@@ -61,7 +61,7 @@ def test_what_differs_from_the_default_says_so() -> None:
     assert "Default: 8080" in line
 
 
-def test_a_variable_that_nobody_reads_is_noted_if_it_looks_like_a_setting() -> None:
+def test_an_unused_variable_is_noted_if_it_looks_like_a_setting() -> None:
     """A misspelt shared variable would silently mean the default."""
     ended = afterword("config", "check", "migrate", environ={"KAFKA_BOOTSTRAP_SERVER": "kafka:9092"})
 

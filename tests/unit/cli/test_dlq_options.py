@@ -30,7 +30,7 @@ def test_an_id_is_what_a_list_shows() -> None:
 @pytest.mark.parametrize(
     "text", ["", "17", "a/b/c", "a/1", "a/1/2/3", "a/-1/2", "a/1/٣", "a b/1/2", "a/1/2\n"]
 )
-def test_what_is_no_id_is_told(text: str) -> None:
+def test_an_invalid_id_is_reported(text: str) -> None:
     """With what one looks like."""
     with pytest.raises(ValueError, match="<topic>/<partition>/<offset>"):
         parse_id(text)
@@ -85,7 +85,7 @@ def test_a_wrong_option_is_a_usage_error(wrong: dict[str, Any]) -> None:
         (["list", "--since", "soon"], "is not a time"),
     ],
 )
-def test_a_call_that_says_too_little_is_refused(arguments: list[str], said: str) -> None:
+def test_a_call_with_too_few_options_is_refused(arguments: list[str], said: str) -> None:
     """Before any server is asked."""
     ended = afterword("dlq", *arguments)
 
@@ -101,7 +101,7 @@ def test_a_server_that_is_away_is_named() -> None:
     assert "ClickHouse at http://127.0.0.1:1 does not answer" in ended.err
 
 
-def test_parts_are_small_and_nothing_is_left_out() -> None:
+def test_parts_are_small_and_nothing_is_omitted() -> None:
     """Neither too many nor too large together; one that is larger goes alone."""
     sizes = [10, BATCH_BYTES + 1, BATCH_BYTES // 2, BATCH_BYTES // 2, 1, None, *([1] * 2 * BATCH_LETTERS)]
     letters = [a_letter(number, size=size) for number, size in enumerate(sizes)]

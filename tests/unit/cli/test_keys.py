@@ -116,7 +116,7 @@ def test_revoke_removes_just_these_keys_and_keeps_comments(path: Path) -> None:
 
 
 @pytest.mark.parametrize("tenants", [False, True], ids=["keys alone", "and limits of a tenant"])
-def test_revoking_the_last_key_says_that_none_are_left(path: Path, *, tenants: bool) -> None:
+def test_revoking_the_last_key_shows_that_none_remain(path: Path, *, tenants: bool) -> None:
     """A running service takes it for no accident; the next key is added as ever."""
     key = run(path, "create", "--tenant", "acme").stdout.strip()
     if tenants:
@@ -154,7 +154,7 @@ def test_revoking_an_unknown_key_revokes_nothing(path: Path) -> None:
         (["revoke", "k-1"], "no key file"),
     ],
 )
-def test_what_cannot_work_says_why(path: Path, arguments: list[str], complaint: str) -> None:
+def test_what_cannot_work_reports_why(path: Path, arguments: list[str], complaint: str) -> None:
     """And makes no file."""
     result = run(path, *arguments)
 
@@ -220,7 +220,7 @@ def test_nothing_is_changed_that_cannot_be_written_down(path: Path, home: Path) 
     assert not path.exists()
 
 
-def test_a_key_expires_when_it_was_told_to(path: Path) -> None:
+def test_a_key_expires_when_it_was_set_to(path: Path) -> None:
     """A span from now, or a day; the list says when, and a time that is over is a mistake."""
     key = run(path, "create", "--expires", "90d").stdout.strip().encode()
     [record] = read_keys(path)
@@ -246,7 +246,7 @@ def test_limits_of_keys_and_tenants_are_kept_and_listed(path: Path) -> None:
     file = read_file(path)
     callers = [KeyRing(file).owner(bytes.fromhex(record.sha256)) for record in file.keys]
 
-    assert [(one.key_rate, one.tenant_rate) for one in callers if one] == [(50, 200), (None, 200)]
+    assert [(caller.key_rate, caller.tenant_rate) for caller in callers if caller] == [(50, 200), (None, 200)]
     assert "50, all of acme 200" in run(path, "list").stdout
     assert "# Ada's" in path.read_text()
     assert run(path, "limit", "acme", "--default").exit_code == 0

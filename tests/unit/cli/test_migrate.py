@@ -20,7 +20,7 @@ def test_a_server_that_goes_away_is_unreachable(error: Exception) -> None:
 @pytest.mark.parametrize(
     "error", [InvalidReplicationFactorError("3 of 1"), DatabaseError("Code: 497. no rights", code=497)]
 )
-def test_a_server_that_says_no_is_an_error_to_mend(error: Exception) -> None:
+def test_a_server_that_refuses_is_an_error_for_the_operator(error: Exception) -> None:
     """Trying again would change nothing; its own words say what would."""
     told = migration_error(error)
 

@@ -53,7 +53,7 @@ def test_other_tables_are_no_examples() -> None:
         ([fence("sh"), fence("text output"), fence("text output")], "line 11: an output without"),
     ],
 )
-def test_a_block_that_nobody_executes_is_refused(parts: list[str], complaint: str) -> None:
+def test_a_block_that_is_not_executed_is_refused(parts: list[str], complaint: str) -> None:
     """The complaint names the line."""
     with pytest.raises(DocumentError, match=complaint):
         examples(page(*parts))

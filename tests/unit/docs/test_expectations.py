@@ -24,7 +24,7 @@ from tests.support.docs.pages import Block, Rows
         ("a", "a\nb", False),
     ],
 )
-def test_an_ellipsis_stands_for_what_differs(expected: str, actual: str, is_fit: bool) -> None:  # noqa: FBT001
+def test_an_ellipsis_matches_what_differs(expected: str, actual: str, is_fit: bool) -> None:  # noqa: FBT001
     """Within a line for any text; alone on a line for any lines; everything else is literal."""
     assert is_fit is fits(expected, actual)
 

@@ -49,7 +49,7 @@ def test_the_state_topic_is_compacted_within_its_lag() -> None:
     }
 
 
-def test_what_is_kept_for_ever_is_said_to_be() -> None:
+def test_what_is_kept_for_ever_is_listed() -> None:
     """No retention, and Kafka's own default of a compaction lag, are no dates."""
     assert kept(
         feedback_events={**EVENTS, "retention.ms": "-1"},
@@ -65,7 +65,7 @@ def test_where_nothing_was_erased_nothing_is_kept() -> None:
     assert "nothing: no request was found" in "\n".join(lines(told))
 
 
-def test_people_are_told_the_same() -> None:
+def test_the_text_form_has_the_same() -> None:
     """Dates, counts, what cannot be reached, and that somebody goes on giving feedback."""
     text = "\n".join(lines(made(later=3, topics={"feedback-events": EVENTS})))
 

@@ -44,21 +44,21 @@ DONE: dict[str, Any] = {
         (1, {}, ErasureStep.CERTIFY),
     ],
 )
-def test_the_next_step_follows_from_what_the_servers_say(
+def test_the_next_step_follows_from_what_the_servers_have(
     rounds: int, changes: dict[str, Any], step: ErasureStep
 ) -> None:
     """First whatever is missing, then what is left; nothing is certified before all is gone."""
     assert next_step(rounds, ErasureFacts(**{**DONE, **changes})) is step
 
 
-def test_a_complaint_says_what_to_do() -> None:
+def test_a_complaint_explains_what_to_do() -> None:
     """Whatever stands in the way."""
     assert "afterword dlq list" in complaint(ErasureFacts(**{**DONE, "given_up": 1}))
     for changes in ({"standing": 1}, {"missing": 2}, {}):
         assert complaint(ErasureFacts(**{**DONE, **changes}))
 
 
-def test_the_sink_takes_up_what_nobody_else_works_at() -> None:
+def test_the_sink_takes_up_erasures_that_are_not_in_progress() -> None:
     """At once what HTTP asked for; a command's once that has been silent; a problem not at once again."""
     soon, later = AT + timedelta(seconds=1), AT + timedelta(minutes=2)
     by_command = replace(an_erasure(), asked_by=RequestedBy.COMMAND)

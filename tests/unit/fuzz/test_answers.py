@@ -8,7 +8,7 @@ from fuzz.answers import Malformed, answers_of
 from fuzz.health import Health, Reading
 
 
-def test_answers_behind_each_other_are_told_apart() -> None:
+def test_answers_behind_each_other_are_distinguished() -> None:
     """By their lengths, by chunks, and without a body."""
     received = (
         b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -42,7 +42,7 @@ def test_what_is_no_answer_is_a_finding() -> None:
         (b"HTTP/1.1 422 Unprocessable Content", False),
     ],
 )
-def test_only_a_503_that_says_when_to_come_again_is_documented(head: bytes, is_fault: bool) -> None:  # noqa: FBT001
+def test_only_a_503_with_a_retry_after_is_documented(head: bytes, is_fault: bool) -> None:  # noqa: FBT001
     """Every other 5xx is what the fuzzer looks for."""
     (answer,) = answers_of(head + b"\r\ncontent-length: 0\r\n\r\n")
 

@@ -147,7 +147,7 @@ async def test_only_paths_with_a_key_are_for_browsers(log: FakeLog, tmp_path: Pa
     assert "access-control-allow-origin" not in elsewhere.headers
 
 
-async def test_a_tenant_over_its_rate_is_told_when_to_come_back(log: FakeLog, tmp_path: Path) -> None:
+async def test_a_tenant_over_its_rate_gets_a_retry_after(log: FakeLog, tmp_path: Path) -> None:
     """429 with Retry-After; other tenants go on."""
     one, other = new_key(tmp_path, tenant="one"), new_key(tmp_path, tenant="other")
     app = ingest_over(log, tmp_path, ingest_events_per_second=0.1)
@@ -204,7 +204,7 @@ async def test_who_erases_and_who_tried_to_is_in_the_audit_log(log: FakeLog, tmp
     assert not {writer, admin} & set((tmp_path / "audit.ndjson").read_text().split('"'))
 
 
-async def test_nobody_fills_the_disk_with_tries_to_erase(log: FakeLog, tmp_path: Path) -> None:
+async def test_refused_erasures_cannot_fill_the_disk(log: FakeLog, tmp_path: Path) -> None:
     """Refused tries are written down so often and no more."""
     client = client_of(ingest_over(log, tmp_path), new_key(tmp_path))
     for _ in range(50):

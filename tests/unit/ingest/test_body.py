@@ -61,7 +61,7 @@ async def test_a_body_without_a_length_is_cut_off_at_the_limit(body: list[bytes]
     assert refused.value.code is Code.TOO_LARGE
 
 
-async def test_a_client_that_dawdles_is_told_so() -> None:
+async def test_a_client_that_dawdles_gets_an_error() -> None:
     """408 after the limit, and the connection's task goes on."""
     with pytest.raises(Rejection) as refused:
         await read(BodyReader(MIB, 0.05), _silent())

@@ -252,7 +252,7 @@ async def test_after_the_first_refusal_the_rest_of_a_batch_is_refused(
     assert len(log.events) == 2
 
 
-async def test_a_batch_stops_when_earlier_events_were_given_up(tmp_path: Path) -> None:
+async def test_a_batch_stops_when_earlier_events_were_dropped(tmp_path: Path) -> None:
     """A log whose epoch changes while a batch is read takes no more of it."""
 
     class Fickle(FakeLog):

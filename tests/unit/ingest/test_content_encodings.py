@@ -39,7 +39,7 @@ async def test_a_compressed_body_is_read_as_if_it_were_plain(
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-def test_several_streams_in_a_row_are_one_body(encoding: str) -> None:
+def test_multiple_streams_in_a_row_are_one_body(encoding: str) -> None:
     """As both formats have it; an empty one counts too."""
     compress = COMPRESS[encoding]
     body = compress(BODY[:1000]) + compress(b"") + compress(BODY[1000:])
@@ -108,7 +108,7 @@ def test_many_empty_streams_are_not_worth_the_work() -> None:
         decompress("gzip", gzip.compress(b"") * 5000, 1 << 20)
 
 
-async def test_another_encoding_is_415_and_says_which_there_are(client: httpx.AsyncClient) -> None:
+async def test_another_encoding_is_415_and_shows_which_there_are(client: httpx.AsyncClient) -> None:
     """Accept-Encoding as RFC 9110 has it for answers to a Content-Encoding."""
     for encoding in ("br", "deflate", "gzip, gzip"):
         answer = await client.post("/feedback/x", content=b"{}", headers={"content-encoding": encoding})
@@ -120,6 +120,6 @@ async def test_another_encoding_is_415_and_says_which_there_are(client: httpx.As
     ("header", "name"),
     [(None, None), (b"identity", None), (b" GZIP", "gzip"), (b"x-gzip", "gzip"), (b"zstd", "zstd")],
 )
-def test_encodings_have_several_names(header: bytes | None, name: str | None) -> None:
+def test_encodings_have_multiple_names(header: bytes | None, name: str | None) -> None:
     """Case and spaces do not matter."""
     assert encoding_of(header) == name

@@ -132,7 +132,7 @@ async def test_facts_retracts_and_known_requests_are_accepted(log: FakeLog, tmp_
     assert memory.asked == [("default", "other")]
 
 
-async def test_without_known_requests_nobody_is_asked(log: FakeLog, tmp_path: Path) -> None:
+async def test_without_known_requests_nothing_is_looked_up(log: FakeLog, tmp_path: Path) -> None:
     """Feedback may come before, long after, or without the request's own facts."""
     memory = Memory()
     memory.unknown = {"m"}

@@ -38,7 +38,7 @@ from tests.support.ingest.fake_log import FakeLog
 
 def _scores(call: DialectCall) -> Any:
     values = decoded(call.body)
-    entries = [(one["id"], one) for one in values]
+    entries = [(value["id"], value) for value in values]
     return items_each(entries, _score)
 
 
@@ -52,8 +52,8 @@ def _score(one: dict[str, Any]) -> Submission | None:
 
 def _outcomes(_call: DialectCall, outcomes: Sequence[ItemOutcome]) -> Reply:
     shown = {
-        one.id: one.result.detail if isinstance(one.result, Rejection) else bool(one.result)
-        for one in outcomes
+        outcome.id: outcome.result.detail if isinstance(outcome.result, Rejection) else bool(outcome.result)
+        for outcome in outcomes
     }
     return Reply(207, orjson.dumps(shown))
 
@@ -113,10 +113,10 @@ class Stored:
     async def read(self, tenant: str | None, query: StoredQuery) -> list[PastEvent]:
         """Return those that the query names."""
         return [
-            one
-            for one in self.events
-            if tenant in (None, one.tenant)
-            and (one.request_id in query.request_ids or (query.item_id and one.item_id == query.item_id))
+            event
+            for event in self.events
+            if tenant in (None, event.tenant)
+            and (event.request_id in query.request_ids or (query.item_id and event.item_id == query.item_id))
         ]
 
 
@@ -154,7 +154,7 @@ async def test_each_item_of_a_body_is_published_or_rejected_by_itself(app: Inges
     assert "at" not in second
 
 
-async def test_one_path_of_two_dialects_is_told_apart_by_the_body(app: IngestApp, log: FakeLog) -> None:
+async def test_one_path_of_two_dialects_is_distinguished_by_the_body(app: IngestApp, log: FakeLog) -> None:
     """What fits neither is told what each looks for."""
     async with client_of(app) as client:
         vote = await client.post("/v1/feedback", json={"message_id": "m", "rating": "positive"})

@@ -111,7 +111,7 @@ async def test_a_prefix_is_taken_away_by_the_proxy_or_not(log: FakeLog, tmp_path
     ids = [event["request_id"] for event in decoded(log.events)]
     assert sorted(ids) == sorted(["docs", "a/", "m", "r", "feedback"] * 2)
     servers = app.openapi()["paths"]["/v1/events"]["post"]["servers"]
-    assert [one["url"] for one in servers][:3] == [root, f"{root}/native", f"{root}/k/{{write_key}}"]
+    assert [server["url"] for server in servers][:3] == [root, f"{root}/native", f"{root}/k/{{write_key}}"]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ async def test_what_is_not_there_is_404(client: httpx.AsyncClient, method: str, 
         ("POST", "/docs", "GET, HEAD"),
     ],
 )
-async def test_another_method_is_405_and_says_which(
+async def test_another_method_is_405_and_shows_which(
     client: httpx.AsyncClient, method: str, path: str, allow: str
 ) -> None:
     """As a problem, with Allow."""
@@ -159,7 +159,9 @@ async def test_another_method_is_405_and_says_which(
 @pytest.mark.parametrize(
     "kind", [None, "", "application/json", "Application/JSON; charset=UTF-8", "application/vnd.x+json"]
 )
-async def test_a_body_is_json_unless_it_says_otherwise(client: httpx.AsyncClient, kind: str | None) -> None:
+async def test_a_body_is_json_unless_it_declares_another_type(
+    client: httpx.AsyncClient, kind: str | None
+) -> None:
     """A missing Content-Type counts as JSON."""
     headers = {} if kind is None else {"content-type": kind}
     answer = await client.post("/feedback/x", content=b'{"data":{}}', headers=headers)

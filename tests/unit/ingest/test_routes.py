@@ -31,7 +31,7 @@ async def test_requesty_feedback_is_answered_with_its_place_in_the_log(
     assert "idempotent" not in event
 
 
-async def test_fields_beside_data_are_left_out_in_requestys_dialect(
+async def test_fields_beside_data_are_omitted_in_requestys_dialect(
     client: httpx.AsyncClient, log: FakeLog
 ) -> None:
     """What the dialect does not know is no reason to lose the feedback."""
@@ -99,7 +99,7 @@ async def test_a_vote_is_answered_200_with_a_json_body(
     assert event["source"] == "gptboost"
 
 
-async def test_a_vote_keeps_its_comment_tags_and_whatever_else_it_says(
+async def test_a_vote_keeps_its_comment_tags_and_all_other_keys(
     client: httpx.AsyncClient, log: FakeLog
 ) -> None:
     """Nothing that was said is dropped; null means absent where empty does."""
@@ -166,7 +166,7 @@ async def test_the_generation_of_the_topic_is_in_the_version(log: FakeLog, tmp_p
     assert answer.json()["version"] == str(3 << 48)
 
 
-async def test_a_request_that_a_stopping_server_gives_up_is_still_answered(
+async def test_a_request_that_a_stopping_server_cancels_is_still_answered(
     client: httpx.AsyncClient, log: FakeLog
 ) -> None:
     """Servers cancel what does not end in time; whoever waits is told that the outcome is unknown."""

@@ -191,7 +191,7 @@ async def test_sizes_are_limited_by_what_is_written(client: httpx.AsyncClient, l
     assert max(map(len, log.events)) <= 512 * 1024
 
 
-def test_a_repeat_says_nothing_new() -> None:
+def test_a_repeat_adds_nothing() -> None:
     """Rating, comment and tags alike, an empty one as good as none; and nothing beside them that is new."""
     stored = {"rating": "positive", "comment": "x", "tags": [], "page": 1}
     same = {"rating": "positive", "comment": "x"}

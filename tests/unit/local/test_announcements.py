@@ -3,7 +3,7 @@
 from services.local.core.supervision import PartState, Phase, announce, ending, is_routine, readable
 
 
-def test_nothing_is_said_when_nothing_changed() -> None:
+def test_nothing_is_announced_when_nothing_changed() -> None:
     """Two ticks in the same phase are no news."""
     assert (
         announce("sink", PartState(Phase.READY, since=1), PartState(Phase.READY, since=1, detail="x")) is None
@@ -26,7 +26,7 @@ def test_each_turn_has_its_line() -> None:
     assert announce("sink", resting, again) == "sink: starting again"
 
 
-def test_a_part_that_refuses_to_work_says_so_once_though_its_phase_stays() -> None:
+def test_a_part_that_refuses_to_work_reports_it_once_though_its_phase_stays() -> None:
     """It starts for ever, and somebody has to act."""
     starting = PartState(Phase.STARTING, starts=1, detail="start: starting")
     refusing = PartState(Phase.STARTING, starts=1, detail="start: starting; refused: the log was cut")
@@ -57,7 +57,7 @@ def test_an_end_names_the_signal_or_the_code_and_the_last_words() -> None:
     assert ending(3, []) == "ended with exit code 3"
 
 
-def test_every_mistake_in_the_settings_is_told() -> None:
+def test_every_mistake_in_the_settings_is_reported() -> None:
     """Not only the last one."""
     assert ending(2, ["A: no", "B: no"]) == "ended with exit code 2: A: no; B: no"
 

@@ -3,7 +3,7 @@
 from services.local.core.flow import Flow, StageProgress, rates, stage
 
 
-def test_lag_is_what_lies_between_the_commit_and_the_end() -> None:
+def test_lag_is_what_is_between_the_commit_and_the_end() -> None:
     """Partitions add up."""
     found = stage("sink", begins={("t", 0): 0, ("t", 1): 0}, ends={("t", 0): 10, ("t", 1): 5},
                   committed={("t", 0): 7, ("t", 1): 5})  # fmt: skip

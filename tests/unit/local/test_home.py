@@ -54,7 +54,7 @@ def test_a_state_that_cannot_be_read_is_no_state(home: Home) -> None:
     assert (before, home.state()) == ({}, {})
 
 
-def test_a_log_is_bounded_while_its_writer_goes_on(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_is_bounded_while_its_writer_continues(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old content moves aside, and what the writer appends next is in the new log."""
     monkeypatch.setattr(home_module, "MAX_LOG_BYTES", 10)
     log = home.log("kafka")

@@ -143,7 +143,7 @@ def test_a_missing_jar_is_downloaded_and_remembered(tmp_path: Path, maven: Path,
     assert first.read_bytes() == second.read_bytes() == CONTENT
 
 
-def test_a_download_that_breaks_off_begins_anew(tmp_path: Path, maven: Path, central: Path) -> None:
+def test_a_download_that_breaks_off_starts_over(tmp_path: Path, maven: Path, central: Path) -> None:
     """Half a jar is never taken for the whole."""
     put(central, CONTENT)
     Quiet.breaking.add(JAR.name)

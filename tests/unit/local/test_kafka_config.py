@@ -23,7 +23,7 @@ def test_everything_is_on_loopback() -> None:
     assert all("://127.0.0.1:" in address for address in addresses)
 
 
-def test_kafka_tells_its_clients_the_port_that_it_is_given() -> None:
+def test_kafka_advertises_the_port_that_it_is_given() -> None:
     """Where a proxy stands before it, they must not go round that."""
     text = server_properties(port=19092, controller_port=9093, data=Path("/home/of/kafka"), advertised=9092)
 

@@ -23,7 +23,7 @@ def test_a_recorded_process_is_known_again(sleeper: subprocess.Popen[bytes]) -> 
     assert is_running(identity_of(sleeper.pid))
 
 
-def test_another_process_under_the_same_id_is_left_alone(sleeper: subprocess.Popen[bytes]) -> None:
+def test_another_process_under_the_same_id_is_not_killed(sleeper: subprocess.Popen[bytes]) -> None:
     """The kernel uses ids again: killing by id alone would hit a stranger."""
     stranger = Identity(sleeper.pid, identity_of(sleeper.pid).created - 60)
 

@@ -51,7 +51,7 @@ def test_a_part_waits_for_what_it_needs() -> None:
     assert (starting.started, starting.restarts) == (2.0, 0)
 
 
-def test_a_part_is_ready_when_it_says_so() -> None:
+def test_a_part_is_ready_when_its_probe_succeeds() -> None:
     """Until then it starts, for however long it takes."""
     still, _ = after(running(Phase.STARTING), SILENT, UNREADY, now=1e6)
     ready, act = after(still, READY)
@@ -59,7 +59,7 @@ def test_a_part_is_ready_when_it_says_so() -> None:
     assert (still.phase, ready.phase, act) == (Phase.STARTING, Phase.READY, None)
 
 
-def test_a_ready_part_that_is_not_ready_now_is_left_alone() -> None:
+def test_a_ready_part_that_is_not_ready_now_is_not_restarted() -> None:
     """A server it needs is away; a restart would not bring it back."""
     ailing, act = after(running(), UNREADY, now=1e6)
     again, _ = after(ailing, READY)

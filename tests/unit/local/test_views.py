@@ -47,7 +47,7 @@ def test_the_view_shows_parts_rates_and_lag() -> None:
     )
 
 
-def test_the_view_shows_where_people_find_what_runs() -> None:
+def test_the_view_shows_the_addresses_of_what_runs() -> None:
     """The dashboard's address stays in sight; what is wrong comes before it."""
     ready = PartRow("query", PartState(Phase.READY, starts=1), 1, 9.0, "http://127.0.0.1:8081")
     ailing = PartRow(
@@ -105,7 +105,7 @@ def test_the_report_shows_parts_and_lag() -> None:
     assert "lag of merger  1,000" in text
 
 
-def test_durations_use_the_largest_unit_that_says_enough() -> None:
+def test_durations_use_the_largest_unit_that_shows_enough() -> None:
     """`119 s` says more than `2 min`; `2 d` says enough."""
     assert [duration(seconds) for seconds in (0, 119, 120, 7199, 7200, 200_000)] == [
         "0 s",

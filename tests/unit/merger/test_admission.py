@@ -234,7 +234,7 @@ def test_an_ignored_event_sends_no_row() -> None:
     assert (result.rows, result.outcomes[Outcome.ERASED]) == ({}, 1)
 
 
-def test_an_idempotent_id_is_known_though_the_event_does_not_say_so() -> None:
+def test_an_idempotent_id_is_recognised_without_a_mark_in_the_event() -> None:
     """What counts is the id; a body that differs is a conflict even if ingest could not have written it."""
     first = an_event(0, idempotent=True, data={"a": 1})
     foreign = an_event(1, event_id=an_event_id(0, idempotent=True), data={"a": 1})

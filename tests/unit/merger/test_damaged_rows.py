@@ -35,16 +35,16 @@ def merged(damaged: bytes) -> Folded:
 
 
 @pytest.mark.parametrize("damaged", BAD.values(), ids=BAD)
-def test_the_others_go_on_and_its_events_wait_with_their_place(damaged: bytes) -> None:
+def test_the_others_continue_and_its_events_wait_with_their_place(damaged: bytes) -> None:
     """Each is a dead letter that names the command, and nothing of the row is touched."""
     out = merged(damaged)
     assert set(out.rows) == {R2}
     assert orjson.loads(out.rows[R2].value)["data"] == {"a": 1, "b": 2}
-    assert [(one.record.offset, one.version, one.reason) for one in out.letters] == [
+    assert [(letter.record.offset, letter.version, letter.reason) for letter in out.letters] == [
         (10, 10, Reason.DAMAGED_STATE),
         (12, 4, Reason.DAMAGED_STATE),
     ]
-    assert all("`afterword rebuild --state`" in one.detail for one in out.letters)
+    assert all("`afterword rebuild --state`" in letter.detail for letter in out.letters)
 
 
 def test_rows_of_any_name_are_their_own() -> None:

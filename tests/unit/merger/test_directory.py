@@ -24,7 +24,7 @@ def test_a_directory_is_held_by_one_process(tmp_path: Path) -> None:
     Directory(tmp_path, 1, 0).close()
 
 
-def test_a_directory_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_reports_it(tmp_path: Path) -> None:
     """A file is in the way."""
     (tmp_path / "home").write_text("")
 

@@ -31,7 +31,7 @@ def row(**changes: Any) -> bytes:
     )
 
 
-def test_a_row_without_an_event_for_so_long_is_idle() -> None:
+def test_a_row_without_an_event_for_that_long_is_idle() -> None:
     """By the time of its newest event."""
     assert idle([(b"a", row()), (b"b", row(last_received_at="2026-08-15T00:00:00Z"))], OLD) == [b"a"]
 
@@ -42,7 +42,7 @@ def test_a_row_with_an_event_that_the_log_still_has_is_not(changes: dict[str, An
     assert idle([(b"a", row(**changes))], OLD) == []
 
 
-def test_what_is_erased_or_no_row_is_left_alone() -> None:
+def test_what_is_erased_or_no_row_is_unchanged() -> None:
     """An erased row says nothing of when."""
     erased = orjson.dumps({"tenant": "default", "request_id": "r", "erased": 1, "is_deleted": 1})
 

@@ -48,7 +48,7 @@ def test_commands_find_the_stack_that_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("home", ["none", "ended"])
-def test_without_a_stack_the_settings_say_where(home: str, tmp_path: Path) -> None:
+def test_without_a_stack_the_settings_name_the_address(home: str, tmp_path: Path) -> None:
     """One that ended, or was never there; a service link of Kubernetes is no port."""
     directory = str(stack(tmp_path, 2**22 + 1)) if home == "ended" else str(tmp_path / "nothing")
 

@@ -15,7 +15,7 @@ BAD = {"name": "c", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions": 
     ("reports", "code", "said"),
     [
         ([{"dependencies": [SOUND]}], CLEAN, "1 packages audited"),
-        ([{"dependencies": [SOUND, BAD]}], FOUND, "c 2: PYSEC-1, mended in 3"),
+        ([{"dependencies": [SOUND, BAD]}], FOUND, "c 2: PYSEC-1, fixed in 3"),
         ([{"dependencies": [BAD, SKIPPED]}, None], FOUND, "PYSEC-1"),
         ([{"dependencies": [SOUND, SKIPPED]}], UNREACHABLE, "NOT AUDITED"),
         ([{"dependencies": [SOUND]}, None], UNREACHABLE, "NOT AUDITED"),

@@ -53,7 +53,7 @@ def test_the_newest_that_was_ever_opened_is_read_and_written_while_it_is_open(
     assert (in_use(found(*standings)), writable(found(*standings))) == (reads, writes)
 
 
-def test_a_limit_tells_whether_a_generation_was_opened_and_closed() -> None:
+def test_a_limit_shows_whether_a_generation_was_opened_and_closed() -> None:
     """No batch of records fits in either of the two."""
     assert standing_of(NEVER_OPENED) is GenerationState.NEW
     assert standing_of(CLOSED) is GenerationState.CLOSED

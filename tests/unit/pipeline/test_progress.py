@@ -5,7 +5,7 @@ from services.pipeline.core.progress import PartitionOffsets, PartitionProgress,
 STATE_0 = ("feedback-state", 0)
 
 
-def test_a_partition_stands_still_only_while_events_wait() -> None:
+def test_a_partition_stalls_only_while_events_wait() -> None:
     """Time counts from the last move, from the last time nothing waited, or from other progress."""
     progress = PartitionProgress()
     progress.see({0: PartitionOffsets(5, 9), 1: PartitionOffsets(9, 9)}, 100.0)
@@ -30,7 +30,7 @@ def test_a_route_that_moves_makes_progress() -> None:
     assert progress.still_for(100.0) == 1.0
 
 
-def test_a_route_that_stands_still_with_work_to_do_is_noticed() -> None:
+def test_a_route_that_stalls_with_work_to_do_is_noticed() -> None:
     """The clock runs from the last move, not from the last look."""
     progress = RouteProgress().after(RouteOffsets({STATE_0: 5}, {STATE_0: 9}), 10.0, excused=False)
     progress = progress.after(RouteOffsets({STATE_0: 5}, {STATE_0: 9}), 50.0, excused=False)
@@ -38,7 +38,7 @@ def test_a_route_that_stands_still_with_work_to_do_is_noticed() -> None:
     assert progress.still_for(60.0) == 50.0
 
 
-def test_a_route_that_never_committed_stands_still_too() -> None:
+def test_a_route_that_never_committed_stalls_too() -> None:
     """A reader that never began is the worst case of one that stopped."""
     progress = RouteProgress(moved_at=0.0).after(RouteOffsets({}, {STATE_0: 9}), 50.0, excused=False)
 

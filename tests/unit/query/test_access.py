@@ -164,7 +164,7 @@ async def test_a_session_reads_as_its_key_does(tmp_path: Path) -> None:
     assert code_for(access, cookie=cookie) == "unauthenticated"
 
 
-async def test_a_session_that_nobody_issued_is_none(tmp_path: Path) -> None:
+async def test_a_session_that_was_not_issued_is_invalid(tmp_path: Path) -> None:
     """Changed, cut, of another key's name, or of a deployment with other keys."""
     access = Access(key_file(tmp_path / "keys.toml"), HOUR)
     acme = reading_key(tmp_path, tenant="acme")

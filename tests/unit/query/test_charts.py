@@ -57,7 +57,7 @@ def drawn(bars: list[ChartColumn], title: str = "Votes per day", told: str = "7 
     return parsed(columns(title, told, bars, scale, tick_labels(scale), "votes"))
 
 
-def test_a_chart_has_a_name_and_is_told_in_words() -> None:
+def test_a_chart_has_a_name_and_a_description() -> None:
     """For those who hear the page, and for those who point at a column."""
     tree = drawn(three())
 
@@ -68,13 +68,13 @@ def test_a_chart_has_a_name_and_is_told_in_words() -> None:
     assert {"1 Nov: 3", "2 Nov: none", "3 Nov: 4"} <= set(texts(tree))
 
 
-def test_parts_of_a_column_stand_on_one_another() -> None:
+def test_parts_of_a_column_are_stacked() -> None:
     """And reach as high as their sum."""
     rects = [one for one in drawn(three()).iter("rect") if "bar" in one.get("class", "")]
-    places = [(float(one.get("y", "")), float(one.get("height", ""))) for one in rects]
+    places = [(float(rect.get("y", "")), float(rect.get("height", ""))) for rect in rects]
     floor = places[0][0] + places[0][1]
 
-    assert [one.get("class") for one in rects] == ["bar is-positive", "bar is-negative", "bar is-positive"]
+    assert [rect.get("class") for rect in rects] == ["bar is-positive", "bar is-negative", "bar is-positive"]
     assert places[1][0] + places[1][1] == pytest.approx(places[0][0])
     assert floor - places[1][0] == pytest.approx(3 / 4 * (floor - places[2][0]))
     assert places[2][1] == pytest.approx(floor - places[2][0])
@@ -111,7 +111,9 @@ def test_an_axis_holds_all_its_values(values: list[float]) -> None:
 
     assert list(scale.ticks) == sorted(scale.ticks)
     assert 2 <= len(scale.ticks) <= 21
-    assert all(scale.ticks[0] - 1e-6 * abs(one) <= one <= scale.ticks[-1] + 1e-6 * abs(one) for one in values)
+    assert all(
+        scale.ticks[0] - 1e-6 * abs(value) <= value <= scale.ticks[-1] + 1e-6 * abs(value) for value in values
+    )
     assert all(0 <= scale.part(one) <= 1 for one in (*values, -1e300, 1e300))
 
 

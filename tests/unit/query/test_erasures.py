@@ -88,11 +88,11 @@ async def test_only_a_key_with_the_scope_admin_erases(tmp_path: Path) -> None:
         del client.headers["authorization"]
         answers.append(await client.post("/v1/erasures", json={"request_id": "r"}))
 
-    assert [code_of(one) for one in answers] == ["forbidden"] * 3 + ["unauthenticated"]
+    assert [code_of(answer) for answer in answers] == ["forbidden"] * 3 + ["unauthenticated"]
     assert not (tmp_path / "audit.ndjson").exists()
 
 
-async def test_a_store_that_is_away_takes_nothing_and_the_audit_log_says_so(tmp_path: Path) -> None:
+async def test_a_store_that_is_away_takes_nothing_and_the_audit_log_reports_it(tmp_path: Path) -> None:
     """So it can be asked for again."""
     key = reading_key(tmp_path, Scope.ADMIN)
     async with client_of(query_over(NOWHERE, tmp_path), key) as client:

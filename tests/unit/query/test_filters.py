@@ -31,7 +31,7 @@ def compared(value: str) -> tuple[Operator, str]:
     return comparison.operator, comparison.text
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     """Each under its parameter, with what to write instead."""
     found = faults(
         ("vote", "good"),
@@ -102,7 +102,7 @@ def test_any_key_can_be_compared(key: str) -> None:
         ("2100-01-01T00:00:00Z", datetime(2100, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_times_are_read_as_people_write_them(text: str, moment: datetime) -> None:
+def test_times_are_read_in_common_forms(text: str, moment: datetime) -> None:
     """UTC where no zone is named; a plus sign may have been decoded to a space."""
     filters = parse_filters([("from", text)])
 
@@ -141,7 +141,7 @@ def test_a_search_without_a_word_is_a_fault(text: str) -> None:
     assert set(faults(("q", text))) == {"q"}
 
 
-def test_one_of_several_values_and_each_once() -> None:
+def test_one_of_multiple_values_and_each_once() -> None:
     """Repeated parameters are a list without repeats."""
     filters = parse_filters([("model", "a"), ("model", "b"), ("model", "a"), ("tag", "x")])
 

@@ -26,7 +26,7 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
         (-60, "2026-11-22 12:01:00.000 UTC"),
     ],
 )
-def test_a_time_is_told_as_people_do(seconds: float, words: str) -> None:
+def test_a_time_is_shown_in_relative_terms(seconds: float, words: str) -> None:
     """Seconds to days ago; a date when it is long ago, and all of it when it is yet to come."""
     assert formatting.ago(NOW - timedelta(seconds=seconds), NOW) == words
 

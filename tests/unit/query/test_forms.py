@@ -25,7 +25,7 @@ def test_every_filter_is_a_chip_that_takes_it_away() -> None:
     assert shown.clear == "/?order=rating"
 
 
-def test_a_quick_filter_goes_on_and_off() -> None:
+def test_a_quick_filter_is_set_and_removed() -> None:
     """One of votes and sentiments at a time: they contradict each other."""
     shown = {
         quick.label: quick for quick in bar("/", asked(("sentiment", "negative"), ("q", "refund"))).quick
@@ -87,6 +87,6 @@ def test_a_form_has_one_short_address(sent: Parameters, address: Parameters) -> 
         ("from", "2026-11-22T00:00:00Z", "From: 2026-11-22T00:00:00Z"),
     ],
 )
-def test_a_filter_is_told_in_words(name: str, value: str, words: str) -> None:
+def test_a_filter_is_shown_in_words(name: str, value: str, words: str) -> None:
     """As a chip shows it."""
     assert label(name, value) == words

@@ -111,7 +111,7 @@ def a_letter_row(**changes: object) -> dict[str, object]:
     } | changes
 
 
-def test_a_refused_row_is_told_only_while_no_newer_one_is_stored() -> None:
+def test_a_refused_row_is_reported_only_while_no_newer_one_is_stored() -> None:
     """A row that came later has everything that the refused one had."""
     event = HistoryEvent(5, 5, "a", "merge", idempotent=False)
     refused = letter_of(
@@ -127,7 +127,7 @@ def test_a_refused_row_is_told_only_while_no_newer_one_is_stored() -> None:
     assert stored.outcome is EventOutcome.MERGED
 
 
-def test_what_the_sink_gave_up_says_nothing_of_the_merge() -> None:
+def test_a_dead_letter_of_the_sink_shows_nothing_of_the_merge() -> None:
     """An event that ClickHouse refused for its history was merged all the same."""
     refused = letter_of(a_letter_row(stage="sink", reason="refused_by_clickhouse"))
 
@@ -135,7 +135,7 @@ def test_what_the_sink_gave_up_says_nothing_of_the_merge() -> None:
     assert known_dead_lettered(5, [], [refused]) is None
 
 
-def test_a_replayed_dead_letter_says_so_until_the_replay_is_merged() -> None:
+def test_a_replayed_dead_letter_reports_it_until_the_replay_is_merged() -> None:
     """Then what became of the replay counts."""
     first = letter_of(a_letter_row(replayed_at="2026-11-22T09:00:00Z"))
     replay = HistoryEvent(5, 9, "a", "merge", idempotent=False)

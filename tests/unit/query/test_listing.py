@@ -92,7 +92,7 @@ def test_a_cursor_that_was_changed_on_its_way_is_refused() -> None:
         ("request_id", None, "r"),
     ],
 )
-def test_a_cursor_that_somebody_wrote_is_a_place_or_refused(order: str, value: Any, request_id: Any) -> None:
+def test_a_cursor_that_was_made_up_is_a_place_or_refused(order: str, value: Any, request_id: Any) -> None:
     """ClickHouse never sees a value of the wrong type."""
     assert "is not a `next_cursor`" in refusal(written(order, value, request_id), order)
 

@@ -7,7 +7,7 @@ from services.query.live_updates import ANYWAY, OVERLAP, PositionsLook, WatchSta
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-def test_nothing_is_asked_while_the_sink_stands_still() -> None:
+def test_nothing_is_asked_while_the_sink_stalls() -> None:
     """But now and then, for what is stored past the sink."""
     known = WatchState.first(PositionsLook(AT, "a"))
     assert known.is_enough(PositionsLook(AT + timedelta(seconds=1), "a"))

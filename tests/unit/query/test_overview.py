@@ -69,7 +69,7 @@ def test_all_times_begin_with_the_first_request() -> None:
     assert found[1].previous is None
 
 
-def test_charts_of_nothing_say_so() -> None:
+def test_empty_charts_have_a_message() -> None:
     """An empty period has charts, too."""
     found = steps(stats(), NO_FILTERS)
 
@@ -85,7 +85,7 @@ def test_longer_periods_have_longer_steps(days: int, unit: str) -> None:
     assert unit_for(Period(START, START + days * DAY)) == unit
 
 
-def test_numbers_stand_beside_those_before() -> None:
+def test_numbers_are_shown_beside_those_before() -> None:
     """Coloured where the intervals leave no doubt."""
     now = figures(1500, 900, 300, share=interval(0.75, 0.05), average=interval(4.0))
     before = figures(1000, 500, 500, share=interval(0.5, 0.05), average=interval(3.95))
@@ -105,7 +105,7 @@ def test_without_votes_there_is_no_number() -> None:
     assert [card.value for card in cards(stats())] == ["0", "0", DASH, DASH]
 
 
-def test_a_period_is_told_by_its_days_where_it_has_whole_ones() -> None:
+def test_a_period_of_whole_days_is_named_by_its_days() -> None:
     """Else to the minute."""
     assert span_text(Span(start=START, end=START + DAY)) == "2026-11-01 to 2026-11-02 UTC"
     assert span_text(Span(start=START, end=START + DAY / 2)) == "2026-11-01 to 2026-11-01 12:00 UTC"
@@ -139,7 +139,7 @@ def test_of_latency_the_lowest_is_the_best() -> None:
 
 
 @pytest.mark.parametrize(("scale", "values"), [("1..2", ["80.0%", "20.0%"]), ("2..1", ["80.0%", "20.0%"])])
-def test_a_scale_says_what_is_best(scale: str, values: list[str]) -> None:
+def test_a_scale_shows_what_is_best(scale: str, values: list[str]) -> None:
     """Its second end: intervals keep their lower end first."""
     found = comparing(
         compared(("a", 1.2), ("b", 1.8)), measure_format("data.preference", parse_scale(scale)), NO_FILTERS

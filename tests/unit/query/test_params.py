@@ -99,7 +99,7 @@ def test_a_form_sends_fields_that_were_left_blank() -> None:
         pass
 
 
-def test_defaults_stand_for_what_was_not_given() -> None:
+def test_defaults_apply_to_omitted_parameters() -> None:
     """An empty value of a form counts as not given."""
     found = Params([("limit", ""), ("order", "")])
 

@@ -79,14 +79,14 @@ def test_what_has_passed_everything_is_fresh() -> None:
         ({"letters": {"dlq": 5}}, "sink-dlq"),
     ],
 )
-def test_what_lies_before_a_stage_is_its_lag(change: dict[str, Any], stage: str) -> None:
+def test_what_is_before_a_stage_is_its_lag(change: dict[str, Any], stage: str) -> None:
     """In records, and no other stage's."""
     found = looked(**change)
 
     assert {one.name: one.lag for one in found.stages if one.lag} == {stage: 3}
 
 
-def test_a_pipeline_that_is_behind_says_since_when_it_does_not_know() -> None:
+def test_a_pipeline_that_is_behind_shows_since_when() -> None:
     """Nothing is claimed before it was seen to pass."""
     found = looked(merged={0: 4})
 

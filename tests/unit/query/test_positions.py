@@ -114,7 +114,7 @@ async def test_who_asks_during_a_reading_gets_the_next_one() -> None:
     assert script.asked.count("ends of feedback-events") == 2
 
 
-async def test_a_kafka_that_is_away_is_told_to_each_who_asks() -> None:
+async def test_a_kafka_that_is_away_is_reported_to_every_caller() -> None:
     """And the next question tries again."""
     script = Scripted()
     positions = Connected(script)
@@ -130,7 +130,7 @@ async def test_a_kafka_that_is_away_is_told_to_each_who_asks() -> None:
     assert positions.problem is None
 
 
-async def test_a_fault_of_ours_leaves_nobody_waiting() -> None:
+async def test_an_internal_error_ends_every_wait() -> None:
     """Everybody is told, also who would have been served by the next reading; then it works again."""
     script = Scripted()
     positions = Connected(script)
@@ -145,7 +145,7 @@ async def test_a_fault_of_ours_leaves_nobody_waiting() -> None:
     await positions.stop()
 
 
-async def test_who_waits_when_it_stops_is_told() -> None:
+async def test_waiting_readers_get_an_error_when_it_stops() -> None:
     """A stop is no reason to hang."""
     script = Scripted()
     positions = Connected(script)
@@ -160,7 +160,7 @@ async def test_who_waits_when_it_stops_is_told() -> None:
     assert caught.value.code is ProblemCode.OVERLOADED
 
 
-async def test_only_so_many_may_wait() -> None:
+async def test_the_number_of_waiting_readers_is_limited() -> None:
     """More are told to come later, and nobody who was let in is, however often one reads."""
     positions = Connected(Scripted(), query_max_waiting=3)
 

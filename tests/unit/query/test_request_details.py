@@ -49,7 +49,7 @@ def test_a_conversation_is_found_in_any_shape(
         assert [(turn.role, turn.text) for turn in found] == turns
 
 
-def test_no_key_is_shown_twice_and_none_is_left_out() -> None:
+def test_no_key_is_shown_twice_and_none_is_omitted() -> None:
     """A value that its column does not take is shown as it is."""
     typed: dict[str, Any] = {"rating": None, "comment": "hi", "tags": [], "helpful": None, "user_id": ""}
     row = {**typed, "data": {"rating": "so-so", "message": "hi", "comment": "", "tags": "none", "extra": 1}}
@@ -103,13 +103,13 @@ def test_an_entry_names_what_was_set_replaced_and_cleared() -> None:
         ({"changes": changed("request", set=["model"]), "request": {"model": "m"}}, "Request data", ""),
     ],
 )
-def test_an_entry_says_what_kind_of_event_it_was(fields: dict[str, Any], title: str, tone: str) -> None:
+def test_an_entry_shows_what_kind_of_event_it_was(fields: dict[str, Any], title: str, tone: str) -> None:
     """One that changed nothing says why."""
     shown = entry(event(**fields))
     assert (shown.title, shown.tone) == (title, tone)
 
 
-def test_an_event_that_was_not_merged_still_shows_what_it_said() -> None:
+def test_an_event_that_was_not_merged_still_shows_its_values() -> None:
     """So that nobody has to guess what was given up."""
     shown = entry(event(outcome="dead_lettered", data={"rating": 1}))
     assert [tuple(key) for key in shown.keys] == [("data", "rating", "", "1")]

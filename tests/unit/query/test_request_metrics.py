@@ -89,7 +89,7 @@ async def test_a_request_counts_once_by_what_became_of_it(
     }
 
 
-async def test_a_live_page_counts_while_it_is_open_and_its_time_says_nothing() -> None:
+async def test_a_live_page_counts_while_it_is_open_and_its_time_shows_nothing() -> None:
     """A stream that lasts for hours is no slow answer."""
     during: list[float | None] = []
 

@@ -48,7 +48,7 @@ def test_paths_are_kept_after_the_sign_in(address: str) -> None:
         "evil",
     ],
 )
-def test_nobody_is_led_elsewhere(address: str) -> None:
+def test_redirects_stay_on_this_site(address: str) -> None:
     """To whatever a browser could take for another host."""
     assert local(address) == "/"
 

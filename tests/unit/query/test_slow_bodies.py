@@ -6,7 +6,7 @@ from typing import Any
 from services.query.middleware import attended
 
 
-async def test_a_body_has_so_long_to_arrive_and_what_follows_it_any_time() -> None:
+async def test_a_body_has_a_deadline_and_what_follows_it_has_none() -> None:
     """A byte now and then keeps nothing open."""
     messages: asyncio.Queue[Any] = asyncio.Queue()
     heard: list[str] = []

@@ -46,7 +46,7 @@ def test_long_ago_is_forgiven() -> None:
     assert not Tolerance().after(1_000, 90).after(1_000, 90).exceeded
 
 
-def test_an_operator_may_say_that_the_rows_are_wrong() -> None:
+def test_an_operator_may_raise_the_tolerated_share() -> None:
     """A share of 1 never stops the route, and the share stays over batches."""
     assert not Tolerance(share=1.0).after(50, 50).after(5_000, 5_000).exceeded
     assert Tolerance(share=0.5).after(1_000, 400).after(1_000, 501).exceeded

@@ -168,7 +168,7 @@ def test_a_file_that_loses_its_keys_is_damaged(
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "[tenants.acme]\nevents_per_second = 5\n"])
-def test_a_file_without_keys_from_the_beginning_lets_nobody_in_and_says_what_to_do(
+def test_a_file_without_keys_from_the_beginning_admits_no_client_and_explains_what_to_do(
     guard: Guard, keys: KeyFile, write: Callable[[str], None], text: str
 ) -> None:
     """An empty file is a file: the service is not open, and not ready; the first key ends that."""

@@ -46,7 +46,7 @@ def unreachable(library: logging.Logger, node: int) -> None:
     library.error("no connection to node %s", node)
 
 
-def test_a_place_speaks_once_in_a_while_and_says_how_often_it_wanted_to(
+def test_a_line_of_code_logs_once_per_interval_with_the_number_of_repeats(
     heard: Heard, now: list[float]
 ) -> None:
     """However many attempts there are."""
@@ -73,7 +73,7 @@ def test_another_place_is_another_matter(heard: Heard, speak: Callable[[logging.
     assert len(heard.lines) == 2
 
 
-def test_nobody_else_is_held_back(heard: Heard) -> None:
+def test_other_loggers_are_not_held_back(heard: Heard) -> None:
     """The filter is on the handler of the whole process."""
     ours = logger("chattyness", heard)
     for node in range(3):

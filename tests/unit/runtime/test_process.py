@@ -32,7 +32,7 @@ for number in range(200):
 @pytest.mark.parametrize(
     "use", [pytest.param(AMONG_OTHERS, id="among others"), pytest.param(IN_CYCLES, id="cycles")]
 )
-def test_what_nobody_uses_goes_back(use: str) -> None:
+def test_unused_memory_is_returned(use: str) -> None:
     """Rows between rows that live on; and large things that only their own cycle holds."""
     program = PROGRAM.format(use)
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -19,7 +19,7 @@ LOOPBACK = "127.0.0.0/8,::1/128"
 
 def seen(peer: str, *headers: str, networks: str = "10.0.0.0/8,fd00::/8") -> Visitor:
     """Return what is seen of a request with these headers, each `name: value`."""
-    raw = [one.partition(": ") for one in headers]
+    raw = [header.partition(": ") for header in headers]
     return Proxies(networks).seen(peer, [(name.encode(), value.encode("latin-1")) for name, _, value in raw])
 
 
@@ -49,7 +49,7 @@ def test_a_trusted_proxy_names_the_client(peer: str, headers: list[str], address
 
 
 @pytest.mark.parametrize("networks", [NONE, LOOPBACK])
-def test_others_name_nobody(networks: str) -> None:
+def test_untrusted_proxies_name_no_client(networks: str) -> None:
     """Neither client, scheme nor host: a stranger writes what it likes."""
     headers = [
         "x-forwarded-for: 192.0.2.9",

@@ -35,6 +35,6 @@ def test_places_are_counted_and_one_tenant_has_its_share_at_most(
 
 
 @given(st.integers(2, 1000))
-def test_some_are_left_for_others(total: int) -> None:
+def test_some_slots_remain_for_other_tenants(total: int) -> None:
     """Where there are two at all; and one tenant may have most of them."""
     assert total / 2 <= share_of(total) < total

@@ -28,7 +28,7 @@ def test_every_tenant_has_some_turns(total: int) -> None:
     assert 1 <= TenantTurns(total, 1).share <= max(1, total - 1)
 
 
-async def test_who_gives_up_waiting_takes_no_turn_along() -> None:
+async def test_a_cancelled_wait_takes_no_turn() -> None:
     """Cancelled, or too late, or ended: all turns are there again."""
     turns = TenantTurns(2, wait_seconds=0.05)
     first, second = await turns.next("a"), await turns.next("b")

@@ -21,7 +21,7 @@ def test_unset_it_is_three_or_as_many_as_there_are_brokers(brokers: int, copies:
     assert [wanted(one, found) for one in (None, 2, -1)] == [copies, 2, -1]
 
 
-def test_fewer_copies_than_wanted_are_made_only_if_somebody_agrees() -> None:
+def test_fewer_copies_than_wanted_are_made_only_if_it_is_confirmed() -> None:
     """A broker that is away would never get one."""
     assert replication(None, ALL, never) == 3
     assert replication(-1, ONE_AWAY, never) == -1
@@ -34,7 +34,7 @@ def test_fewer_copies_than_wanted_are_made_only_if_somebody_agrees() -> None:
         replication(5, ALL, never)
 
 
-def test_what_topics_really_have_is_said() -> None:
+def test_what_topics_really_have_is_reported() -> None:
     """Too few copies in sync to write break a promise; the rest is worth knowing of."""
     copies = (TopicCopies("a", 2, 1, 2, 4, 4), TopicCopies("b", 3, 2, 2, 1), TopicCopies("c", 1, 1, 1))
     found = Brokers(ONE_AWAY.live, ONE_AWAY.known, copies)

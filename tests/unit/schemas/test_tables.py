@@ -31,6 +31,6 @@ def test_a_file_is_cut_at_semicolons_that_end_a_line() -> None:
     assert migration.statements == ["-- a; comment\nSELECT 'x;y'", "SELECT 2"]
 
 
-def test_the_checksum_tells_an_edited_file() -> None:
+def test_the_checksum_shows_an_edited_file() -> None:
     """An applied file must never change; a new one changes the table."""
     assert Migration(1, "a", "SELECT 1;").checksum != Migration(1, "a", "SELECT 2;").checksum

@@ -61,7 +61,7 @@ def test_a_batch_waits_longer_after_one_that_took_long_to_store() -> None:
     assert limits.after(600.0).seconds == 2.0
 
 
-def test_a_batch_never_waits_less_than_the_settings_say() -> None:
+def test_a_batch_never_waits_less_than_configured() -> None:
     """Somebody wants few inserts."""
     limits = BatchLimits(rows=10, size=1_000, seconds=30.0)
 

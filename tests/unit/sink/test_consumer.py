@@ -91,4 +91,4 @@ async def test_what_waits_when_partitions_go_is_read_again_by_their_next_owner()
     stop.set()
     await running
 
-    assert gate.tables[FEEDBACK_STATE] == [bench.route.render(one, 0) for one in backlog.records]
+    assert gate.tables[FEEDBACK_STATE] == [bench.route.render(record, 0) for record in backlog.records]

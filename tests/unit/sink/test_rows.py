@@ -43,7 +43,7 @@ def test_a_state_that_is_no_object_is_malformed(value: bytes) -> None:
         state_line(FakeRecord(value), 0)
 
 
-def test_a_state_under_another_request_s_key_takes_nobody_s_place() -> None:
+def test_a_state_under_another_requests_key_replaces_no_row() -> None:
     """Whatever the names are; one that says nothing is left to ClickHouse, which refuses it."""
     own = b'{"tenant":"t","request_id":"1","version":3}'
     assert state_line(FakeRecord(own, b"t/1"), 0)
@@ -123,13 +123,13 @@ def test_a_replayed_event_keeps_its_first_place_in_the_order() -> None:
 
 
 @pytest.mark.parametrize("version", [b"", b"x", b"-1", b"1_0", b" 1", b"90", b"91", b"9" * 30])
-def test_an_event_with_a_version_that_no_replay_has_is_left_out(version: bytes) -> None:
+def test_an_event_with_a_version_that_no_replay_has_is_omitted(version: bytes) -> None:
     """The merger gives it up as an invalid replay."""
     assert event_line(event(offset=90, headers=[(REPLAY_VERSION_HEADER, version)]), 0) is None
 
 
 @pytest.mark.parametrize("changes", NOT_EVENTS)
-def test_what_is_no_event_is_left_out(changes: dict[str, Any]) -> None:
+def test_what_is_no_event_is_omitted(changes: dict[str, Any]) -> None:
     """The merger gives it up, once, with its reason; the sink must not do so as well."""
     assert event_line(event(**changes), 0) is None
 
@@ -149,7 +149,7 @@ def test_a_retract_has_no_fields() -> None:
     assert (found["op"], found["data"], found["request"]) == ("retract", {}, {})
 
 
-def test_a_dead_letter_keeps_every_byte_and_says_why() -> None:
+def test_a_dead_letter_keeps_every_byte_and_reports_why() -> None:
     """Base64 carries what JSON cannot."""
     everything = bytes(range(256))
 

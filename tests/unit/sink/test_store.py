@@ -73,7 +73,7 @@ async def test_a_poisoned_row_is_found_and_everything_beside_it_is_stored(place:
     assert len(bench.writer.calls) <= 24
 
 
-async def test_several_poisoned_rows_are_all_found() -> None:
+async def test_multiple_poisoned_rows_are_all_found() -> None:
     """One search does not end with the first."""
     bench = Bench()
     poisoned = {3, 4, 9}
@@ -85,7 +85,7 @@ async def test_several_poisoned_rows_are_all_found() -> None:
     assert {one.record.offset for _, one, _ in bench.dead_letters.sent} == poisoned
 
 
-async def test_a_malformed_row_is_given_up_without_asking_clickhouse() -> None:
+async def test_a_malformed_row_is_dead_lettered_without_asking_clickhouse() -> None:
     """What is no object cannot be sent at all."""
     bench = Bench()
 
@@ -108,7 +108,7 @@ async def test_clickhouse_down_is_outlasted() -> None:
     assert bench.store.clickhouse.since is None
 
 
-async def test_an_outage_is_what_readiness_tells() -> None:
+async def test_readiness_reports_an_outage() -> None:
     """While it lasts, how long and why; nothing afterwards."""
     bench = Bench(writer=InMemoryWriter(down=True))
     told: list[str | None] = []
@@ -136,7 +136,7 @@ async def test_dead_letters_are_sent_again_until_kafka_has_them() -> None:
     assert bench.writer.calls[-1] == (SINK_POSITIONS, 1)
 
 
-async def test_too_many_refused_rows_stop_the_route_before_any_is_given_up() -> None:
+async def test_too_many_refused_rows_stop_the_route_before_any_is_dead_lettered() -> None:
     """Tables that do not fit the rows are mended by people, and the log waits for them."""
     bench = Bench()
     poisoned = [state(f"bad-{number}", number, data={"c": "poison"}) for number in range(150)]
@@ -197,7 +197,7 @@ async def test_rows_that_were_lost_before_their_position_are_inserted_again() ->
     assert bench.writer.calls == [(FEEDBACK_STATE, 2), (FEEDBACK_STATE, 2), (SINK_POSITIONS, 1)]
 
 
-async def test_a_server_that_takes_long_is_what_readiness_tells_before_the_request_fails() -> None:
+async def test_readiness_reports_a_slow_server_before_the_request_fails() -> None:
     """A ClickHouse that hangs is noticed long before SINK_INSERT_TIMEOUT_SECONDS."""
     now = 0.0
     outage = Outage("ClickHouse", "state", clock=lambda: now, sleep=asyncio.sleep)

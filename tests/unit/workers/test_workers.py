@@ -12,7 +12,7 @@ def test_what_is_named_is_there(path: str) -> None:
     assert (ROOT / "tests" / path).exists()
 
 
-def test_whoever_uses_the_stack_of_the_whole_run_is_in_its_group(request: pytest.FixtureRequest) -> None:
+def test_tests_that_use_the_stack_of_the_whole_run_are_in_its_group(request: pytest.FixtureRequest) -> None:
     """Of the tests of this run."""
     users = {
         item.path.relative_to(ROOT / "tests").as_posix()

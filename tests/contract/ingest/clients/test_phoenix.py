@@ -49,7 +49,9 @@ async def test_recorded_calls_become_feedback(client: httpx.AsyncClient, log: Fa
 
 async def sent(client: httpx.AsyncClient, *annotations: dict[str, Any]) -> httpx.Response:
     """Send annotations with a name, a span and a kind where they have none."""
-    entries = [{"name": "n", "span_id": SPAN, "annotator_kind": "HUMAN", **one} for one in annotations]
+    entries = [
+        {"name": "n", "span_id": SPAN, "annotator_kind": "HUMAN", **annotation} for annotation in annotations
+    ]
     return await client.post("/v1/span_annotations?sync=true", json={"data": entries})
 
 

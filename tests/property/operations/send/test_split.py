@@ -87,7 +87,7 @@ def test_entries_do_not_depend_on_how_the_bytes_arrive(
 
 
 @given(files(), st.integers(0, 5))
-def test_any_end_of_an_entry_is_a_place_to_go_on_from(
+def test_any_end_of_an_entry_is_a_place_to_resume_from(
     file: tuple[bytes, FileLayout, list[Any], list[int]], number: int
 ) -> None:
     """What a resumed run reads is what the first run would have read next."""
@@ -136,7 +136,7 @@ def test_any_bytes_are_lines(lines: list[bytes]) -> None:
 
 
 @given(files(), st.integers(1, 400))
-def test_a_file_cut_short_is_told_from_a_whole_one(
+def test_a_file_cut_short_is_distinguished_from_a_whole_one(
     file: tuple[bytes, FileLayout, list[Any], list[int]], missing: int
 ) -> None:
     """What stands before the cut is read; what is cut is an error or a malformed entry, never an event."""

@@ -101,7 +101,7 @@ def test_an_event_of_an_older_generation_keeps_its_version_and_goes_where_its_ke
         ),
     ],
 )
-def test_what_has_no_place_or_would_come_back_is_left(
+def test_letters_without_a_place_or_that_would_return_are_skipped(
     letter: StoredDeadLetter, content: DeadLetterContent | None, said: str
 ) -> None:
     """Each with its reason, before anything is done."""
@@ -130,7 +130,7 @@ def test_a_place_is_taken_once_a_later_record_brought_an_event_to_it() -> None:
     assert is_taken(came_back, version_of(2, 0))
 
 
-def test_what_was_erased_is_left_and_what_came_after_the_erase_is_not() -> None:
+def test_letters_before_an_erase_are_skipped_and_later_ones_are_not() -> None:
     """An erase is for good, up to its version."""
     assert "erased later" in why(decided(a_merger_letter(), erased={("default", "r1"): 7}))
     assert isinstance(decided(a_merger_letter(), erased={("default", "r1"): 6}), SendEvent)
@@ -222,6 +222,8 @@ def test_an_event_for_the_history_keeps_its_version(version: int, expected: int)
         ("orders", DeadLetterContent(R1, b"{}"), "its table is unknown"),
     ],
 )
-def test_what_can_be_no_row_is_left(topic: str, content: DeadLetterContent, said: str) -> None:
+def test_letters_that_cannot_become_a_row_are_skipped(
+    topic: str, content: DeadLetterContent, said: str
+) -> None:
     """ClickHouse has nothing to take."""
     assert said in why(decide_replay(a_letter(stage="sink", original_topic=topic), content, GROUND))

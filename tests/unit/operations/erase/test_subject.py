@@ -33,7 +33,7 @@ def test_a_file_has_a_request_id_a_line() -> None:
         ("acme", [], None, map(str, range(MOST_REQUESTS + 1)), "too many"),
     ],
 )
-def test_a_call_that_names_nobody_or_two_is_refused(
+def test_a_call_without_a_subject_or_with_two_is_refused(
     tenant: str, ids: list[str], user: str | None, lines: list[str] | None, said: str
 ) -> None:
     """Before any server is asked."""

@@ -32,7 +32,7 @@ def said(**variables: int) -> list[tuple[str, bool]]:
     return [(change.text, change.deletes) for change in changes]
 
 
-def test_what_nobody_set_is_left_as_it_is() -> None:
+def test_unset_retention_is_unchanged() -> None:
     """An upgrade changes no retention, and neither does the default that somebody writes down."""
     assert said() == []
     assert said(EVENTS_DAYS=30, STATE_DAYS=0, EVENTS_TABLE_DAYS=0, COMPACTION_HOURS=24) == []

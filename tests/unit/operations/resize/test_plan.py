@@ -41,7 +41,7 @@ def test_without_topics_there_is_no_way() -> None:
     assert plan([], [], 8, anew=False) is None
 
 
-def test_what_was_given_up_is_named_beside_what_is_going_to_be_done() -> None:
+def test_an_abandoned_generation_is_named_beside_the_plan() -> None:
     """Its topics hold copies of states that nobody reads."""
     found = [Generation(0, OPEN, 4), Generation(2, NEW, 6)]
     wanted = plan(found, [0, 2], 8, anew=False)
@@ -52,7 +52,7 @@ def test_what_was_given_up_is_named_beside_what_is_going_to_be_done() -> None:
     assert "Generation 2 was made and never opened" in told
 
 
-def test_the_report_says_how_long_the_pause_was_and_whom_to_restart() -> None:
+def test_the_report_names_the_pause_and_what_to_restart() -> None:
     """A service that names its generation stays where it is until somebody acts."""
     report = ResizeReport(
         from_=0, to=2, partitions=8, keys=1234, copied=1300, pause_seconds=2.345, pause_is_whole=True,

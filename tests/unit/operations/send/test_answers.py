@@ -68,7 +68,7 @@ def test_what_ingest_never_answers_to_a_batch_is_another_server(status: int) -> 
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 413, 415, 422])
-def test_a_refused_batch_says_why(status: int) -> None:
+def test_a_refused_batch_reports_why(status: int) -> None:
     """With the words of the server."""
     meaning = meaning_of(status, None, problem("some_code"), 1)
 
@@ -132,7 +132,7 @@ class Clock:
         return self.now
 
 
-def test_patience_is_short_while_nobody_ever_answered() -> None:
+def test_patience_is_short_before_the_first_answer() -> None:
     """The URL may be wrong."""
     clock = Clock()
     patience = OutageLimit(60, clock)

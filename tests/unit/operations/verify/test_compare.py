@@ -54,4 +54,4 @@ def test_an_older_event_whose_keys_a_state_lacks_has_vanished() -> None:
     """Whatever its offset."""
     found = compare(request(an_event(1, data={"rating": 5}), an_event(2, data={"tag": "x"})), CONTEXT)
 
-    assert [one.kind.value for one in found.findings] == ["keys_vanished"]
+    assert [finding.kind.value for finding in found.findings] == ["keys_vanished"]

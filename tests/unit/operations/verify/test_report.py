@@ -14,7 +14,7 @@ CUT = LogSnapshot(
 )
 
 
-def test_a_difference_is_told_with_its_offsets_and_what_mends_it() -> None:
+def test_a_difference_is_reported_with_its_offsets_and_what_fixes_it() -> None:
     """Offsets as stretches, keys without anything that a terminal would obey."""
     report = VerifyReport()
     report.add(
@@ -29,7 +29,7 @@ def test_a_difference_is_told_with_its_offsets_and_what_mends_it() -> None:
     assert told[-1] == "  To mend it: afterword rebuild --table events --tenant acme"
 
 
-def test_what_is_on_its_way_is_told_and_is_no_difference() -> None:
+def test_what_is_on_its_way_is_reported_and_is_no_difference() -> None:
     """And whether anybody is there to bring it."""
     told = [*lines(VerifyReport(), CUT, VerifySelection())]
 
@@ -52,7 +52,7 @@ def test_every_kind_has_its_words_and_its_command() -> None:
     assert all(command(kind).startswith("afterword ") for kind in DiffKind)
 
 
-def test_a_finding_of_somebody_else_keeps_its_words() -> None:
+def test_a_finding_of_another_module_keeps_its_text() -> None:
     """What `migrate` or a service would say, with its own command."""
     report = VerifyReport()
     report.add_reported(DiffKind.POSITION, "Offset 9 is beyond the log's end.", "begin a new generation")

@@ -10,6 +10,7 @@ ELSEWHERE: dict[str, str] = {
     CLUSTER_UP: f"{COMPOSE}::test_a_cluster_continues_without_one_of_each",
     "make compose-test": ".ci/run",
     "afterword migrate --sql-user acme": "tests/integration/migrate/test_sql_user.py",
+    "pip install ./clients/python": "tests/contract/packaging/test_clients.py",
     "make test": ".ci/run",
     "make lint": ".ci/run",
     "make bench": "tests/unit/bench/test_run.py",

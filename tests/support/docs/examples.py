@@ -25,6 +25,8 @@ SECONDS_UNTIL_VISIBLE = 90
 NULL = "ᴺᵁᴸᴸ"
 """How ClickHouse's string formats write NULL."""
 
+PYTHONPATH = os.pathsep.join((str(ROOT), str(ROOT / "clients" / "python" / "src")))
+
 PRELUDE = f"""\
 set -euo pipefail
 afterword() {{ {sys.executable} -m services.cli.app "$@"; }}
@@ -139,7 +141,7 @@ def _environment(place: Place) -> dict[str, str]:
     """Return the environment of a plain user's shell, from which this checkout can be imported."""
     plain = {"HOME": str(place.directory), "LANG": "C.UTF-8", "COLUMNS": "100", "TERM": "dumb"}
     path = os.environ.get("PATH", os.defpath)
-    return {**plain, "PATH": path, "PYTHONPATH": str(ROOT), **place.environment}
+    return {**plain, "PATH": path, "PYTHONPATH": PYTHONPATH, **place.environment}
 
 
 async def _sql(example: Example, place: Place) -> None:

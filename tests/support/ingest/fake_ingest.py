@@ -25,6 +25,8 @@ class FakeIngest:
         self.log = EventLog()
         self.requests: list[tuple[str, str]] = []
         """Method and path of every request, those included that misbehaved."""
+        self.batches: list[tuple[str | None, bytes]] = []
+        """Idempotency-Key and body of every batch, those included that misbehaved."""
         self.next: deque[str] = deque()
         """What happens to the next requests: `refuse` and `limit` answer 503 and 429, `drop` closes the
         connection before and `lose` after the events are taken, `part` takes every other event, `strange`
@@ -39,6 +41,8 @@ class FakeIngest:
         """Return status and body; None closes the connection."""
         with self._lock:
             self.requests.append((method, path))
+            if (method, path) == ("POST", "/v1/events"):
+                self.batches.append((headers.get("idempotency-key"), body))
             happening = self.next.popleft() if self.next else ""
             if self.held_back is not None and self.held_back in body:
                 happening = "refuse"

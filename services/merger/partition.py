@@ -181,8 +181,8 @@ class OwnedPartition:
         if not records or records[-1].offset - self.position + 1 == len(records):
             return records
         missing = holes(self.position, (record.offset for record in records))
-        found = await read_again(self._setup.settings, self._setup.topology.events, self.number, missing)
-        return sorted([*found, *records], key=lambda record: record.offset)
+        missed = await read_again(self._setup.settings, self._setup.topology.events, self.number, missing)
+        return sorted([*missed, *records], key=lambda record: record.offset)
 
     async def _merge(self, records: Sequence[Any]) -> None:
         """Merge a batch; if it has ended the process before, search for the record."""

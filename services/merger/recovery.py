@@ -114,7 +114,7 @@ async def _check(
 ) -> None:
     events = ranges[TopicPartition(setup.topology.events.name, partition)]
     held = [*held_positions(setup, partition, store, events), *group]
-    log_now = {(place.topic, place.partition): found for place, found in ranges.items()}
+    log_now = {(place.topic, place.partition): log for place, log in ranges.items()}
     facts = replace(setup.facts, log={**setup.facts.log, **log_now}, positions=held, found={})
     refuse(problems(await survey.with_marks(setup.settings, f"afterword-merger-mark-{partition}", facts)))
 
@@ -198,10 +198,10 @@ async def read_again(
     consumer.assign([tp])
     try:
         await connect(consumer)
-        found: list[Any] = []
+        records: list[Any] = []
         for start, end in missing:
-            found += await _range(consumer, tp, start, end)
-        return found
+            records += await _range(consumer, tp, start, end)
+        return records
     finally:
         await consumer.stop()
 
@@ -214,10 +214,10 @@ async def _range(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end
             " read; run `afterword merger accept-loss` to continue without them"
         )
     consumer.seek(tp, start)
-    found: list[Any] = []
+    fetched: list[Any] = []
     while await consumer.position(tp) < end:
-        found += (await consumer.getmany(tp, timeout_ms=_POLL_MS)).get(tp, [])
-    records = [record for record in found if record.offset < end]
+        fetched += (await consumer.getmany(tp, timeout_ms=_POLL_MS)).get(tp, [])
+    records = [record for record in fetched if record.offset < end]
     GAPS.labels("events" if records else "nothing").inc(end - start)
     log.warning("gap read again", partition=tp.partition, start=start, end=end, records=len(records))
     return records

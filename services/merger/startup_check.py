@@ -101,7 +101,7 @@ async def prepare(settings: MergerSettings, directory: Directory) -> Setup:
     positions = await _committed(settings, topology, current.partitions)
     record, refused, has_rows = await _recorded(settings, directory, current)
     log_now = await survey.log_ranges(settings, _CLIENT, counts)
-    is_empty = all(found.end == 0 for (topic, _), found in log_now.items() if topic == topology.state.name)
+    is_empty = all(log.end == 0 for (topic, _), log in log_now.items() if topic == topology.state.name)
     facts = ContinuityFacts(
         service="merger",
         generation=topology.generation,
@@ -147,9 +147,9 @@ async def _recorded(
     try:
         client = await connect(settings, database="default", timeout_seconds=_CLICKHOUSE_SECONDS)
         try:
-            found = await survey.recorded(client, settings.clickhouse_database)
+            records = await survey.recorded(client, settings.clickhouse_database)
             held += await standing(client, settings.clickhouse_database, current.generation)
-            is_first = all(one.generation >= current.generation for one in found)
+            is_first = all(one.generation >= current.generation for one in records)
             has_rows = not is_first and await survey.has_rows(
                 client, settings.clickhouse_database, survey.EVERY_TABLE[:1]
             )
@@ -159,7 +159,7 @@ async def _recorded(
         own = directory.recorded()
         log.warning("cluster id not read from ClickHouse", error=str(error), instead=own)
         return own or current, held, False
-    return next((one for one in found if one.generation == current.generation), None), held, has_rows
+    return next((one for one in records if one.generation == current.generation), None), held, has_rows
 
 
 def _local_positions(setup: Setup, current: Recorded) -> list[HeldPosition]:
@@ -181,13 +181,13 @@ async def retention(admin: AIOKafkaAdminClient, topology: Topology) -> Retention
     """Return the current retention of the topics; for a missing topic, the one it would be created with."""
     topics = (topology.events, topology.events_dlq, topology.state)
     asked = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
-    found = {topic.name: topic.config() for topic in topics}
+    configured = {topic.name: topic.config() for topic in topics}
     own: dict[str, dict[str, str]] = {topic.name: {} for topic in topics}
     for response in await admin.describe_configs(asked):
         for _, _, _, name, entries in response.resources:
-            found[name] |= {entry[0]: entry[1] for entry in entries}
+            configured[name] |= {entry[0]: entry[1] for entry in entries}
             own[name] = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_FOR_THE_TOPIC}
-    events, letters, state = (found[topic.name] for topic in topics)
+    events, letters, state = (configured[topic.name] for topic in topics)
     return Retention(
         events_ms=_limit(events["retention.ms"]),
         letters_ms=_limit(letters["retention.ms"]),

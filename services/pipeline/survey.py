@@ -48,8 +48,8 @@ async def cluster_id(client: AIOKafkaAdminClient) -> str:
 async def partition_counts(client: AIOKafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
     """Return how many partitions each topic has; a topic that does not exist is omitted."""
     # All topics are asked for: asking for one by name could create it.
-    found = {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics()}
-    return {name: found[name] for name in topics if name in found}
+    counts = {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics()}
+    return {name: counts[name] for name in topics if name in counts}
 
 
 async def brokers_and_copies(client: AIOKafkaAdminClient, names: Iterable[str]) -> Brokers:
@@ -204,11 +204,11 @@ async def records_at(
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
             await connect(looking)
-            found: dict[Spot, LogMark | None] = {}
+            marks: dict[Spot, LogMark | None] = {}
             while waiting:  # one offset of each partition at a time
-                found |= await _first_records(looking, {one: left.pop() for one, left in waiting.items()})
+                marks |= await _first_records(looking, {one: left.pop() for one, left in waiting.items()})
                 waiting = {one: left for one, left in waiting.items() if left}
-            return await _without_deleted(looking, found)
+            return await _without_deleted(looking, marks)
     finally:
         await looking.stop()
 
@@ -220,27 +220,27 @@ async def _first_records(
     ends = await looking.end_offsets([*offsets])
     for one, offset in offsets.items():
         looking.seek(one, offset)
-    found: dict[Spot, LogMark | None] = {}
+    marks: dict[Spot, LogMark | None] = {}
     left = {one for one, offset in offsets.items() if offset < ends[one]}
     while left:
         for one, records in (await looking.getmany(*left, timeout_ms=500)).items():
             if records:
-                found[*one, offsets[one]] = mark_of(records[0])
-        left = {one for one in left if (*one, offsets[one]) not in found}
+                marks[*one, offsets[one]] = mark_of(records[0])
+        left = {one for one in left if (*one, offsets[one]) not in marks}
         left = {one for one in left if await looking.position(one) < ends[one]}
-    return {(*one, offset): found.get((*one, offset)) for one, offset in offsets.items()}
+    return {(*one, offset): marks.get((*one, offset)) for one, offset in offsets.items()}
 
 
 async def _without_deleted(
-    looking: AIOKafkaConsumer, found: Mapping[Spot, LogMark | None]
+    looking: AIOKafkaConsumer, marks: Mapping[Spot, LogMark | None]
 ) -> dict[Spot, LogMark | None]:
-    gone = {spot for spot, mark in found.items() if mark is None or mark.offset != spot[2]}
+    gone = {spot for spot, mark in marks.items() if mark is None or mark.offset != spot[2]}
     if not gone:
-        return dict(found)
+        return dict(marks)
     starts = await looking.beginning_offsets([TopicPartition(*spot[:2]) for spot in gone])
     return {
         spot: mark
-        for spot, mark in found.items()
+        for spot, mark in marks.items()
         if spot not in gone or spot[2] >= starts[TopicPartition(*spot[:2])]
     }
 

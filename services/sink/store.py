@@ -229,9 +229,9 @@ class SinkStore:
 
     def _compare(self, stored: Mapping[Partition, StoredPosition]) -> None:
         for (topic, partition), reached in self._reached.items():
-            found = stored.get((topic, partition))
-            if found is None or found.position < reached:
-                has = "no position" if found is None else f"position {found.position}"
+            position = stored.get((topic, partition))
+            if position is None or position.position < reached:
+                has = "no position" if position is None else f"position {position.position}"
                 raise StoreWentBack(f"ClickHouse has {has} of {topic}/{partition}, and had {reached}")
 
     async def _insert(self, lines: Sequence[bytes], records: Sequence[LocatedRecordLike]) -> list[RefusedRow]:

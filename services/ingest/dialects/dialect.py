@@ -285,27 +285,27 @@ def member(value: Any, name: str, kind: type, path: str = "") -> Any:
     """
     if not isinstance(value, dict):
         raise invalid(BodyFault(path, f"must be an object, not {json_type(value)}"))
-    found = value.get(name)
-    if found is not None and not isinstance(found, kind):
-        raise invalid(BodyFault(member_path(path, name), f"must be {TYPES[kind]}, not {json_type(found)}"))
-    return found
+    entry = value.get(name)
+    if entry is not None and not isinstance(entry, kind):
+        raise invalid(BodyFault(member_path(path, name), f"must be {TYPES[kind]}, not {json_type(entry)}"))
+    return entry
 
 
 def required(value: Any, name: str, kind: type, path: str = "") -> Any:
     """Return a member of an object as `member` does; raise Rejection also if it is null or missing."""
-    found = member(value, name, kind, path)
-    if found is None:
+    entry = member(value, name, kind, path)
+    if entry is None:
         raise invalid(BodyFault(member_path(path, name), "is missing"))
-    return found
+    return entry
 
 
 def number(value: Any, name: str, path: str = "") -> Any:
     """Return a member of an object that is a number or a boolean; raise Rejection otherwise."""
-    found = required(value, name, object, path)
-    if not isinstance(found, bool | int | float):
-        detail = f"must be a number or a boolean, not {json_type(found)}"
+    entry = required(value, name, object, path)
+    if not isinstance(entry, bool | int | float):
+        detail = f"must be a number or a boolean, not {json_type(entry)}"
         raise invalid(BodyFault(member_path(path, name), detail))
-    return found
+    return entry
 
 
 TYPES: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
@@ -314,12 +314,12 @@ TYPES: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bo
 
 def receipts(outcomes: Iterable[ItemOutcome]) -> list[Receipt | None]:
     """Return the receipts of items, or raise the first rejection: for answers without a verdict for each."""
-    found = []
+    results = []
     for outcome in outcomes:
         if isinstance(outcome.result, Rejection):
             raise outcome.result
-        found.append(outcome.result)
-    return found
+        results.append(outcome.result)
+    return results
 
 
 def items_each(entries: Iterable[tuple[str, Any]], read: Callable[[Any], Submission | None]) -> list[Item]:

@@ -74,18 +74,18 @@ async def drop(client: AsyncClient, user: SqlUser) -> bool:
 
 
 async def _check_storage(client: AsyncClient) -> None:
-    found = await client.query("SELECT type FROM system.user_directories")
-    if {row[0] for row in found.result_rows} <= {"users_xml", "users.xml"}:
+    result = await client.query("SELECT type FROM system.user_directories")
+    if {row[0] for row in result.result_rows} <= {"users_xml", "users.xml"}:
         raise MigrationRefusedError(NO_USERS)
 
 
 async def _relations(client: AsyncClient, database: str) -> list[Relation]:
-    found = await client.query(
+    result = await client.query(
         "SELECT table, max(name = 'tenant') FROM system.columns WHERE database = {database:String}"
         " GROUP BY table ORDER BY table",
         {"database": database},
     )
-    relations = [Relation(name, bool(has_tenant)) for name, has_tenant in found.result_rows]
+    relations = [Relation(name, bool(has_tenant)) for name, has_tenant in result.result_rows]
     applied = MIGRATIONS in {relation.name for relation in relations} and await _newest(client, database)
     if not applied or applied < migrations()[-1].number:
         raise MigrationRefusedError(
@@ -96,13 +96,13 @@ async def _relations(client: AsyncClient, database: str) -> list[Relation]:
 
 
 async def _newest(client: AsyncClient, database: str) -> int:
-    found = await client.query(f"SELECT max(number) FROM {database}.{MIGRATIONS}")  # noqa: S608 (both are names of ours)
-    return int(found.result_rows[0][0])
+    result = await client.query(f"SELECT max(number) FROM {database}.{MIGRATIONS}")  # noqa: S608 (both are names of ours)
+    return int(result.result_rows[0][0])
 
 
 async def _exists(client: AsyncClient, name: str) -> bool:
-    found = await client.query("SELECT count() FROM system.users WHERE name = {name:String}", {"name": name})
-    return bool(found.result_rows[0][0])
+    result = await client.query("SELECT count() FROM system.users WHERE name = {name:String}", {"name": name})
+    return bool(result.result_rows[0][0])
 
 
 async def _check_others_still_read(client: AsyncClient, user: SqlUser) -> None:

@@ -71,33 +71,33 @@ async def resize(
     CommandError when it cannot be done; the old generation takes events then, or the text has the remedy.
     """
     async with _reached(settings) as clickhouse:
-        found = await _plan(settings, clickhouse, partitions, anew=anew)
-        for line in plan_lines(found):
+        planned = await _plan(settings, clickhouse, partitions, anew=anew)
+        for line in plan_lines(planned):
             typer.echo(line, err=json)
-        if found.is_needed and not agree(f"Move to {partitions} partitions?"):
+        if planned.is_needed and not agree(f"Move to {partitions} partitions?"):
             return None
-        _record(settings, "begun", found)
+        _record(settings, "begun", planned)
         try:
-            report = await _go(settings, found, clickhouse, limits)
+            report = await _go(settings, planned, clickhouse, limits)
         except BaseException as error:
-            _record(settings, "failed", found, error=type(error).__name__)
+            _record(settings, "failed", planned, error=type(error).__name__)
             raise
-        _record(settings, "done", found, pause_seconds=report.pause_seconds)
+        _record(settings, "done", planned, pause_seconds=report.pause_seconds)
     return report
 
 
 async def abort(settings: ResizeSettings, agree: Agree) -> str:
     """Open the generation in use again, if that is agreed to; what was done, in words."""
     async with _reached(settings) as clickhouse:
-        found = await _found(settings)
-        current = next((one for one in found if one.number == in_use(found)), None)
+        existing = await _found(settings)
+        current = next((one for one in existing if one.number == in_use(existing)), None)
         if current is None or current.standing is GenerationState.OPEN:
             return "No resize has paused ingest: events are being taken."
         if not agree(f"Let generation {current.number} take events again?"):
             return "Nothing was changed."
         way_back = ResizePlan(current, current.number, current.partitions)
         _record(settings, "begun", way_back, abort=True)
-        for one in found:
+        for one in existing:
             if one.standing is GenerationState.NEW:
                 await _fenced(settings, Topology(one.number), one.partitions)
         async with servers(settings, clickhouse) as connected:
@@ -115,9 +115,9 @@ async def _fenced(settings: ResizeSettings, topology: Topology, partitions: int)
 async def _plan(
     settings: ResizeSettings, clickhouse: AsyncClient, partitions: int, *, anew: bool
 ) -> ResizePlan:
-    found = await _found(settings)
+    existing = await _found(settings)
     taken = [one.generation for one in await recorded(clickhouse, settings.clickhouse_database)]
-    wanted = plan(found, taken, partitions, anew=anew)
+    wanted = plan(existing, taken, partitions, anew=anew)
     if wanted is None:
         raise CommandError(
             "Kafka has no topics of Afterword's yet: `afterword migrate --partitions N` makes them."
@@ -233,23 +233,23 @@ class _Resize:
 
 
 async def _go(
-    settings: ResizeSettings, found: ResizePlan, clickhouse: AsyncClient, limits: ResizeLimits
+    settings: ResizeSettings, planned: ResizePlan, clickhouse: AsyncClient, limits: ResizeLimits
 ) -> ResizeReport:
     ledger = StateLedger(settings.afterword_home / "resize")
     with ProgressBar("Looking", None, _errors) as bar:
         async with servers(settings, clickhouse) as connected:
-            migration = ResizeMigration(settings, found, connected, ledger)
+            migration = ResizeMigration(settings, planned, connected, ledger)
             run = _Resize(migration, limits, bar)
             try:
-                if found.is_needed:
+                if planned.is_needed:
                     await _migrate(migration, run)
                 absent = await run.arrive()
             finally:
                 await migration.end()
     return ResizeReport(
-        from_=found.from_.number,
-        to=found.to,
-        partitions=found.partitions,
+        from_=planned.from_.number,
+        to=planned.to,
+        partitions=planned.partitions,
         keys=ledger.keys,
         copied=run.copied,
         pause_seconds=run.pause.seconds,
@@ -273,9 +273,9 @@ async def _migrate(migration: ResizeMigration, run: _Resize) -> None:
         raise
 
 
-def _record(settings: ResizeSettings, outcome: str, found: ResizePlan, **facts: object) -> None:
+def _record(settings: ResizeSettings, outcome: str, planned: ResizePlan, **facts: object) -> None:
     now = datetime.now(UTC)  # noqa: TID251 (the rim of a command)
-    names = {"generation": found.from_.number, "to": found.to, "partitions": found.partitions}
+    names = {"generation": planned.from_.number, "to": planned.to, "partitions": planned.partitions}
     audit_log.record(settings, ACT, outcome, now, **names, **facts)
 
 

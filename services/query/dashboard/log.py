@@ -26,7 +26,7 @@ async def log(request: Request, reader: PageReader, asked: LogParams) -> Respons
     """Show one page of requests, newest first unless another order is asked for."""
     service: QueryService = request.app.state.service
     order = parse_order(asked.extra.get("order", DEFAULT_ORDER))
-    found = await page_of(
+    listed = await page_of(
         service.store,
         reader.tenant,
         asked.filters,
@@ -37,13 +37,13 @@ async def log(request: Request, reader: PageReader, asked: LogParams) -> Respons
     return page(
         request,
         "log.html",
-        rows=found.items,
-        next_cursor=found.next_cursor,
+        rows=listed.items,
+        next_cursor=listed.next_cursor,
         asked=asked,
-        bar=bar("/", asked, _suggestions(found)),
+        bar=bar("/", asked, _suggestions(listed)),
         columns=columns(asked.filters, order),
         ingest_url=service.settings.query_ingest_url.rstrip("/"),
-        has_any=bool(found.items) or await _has_any(service, reader.tenant, asked),
+        has_any=bool(listed.items) or await _has_any(service, reader.tenant, asked),
     )
 
 
@@ -55,13 +55,13 @@ async def _has_any(service: QueryService, tenant: str, asked: PageParams) -> boo
     return bool(anything.items)
 
 
-def _suggestions(found: RowPage) -> dict[str, list[str]]:
+def _suggestions(listed: RowPage) -> dict[str, list[str]]:
     """Return values of these rows as suggestions for text fields."""
     return {
-        "model": sorted({row["model"] for row in found.items}),
-        "provider": sorted({row["provider"] for row in found.items}),
-        "source": sorted({source for row in found.items for source in row["sources"]}),
-        "tag": sorted({tag for row in found.items for tag in row["tags"]}),
+        "model": sorted({row["model"] for row in listed.items}),
+        "provider": sorted({row["provider"] for row in listed.items}),
+        "source": sorted({source for row in listed.items for source in row["sources"]}),
+        "tag": sorted({tag for row in listed.items for tag in row["tags"]}),
     }
 
 
@@ -79,22 +79,22 @@ async def comments(request: Request, reader: PageReader, asked: CommentsParams) 
     order = parse_order(asked.extra.get("order", DEFAULT_ORDER))
     with_comment = replace(asked.filters, has_comment=True)
     cursor = asked.extra.get("cursor", "")
-    found = await page_of(
+    listed = await page_of(
         service.store, reader.tenant, with_comment, order=order.name, limit=COMMENTS_LIMIT, cursor=cursor
     )
     return page(
         request,
         "comments.html",
         asked=asked,
-        bar=bar("/comments", asked, _comment_suggestions(found)),
-        comments=[(row, highlighted(row["comment"], asked.filters.q)) for row in found.items],
+        bar=bar("/comments", asked, _comment_suggestions(listed)),
+        comments=[(row, highlighted(row["comment"], asked.filters.q)) for row in listed.items],
         model_href=lambda model: with_filters("/comments", replace(asked.filters, model=(model,))),
         tag_href=lambda tag: with_filters("/comments", replace(asked.filters, tag=(tag,))),
-        next_cursor=found.next_cursor,
+        next_cursor=listed.next_cursor,
         order=order.name,
         orders=COMMENT_ORDERS,
         ingest_url=service.settings.query_ingest_url.rstrip("/"),
-        has_any=bool(found.items) or await _has_any_comment(service, reader.tenant),
+        has_any=bool(listed.items) or await _has_any_comment(service, reader.tenant),
     )
 
 
@@ -104,10 +104,10 @@ async def _has_any_comment(service: QueryService, tenant: str) -> bool:
     return bool(anything.items)
 
 
-def _comment_suggestions(found: RowPage) -> dict[str, list[str]]:
+def _comment_suggestions(listed: RowPage) -> dict[str, list[str]]:
     """Return values of these rows as suggestions for text fields."""
     return {
-        "model": sorted({row["model"] for row in found.items}),
-        "provider": sorted({row["provider"] for row in found.items}),
-        "tag": sorted({tag for row in found.items for tag in row["tags"]}),
+        "model": sorted({row["model"] for row in listed.items}),
+        "provider": sorted({row["provider"] for row in listed.items}),
+        "tag": sorted({tag for row in listed.items for tag in row["tags"]}),
     }

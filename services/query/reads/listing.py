@@ -60,30 +60,30 @@ async def page_of(
     """
     listing = Listing(tenant, filters, parse_order(order))
     start = decode(cursor, tenant, filters, listing.order) if cursor else None
-    found = await _rows(store, listing, start, limit + 1)
-    shown = found[:limit]
-    more = len(found) > limit
+    read = await _rows(store, listing, start, limit + 1)
+    shown = read[:limit]
+    more = len(read) > limit
     end = listing.order.position(shown[-1]) if more else None
     return RowPage([item(row) for row in shown], encode(tenant, filters, listing.order, end) if end else None)
 
 
 async def _rows(store: QueryStore, listing: Listing, start: ListPosition | None, wanted: int) -> list[Row]:
     """Return the first rows after a position."""
-    found: list[Row] = []
+    rows: list[Row] = []
     for share in ROUNDS:
-        sought = share * (wanted - len(found)) + SPARE
+        sought = share * (wanted - len(rows)) + SPARE
         places = await store.rows(places_after(listing, start, sought))
         if places:
             end = listing.order.position(places[-1])
             ids = list(dict.fromkeys(place["request_id"] for place in places))
-            found = _joined(found, await store.rows(rows_of(listing, ids, start, end)))
+            rows = _joined(rows, await store.rows(rows_of(listing, ids, start, end)))
             start = end
-        if len(places) < sought or len(found) >= wanted:
-            return found[:wanted]
-    return _joined(found, await store.rows(rows_after(listing, start, wanted - len(found))))
+        if len(places) < sought or len(rows) >= wanted:
+            return rows[:wanted]
+    return _joined(rows, await store.rows(rows_after(listing, start, wanted - len(rows))))
 
 
-def _joined(found: list[Row], more: list[Row]) -> list[Row]:
+def _joined(rows: list[Row], more: list[Row]) -> list[Row]:
     """Return all rows.  One that moved between two rounds is in both, and is kept where it is now."""
     again = {row["request_id"] for row in more}
-    return [row for row in found if row["request_id"] not in again] + more
+    return [row for row in rows if row["request_id"] not in again] + more

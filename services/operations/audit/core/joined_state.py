@@ -46,17 +46,17 @@ def lifted(
     `sources` are states as bytes; what is no state of this request is ignored.  `erased`: up to which
     version everything is erased, whatever a source has.
     """
-    found: MergerState | None = None
+    state: MergerState | None = None
     for value in sources:
         one = None if value is None else state_of(value, event_key(tenant, request_id))
         if one is not None:
-            found = one if found is None else _joined(found, one)
+            state = one if state is None else _joined(state, one)
     if row is not None:
-        found = _beside(found, _of_row(tenant, request_id, row))
+        state = _beside(state, _of_row(tenant, request_id, row))
     if erased != NEVER:
-        found = found or states.blank(tenant, request_id)
-        merge(found, _event(Op.ERASE), erased)
-    return None if found is None else states.encode(found)
+        state = state or states.blank(tenant, request_id)
+        merge(state, _event(Op.ERASE), erased)
+    return None if state is None else states.encode(state)
 
 
 def joined(one: bytes, other: bytes) -> bytes:

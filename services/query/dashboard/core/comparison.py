@@ -106,12 +106,12 @@ def comparing(stats: Stats, read: MeasureFormat, filters: Filters) -> Comparison
     """Return the comparison of the groups of statistics."""
     name = stats.by[0]
     measured = [(group, read.interval(group)) for group in stats.groups if group.key[name] is not None]
-    known = [(group, found) for group, found in measured if found is not None]
+    known = [(group, interval) for group, interval in measured if interval is not None]
     known.sort(key=lambda one: one[1].value, reverse=read.more_is_better)
     ends = [end for _, one in known for end in (one.low, one.high, one.value) if end is not None]
     scale = charts.scale_around(ends)
     return ComparisonTable(
-        tuple(_line(group, found, name, read, scale, filters) for group, found in known),
+        tuple(_line(group, interval, name, read, scale, filters) for group, interval in known),
         charts.axis(scale, [read.axis(tick) for tick in scale.ticks]),
         sum(group.requests for group in stats.groups if group.key[name] is None),
         stats.groups_left_out + len(measured) - len(known),
@@ -140,44 +140,54 @@ def ranking(stats: Stats, filters: Filters) -> list[ComparisonLine]:
 
 
 def _line(
-    group: Group, found: Interval, name: str, read: MeasureFormat, scale: charts.ChartScale, filters: Filters
+    group: Group,
+    interval: Interval,
+    name: str,
+    read: MeasureFormat,
+    scale: charts.ChartScale,
+    filters: Filters,
 ) -> ComparisonLine:
     before = read.interval(group.previous) if group.previous else None
     picture = charts.whisker(
-        found.value, found.low, found.high, scale, before=before.value if before else None, style="is-accent"
+        interval.value,
+        interval.low,
+        interval.high,
+        scale,
+        before=before.value if before else None,
+        style="is-accent",
     )
     return ComparisonLine(
         str(group.key[name]),
         _named(filters, name, str(group.key[name])),
         picture,
-        read.words(found.value),
-        between(found, read.words),
-        found.n,
-        _is_few(found),
+        read.words(interval.value),
+        between(interval, read.words),
+        interval.n,
+        _is_few(interval),
         group.requests,
         read.words(before.value) if before else formatting.DASH,
     )
 
 
-def between(found: Interval | None, words: Callable[[float | None], str]) -> str:
+def between(interval: Interval | None, words: Callable[[float | None], str]) -> str:
     """Return an interval as text."""
-    if found is None or found.low is None or found.high is None:
+    if interval is None or interval.low is None or interval.high is None:
         return formatting.DASH
-    return f"{words(found.low)} to {words(found.high)}"
+    return f"{words(interval.low)} to {words(interval.high)}"
 
 
-def _is_few(found: Interval | None) -> bool:
-    return found is None or found.n < FEW
+def _is_few(interval: Interval | None) -> bool:
+    return interval is None or interval.n < FEW
 
 
-def _scaled(found: Interval | None, scale: tuple[float, float]) -> Interval | None:
-    if found is None:
+def _scaled(interval: Interval | None, scale: tuple[float, float]) -> Interval | None:
+    if interval is None:
         return None
     low, high = scale
-    ends = [None if one is None else (one - low) / (high - low) for one in (found.low, found.high)]
+    ends = [None if one is None else (one - low) / (high - low) for one in (interval.low, interval.high)]
     if high < low:
         ends.reverse()
-    return Interval(value=(found.value - low) / (high - low), low=ends[0], high=ends[1], n=found.n)
+    return Interval(value=(interval.value - low) / (high - low), low=ends[0], high=ends[1], n=interval.n)
 
 
 def counts(figures: Figures) -> tuple[charts.ChartSegment, ...]:

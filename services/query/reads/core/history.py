@@ -113,17 +113,17 @@ def outcomes(
     """
     refused = {letter.place: letter for letter in letters if letter.stage == Stage.MERGER}
     in_log_order = sorted(events, key=lambda event: event.place)
-    found: dict[int, EventResult] = {}
+    results: dict[int, EventResult] = {}
     for _, generation in groupby(in_log_order, key=lambda event: split_version(event.place)[0]):
         row = _Admission()
         for event in generation:
             if consumed is not None and event.place >= consumed:
-                found[event.version] = _not_yet(event, refused)
+                results[event.version] = _not_yet(event, refused)
             elif letter := refused.get(event.place):
-                found[event.version] = dead_lettered(letter)
+                results[event.version] = dead_lettered(letter)
             else:
-                found[event.version] = row.admit(event)
-    return found
+                results[event.version] = row.admit(event)
+    return results
 
 
 def _not_yet(event: HistoryEvent, refused: Mapping[int, StoredLetter]) -> EventResult:
@@ -323,12 +323,12 @@ def became(
     All `events` are needed, also erased ones.  An event that the row does not include yet is pending.
     """
     rows = list(events)
-    found = outcomes(map(logged, rows), letters)
-    merged = {version for version, one in found.items() if one.outcome is EventOutcome.MERGED}
+    results = outcomes(map(logged, rows), letters)
+    merged = {version for version, one in results.items() if one.outcome is EventOutcome.MERGED}
     if row_version is None:
         # Erased, or not stored yet: only events up to an erase are decided.
         row_version = _erased(rows, merged)
-    return found | {version: _BEHIND for version in merged if version > row_version}
+    return results | {version: _BEHIND for version in merged if version > row_version}
 
 
 def changed(events: Sequence[Row], outcome: Mapping[int, EventResult]) -> dict[int, EventChanges]:

@@ -27,7 +27,7 @@ _BETWEEN = 50_000
 
 
 def partials(count: int, keys: int | None = None, seed: int = 1) -> Iterator[Item]:
-    """Yield so many items on `keys` request ids, a third of the count unless told."""
+    """Yield `count` items on `keys` request ids, by default a third of the count."""
     dice = random.Random(seed)
     chance, ids = dice.random, keys or max(1, count // 3)
     for number in range(count):

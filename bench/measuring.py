@@ -21,7 +21,7 @@ from chaos.probe import now
 from tests.support.machine import commit, machine
 
 _PATIENCE, _LEAST_PATIENCE = 3, 600
-"""A stage that takes so many times what it may take hangs; none that takes fewer seconds does."""
+"""A stage counts as hanging after this multiple of its limit, and never below this many seconds."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Plan:
 
 
 def begun(plan: Plan) -> Run:
-    """Return the run to go on with.
+    """Return the run to continue.
 
     A run of all stages begins with nothing; one of some stages replaces what the last one has of these, as
     long as that is of the same size, machine and versions.
@@ -77,7 +77,7 @@ async def measure_all(
     for name in plan.stages:
         try:
             run = await _with_stage(name, find(name), plan, terminal, run)
-        except Exception:  # noqa: BLE001 (an hour of other stages is not given up for one that fails)
+        except Exception:  # noqa: BLE001 (a stage that fails does not end the others)
             terminal.console.print(traceback.format_exc(), markup=False, highlight=False)
             failed.append(name)
         else:

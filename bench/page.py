@@ -1,6 +1,6 @@
 """The page about a full run, docs/performance.md.  Pure but for the texts beside the stages.
 
-`python -m bench.files` makes it anew, with its plots, from the run that is committed.
+`python -m bench.files` rewrites it, with its plots, from the committed run.
 """
 
 from pathlib import Path

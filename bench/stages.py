@@ -165,7 +165,7 @@ class Stack:
 
     @asynccontextmanager
     async def topics(self, partitions: int = PARTITIONS) -> AsyncIterator[KafkaSettings]:
-        """Make topics of a generation that nobody has used; yield settings that lead to them."""
+        """Make topics of an unused generation; yield settings that select them."""
         settings = (await self.kafka()).settings.replace(kafka_topic_generation=next(self._numbers))
         topology = Topology(settings.kafka_topic_generation)
         await create_topics(settings, topology, partitions=partitions)
@@ -187,7 +187,7 @@ class Stack:
             await client.close()
 
     async def kill(self) -> None:
-        """End both at once: nobody reads their data again."""
+        """End both at once: their data is not read again."""
         await self._kafka.kill()
         await self._warehouse.kill()
 

@@ -1,4 +1,4 @@
-"""Tells on a terminal how far a run is, with a bar; where output is no terminal, in lines."""
+"""Reports the progress of a run: with a bar on a terminal, else in lines."""
 
 import asyncio
 import time

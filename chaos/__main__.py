@@ -1,4 +1,4 @@
-"""`make chaos`: strikes faults, judges what is left, and writes down what happened."""
+"""`make chaos`: strikes faults, judges the result, and writes a report."""
 
 import asyncio
 import json

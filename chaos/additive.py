@@ -19,7 +19,7 @@ LATEST = "latest"
 _OPEN = 12
 """Requests that a writer writes to at a time."""
 _EVENTS = 25
-"""Events after which a request is left alone."""
+"""Events after which a request gets no more."""
 _ERASED = 0.15
 """Share of the requests that are erased in the end."""
 

@@ -1,6 +1,6 @@
 """A phase of a run: everything started, load, faults wave by wave, rest, and the judge.
 
-Every wait has an end, and says what it waited for.
+Every wait has a limit, and its error names what it waited for.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Struck:
 
 @dataclass
 class Outcome:
-    """What a run came to."""
+    """The result of a run."""
 
     struck: list[Struck] = field(default_factory=list)
     sums: dict[str, int] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Outcome:
 
 
 class Watcher(Protocol):
-    """Who is told how the run goes."""
+    """Receives the progress of the run."""
 
     def say(self, text: str) -> None:
         """Note that a stage of the run began."""
@@ -73,7 +73,7 @@ class Watcher(Protocol):
 async def run(
     stage: Stage, waves: Sequence[Wave], seed: int, watcher: Watcher, rate: float = REQUESTS_PER_SECOND
 ) -> Outcome:
-    """Strike all waves while load goes on, come to rest, and judge; RunFailed where that does not work."""
+    """Strike all waves under load, wait until all is stored, and judge; RunFailed if that does not work."""
     outcome = Outcome()
     clock = asyncio.get_running_loop().time
     began = clock()
@@ -189,7 +189,7 @@ async def _rest(stage: Stage) -> None:
 
 
 def joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return the outcome of several phases, one after the other; each must have been judged."""
+    """Return the joint outcome of consecutive phases; each must have been judged."""
     whole, sums = Outcome(), Counter[str]()
     for outcome in outcomes:
         for struck in outcome.struck:

@@ -19,7 +19,7 @@ def has_tables(directory: Path) -> bool:
     return any(directory.glob("v*/*/*.sst"))
 
 
-def has_several(directory: Path) -> bool:
+def has_multiple(directory: Path) -> bool:
     """Return whether there are copies of two partitions at least."""
     return len(_partitions(directory)) > 1
 
@@ -87,7 +87,7 @@ def _directory(directory: Path, random: Random) -> str | None:
 
 def _swapped(directory: Path, random: Random) -> str | None:
     """Swap the directories of two partitions."""
-    if not has_several(directory):
+    if not has_multiple(directory):
         return None
     one, other = random.sample(_partitions(directory), 2)
     aside = one.with_name("aside")

@@ -50,14 +50,14 @@ def mount(home: Path) -> None:
 
 
 def protect(directory: Path) -> None:
-    """Let nobody open a file of a directory for writing, or make one; files that are open stay writable."""
+    """Make a directory read-only for new opens; files that are open stay writable."""
     _run("mount", "--bind", str(directory), str(directory))
     _run("mount", "-o", "remount,bind,ro", str(directory))
 
 
 def unprotect(directory: Path) -> None:
     """Let the directory be written again."""
-    # Whoever opened a file meanwhile keeps the mount until it is closed.
+    # A process that opened a file meanwhile keeps the mount until it is closed.
     _run("umount", "--lazy", str(directory))
 
 

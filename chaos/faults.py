@@ -23,7 +23,7 @@ class Phase(StrEnum):
     CLUSTER = "cluster"
     """Three brokers, ClickHouse's engine, and every service in a process of its own."""
     OPERATED = "operated"
-    """`afterword up` again, struck by what only an operator can mend."""
+    """`afterword up` again, struck by faults that only an operator can fix."""
 
 
 SHARES: Mapping[Phase, float] = {Phase.LOCAL: 0.75, Phase.CLUSTER: 0.18, Phase.OPERATED: 0.07}
@@ -89,7 +89,7 @@ KINDS = (
     Kind("spoiled", ("state",), phases=(Phase.OPERATED,)),
 )
 LONG = frozenset({"down", "hang"})
-"""Kinds that last so long that other faults strike meanwhile."""
+"""Kinds that last long enough for other faults to strike meanwhile."""
 _COMPANY = 8
 """Faults that strike while one of these lasts."""
 _SERVES_CLICKHOUSE = ("warehouse", "supervisor")

@@ -18,7 +18,7 @@ _WORDS = ("spot on", "too long", "wrong year", "👍", "naïve", "again, please"
 
 
 class Traffic:
-    """What one writer has to say."""
+    """The events of one writer."""
 
     def __init__(self, writer: int, random: Random) -> None:
         self._writer, self._random = writer, random

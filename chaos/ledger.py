@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Post:
-    """A request with one event, or with several in a batch."""
+    """A request with one event, or with a batch."""
 
     method: str
     path: str
@@ -104,7 +104,7 @@ class Poison:
     def write(
         self, topic: str, partition: int, offset: int | None, key: bytes | None, value: bytes | None
     ) -> None:
-        """Append one record; its offset is None when nobody knows whether it was written."""
+        """Append one record; its offset is None if it is unknown whether it was written."""
         line = {
             "topic": topic,
             "partition": partition,
@@ -136,7 +136,7 @@ async def send(client: httpx.AsyncClient, post: Post, ledger: Ledger) -> list[Ou
 
 
 def outcomes_of(post: Post, status: int, body: bytes) -> Iterator[Outcome]:
-    """Yield what an answer says about each event of a request."""
+    """Yield the outcome in an answer of each event of a request."""
     try:
         said = json.loads(body)
     except ValueError:

@@ -2,7 +2,7 @@
 
 python -m chaos.load URL DIRECTORY SEED WRITERS REQUESTS_PER_SECOND [additive]
 
-SIGUSR1 has them pause after the request in hand, SIGUSR2 go on.
+SIGUSR1 pauses them after the request in progress, SIGUSR2 resumes them.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Wishes:
 async def main(
     url: str, directory: Path, seed: int, writers: int, rate: float, traffic: Callable[[int, Random], Says]
 ) -> None:
-    """Write until told to stop; the request in hand ends first."""
+    """Write until stopped; the request in progress ends first."""
     wishes = Wishes()
     limits = httpx.Limits(max_connections=writers)
     async with (
@@ -82,7 +82,7 @@ async def _write(
                 break
             await _pause(wishes.stop, _PATIENCE_SECONDS)
             if post.key is None:
-                break  # a writer that wants to be safe sends a key; the others go on
+                break  # a writer that wants to be safe sends a key; the others continue
         await _pause(wishes.stop, 1 / rate - (clock() - began))
 
 

@@ -1,6 +1,6 @@
-"""What only an operator can mend: Kafka emptied, its tail cut, a topic recreated.  The run is the operator.
+"""What only an operator can fix: Kafka emptied, its tail cut, a topic recreated.  The run is the operator.
 
-It waits until a service refuses to go on and names a command, and runs that command.  Before it does, it
+It waits until a service refuses to continue and names a command, and runs that command.  Before it does, it
 looks everywhere for what was acknowledged: what is neither in ClickHouse nor in what Kafka still has went
 with the log, and is written down for the judge.
 """
@@ -86,14 +86,14 @@ async def cut_tail(stage: OperatedStage, fault: Fault, _random: Random) -> str:
     async with _at_rest(stage, fault), _down(stage):
         await asyncio.to_thread(_put_back, data, kept, _PATTERNS[fault.target])
         shutil.rmtree(kept)
-    return await _mended(stage, fault, since - _UNDERWAY)
+    return await _fixed(stage, fault, since - _UNDERWAY)
 
 
 async def empty(stage: OperatedStage, fault: Fault, _random: Random) -> str:
     """Take Kafka's whole disk away."""
     async with _at_rest(stage, fault), _down(stage):
         shutil.rmtree(stage.home / "kafka" / "data")
-    return await _mended(stage, fault, None)
+    return await _fixed(stage, fault, None)
 
 
 async def recreate(stage: OperatedStage, fault: Fault, _random: Random) -> str:
@@ -103,7 +103,7 @@ async def recreate(stage: OperatedStage, fault: Fault, _random: Random) -> str:
     async with _at_rest(stage, fault):
         await delete_topics(stage.kafka, [topic.name])
         await eventually(lambda: _made(stage, topic), within=30, every=0.2)
-    return await _mended(stage, fault, None)
+    return await _fixed(stage, fault, None)
 
 
 _PATTERNS = {"events": "feedback-events*-[0-9]*", "state": "feedback-state*-[0-9]*", "everything": "*"}
@@ -140,7 +140,7 @@ async def _down(stage: OperatedStage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _at_rest(stage: OperatedStage, fault: Fault) -> AsyncIterator[None]:
-    """Have the writers pause and everything be stored for the block, if the seed says so."""
+    """Pause the writers until everything is stored, for the block, if the seed draws that."""
     if fault.seed % 2 or stage.load is None:
         yield
         return
@@ -154,8 +154,8 @@ async def _at_rest(stage: OperatedStage, fault: Fault) -> AsyncIterator[None]:
         send(stage.load.identity, signal.SIGUSR2)
 
 
-async def _mended(stage: OperatedStage, fault: Fault, since: datetime | None) -> str:
-    """Write down what went with the log, and do what the refusal says."""
+async def _fixed(stage: OperatedStage, fault: Fault, since: datetime | None) -> str:
+    """Record what the log lost, and run the command of the refusal."""
     await stage.serving("kafka")
     acknowledged = await asyncio.to_thread(_acknowledged, stage.ledgers, since)
     # The events are still there where only states were lost: none of them may be missing then.
@@ -172,7 +172,7 @@ async def _mended(stage: OperatedStage, fault: Fault, since: datetime | None) ->
 
 
 async def _refusal(stage: OperatedStage) -> list[str] | None:
-    """Return the command that a service or `afterword status` names to go on, None while none does."""
+    """Return the command that a service or `afterword status` names, None while none does."""
     for name in (*SERVICES, "query"):
         _, body = await asyncio.to_thread(probes.get, stage.port(name), "/readyz")
         if found := _COMMAND.search(body.decode()):
@@ -243,7 +243,7 @@ async def _in_kafka(stage: OperatedStage) -> tuple[set[str], dict[str, set[str]]
 
 
 def _state_of(value: bytes | None) -> dict[str, Any]:
-    """Return what a record of the state topic says: nothing, if a fault has damaged it."""
+    """Return the content of a record of the state topic: nothing, if a fault has damaged it."""
     try:
         row = value_of(value or b"{}")
     except ValueError:

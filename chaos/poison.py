@@ -24,7 +24,7 @@ _ANSWERS_WITHIN = 400.0
 
 
 class Bad(NamedTuple):
-    """A record that the merger must give up.  `name` is that of a header which is not UTF-8."""
+    """A record that the merger must dead-letter.  `name` is that of a header which is not UTF-8."""
 
     key: bytes | None
     value: bytes | None
@@ -103,7 +103,7 @@ BAD: Mapping[str, Callable[[Random], Bad]] = {
 
 
 async def poison(kafka: KafkaSettings, ledger: Poison, random: Random, count: int = 6) -> str:
-    """Write several bad records into the log; which."""
+    """Write bad records into the log; return which."""
     chosen = random.sample(sorted(BAD), count)
     await eventually(lambda: _answers(kafka), within=_ANSWERS_WITHIN, every=0.5)
     for name in chosen:
@@ -129,7 +129,7 @@ async def _answers(kafka: KafkaSettings) -> bool:
 
 
 async def _offset(kafka: KafkaSettings, bad: Bad, topic: str, partition: int) -> int | None:
-    """Write a record once; where it is, None where nobody knows."""
+    """Write a record once; return its position, None if unknown."""
     try:
         async with asyncio.timeout(_WRITTEN_WITHIN):
             if bad.name is not None:

@@ -29,7 +29,7 @@ class Recovery(NamedTuple):
 
 
 class Probe:
-    """Sends and looks while somebody waits."""
+    """Sends and reads while a caller waits."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -48,7 +48,7 @@ class Probe:
     async def recovered(self, since: float, within: float) -> Recovery:
         """Wait until events sent after a moment (of the loop's clock) are visible in every partition.
 
-        TimeoutError when they are not, within so many seconds from now.
+        TimeoutError if they are not within `within` seconds.
         """
         async with asyncio.timeout(within), self._looked:
             await self._looked.wait_for(lambda: len(self._visible(since)) == PARTITIONS)

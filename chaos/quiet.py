@@ -10,8 +10,8 @@ from services.local.watch import log as pipeline
 _QUIET_WITHIN = 600.0
 
 
-class RunFailed(Exception):  # noqa: N818 (it says what happened)
-    """The run cannot go on: something never ended, never recovered or never came to rest."""
+class RunFailed(Exception):  # noqa: N818 (it names what happened)
+    """The run cannot continue: something never ended, never recovered or never became idle."""
 
 
 async def quiet(stage: Stage) -> None:

@@ -81,7 +81,7 @@ TARGETS: Mapping[tuple[str, str], str] = {
     ("storm", "sinks"): "two sinks",
     ("storm", "mergers and sinks"): "two mergers and two sinks",
 }
-"""What a target is called where its name does not say it."""
+"""Titles of targets whose name is not clear enough."""
 NAMES: Mapping[str, str] = {
     "kafka": "Kafka",
     "warehouse": "ClickHouse",

@@ -1,4 +1,4 @@
-"""A damaged record in the topic of states: only its request waits, and an operator mends it.
+"""A damaged record in the topic of states: only its request waits, and an operator fixes it.
 
 The run is the operator: it stops the mergers, runs the commands that the dead letter names, and starts the
 mergers again.
@@ -31,7 +31,7 @@ _MERGERS = ("merger", "merger-2")
 
 
 async def spoil(stage: OperatedStage, fault: Fault, random: Random) -> str:
-    """Damage a request's state, have the mergers read it from the topic, and mend it."""
+    """Damage a request's state, have the mergers read it from the topic, and fix it."""
     request_id, ledger = f"spoiled-{fault.seed}", Ledger(stage.ledgers / f"spoiled-{fault.seed}.ndjson")
     async with httpx.AsyncClient(base_url=stage.ingest_url, timeout=15, trust_env=False) as client:
         await _say(client, ledger, request_id, "before")
@@ -42,9 +42,9 @@ async def spoil(stage: OperatedStage, fault: Fault, random: Random) -> str:
         await write(stage.kafka, topic, partition_of(key, PARTITIONS), Bad(key, value))
         await _forget_copies(stage)
         await _say(client, ledger, request_id, "after")
-    detail = await eventually(lambda: _given_up(stage, request_id), within=_MERGED_WITHIN, every=0.5)
+    detail = await eventually(lambda: _dead_lettered(stage, request_id), within=_MERGED_WITHIN, every=0.5)
     commands = _COMMANDS.findall(detail or "")
-    await _mend(stage, commands)
+    await _fix(stage, commands)
     await eventually(lambda: _shows(stage, request_id, {"before", "after"}), within=_MERGED_WITHIN, every=0.5)
     ledger.close()
     return f"{value!r}, mended by {', '.join(f'`afterword {command}`' for command in commands)}"
@@ -75,14 +75,14 @@ async def _shows(stage: OperatedStage, request_id: str, names: set[str]) -> bool
     return names <= (await fields_of(stage)).get(request_id, set())
 
 
-async def _given_up(stage: OperatedStage, request_id: str) -> str | None:
-    """Return why an event of the request was given up, None while none was."""
+async def _dead_lettered(stage: OperatedStage, request_id: str) -> str | None:
+    """Return why an event of the request was dead-lettered, None while none was."""
     sql = f"SELECT detail FROM afterword.dead_letters WHERE request_id = '{request_id}' AND stage = 'merger'"
     found = await select(stage, sql)
     return found[0][0] if found else None
 
 
-async def _mend(stage: OperatedStage, commands: list[str]) -> None:
+async def _fix(stage: OperatedStage, commands: list[str]) -> None:
     """Run the commands; those that rebuild states without a merger."""
     for command in commands:
         if command.startswith("rebuild"):

@@ -14,7 +14,7 @@ import httpx
 from aiokafka.errors import KafkaError
 
 from chaos import brokers, copies, disks, operated, spoiled
-from chaos.damage import damage, has_several, has_tables
+from chaos.damage import damage, has_multiple, has_tables
 from chaos.faults import Fault
 from chaos.ledger import Event, Ledger, Poison, Post
 from chaos.ledger import send as post_to
@@ -178,10 +178,10 @@ async def _down(stage: Stage, fault: Fault, _random: Random) -> str:
 
 
 async def _damage(stage: Stage, fault: Fault, random: Random) -> str:
-    """Damage a merger's directory while it does not run: it is stopped, and killed before it goes on."""
+    """Damage a merger's directory while it does not run: it is stopped, and killed before it continues."""
     names: tuple[str, ...] = ("merger", "merger-2")
     if fault.target == "swapped":
-        names = tuple(one for one in names if has_several(stage.merger_home(one))) or names
+        names = tuple(one for one in names if has_multiple(stage.merger_home(one))) or names
     name = random.choice(names)
     if fault.target in ("flip", "table") and not has_tables(stage.merger_home(name)):
         # Which writes what it has in memory.
@@ -208,7 +208,7 @@ async def _other_copy(stage: LocalStage, fault: Fault, random: Random) -> str:
 
 
 async def _restore(stage: LocalStage, fault: Fault, _random: Random) -> str:
-    """Put ClickHouse's directory back as it was some seconds ago, while everything else goes on."""
+    """Put ClickHouse's directory back as it was some seconds ago, while everything else continues."""
     disk, kept = stage.home / fault.target, stage.directory / f"{fault.target}-{fault.seed}"
     async with _SUPERVISOR, _ENGINE:
         async with _down_and_unsupervised(stage, fault.target):

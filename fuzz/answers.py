@@ -13,7 +13,7 @@ class Malformed(Exception):  # noqa: N818 (it is what the answer is)
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer; `again` tells whether it says when to come again."""
+    """One answer; `again` is whether it has a Retry-After."""
 
     status: int
     body: bytes
@@ -21,7 +21,7 @@ class Answer:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it is a 5xx that no document names: those that are named say when to come again."""
+        """Whether it is an undocumented 5xx: those that are documented have a Retry-After."""
         return self.status >= 500 and not (self.status == 503 and self.again)
 
 

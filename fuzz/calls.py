@@ -57,7 +57,7 @@ def caller(url: str) -> Callable[[int, int], Counter[int]]:
             assume(len(sent.url or "") < _LONGEST_ADDRESS)
             response = case.call(base_url=url, timeout=_PATIENCE_SECONDS)
             statuses[response.status_code] += 1
-            # What waits for a pipeline that is busy is answered 503, as the documents say.
+            # What waits for a pipeline that is busy is answered 503, as documented.
             checks = _CHECKS if response.status_code == 503 else [*_CHECKS, not_a_server_error]
             case.validate_response(response, checks=checks)
 

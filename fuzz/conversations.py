@@ -20,7 +20,7 @@ SHOWN_BYTES = 300
 
 @dataclass(frozen=True, repr=False)
 class Conversation:
-    """The pieces of one connection, and whether the client says at once that nothing more will come."""
+    """The pieces of one connection, and whether the client half-closes at once."""
 
     pieces: tuple[bytes, ...]
     ends: bool
@@ -123,7 +123,7 @@ def _packed(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
 
 @st.composite
 def _framed(draw: st.DrawFn, body: bytes) -> tuple[list[bytes], bytes]:
-    """Draw how a body's length is said, rightly or not."""
+    """Draw how a body's length is declared, rightly or not."""
     kind = draw(st.integers(0, 15)) - 6
     if kind < 6:
         return [b"Content-Length: %d" % len(body)], body

@@ -27,7 +27,7 @@ Round = Callable[[int, int], Counter[int]]
 
 @dataclass
 class Ran:
-    """What a target came to."""
+    """The result of a target."""
 
     seconds: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
@@ -80,7 +80,7 @@ def _log_size(stack: WholeStack, service: str) -> int:
 
 
 def _logged(stack: WholeStack, service: str, start: int) -> str | None:
-    """Return what a service logged since then and its callers did not see: exceptions that nobody handled."""
+    """Return what a service logged since then and its callers did not see: unhandled exceptions."""
     with (stack.home / "logs" / f"{service}.log").open("rb") as file:
         file.seek(start)
         failed = [line for line in file if b"Traceback" in line]

@@ -9,9 +9,9 @@ from fuzz.conversations import Conversation
 from fuzz.framings import Exchanges
 
 ANSWERED_SECONDS = 1.0
-"""How long a client that may have sent half a request waits before it says that it is done."""
+"""How long a client that may have sent half a request waits before it half-closes."""
 ENDED_SECONDS = 60.0
-"""How long the end of a connection may take once its client has said that, on a machine that is busy."""
+"""How long the end of a connection may take after that, on a busy machine."""
 
 
 class Hang(Exception):  # noqa: N818 (it is what happened)
@@ -50,7 +50,7 @@ def _answers(port: int, conversation: Conversation) -> list[Answer]:
         except TimeoutError:
             raise Hang("it does not take what is sent") from None
         except OSError:
-            pass  # it had enough; what it said is still to be read
+            pass  # it had enough; what it sent is still to be read
         if not _read(client, received, ENDED_SECONDS):
             raise Hang(f"no end within {ENDED_SECONDS:.0f} s after {bytes(received[:300])!r}")
     answers = answers_of(bytes(received))
@@ -61,7 +61,7 @@ def _answers(port: int, conversation: Conversation) -> list[Answer]:
 
 
 def _read(client: socket.socket, received: bytearray, seconds: float) -> bool:
-    """Read what comes within so many seconds; whether the connection ended."""
+    """Read what arrives within `seconds`; return whether the connection ended."""
     until = monotonic() + seconds
     while (left := until - monotonic()) > 0:
         client.settimeout(left)

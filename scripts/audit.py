@@ -34,7 +34,7 @@ def is_reachable(source: str = SOURCE) -> bool:
 
 
 def verdict(reports: Sequence[dict[str, Any] | None]) -> tuple[int, list[str]]:
-    """Return the exit code and what to say, of pip-audit's reports; None is one that did not come."""
+    """Return the exit code and the lines to print for pip-audit's reports; None is a missing report."""
     dependencies = [one for report in reports if report is not None for one in report["dependencies"]]
     lines = [
         f"{dependency['name']} {dependency['version']}: {fault['id']},"
@@ -79,7 +79,7 @@ def audited(name: str) -> dict[str, Any] | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Audit, and say what came of it; the exit code."""
+    """Audit, print the result, and return the exit code."""
     if is_reachable():
         code, lines = verdict([audited(name) for name in FILES])
     else:

@@ -1,4 +1,4 @@
-"""Write the generated parts of the documentation anew: settings, metrics, errors, limits, topics.
+"""Rewrite the generated parts of the documentation: settings, metrics, errors, limits, topics.
 
 A page says where with `<!-- generated: NAME -->`, and with `<!-- end -->` where it goes on by itself.
 Everything comes from the code that means it, so a page cannot be out of step; a test runs `outdated`.
@@ -63,7 +63,7 @@ def settings_classes() -> list[tuple[str, type[Settings]]]:
 
 
 def settings() -> str:
-    """Return the tables of all settings: those that several parts read, then each part's own."""
+    """Return the tables of all settings: those that more than one part reads, then each part's own."""
     readers: dict[str, set[str]] = {}
     rows: dict[str, list[str]] = {}
     prefixes = {cls.prefix: part for part, cls in settings_classes() if cls.prefix}
@@ -157,7 +157,7 @@ def limit_table() -> str:
 
 
 def _number(value: float, name: str) -> str:
-    """Return a number for people; what is named after bytes is a size."""
+    """Return a number as text; settings named after bytes are sizes."""
     if value in POWERS:
         return POWERS[value]
     if "BYTES" not in name.upper():

@@ -122,7 +122,7 @@ class Sender(asyncio.Protocol):
         self._transport.write(self._crowd.request())
 
     def data_received(self, data: bytes) -> None:
-        """Wait for the end of the answer, and go on."""
+        """Wait for the end of the answer, then continue."""
         if self._left:
             self._left -= len(data)
         else:

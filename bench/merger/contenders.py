@@ -177,14 +177,14 @@ class Textbook(Contender):
         self._least = events
 
     async def merge(self) -> list[Mark]:
-        """Merge as many events as it was told to, and some more."""
+        """Merge at least the requested number of events."""
         arguments = ("worker", "--loglevel", "warn", "--without-web")
         variables = {**os.environ, **self._variables("state")}
         command = python_module("bench.merger.textbook", *arguments, environment=variables)
         return await self._merge(command)
 
     async def restore(self) -> None:
-        """Nobody asks how long that takes."""
+        """How long that takes is not measured."""
 
 
 def _logged(line: str) -> dict[str, Any]:

@@ -33,8 +33,8 @@ _NO_COORDINATOR_YET = (
 )
 
 
-class WrongResult(Exception):  # noqa: N818 (it says what happened)
-    """A contender's states are not what its events come to."""
+class WrongResult(Exception):  # noqa: N818 (it names what happened)
+    """A contender's states differ from what its events yield."""
 
 
 @dataclass

@@ -40,7 +40,7 @@ def pace(marks: Sequence[Mark], share: float = 1.0) -> Pace:
     return Pace(count / (last.at - first.at), 1e6 * (last.cpu - first.cpu) / count)
 
 
-class ContenderFailed(Exception):  # noqa: N818 (it says what happened)
+class ContenderFailed(Exception):  # noqa: N818 (it names what happened)
     """A contender ended before it was done; the text is the end of its log."""
 
 

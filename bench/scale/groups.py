@@ -17,7 +17,7 @@ _LOOK_SECONDS = 0.05
 
 
 async def settled(settings: KafkaSettings, group: str, members: int) -> None:
-    """Wait until a group has so many members, and all of them know their partitions."""
+    """Wait until a group has `members` members, and all of them know their partitions."""
     admin = AIOKafkaAdminClient(**client_options(settings, "bench"))
     await admin.start()
 

@@ -21,7 +21,7 @@ _MANY = 1 << 20
 
 @dataclass(frozen=True)
 class Plan:
-    """What to send where.  Sending ends after so many bodies, or so many seconds."""
+    """What to send where.  Sending ends after `bodies` or `seconds`."""
 
     ports: list[int]
     bodies: int = _MANY

@@ -110,7 +110,7 @@ async def by_the_sink(table: Table, rows: int, home: Path) -> Turn:
 
 
 async def by_the_textbook(table: Table, rows: int, seconds: float, home: Path) -> Turn:
-    """Run the textbook's sink for some seconds; it goes on where it was."""
+    """Run the textbook's sink for some seconds; it continues at its position."""
     await table.empty()
     async with _textbook(table.settings, home) as process:
         return await table.turn(process, rows, seconds)

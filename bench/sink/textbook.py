@@ -17,7 +17,7 @@ JSON_COLUMNS = ("data", "request")
 
 
 async def main(topic: str) -> None:
-    """Store what comes, until somebody ends the process."""
+    """Store what arrives until the process ends."""
     client = await clickhouse_connect.get_async_client(
         dsn=os.environ["CLICKHOUSE_URL"], database=os.environ["CLICKHOUSE_DATABASE"]
     )

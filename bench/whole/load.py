@@ -32,7 +32,7 @@ LOOK_AT_ONCE = 8
 """Probes to look for once the oldest is found: each costs ClickHouse some thousand rows a part."""
 READ_SECONDS = 5.0
 IDLE_SECONDS = 2.0
-"""A connection that was not used for longer is opened anew: ingest closes those that are idle for 5."""
+"""A connection that was not used for longer is reopened: ingest closes those that are idle for 5."""
 _LOOK = (
     f"SELECT DISTINCT request_id FROM {FEEDBACK_STATE}"
     " WHERE tenant = 'default' AND request_id IN {names:Array(String)}"

@@ -28,7 +28,7 @@ _SLICES = {True: 3, False: 60}
 
 
 async def measure(size: Size, stack: Stack, say: Say) -> list[Figure]:
-    """Start a stack of its own, load it twice, and say what it did."""
+    """Start a stack of its own, load it twice, and return the figures."""
     whole = WholeStack(stack.home / STAGE)
     seconds = QUICK_SECONDS if size.quick else FULL_SECONDS
     try:

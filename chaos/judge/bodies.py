@@ -46,7 +46,7 @@ class LogRecord(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What an event says.
+    """The content of an event.
 
     Values of `data` and `request` are canonical JSON text; `received` and `at` microseconds since 1970.
     """
@@ -96,7 +96,7 @@ def text_of(value: Any) -> str:
     """Return the canonical JSON text of a value."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    except TypeError:  # what ingest lets nobody write: integers beyond 64 bits, lone surrogates
+    except TypeError:  # what ingest rejects: integers beyond 64 bits, lone surrogates
         return _slowly(value)
 
 

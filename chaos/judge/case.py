@@ -58,7 +58,7 @@ class Case:
             self._letters.see(place, record.key, record.value, record.headers)
 
     def begin_events(self) -> None:
-        """Say that all dead letters were taken: only they name what was given up unseen."""
+        """Note that all dead letters were read: only they name what was dead-lettered unseen."""
         self._truth = Truth(
             partitions=self.partitions,
             generation=self.topology.generation,
@@ -86,7 +86,7 @@ class Case:
             self.findings.add(Kind.LOST, Where.LOG, place, detail)
 
     def end_events(self) -> None:
-        """Say that the whole log was taken."""
+        """Note that the whole log was read."""
         self._log.finish()
 
     def stores(self, copies: Iterable[stores.Copy]) -> None:
@@ -102,7 +102,7 @@ class Case:
             self._states.see(record.partition, record.offset, record.key, record.value)
 
     def end_states(self, partition: int, end: int) -> None:
-        """Say that a partition of the state topic was taken; `end` is where it ends."""
+        """Note that a partition of the state topic was read; `end` is its end offset."""
         self._pass(partition, end)
         for copy in self._copies.pop(partition):
             detail = f"{copy.name} stands at {copy.position}, beyond the topic's end at {end}"
@@ -111,7 +111,7 @@ class Case:
             self.findings.notes.append(f"no store of partition {partition} reaches the end of its states")
 
     def _pass(self, partition: int, offset: int) -> None:
-        """Compare the stores that stand at or before an offset."""
+        """Compare the stores whose position is at or before an offset."""
         waiting = self._copies[partition]
         if not waiting:
             return
@@ -121,14 +121,14 @@ class Case:
                 stores.check(copy, self._states.rows_of(partition), self.findings)
 
     def begin_tables(self) -> None:
-        """Say that all states were taken."""
+        """Note that all states were read."""
         self._states.finish(self._truth)
         self._letters.finish(self._truth.dead, self._poison.wrote)
         self.rows = RowCheck(self._truth, self._states.latest, self.topology.generation, self.findings)
         self.letters = LetterTableCheck(self._letters.letters, self.findings)
 
     def end_tables(self) -> None:
-        """Say that all tables were taken."""
+        """Note that all tables were read."""
         self.rows.finish()
         self.events.finish(self._truth)
         self.letters.finish(self._truth)

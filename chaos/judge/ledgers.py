@@ -20,7 +20,7 @@ Line = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Owed:
-    """An acknowledgement.  `version` is None where Kafka did not say where the event landed."""
+    """An acknowledgement.  `version` is None if Kafka did not return the event's offset."""
 
     key: str
     version: int | None
@@ -38,7 +38,7 @@ class _Stray:
 
 @dataclass
 class Obligations:
-    """What all ledgers say together."""
+    """All ledgers together."""
 
     acknowledged: dict[str, list[Owed]] = field(default_factory=lambda: defaultdict(list))
     """By event id."""
@@ -158,7 +158,7 @@ class LogCheck:
             )
 
     def finish(self) -> None:
-        """Say what is missing, once the whole log was seen."""
+        """Report what is missing, once the whole log was read."""
         for stray in self._strays:
             self._settle(stray)
         for event_id, lines in self._owed.acknowledged.items():
@@ -185,7 +185,7 @@ class LogCheck:
 
 
 def obligations(lines: Iterable[Line]) -> Obligations:
-    """Return what the ledgers' lines say."""
+    """Return the content of the ledgers' lines."""
     owed = Obligations()
     for line in lines:
         owed.add(line)

@@ -65,7 +65,7 @@ class LetterCheck:
         self._dead[record.partition, record.offset] = carried(record.key, record.value)
 
     def finish(self, dead: dict[Place, Became], is_poison: Callable[[str, int, int], bool]) -> None:
-        """Compare what is there with what must be; `is_poison` tells what faults wrote."""
+        """Compare what is there with what must be; `is_poison` recognises what faults wrote."""
         for place, became in dead.items():
             self._compare(place, became, self._merged_away.get(place, []))
         for place, letters in self._merged_away.items():

@@ -30,7 +30,7 @@ class State:
 
 
 def state_of(value: bytes) -> State:
-    """Return what a record says; ValueError, KeyError or TypeError when it is no state."""
+    """Return the content of a record; ValueError, KeyError or TypeError when it is no state."""
     row = value_of(value)
     if "is_deleted" in row:
         return State(row["erased"], row["erased"], NEVER, None, {}, {})
@@ -113,7 +113,7 @@ class StateLog:
                 self._findings.add(Kind.REGRESSED, Where.STATE, key, f"{place}: {detail}")
 
     def finish(self, truth: Truth) -> None:
-        """Compare the newest record of each key with what the log says."""
+        """Compare the newest record of each key with the log."""
         for key, row in truth.rows.items():
             if difference := difference_of(self.latest.get(key), row):
                 self._findings.add(difference[0], Where.STATE, key, difference[1])

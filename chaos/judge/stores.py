@@ -1,6 +1,6 @@
 """The mergers' local copies, read from copies of their directories, against the state topic.
 
-A copy may be behind, and a damaged one may be unreadable: it is built anew before it is used.  What it
+A copy may be behind, and a damaged one may be unreadable: it is rebuilt before it is used.  What it
 may not be is different from the topic at the position that it names.
 """
 
@@ -76,7 +76,7 @@ def check(copy: Copy, topic: Mapping[bytes, bytes], findings: Findings) -> None:
         compare(copy.name, _rows(copy, [*topic], findings), topic, findings)
 
 
-class _Unreadable(Exception):  # noqa: N818 (it says what the copy is)
+class _Unreadable(Exception):  # noqa: N818 (it names what the copy is)
     pass
 
 

@@ -114,7 +114,7 @@ class RowCheck:
         self._viewed.add(key)
 
     def finish(self) -> None:
-        """Say which rows are missing."""
+        """Report missing rows."""
         for seen, where in ((self._seen, Where.ROW), (self._viewed, Where.VIEW)):
             for key in self._rows.keys() - seen:
                 detail = f"no row; the log makes it version {self._rows[key].version}"
@@ -139,7 +139,7 @@ class EventCheck:
     def owe(self, key: bytes, version: int, offset: int, body: Body, *, certain: bool) -> None:
         """Take note of an event; one that cannot be merged may be there (not `certain`).
 
-        Of several at one version, the last one counts.
+        Of rows at the same version, the last one counts.
         """
         own = self._base | offset
         received = str(body.received), str(int(body.idempotent)), body.item_id, str(body.at)
@@ -168,7 +168,7 @@ class EventCheck:
             self._findings.add(Kind.WRONG, Where.EVENTS, key, detail)
 
     def finish(self, truth: Truth) -> None:
-        """Say which events are missing; what was erased need not be there."""
+        """Report missing events, but those that were erased."""
         for (key, version), owed in self._owed.items():
             row = truth.rows.get(key)
             erased = NEVER if row is None else row.erased
@@ -216,7 +216,7 @@ class LetterTableCheck:
             self._findings.add(Kind.WRONG, Where.LETTERS, str(place), "is not what its topic has there")
 
     def finish(self, truth: Truth) -> None:
-        """Say which dead letters are missing; those of what was erased need not be there."""
+        """Report missing dead letters, but those of what was erased."""
         for place in self._owed.keys() - self._seen:
             letter = self._owed[place]
             row = truth.rows.get(letter.key or b"")

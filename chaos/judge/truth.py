@@ -1,4 +1,4 @@
-"""The judge's own fold: what the log of events must come to, in memory that grows with rows, not with events.
+"""The judge's own fold: what the log of events must yield, in memory that grows with rows, not with events.
 
 Pure.  Written from the rules and not from the merger's code; a property test holds it to
 `tests.support.oracles.merge`, which works every row out of all its events, the slow way.
@@ -33,7 +33,7 @@ Place = tuple[int, int]
 
 
 class Became(StrEnum):
-    """What a record came to.  Those that are reasons of dead letters bear their names."""
+    """The outcome of a record.  Those that are reasons of dead letters bear their names."""
 
     MERGED = "merged"
     REPEAT = "repeat"

@@ -12,14 +12,14 @@ from enum import StrEnum
 from typing import NamedTuple, Self
 
 EXAMPLES = 20
-"""Findings that are kept of each kind at each place; the counts go on."""
+"""Findings that are kept of each kind at each place; the counts continue."""
 
 
 class Kind(StrEnum):
     """What is amiss."""
 
     LOST = "lost"
-    """Something that must be there is not, or something stands at an earlier version than it must."""
+    """Something is missing, or is at an earlier version than it must be."""
     WRONG = "wrong"
     """Something is there with another content or at another place than it must."""
     REGRESSED = "regressed"
@@ -27,7 +27,7 @@ class Kind(StrEnum):
     DUPLICATED = "duplicated"
     """Something is there more often than it may be."""
     INVENTED = "invented"
-    """Something is there that nobody sent, or that was refused."""
+    """Something is stored that was never sent, or that was refused."""
 
 
 class Where(StrEnum):
@@ -69,7 +69,7 @@ class Verdict:
     counts: Counter[tuple[Kind, Where]]
     findings: Sequence[Finding]
     notes: Sequence[str]
-    """What is no fault and worth knowing: copies that were damaged, say."""
+    """Notes that are no faults, such as damaged copies."""
     gone: Sequence[str] = ()
     """Ids of acknowledged events that existed only in a log which a fault took away from Kafka."""
 
@@ -90,7 +90,7 @@ class Verdict:
 
     @property
     def invented(self) -> int:
-        """How often something is there that nobody sent."""
+        """How often something is stored that was never sent."""
         return self._count(Kind.INVENTED)
 
     @property
@@ -100,7 +100,7 @@ class Verdict:
 
     @classmethod
     def sum(cls, verdicts: Sequence[Self]) -> Self:
-        """Return the judgement of several stacks together."""
+        """Return the joint judgement of stacks."""
         return cls(
             acknowledged=sum(verdict.acknowledged for verdict in verdicts),
             unknown=sum(verdict.unknown for verdict in verdicts),
@@ -117,7 +117,7 @@ class Verdict:
         return sum(count for (kind, _), count in self.counts.items() if kind in kinds)
 
     def __str__(self) -> str:
-        """The verdict for people: a line of numbers, and a line a finding."""
+        """The verdict as text: a line of numbers, and a line for each finding."""
         head = (
             f"{self.acknowledged:,} acknowledged, {self.unknown:,} unknown, {self.events:,} in the log,"
             f" {self.rows:,} rows, {self.dead_letters:,} dead letters: {self.lost:,} lost,"

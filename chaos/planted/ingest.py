@@ -13,7 +13,7 @@ from services.runtime.kafka import clients
 
 
 class Careless(AIOKafkaProducer):  # type: ignore[misc]  # it ships no types
-    """Says that a batch is in the log as soon as it was handed over."""
+    """Reports a batch as logged as soon as it was handed over."""
 
     async def send_batch(self, *arguments: Any, **options: Any) -> asyncio.Future[Any]:
         """Send, and do not wait."""

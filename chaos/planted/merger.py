@@ -1,4 +1,4 @@
-"""A merger without transactions: a producer that nobody fences, and offsets that are committed apart.
+"""A merger without transactions: a producer without fencing, and offsets that are committed separately.
 
 `PLANTED_MERGER=early` commits them before the rows are acknowledged; otherwise it is `unfenced`, and does so
 after, but sends whatever it had in hand when it wakes up as a zombie.
@@ -36,7 +36,7 @@ class PlainWriter(TransactionWriter):
 
     @classmethod
     async def open(cls, settings: MergerSettings, topology: Topology, partition: int) -> Self:
-        """Start two producers, which fence nobody."""
+        """Start two producers, which fence no other."""
         options = client_options(settings, f"planted-{partition}")
         plain = AIOKafkaProducer(**options, enable_idempotence=True, max_batch_size=_BATCH_BYTES)
         committer = AIOKafkaProducer(**options, transactional_id=f"planted-{uuid4()}")

@@ -22,6 +22,6 @@ def die() -> None:
 
 
 def freeze() -> None:
-    """Stop this process until somebody wakes it, the first time that anybody comes here."""
+    """Stop this process until it is resumed, at the first call of any process."""
     if _is_first():
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -35,7 +35,7 @@ class CommitsFirst(RouteConsumer):
 
 
 class Trusting(SinkStore):
-    """Takes ClickHouse's word for what it once said."""
+    """Relies on positions that ClickHouse returned before."""
 
     def _compare(self, stored: Mapping[Partition, StoredPosition]) -> None:
         """Compare nothing."""

@@ -1,4 +1,4 @@
-"""A few faults while writers go on: nothing is lost, wrong, duplicated or invented.
+"""A few faults while writers continue: nothing is lost, wrong, duplicated or invented.
 
 `make chaos` is the long form, with every kind of fault.  SEED sets what is struck here, too.
 """

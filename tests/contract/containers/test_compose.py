@@ -183,7 +183,7 @@ def _check(port: int) -> int:
 
 
 def test_memory_is_bounded() -> None:
-    """Every container has a limit, those that go on running together less than a laptop of 8 GB has."""
+    """Every container has a limit, those that continue running together less than a laptop of 8 GB has."""
     limits = {name: _bytes(service["mem_limit"]) for name, service in SERVICES.items()}
     heap = _bytes(re.findall(r"-Xmx(\w+)", SERVICES["kafka"]["environment"]["KAFKA_HEAP_OPTS"])[0])
 

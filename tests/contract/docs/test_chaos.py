@@ -18,7 +18,7 @@ def run() -> dict[str, Any]:
 
 
 def test_the_page_is_made_from_the_run(run: dict[str, Any]) -> None:
-    """`python -m chaos.report docs/chaos/run.json docs/chaos.md` makes it anew."""
+    """`python -m chaos.report docs/chaos/run.json docs/chaos.md` rewrites it."""
     assert (ROOT / "docs" / "chaos.md").read_text() == page(run)
 
 

@@ -139,7 +139,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 
 def test_generated_parts_of_pages_are_in_step() -> None:
-    """`make generate` writes them anew."""
+    """`make generate` rewrites them."""
     assert reference.outdated() == {}
 
 

@@ -8,7 +8,7 @@ from bench.targets import Target
 
 
 def test_the_page_is_made_from_the_run() -> None:
-    """`python -m bench.files` makes it anew."""
+    """`python -m bench.files` rewrites it."""
     run = committed()
 
     assert run is not None
@@ -33,7 +33,7 @@ def test_every_picture_of_the_run_is_there_and_no_other() -> None:
 
 
 def test_figures_of_the_run_are_what_its_samples_make() -> None:
-    """Nobody mended one by hand."""
+    """None was edited by hand."""
     run = committed()
 
     assert run is not None

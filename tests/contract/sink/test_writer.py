@@ -110,7 +110,7 @@ async def test_no_positions_are_known_at_first(held: Held) -> None:
 
 
 async def test_a_server_that_is_away_is_nobodys_fault(held: Held) -> None:
-    """Rows must not be given up for it, not even poisoned ones."""
+    """Rows must not be dead-lettered for it, not even poisoned ones."""
     with pytest.raises(UnavailableError):
         await held.severed.insert(FEEDBACK_STATE, [POISON])
     with pytest.raises(UnavailableError):

@@ -165,7 +165,7 @@ def test_a_key_file_that_may_not_be_written_is_one_line(stack: Composed) -> None
 
 
 async def test_an_upgrade_keeps_everything_and_migrates(stack: Composed) -> None:
-    """The checkout gets a newer commit with one migration more; the same `up` builds it, and goes on."""
+    """The checkout gets a newer commit with one migration more; the same `up` builds it, and continues."""
     await stack.post("upgraded-1", {"rating": 4})
     await stack.stored("upgraded-1")
     before = stack.sql("SELECT count(), max(number) FROM migrations")

@@ -65,7 +65,7 @@ async def shows(stack: WholeStack, request_id: str, data: dict[str, Any]) -> Non
 
 
 async def test_from_an_empty_directory_to_a_row_and_on_after_a_stop(stack: WholeStack) -> None:
-    """Post and see the row; kill a part; stop by Ctrl-C; start again and go on with the same data."""
+    """Post and see the row; kill a part; stop by Ctrl-C; start again and continue with the same data."""
     await stack.start()
     status = json.loads((await stack.call("status", "--json", "--wait")).stdout)
     pids = {part: stack.pid(part) for part in PARTS}

@@ -39,7 +39,7 @@ class Load:
         self.process: asyncio.subprocess.Process
 
     async def start(self) -> None:
-        """Send, or go on."""
+        """Send, or continue."""
         command = self._stack.command(*self._arguments)
         self.process = await asyncio.create_subprocess_exec(
             *command.argv,

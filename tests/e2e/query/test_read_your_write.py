@@ -1,4 +1,4 @@
-"""Whoever names the version of an acknowledgement reads what became of it: the whole stack, over HTTP."""
+"""A reader who names the version of an acknowledgement reads its outcome: the whole stack, over HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 class Person:
-    """Somebody who gives feedback on one request, and reads it back."""
+    """A client that sends feedback on one request, and reads it back."""
 
     def __init__(self, stack: WholeStack, client: httpx.AsyncClient, request_id: str) -> None:
         self._client, self._request_id = client, request_id

@@ -1,4 +1,4 @@
-"""Readers beside a writer: nobody waits for ever, and nobody fails."""
+"""Readers beside a writer: none waits for ever, and none fails."""
 
 import asyncio
 

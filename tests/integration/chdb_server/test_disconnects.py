@@ -1,4 +1,4 @@
-"""Clients that leave, and queries that nobody waits for any longer."""
+"""Clients that disconnect, and queries whose client is gone."""
 
 import asyncio
 from urllib.parse import urlsplit

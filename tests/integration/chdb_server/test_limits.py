@@ -1,4 +1,4 @@
-"""What the warehouse refuses: too much, too long, and whoever may not ask."""
+"""What the warehouse refuses: too much, too long, and clients without access."""
 
 import asyncio
 import contextlib

@@ -29,7 +29,7 @@ def test_the_page_lists_these_clients() -> None:
 
 @pytest.mark.parametrize("version", ["2", "1.1"], ids=["by default", "HTTP/1.1"])
 async def test_java(door: Door, version: str) -> None:
-    """By default it asks to go on with HTTP/2 (h2c) with its first request."""
+    """By default it asks to continue with HTTP/2 (h2c) with its first request."""
     program("javac")
     told = await output(program("java"), HERE / "Client.java", door.url, door.key, "java", version, str(MANY))
 

@@ -45,13 +45,13 @@ async def whole(way: Cutting, format_: str) -> bytes:
 
 
 def rows_noted(file: Path) -> int:
-    """Return how many rows a call can go on behind."""
+    """Return how many rows a call can continue behind."""
     note = file.with_name(f"{file.name}.partial.json")
     return int(json.loads(note.read_bytes())["mark"]["rows"]) if note.exists() else 0
 
 
 def is_further(file: Path, rows: int) -> bool:
-    """Return whether a call can go on behind more rows than these."""
+    """Return whether a call can continue behind more rows than these."""
     return rows_noted(file) > rows
 
 

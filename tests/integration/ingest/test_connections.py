@@ -108,7 +108,7 @@ async def test_a_client_that_asks_first_is_refused_before_it_sends(url: str) -> 
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_writes_nothing(url: str, log: FakeLog) -> None:
-    """And the server goes on."""
+    """And the server continues."""
     async with connected(url) as client:
         await client.send(HEAD + b"content-length: 100\r\n\r\n" + b'{"data":{}}')
     async with connected(url) as client:

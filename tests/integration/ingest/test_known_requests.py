@@ -137,7 +137,7 @@ async def test_a_stored_vote_is_208_and_written_again(start: Start, tables: Clic
 
 
 async def _until(client: httpx.AsyncClient, status: int) -> httpx.Response:
-    """Vote until the lookup is made in time: connecting to ClickHouse goes on behind a ready ingest."""
+    """Vote until the lookup is made in time: connecting to ClickHouse continues behind a ready ingest."""
     answers: list[httpx.Response] = []
 
     async def voted() -> bool:

@@ -1,4 +1,4 @@
-"""Kafka stops, dies and comes back: what ingest says meanwhile is true, and it goes on by itself."""
+"""Kafka stops, dies and comes back: what ingest answers meanwhile is true, and it continues by itself."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ class Outage:
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let Kafka go on."""
+        """Let Kafka continue."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -147,7 +147,7 @@ async def test_bytes_stay_counted_until_kafka_answers_even_if_the_client_leaves(
 
 
 async def test_a_kafka_that_is_killed_loses_no_acknowledged_event(outage: Outage) -> None:
-    """Clients go on through the kill and the restart; each 202 is true, and so is each 'not written'."""
+    """Clients continue through the kill and the restart; each 202 is true, and so is each 'not written'."""
     ingest = await outage.ingest(ingest_deadline_seconds=2)
     told: dict[str, tuple[int, dict[str, Any]]] = {}
     stop = asyncio.Event()
@@ -194,7 +194,7 @@ async def test_a_kafka_that_is_killed_loses_no_acknowledged_event(outage: Outage
 
 
 async def test_a_kafka_that_hangs_for_long_is_no_reason_for_a_restart(outage: Outage) -> None:
-    """Nobody could write, so nothing is stalled, however long it takes; ingest goes on when Kafka does."""
+    """Nobody could write, so nothing is stalled, however long it takes; ingest continues when Kafka does."""
     ingest = await outage.ingest(ingest_deadline_seconds=0.2, ingest_stalled_seconds=0.5)
     outage.pause()
     looks = 0

@@ -45,7 +45,7 @@ async def test_a_record_comes_back(kafka_settings: KafkaSettings, topology: Topo
 
 
 async def test_a_killed_broker_continues_with_its_records_and_offsets(own_kafka: OwnKafka) -> None:
-    """SIGKILL and a start lose nothing that was acknowledged, and offsets go on."""
+    """SIGKILL and a start lose nothing that was acknowledged, and offsets continue."""
     topology = Topology()
     await create_topics(own_kafka.settings, topology)
     before = await _produce(own_kafka.settings, topology.events.name, b"before")

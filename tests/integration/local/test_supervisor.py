@@ -170,7 +170,7 @@ async def test_a_part_that_keeps_ending_shows_its_last_words_and_rests_longer(be
 
 
 async def test_a_full_disk_stops_nothing_and_is_reported_once(bench: Bench) -> None:
-    """What runs goes on; once there is room again, it is recorded as if nothing had been."""
+    """What runs continues; once there is room again, it is recorded as if nothing had been."""
     records = [bench.home.run / f".{name}.incoming" for name in ("state.json", "kafka.pid", "merger.pid")]
     for record in records:
         record.symlink_to("/dev/full")

@@ -1,4 +1,4 @@
-"""An event that ends the process again and again: it is found, given up, and the others go on."""
+"""An event that ends the process again and again: it is found, dead-lettered, and the others continue."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -151,7 +151,7 @@ async def test_a_partition_that_cannot_be_opened_ends_the_process(scene: Scene) 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), ValueError("a bug")])
 async def test_an_exception_ends_the_process_before_anything_else(scene: Scene, error: BaseException) -> None:
-    """Faust would acknowledge the batch, or restart the agent, and go on with the next."""
+    """Faust would acknowledge the batch, or restart the agent, and continue with the next."""
     await scene.publish(a_log(an_event(0, request_id=R1)))
     recorder, ends = Recorder(error), Ends()
     async with running(scene, recorder, ends):

@@ -52,7 +52,7 @@ async def test_offsets_that_hold_no_event_are_passed(scene: Scene) -> None:
 
 
 async def test_events_that_were_deleted_stop_the_merger(scene: Scene) -> None:
-    """It names the command that goes on without them, and a new start refuses, too."""
+    """It names the command that continues without them, and a new start refuses, too."""
     records = await scene.publish(a_log(*(an_event(n, request_id=R1) for n in range(6))))
     setup = await scene.setup()
     partition = await scene.open(setup)

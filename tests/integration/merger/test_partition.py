@@ -1,4 +1,4 @@
-"""One partition on a real Kafka: exactly once, whatever is delivered, whoever wakes up late."""
+"""One partition on a real Kafka: exactly once, with repeated deliveries and late owners."""
 
 import asyncio
 from dataclasses import replace
@@ -228,7 +228,7 @@ async def test_a_batch_that_was_cancelled_is_not_gone_on_with(scene: Scene) -> N
 
 
 async def test_too_many_broken_events_stop_the_part(scene: Scene) -> None:
-    """Nothing of the batch is given up, now or after a restart, until somebody says so."""
+    """Nothing of the batch is dead-lettered, now or after a restart, until somebody says so."""
     records = await scene.publish([BROKEN] * 101)
     setup = await scene.setup()
     partition = await scene.open(setup)

@@ -17,7 +17,7 @@ from tests.support.kafka.brokers import Cluster
 
 
 async def steps(settings: MigrateSettings, *, sure: bool = False) -> list[MigrationStep]:
-    """Migrate once, and return what was told."""
+    """Migrate once, and return its steps."""
     return [step async for step in migration_steps(settings, 2, 30, lambda _loss: sure)]
 
 

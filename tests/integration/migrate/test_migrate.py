@@ -38,7 +38,7 @@ def settings(
 
 
 async def steps(settings: MigrateSettings, partitions: int | None = None) -> list[MigrationStep]:
-    """Migrate once, and return what was told."""
+    """Migrate once, and return its steps."""
     return [step async for step in migration_steps(settings, partitions, 30)]
 
 

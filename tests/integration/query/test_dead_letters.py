@@ -26,7 +26,7 @@ def stages(query_tables: ClickHouseSettings, tenant: str) -> Stages:
 
 @pytest.fixture
 async def reader(stages: Stages, tmp_path: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody who may read the tenant's rows."""
+    """A reader of the tenant's rows."""
     key = reading_key(tmp_path, tenant=stages.tenant)
     async with client_of(query_over(stages.clickhouse, tmp_path), key) as client:
         yield client

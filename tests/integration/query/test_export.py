@@ -77,7 +77,7 @@ async def test_every_format_has_what_lists_have(hostile: ClickHouseSettings, tmp
 
 
 async def test_head_describes_a_file_without_making_it(hostile: ClickHouseSettings, tmp_path: Path) -> None:
-    """Its type, name and rows, as GET does; over a real connection, which goes on."""
+    """Its type, name and rows, as GET does; over a real connection, which continues."""
     app, one = query_over(hostile, tmp_path), httpx.Limits(max_connections=1)
     async with serving(app) as url, httpx.AsyncClient(base_url=url, limits=one, timeout=60) as client:
         for name in FORMATS:
@@ -237,7 +237,7 @@ MANY = 40_000
 
 
 async def test_a_transfer_breaks_where_the_store_fails(own_warehouse: OwnWarehouse, tmp_path: Path) -> None:
-    """No reader takes what came for a whole file, and it goes on from its last row once the store is back."""
+    """A partial file is recognised as such, and it continues from its last row once the store is back."""
     await run(own_warehouse.settings.replace(clickhouse_database="default"), "CREATE DATABASE afterword")
     await create_tables(own_warehouse.settings)
     await fill(own_warehouse.settings, MANY)

@@ -1,4 +1,4 @@
-"""`/live`: told when rows of one's own tenant change, told nothing else, and not for ever."""
+"""`/live`: pages are notified when rows of their tenant change, of nothing else, and not for ever."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -133,7 +133,7 @@ async def test_no_more_pages_are_live_than_may_be(tables: ClickHouseSettings, tm
 async def test_head_has_the_headers_of_the_stream_and_takes_no_place(
     tables: ClickHouseSettings, tmp_path: Path
 ) -> None:
-    """It is answered at once and whole, so the connection goes on; nobody listens afterwards."""
+    """It is answered at once and whole, so the connection continues; nobody listens afterwards."""
     app = quick(tables, tmp_path, query_max_live=1)
     one = httpx.Limits(max_connections=1)
     async with serving(app) as url, httpx.AsyncClient(limits=one, timeout=60) as client:

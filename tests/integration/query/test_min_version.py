@@ -36,7 +36,7 @@ def app(stages: Stages, tmp_path: Any) -> QueryApp:
 
 @pytest.fixture
 async def reader(app: QueryApp, stages: Stages, tmp_path: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody who may read the tenant's rows."""
+    """A reader of the tenant's rows."""
     async with client_of(app, reading_key(tmp_path, tenant=stages.tenant)) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""Whether query says that it is ready, with ClickHouse there and away."""
+"""Readiness of query, with ClickHouse reachable and unreachable."""
 
 from pathlib import Path
 

@@ -89,7 +89,7 @@ async def test_states_that_are_missing_damaged_or_wrong_are_rewritten(
 async def test_events_of_a_damaged_state_wait_and_are_in_their_place_after_the_fix(
     settings: SinkSettings, variables: dict[str, str], scene: Scene
 ) -> None:
-    """Other requests go on; the command that the dead letter names mends it; a replay adds nothing twice."""
+    """Other requests continue; the command that the dead letter names fixes it; replays add nothing twice."""
     topology = Topology(settings.kafka_topic_generation)
     await scene.publish(
         a_log(*(an_event(n, request_id=one, data={"a": n}) for n, one in enumerate((R1, R2))))

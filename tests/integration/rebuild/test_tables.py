@@ -113,7 +113,7 @@ class Watcher:
         self.settings, self.seen, self.steps_back = settings, 0, list[Any]()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Ask until it is told to stop."""
+        """Ask until stopped."""
         asked = (
             f"SELECT (SELECT count() FROM {FEEDBACK} WHERE tenant = 'live'),"
             f" (SELECT max(revision) FROM {FEEDBACK_STATE} WHERE tenant = 'live'),"
@@ -130,7 +130,7 @@ class Watcher:
 
 
 async def keep_writing(settings: SinkSettings, stop: asyncio.Event) -> None:
-    """Append states and events of a tenant of its own until it is told to stop."""
+    """Append states and events of a tenant of its own until stopped."""
     topology = Topology(settings.kafka_topic_generation)
     for number in takewhile(lambda _: not stop.is_set(), count()):
         ids = [("live", f"n{number}-{one}") for one in range(5)]
@@ -226,7 +226,7 @@ async def killed(variables: dict[str, str], *arguments: str) -> str:
 
 
 async def test_a_rebuild_may_be_killed_anywhere(settings: SinkSettings, variables: dict[str, str]) -> None:
-    """After SIGKILL at each point the same call goes on, and inserts go on meanwhile."""
+    """After SIGKILL at each point the same call continues, and inserts continue meanwhile."""
     async with filled(settings) as before:
         await tamper(settings)
         async with live(settings):
@@ -241,7 +241,7 @@ async def test_a_rebuild_may_be_killed_anywhere(settings: SinkSettings, variable
 async def test_one_tenant_is_put_right_and_no_other_row_is_touched(
     settings: SinkSettings, variables: dict[str, str]
 ) -> None:
-    """Wrong rows of others stay as they are, byte by byte, as do those of other times; killed, it goes on."""
+    """Wrong rows of other tenants and times are unchanged, byte by byte; killed, it continues."""
     async with filled(settings) as before:
         await tamper(settings)
         others = {table: await raw(settings, table, "tenant = 'other'") for table in TABLES}

@@ -1,4 +1,4 @@
-"""More partitions while writers go on: nothing is lost, whatever is killed or stopped on the way."""
+"""More partitions while writers continue: nothing is lost, whatever is killed or stopped on the way."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""Many connections, requests behind each other, requests of two meanings, and answers that nobody takes."""
+"""Many connections, requests behind each other, requests of two meanings, and unread answers."""
 
 import asyncio
 from collections.abc import AsyncIterator

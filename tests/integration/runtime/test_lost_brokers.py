@@ -1,4 +1,4 @@
-"""Brokers are lost, of three: no part asks for a restart, and all of them go on when the brokers are back."""
+"""Brokers are lost, of three: no part asks for a restart, and all continue when the brokers are back."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -71,7 +71,7 @@ class Pipeline:
     async def outlast(self, words: str) -> None:
         """Look at all parts until ingest and merger have said these words for a while, and been not ready.
 
-        Somebody goes on sending meanwhile.
+        Somebody continues sending meanwhile.
         """
         looks = 0
 

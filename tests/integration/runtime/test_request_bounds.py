@@ -1,4 +1,4 @@
-"""What a client that sends too much, or too slowly, comes to: over real connections."""
+"""Limits for clients that send too much, or too slowly: over real connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -91,7 +91,7 @@ async def test_a_head_that_is_too_large_is_refused(stingy: str, head: bytes) -> 
 
 
 async def test_a_head_without_end_is_refused_before_it_fills_the_memory(stingy: str) -> None:
-    """One header that goes on and on, in pieces: whether the answer can still be read is another matter."""
+    """One endless header, in pieces: whether the answer can still be read is another matter."""
     async with connected(stingy) as (_, writer):
         writer.write(HEAD % b"x" + b"x-endless: ")
 
@@ -141,7 +141,7 @@ async def test_a_small_unread_body_leaves_the_connection_as_it_was(stingy: str) 
 
 
 async def test_a_large_unread_body_ends_the_connection(stingy: str) -> None:
-    """However willing the client is to go on."""
+    """However willing the client is to continue."""
     async with connected(stingy) as (reader, writer):
         writer.write(HEAD % b"x" + b"transfer-encoding: chunked\r\n\r\n")
         assert await status(reader) == 403

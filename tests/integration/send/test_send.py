@@ -332,7 +332,7 @@ def test_ctrl_c_ends_a_wait_for_standard_input(send: Sending) -> None:
 
 
 def test_a_named_pipe_is_read_once(send: Sending, tmp_path: Path) -> None:
-    """What a shell makes of `<(command)`: there is nothing to go on with."""
+    """What a shell makes of `<(command)`: there is nothing to continue with."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with started("send", pipe, environ=send.environ) as process:
@@ -365,7 +365,7 @@ def test_an_unreachable_server_ends_with_75(tmp_path: Path) -> None:
 
 
 def test_a_server_that_never_takes_anything_ends_with_75(send: Sending) -> None:
-    """After the patience that was asked for; the next call goes on."""
+    """After the patience that was asked for; the next call continues."""
     send.ingest.next.extend(["refuse"] * 100)
 
     ended = send(send.file(lines(events(1))), "--patience", "0.3")

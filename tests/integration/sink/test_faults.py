@@ -221,7 +221,7 @@ async def test_a_reader_that_makes_no_progress_fails_liveness(settings: SinkSett
 async def test_kafka_may_die_and_come_back(
     own_kafka: OwnKafka, clickhouse_settings: ClickHouseSettings
 ) -> None:
-    """Readiness says so while it lasts, liveness does not, and the sink goes on by itself."""
+    """Readiness says so while it lasts, liveness does not, and the sink continues by itself."""
     settings = await migrated(own_kafka.settings, clickhouse_settings)
     await write(settings, Topology().state, states(0, 100))
     async with running(settings):

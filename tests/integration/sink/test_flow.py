@@ -252,7 +252,7 @@ async def test_stopping_stores_what_was_read(settings: SinkSettings) -> None:
 
 
 async def test_no_record_of_the_state_topic_can_stop_the_sink(settings: SinkSettings) -> None:
-    """What nobody could have written is given up with its reason, and the row after it is stored."""
+    """What nobody could have written is dead-lettered with its reason, and the row after it is stored."""
     topology = Topology(settings.kafka_topic_generation)
     odd = [(b"", b""), (b"k", b"[]"), (b"\xfe", b"\xff"), (b"no slash", None), (b"", None), *states(0, 1)]
     async with running(settings):

@@ -1,4 +1,4 @@
-"""Whether a sink may start, asked while other sinks go on."""
+"""Whether a sink may start, checked while other sinks continue."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

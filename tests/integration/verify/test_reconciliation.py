@@ -27,7 +27,7 @@ def totals() -> list[float]:
 
 
 async def test_a_stored_event_that_is_gone_is_counted_once(settings: SinkSettings) -> None:
-    """What is late is not, nor what is no event; a walk that begins again goes on where the last one was."""
+    """What is late is not, nor what is no event; a new walk continues where the last one was."""
     topology = Topology(settings.kafka_topic_generation)
 
     def some(first: int, number: int) -> list[tuple[bytes | None, bytes | None]]:

@@ -215,7 +215,7 @@ def test_only_rows_that_the_log_cannot_have_are_wrong(
 
 
 def test_a_record_is_missing_damaged_or_rests_on_events_that_are_gone() -> None:
-    """Each is told apart, and only what the events explain is written anew."""
+    """Each is distinguished, and only what the events explain is written anew."""
     row = EventRow(
         tenant="acme", request_id="r1", version=5, log_offset=5, partition=0, op="merge", source="native",
         event_id="019a9f6e-0000-7000-8000-000000000001", received_us=1_795_334_400_000_001,

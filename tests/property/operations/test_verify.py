@@ -20,7 +20,7 @@ brief = settings(max_examples=15)
 @settings(max_examples=40)
 @given(worlds())
 def test_what_agrees_is_unchanged_whatever_the_cut(world: World) -> None:
-    """Also while the merger and the sink go on, each at its own pace."""
+    """Also while the merger and the sink continue, each at its own pace."""
     assert world.kinds() == set()
 
 

@@ -59,7 +59,7 @@ def test_a_tenants_rate_in_the_file_counts_before_the_setting() -> None:
 
 
 def test_a_key_has_its_limit_within_its_tenants() -> None:
-    """Another key of the same tenant goes on until the tenant's is used up."""
+    """Another key of the same tenant continues until the tenant's is used up."""
     rates = RateLimiter(10)
 
     assert rates.take("t", 10, 0, key_id="slow", key_rate=1) == 0

@@ -102,7 +102,7 @@ async def _post(
     writer: asyncio.StreamWriter,
     out: TextIO,
 ) -> bool:
-    """Send one event; tell whether the connection goes on."""
+    """Send one event; tell whether the connection continues."""
     body = _body(load.size)
     head = f"POST /feedback/{request_id} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {load.keys[place]}\r\n"
     began = time.monotonic()

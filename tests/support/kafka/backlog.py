@@ -54,14 +54,14 @@ class Backlog:
         return self.at
 
     def seek(self, _place: TopicPartition, offset: int) -> None:
-        """Go on there."""
+        """Continue there."""
         self.at = offset
 
     def pause(self, *_places: TopicPartition) -> None:
-        """Go on."""
+        """Continue."""
 
     def resume(self, *_places: TopicPartition) -> None:
-        """Go on."""
+        """Continue."""
 
     def paused(self) -> set[TopicPartition]:
         """Return none."""

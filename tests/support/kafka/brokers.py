@@ -32,7 +32,7 @@ _FORMAT_SECONDS = 60
 
 
 class Node(Program):
-    """One broker and controller; a start after any kind of end goes on with its data."""
+    """One broker and controller; a start after any kind of end continues with its data."""
 
     def __init__(self, cluster: "Cluster", number: int, directory: Path) -> None:
         self.number, self.directory = number, directory

@@ -13,7 +13,7 @@ from tests.support.stack.restartable import Program
 
 
 class MergerProcess(Program):
-    """A merger on a port of its own: ready once it has its partitions; a start after any end goes on."""
+    """A merger on a port of its own: ready once it has its partitions; a start after any end continues."""
 
     def __init__(self, kafka: KafkaSettings, home: Path, instance: int = 1, **variables: str) -> None:
         self.port = free_port()

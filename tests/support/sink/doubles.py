@@ -160,7 +160,7 @@ class InMemoryWriter:
 
 @dataclass
 class InMemoryDeadLetters:
-    """Keeps what is given up; fails first as often as `failures` says."""
+    """Keeps what is dead-lettered; fails first as often as `failures` says."""
 
     sent: list[tuple[str, RefusedRow, datetime]] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)

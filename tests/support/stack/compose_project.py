@@ -151,7 +151,7 @@ class Composed:
         return {f"127.0.0.1:{port}": f"127.0.0.1:{self.ports[name]}" for name, port in named.items()}
 
     def containers(self) -> Mapping[str, Container]:
-        """Return the containers of services that go on running, by service."""
+        """Return the containers of services that continue running, by service."""
         label = "com.docker.compose.service"
         mine = {"label": f"com.docker.compose.project={self.project}"}
         found = {one.labels[label]: one for one in self.engine.client.containers.list(filters=mine)}

@@ -14,7 +14,7 @@ from tests.support.stack.restartable import Program
 
 
 class OwnKafka(Program):
-    """A Kafka node: `settings` lead to it; a start after any kind of end goes on with its data."""
+    """A Kafka node: `settings` lead to it; a start after any kind of end continues with its data."""
 
     def __init__(self, directory: Path, port: int | None = None) -> None:
         self.directory, self.port = directory, port or free_port()
@@ -29,7 +29,7 @@ class OwnKafka(Program):
 
 
 class OwnWarehouse(Program):
-    """A warehouse: `settings` lead to it; a start after any kind of end goes on with its data.
+    """A warehouse: `settings` lead to it; a start after any kind of end continues with its data.
 
     `variables` are added to its environment.
     """

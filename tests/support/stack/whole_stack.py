@@ -66,7 +66,7 @@ class WholeStack:
         return "ready" in self.lines()[before:]
 
     async def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Ask it to stop, by Ctrl-C's signal unless told otherwise; its exit code."""
+        """Ask it to stop, by Ctrl-C's signal by default; its exit code."""
         if self.child is None:
             raise RuntimeError("start it first")
         os.kill(self.child.pid, number)

@@ -1,4 +1,4 @@
-"""What a run writes, and what a later one goes on with."""
+"""What a run writes, and what a later one continues with."""
 
 import json
 from pathlib import Path

@@ -94,7 +94,7 @@ def test_a_recovery_goes_from_the_end_of_the_last_fault_that_delayed_it() -> Non
 
 
 def test_every_kind_has_a_title_of_its_own() -> None:
-    """The rows of the table can be told apart."""
+    """The rows of the table can be distinguished."""
     titles = [title(kind.name, target) for kind, target in pairs()]
 
     assert len(set(titles)) == len(titles)

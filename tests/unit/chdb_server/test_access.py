@@ -1,4 +1,4 @@
-"""Who may ask."""
+"""Which clients may query."""
 
 from base64 import b64encode
 

@@ -1,4 +1,4 @@
-"""How much goes on at once."""
+"""How many queries and bytes are admitted at once."""
 
 import asyncio
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ async def read(receive: Receive, share: BodyReservation, *, max_bytes: int = 10)
 
 
 async def test_no_more_queries_run_at_once_than_there_are_turns() -> None:
-    """The next is refused once it has waited long enough, and goes on when one ends in time."""
+    """The next is refused once it has waited long enough, and continues when one ends in time."""
     turns = QuerySlots(1, wait_seconds=0.01)
     async with turns.slot():
         with pytest.raises(QueryRefusedError, match=r"Code: 202.*1 are running"):

@@ -1,4 +1,4 @@
-"""Bodies come back as they were, small bombs stay small, and damage is told apart from size."""
+"""Bodies come back as they were, small bombs stay small, and damage is distinguished from size."""
 
 import contextlib
 

@@ -66,7 +66,7 @@ def test_where_nothing_was_erased_nothing_is_kept() -> None:
 
 
 def test_the_text_form_has_the_same() -> None:
-    """Dates, counts, what cannot be reached, and that somebody goes on giving feedback."""
+    """Dates, counts, what cannot be reached, and that somebody continues giving feedback."""
     text = "\n".join(lines(made(later=3, topics={"feedback-events": EVENTS})))
 
     assert "topic feedback-events: until 2026-12-29T08:00:00+00:00" in text

@@ -1,4 +1,4 @@
-"""Who may do what: keys, scopes, browsers, rates."""
+"""Which client may do what: keys, scopes, browsers, rates."""
 
 import asyncio
 import json
@@ -148,7 +148,7 @@ async def test_only_paths_with_a_key_are_for_browsers(log: FakeLog, tmp_path: Pa
 
 
 async def test_a_tenant_over_its_rate_gets_a_retry_after(log: FakeLog, tmp_path: Path) -> None:
-    """429 with Retry-After; other tenants go on."""
+    """429 with Retry-After; other tenants continue."""
     one, other = new_key(tmp_path, tenant="one"), new_key(tmp_path, tenant="other")
     app = ingest_over(log, tmp_path, ingest_events_per_second=0.1)
     burst = [await client_of(app, one).post("/feedback/r", json={"data": {}}) for _ in range(2)]
@@ -214,7 +214,7 @@ async def test_refused_erasures_cannot_fill_the_disk(log: FakeLog, tmp_path: Pat
 
 
 async def test_nothing_is_erased_that_cannot_be_written_down(log: FakeLog, tmp_path: Path) -> None:
-    """500 for an erasure, alone and in a batch; everything else goes on."""
+    """500 for an erasure, alone and in a batch; everything else continues."""
     (tmp_path / "audit.ndjson").mkdir()
     client = client_of(ingest_over(log, tmp_path))
     erase, event = {"request_id": "x", "op": "erase"}, {"request_id": "y", "data": {}}

@@ -1,4 +1,4 @@
-"""Bodies on their way in: their pieces, their limits, and clients that dawdle or leave."""
+"""Bodies on their way in: their pieces, their limits, and clients that are slow or disconnect."""
 
 import asyncio
 from collections.abc import Callable
@@ -62,7 +62,7 @@ async def test_a_body_without_a_length_is_cut_off_at_the_limit(body: list[bytes]
 
 
 async def test_a_client_that_dawdles_gets_an_error() -> None:
-    """408 after the limit, and the connection's task goes on."""
+    """408 after the limit, and the connection's task continues."""
     with pytest.raises(Rejection) as refused:
         await read(BodyReader(MIB, 0.05), _silent())
     assert refused.value.code is Code.REQUEST_TIMEOUT

@@ -27,7 +27,7 @@ def row_after(records: Sequence[ARecord], **options: Any) -> dict[bytes, bytes]:
 
 
 def reasons(result: Folded) -> list[tuple[int, Reason]]:
-    """Return what was given up, and why."""
+    """Return what was dead-lettered, and why."""
     return [(letter.record.offset, letter.reason) for letter in result.letters]
 
 

@@ -1,4 +1,4 @@
-"""Whether positions fit the log: each way they cannot, and the command that mends it."""
+"""Whether positions fit the log: each way they cannot, and the command that fixes it."""
 
 from dataclasses import replace
 

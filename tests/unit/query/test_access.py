@@ -189,7 +189,7 @@ async def test_a_session_that_was_not_issued_is_invalid(tmp_path: Path) -> None:
 
 
 async def test_a_revoked_key_ends_its_sessions(tmp_path: Path) -> None:
-    """Within seconds, in every process that reads the file; others go on."""
+    """Within seconds, in every process that reads the file; others continue."""
     access = Access(key_file(tmp_path / "keys.toml"), HOUR)
     mine, other = reading_key(tmp_path, tenant="acme"), reading_key(tmp_path, tenant="other")
     token, kept = access.sign_in(mine), access.sign_in(other)

@@ -1,4 +1,4 @@
-"""Charts: markup that is well-formed, tells everything in words, and lets no name become markup."""
+"""Charts: markup that is well-formed, has a description of everything, and lets no name become markup."""
 
 import re
 from xml.etree import ElementTree as ET

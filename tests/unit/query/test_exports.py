@@ -99,7 +99,7 @@ async def ids_of(store: FakeStore) -> list[str]:
     ([block("a"), NOTE % 241], [block("b", total=3), NOTE % 241], [block("c", "d", total=2)]),
 ])  # fmt: skip
 async def test_rows_too_large_for_many_at_once_are_read_few_at_once(answers: Any) -> None:
-    """Before the first row or behind any: it goes on behind the last one, each row once."""
+    """Before the first row or behind any: it continues behind the last one, each row once."""
     store = FakeStore(*answers)
 
     assert await ids_of(store) == ["a", "b", "c", "d"]

@@ -1,4 +1,4 @@
-"""Which forms are ours, which addresses are ours, and how often somebody may try a key."""
+"""Which forms and addresses belong to this site, and how often a client may try a key."""
 
 import pytest
 

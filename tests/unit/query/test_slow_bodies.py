@@ -1,4 +1,4 @@
-"""A reader who sends its question too slowly."""
+"""A client that sends the body of its query too slowly."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keys, their file, and who is let in."""
+"""Keys, their file, and which clients are admitted."""
 
 import asyncio
 from collections.abc import Callable

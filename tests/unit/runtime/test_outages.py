@@ -1,4 +1,4 @@
-"""What is an outage: nobody could read or write what is needed, whoever asks."""
+"""What is an outage: no client could read or write what is needed."""
 
 import pytest
 

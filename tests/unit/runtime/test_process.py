@@ -1,4 +1,4 @@
-"""Memory that is no longer used goes back to the system, whoever held it."""
+"""Unused memory is returned to the system."""
 
 import platform
 import subprocess

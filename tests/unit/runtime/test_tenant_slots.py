@@ -1,4 +1,4 @@
-"""Places for exports, live pages and waiting readers: no tenant has all of them."""
+"""Slots for exports, live pages and waiting readers: no tenant has all of them."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Whose question is next."""
+"""Which tenant's query is next."""
 
 import asyncio
 

@@ -19,7 +19,7 @@ def test_generation_zero_has_no_suffix() -> None:
 
 
 def test_a_new_generation_renames_everything() -> None:
-    """So that no group goes on with offsets of another topic."""
+    """So that no group continues with offsets of another topic."""
     topology = Topology(2)
 
     assert topology.events.name == "feedback-events-v2"

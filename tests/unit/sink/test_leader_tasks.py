@@ -1,4 +1,4 @@
-"""Chores are done by whose turn it is, tried again after a failure, and disturb nobody."""
+"""Leader tasks run on the leader alone, are retried after a failure, and disturb no route."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ NUMBERS = count()
 
 
 class EnoughError(Exception):
-    """Ends a loop that would go on for ever."""
+    """Ends a loop that would continue for ever."""
 
 
 @dataclass
 class Day:
-    """What a chore did and how long it was waited, until so many waits are over."""
+    """What a task did and how long the pauses were, until a number of pauses is over."""
 
     waits_left: int
     mine: Iterator[bool] | None = None
     outcomes: Iterator[Exception | None] | None = None
     seconds: float = 5.0
-    name: str = field(default_factory=lambda: f"chore-{next(NUMBERS)}")
+    name: str = field(default_factory=lambda: f"task-{next(NUMBERS)}")
     story: list[str | float] = field(default_factory=list)
 
     async def sleep(self, seconds: float) -> None:
@@ -36,7 +36,7 @@ class Day:
             raise EnoughError
 
     async def work(self) -> None:
-        """Do the chore, well or badly."""
+        """Run the task, and succeed or fail."""
         self.story.append("done")
         outcome = next(self.outcomes) if self.outcomes else None
         if outcome:
@@ -44,10 +44,10 @@ class Day:
 
     async def lived(self) -> list[str | float]:
         """Return the story of the day."""
-        chore = LeaderTask(name=self.name, seconds=self.seconds, work=self.work)
-        chores = LeaderTasks([chore], lambda: next(self.mine) if self.mine else True, self.sleep)
+        task = LeaderTask(name=self.name, seconds=self.seconds, work=self.work)
+        tasks = LeaderTasks([task], lambda: next(self.mine) if self.mine else True, self.sleep)
         with pytest.raises(ExceptionGroup) as ended:
-            await chores.run()
+            await tasks.run()
         assert ended.group_contains(EnoughError)
         return self.story
 

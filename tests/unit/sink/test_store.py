@@ -96,7 +96,7 @@ async def test_a_malformed_row_is_dead_lettered_without_asking_clickhouse() -> N
 
 
 async def test_clickhouse_down_is_outlasted() -> None:
-    """However long it takes, nothing is given up and nothing is skipped."""
+    """However long it takes, nothing is dead-lettered and nothing is skipped."""
     bench = Bench(writer=InMemoryWriter(down=True), up_after=50)
 
     await bench.store.store(bench.batch(state(offset=0)))

@@ -69,7 +69,7 @@ def test_an_event_goes_back_as_it_was_with_its_version() -> None:
 
 
 def test_an_event_of_an_older_generation_keeps_its_version_and_goes_where_its_key_lives_now() -> None:
-    """Partitions may be others there; versions go on growing over generations."""
+    """Partitions may be others there; versions continue growing over generations."""
     found = decided(a_merger_letter(), ground=ReplayContext(generation=2, partitions={0: 4, 2: 12}))
 
     assert isinstance(found, SendEvent)
@@ -169,7 +169,7 @@ def test_a_conflict_counts_as_an_event_of_its_own() -> None:
 
 @pytest.mark.parametrize("reason", [Reason.MALFORMED_EVENT, Reason.IDEMPOTENCY_CONFLICT, Reason.CRASHED])
 def test_a_correction_is_sent_instead(reason: Reason) -> None:
-    """Whatever it was given up for, at the same place."""
+    """Whatever it was dead-lettered for, at the same place."""
     found = decided(a_merger_letter(reason=reason), DeadLetterContent(R1, b"{", value_of(data={"b": 2})))
 
     assert isinstance(found, SendEvent)

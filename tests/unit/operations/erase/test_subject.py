@@ -1,4 +1,4 @@
-"""Whose feedback a call of `afterword erase` is about, and what a wrong call is told."""
+"""Whose feedback a call of `afterword erase` is about, and the error of a wrong call."""
 
 import pytest
 

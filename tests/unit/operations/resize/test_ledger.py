@@ -50,7 +50,7 @@ def test_keys_differ_where_the_newest_records_of_both_sides_do(
 
 
 def test_a_ledger_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Its directory is gone, and one that a kill left there is begun anew."""
+    """Its directory is gone, and one that a kill left there is started over."""
     StateLedger(tmp_path / "ledger").note(Side.OLD, [TransferRecord(b"a", b"1", 0)])
     again = StateLedger(tmp_path / "ledger")
     assert again.keys == 0

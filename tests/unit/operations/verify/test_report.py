@@ -1,4 +1,4 @@
-"""What people and scripts are told."""
+"""The report as text and as JSON."""
 
 from services.operations.verify.core.report import TEXTS, VerifyFinding, VerifyReport, as_json, lines
 from services.operations.verify.core.selection import VerifySelection

@@ -10,6 +10,7 @@ import typer
 from services.cli.options import Key, Url, epilog
 from services.operations.destination import LOCAL_INGEST, target
 from services.operations.exits import DONE, FOUND
+from services.operations.send.core.imports import ExportFormat, ExportSystem
 from services.operations.send.files import state_directory
 from services.operations.send.report import RejectsFile
 from services.operations.send.run import SendOptions, send_file
@@ -24,6 +25,11 @@ EXAMPLES = (
     (
         "AFTERWORD_KEY=… afterword send feedback.ndjson --url https://feedback.example.com",
         "to another machine, with a write key",
+    ),
+    ("afterword send scores.jsonl --from langsmith", "an export of another system"),
+    (
+        "afterword send votes.csv --from csv --map request_id=ID --map data.rating=Stars --map at=Date",
+        "a table, with the columns to take",
     ),
 )
 
@@ -54,6 +60,19 @@ def send(
         ),
     ],
     *,
+    source: Annotated[
+        ExportSystem | None,
+        typer.Option("--from", help="What the files are: exports of this system, or CSV with a header."),
+    ] = None,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="FIELD=COLUMN",
+            help="With --from csv: the column of request_id, item_id, at, data.KEY or request.KEY.  "
+            "A type may follow KEY, as in data.KEY:number; otherwise the cells show it.",
+        ),
+    ] = None,
     url: Url = LOCAL_INGEST,
     key: Key = None,
     rejects: Annotated[
@@ -77,7 +96,7 @@ def send(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result of each file as JSON.")] = False,
 ) -> None:
-    """Send a file of feedback: JSON or NDJSON, plain, gzip or zstd.
+    """Send a file of feedback: JSON, NDJSON or an export, plain, gzip or zstd.
 
     An event is {"request_id": "...", "data": {...}, "request": {...}}.
     The events of a request arrive in the order of the file, each once.
@@ -86,9 +105,14 @@ def send(
     command again to resume.  Rejected events are reported with their line
     numbers, and the exit code is 1.
     """
+    if maps and source is not ExportSystem.CSV:
+        raise typer.BadParameter("it needs --from csv", param_hint="--map")
     typer.echo(f"Sending to {target(url, key)}", err=True)
     with RejectsFile(rejects) as rejects_file:
-        options = SendOptions(url, key, restart, patience, state_dir or state_directory(), rejects_file)
+        options = SendOptions(
+            *(url, key, restart, patience, state_dir or state_directory(), rejects_file),
+            source=ExportFormat(source, tuple(maps or ())) if source else None,
+        )
         rejected = 0
         for file in files:
             result = send_file(None if file == STANDARD_INPUT else file, options)

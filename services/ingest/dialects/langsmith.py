@@ -77,6 +77,14 @@ def read_feedback(call: DialectCall) -> list[Item]:
     """Return the item of one piece of feedback; raise Rejection."""
     body = decoded(call.body)
     feedback_id = member(body, "id", str) or str(derived_uuid(call.nonce, b"feedback"))
+    return [Item(feedback_id, feedback(body, feedback_id))]
+
+
+def feedback(body: Any, feedback_id: str = "") -> Submission:
+    """Return the submission of feedback as LangSmith's SDK has it; raise Rejection.
+
+    `feedback_id` counts if it has none.
+    """
     source = member(body, "feedback_source", dict) or {}
     metadata = dict(member(source, "metadata", dict, "feedback_source") or {})
     rater = _rater(source, metadata)
@@ -94,8 +102,8 @@ def read_feedback(call: DialectCall) -> list[Item]:
         raise invalid(BodyFault("run_id", "is missing: feedback on a project is not stored"))
     metadata |= {name: value for name, value in more.items() if value is not None}
     data = data_of(required(body, "key", str), body, rater, metadata)
-    created_at = body.get("created_at")
-    return [Item(feedback_id, submission(request_id, data, item_id=feedback_id, at=created_at))]
+    item_id = member(body, "id", str) or feedback_id
+    return submission(request_id, data, item_id=item_id, at=body.get("created_at"))
 
 
 def _rater(source: Mapping[str, Any], metadata: dict[str, Any]) -> Any:

@@ -6,5 +6,6 @@ with an unknown outcome is sent again unchanged, and ingest recognises what it h
     files.py -> core/split.py -> core/plan.py          -> lanes.py                -> core/progress.py
     bytes       entries          chunks, batches, keys    one batch per lane at once   what is settled
 
+`core/imports.py` and `core/csv_rows.py` make events of the entries of other systems' exports.
 `run.py` is the face, `report.py` shows progress and rejected entries.
 """

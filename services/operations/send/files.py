@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Self, cast
 
 from services.operations.exits import CommandError, UsageError
+from services.operations.send.core.imports import ExportFormat
 from services.operations.send.core.progress import SendProgress
 from services.operations.send.core.split import FilePosition
 from services.runtime.file_lock import AlreadyLockedError, locked
@@ -118,10 +119,16 @@ def state_directory() -> Path:
 
 
 class ProgressStore:
-    """The progress of one file to one server with one key: a small file that is replaced as a whole."""
+    """The progress of one file to one server with one key: a small file that is replaced as a whole.
 
-    def __init__(self, directory: Path, path: Path, url: str, key: str | None) -> None:
-        sending = "\n".join((str(path.resolve()), url, key or ""))
+    Read as another format, the file has other events, and thus another progress.
+    """
+
+    def __init__(
+        self, directory: Path, path: Path, url: str, key: str | None, source: ExportFormat | None
+    ) -> None:
+        read_as = (source.system, *source.maps) if source else ()
+        sending = "\n".join((str(path.resolve()), url, key or "", *read_as))
         self._path = directory / f"{path.name}.{sha256(sending.encode()).hexdigest()[:16]}.json"
         self._sent = path
 

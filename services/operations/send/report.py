@@ -80,9 +80,9 @@ class FileReport(ProgressBar):
         self.show(self._bytes_done, f"{self._sent:,} events{percent}, {rate:,.0f}/s")
 
     def faulty(self, entries: tuple[SendEntry, ...]) -> None:
-        """Show entries that are not JSON."""
+        """Show entries that are not events."""
         for entry in entries:
-            self._reject(entry, "malformed_json", entry.fault)
+            self._reject(entry, entry.code, entry.fault)
 
     def _reject(
         self, entry: SendEntry, code: str, detail: str, errors: tuple[dict[str, str], ...] = ()

@@ -12,6 +12,7 @@ from rich.console import Console
 from services.operations.destination import IS_IT_RUNNING
 from services.operations.exits import UnreachableError, UsageError
 from services.operations.http_client import OutageLimit, client_for
+from services.operations.send.core.imports import WHOLE_FILE, ExportFormat, ImportSplitter, item_reader
 from services.operations.send.core.plan import FileChunk, SendPlan, chunks, plan
 from services.operations.send.core.progress import SendLedger, SendProgress
 from services.operations.send.core.split import BrokenFileError, layout_of, not_json, splitter
@@ -24,7 +25,10 @@ _errors = Console(stderr=True)
 
 
 class SendOptions(NamedTuple):
-    """Options that apply to every file of a call; `patience` in seconds."""
+    """Options that apply to every file of a call; `patience` in seconds.
+
+    `source` None: the files have events of Afterword.
+    """
 
     url: str
     key: str | None
@@ -32,6 +36,7 @@ class SendOptions(NamedTuple):
     patience: float
     state_directory: Path
     rejects: RejectsFile
+    source: ExportFormat | None = None
 
 
 class SendResult(NamedTuple):
@@ -61,7 +66,7 @@ def send_file(path: Path | None, options: SendOptions) -> SendResult:
     """
     if path is None or not path.is_file():
         return _run(path, None, None, options)
-    store = ProgressStore(options.state_directory, path, options.url, options.key)
+    store = ProgressStore(options.state_directory, path, options.url, options.key, options.source)
     with store.locked():
         before = None if options.restart else store.load()
         try:
@@ -77,7 +82,7 @@ def _run(
 ) -> SendResult:
     progress = before or SendProgress(run=uuid4().hex)
     with InputFile(path) as source, FileReport(source, _errors, options.rejects) as report:
-        pieces = _pieces(source, progress)
+        pieces = _pieces(source, progress, options.source)
         report.resumed()
         if store and not before:
             # Stored before anything is sent under its keys, which a later call must repeat.
@@ -95,13 +100,21 @@ def _run(
         )
 
 
-def _pieces(source: InputFile, progress: SendProgress) -> Iterator[tuple[FileChunk, SendPlan]]:
-    head = source.head()
-    if wrong := not_json(head):
+def _pieces(
+    source: InputFile, progress: SendProgress, format_: ExportFormat | None
+) -> Iterator[tuple[FileChunk, SendPlan]]:
+    head, can_be_csv = source.head(), format_ is not None and format_.can_be_csv
+    if wrong := not_json(head, can_be_csv=can_be_csv):
         raise UsageError(f"{source.name}: {wrong}")
-    layout = layout_of(head)
+    layout = layout_of(head, can_be_csv=can_be_csv)
     source.skip_to(progress.place)
     split = splitter(layout, progress.place, ended=progress.finished)
+    if format_:
+        try:
+            split = ImportSplitter(split, item_reader(format_, layout, head))
+        except ValueError as error:
+            raise UsageError(f"{source.name}: {error}") from error
+        return _planned(source, chunks(source.blocks(), split, WHOLE_FILE))
     return _planned(source, chunks(source.blocks(), split, eager=source.size is None))
 
 

@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import signal
-import subprocess
 import threading
 import zlib
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ import pytest
 from backports import zstd
 
 from services.operations.send.core.plan import LIMITS
-from services.operations.send.core.split import not_json
 from tests.support.ingest.fake_ingest import FakeIngest, serving
 from tests.support.operations.command import Ended, afterword, started
 
@@ -444,13 +442,13 @@ TEXT = '{"request_id": "r", "data": {"comment": "café"}}\n'
         (TEXT.encode("utf-16-le"), "text in UTF-16", "iconv -f UTF-16LE"),
         (TEXT.encode("utf-16-be"), "text in UTF-16", "iconv -f UTF-16BE"),
         (TEXT.encode("utf-32"), "text in UTF-32", "iconv -f UTF-32"),
-        (b"request_id,rating\nr,5\n", "CSV", "csv.DictReader"),
-        (b"\xef\xbb\xbfrequest_id;rating\r\nr;5\r\n", "CSV", "csv.DictReader"),
+        (b"request_id,rating\nr,5\n", "CSV", "--from csv"),
+        (b"\xef\xbb\xbfrequest_id;rating\r\nr;5\r\n", "CSV", "--from csv"),
         (b"PK\x03\x04\x14\x00\x06\x00" + bytes(50), "an Excel workbook (.xlsx)", "save it as CSV"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(50), "an Excel workbook (.xls)", "save it as CSV"),
         (b"PAR1" + bytes(50), "a Parquet file", "duckdb"),
         (b"<!doctype html><title>Sign in</title>", "HTML or XML", "export the data as JSON"),
-        (gzip.compress(b"request_id\trating\nr\t5\n"), "CSV", "csv.DictReader"),
+        (gzip.compress(b"request_id\trating\nr\t5\n"), "CSV", "--from csv"),
     ],
     # The bytes would be the name of a test otherwise, and gzip's have the time in them.
     ids=[
@@ -479,13 +477,44 @@ def test_a_file_that_is_no_json_is_named_before_anything_is_sent(
     assert not send.ingest.log.rows()
 
 
-def test_the_command_for_csv_makes_events(tmp_path: Path) -> None:
-    """As it is printed."""
-    (tmp_path / "FILE").write_text("request_id,rating\nr,5\n")
-    command = not_json(b"a,b\n").partition("to convert it: ")[2]
-    subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path)
+def test_an_export_is_sent_by_time_and_resumed(send: Sending) -> None:
+    """The newest row is the request's latest; a second call sends nothing, another mapping all."""
+    rows = "".join(f"r{n % 7},{n},{n},2026-03-01T09:00:{n:02d}Z\n" for n in reversed(range(20)))
+    path = send.file(f"Request,number,Same,at\n{rows}".encode(), "votes.csv")
+    call = ("--from", "csv", "--map", "request_id=Request", "--map", "data.number=number")
+    send.ingest.next.extend(["drop", "lose", "part"])
 
-    assert json.loads((tmp_path / "FILE.ndjson").read_text()) == {"request_id": "r", "data": {"rating": "5"}}
+    ended = send(path, *call)
+
+    assert ended.code == 0, ended.err
+    assert numbers(send.ingest) == expected_numbers(20)
+    assert "20 accepted, 0 rejected: sent already" in send(path, *call).out
+    assert "20 accepted, 0 rejected; 20 events" in send(path, *call, "--map", "data.same=Same").out
+
+
+def test_faults_of_an_export_are_rejects(send: Sending, tmp_path: Path) -> None:
+    """With line and reason, as the row is in the file; the rest is sent."""
+    rejects = tmp_path / "rejects.ndjson"
+    path = send.file(b"request_id,data.number:number\nr0,0\nr1,many\n", "votes.csv")
+
+    ended = send(path, "--from", "csv", "--rejects", rejects)
+
+    assert ended.code == 1
+    assert numbers(send.ingest) == {"r0": [0]}
+    assert f"{path}:3: invalid_feedback: column data.number:number has 'many', which is not a" in ended.err
+    assert json.loads(rejects.read_text())["event"] == "r1,many"
+
+
+def test_a_mapping_that_does_not_fit_ends_the_call(send: Sending) -> None:
+    """Before anything is sent, and nothing is kept of it."""
+    path = send.file(b"id,rating\nr,5\n", "votes.csv")
+
+    ended = send(path, "--from", "csv", "--map", "request_id=ID")
+
+    assert ended.code == 2
+    assert f"{path}: --map request_id=ID: there is no column ID; the columns are id, rating" in ended.err
+    assert send(path, "--map", "request_id=id").code == 2
+    assert not send.ingest.requests
 
 
 def test_a_line_in_latin_1_is_rejected_with_the_conversion(send: Sending) -> None:

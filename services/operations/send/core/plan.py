@@ -16,7 +16,7 @@ from zlib import crc32
 
 import orjson
 
-from services.operations.send.core.split import FilePosition, LineSplitter, SendEntry, ValueSplitter, not_utf8
+from services.operations.send.core.split import FilePosition, SendEntry, Splitter, not_utf8
 
 LANES = 4
 
@@ -68,7 +68,7 @@ class SendPlan:
 
 def chunks(
     blocks: Iterable[bytes],
-    split: LineSplitter | ValueSplitter,
+    split: Splitter,
     limits: SendLimits = LIMITS,
     *,
     eager: bool = False,
@@ -96,7 +96,7 @@ def chunks(
         yield FileChunk(start, split.place, tuple(entries))
 
 
-def _entries(blocks: Iterable[bytes], split: LineSplitter | ValueSplitter) -> Iterator[SendEntry | None]:
+def _entries(blocks: Iterable[bytes], split: Splitter) -> Iterator[SendEntry | None]:
     """Yield every entry, and None after each block."""
     for block in blocks:
         yield from split.feed(block)
@@ -105,10 +105,10 @@ def _entries(blocks: Iterable[bytes], split: LineSplitter | ValueSplitter) -> It
 
 
 def plan(chunk: FileChunk, limits: SendLimits = LIMITS) -> SendPlan:
-    """Return the batches of a chunk."""
+    """Return the batches of a chunk; items of an export are sent in the order of their times."""
     lanes = tuple(_Lane(limits) for _ in range(LANES))
     faults = []
-    for entry in chunk.entries:
+    for entry in sorted(chunk.entries, key=lambda entry: entry.at.removesuffix("Z")):
         request_id, fault = _parsed(entry)
         if fault:
             faults.append(entry._replace(fault=fault))

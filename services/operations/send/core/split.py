@@ -1,4 +1,4 @@
-"""Splitting a stream of bytes into entries, one event each: lines of NDJSON, or values of JSON.
+"""Splitting a stream of bytes into entries, one event each: lines of NDJSON, values of JSON, rows of CSV.
 
 Blocks of any size give the same entries.  Memory is bounded by one block and one entry.
 """
@@ -6,14 +6,10 @@ Blocks of any size give the same entries.  Memory is bounded by one block and on
 import re
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from zlib import crc32
 
-_CSV_TO_NDJSON = (
-    'python3 -c \'import csv,json,sys; [print(json.dumps({"request_id": r.pop("request_id"), "data": r})) '
-    "for r in csv.DictReader(sys.stdin)]' < FILE > FILE.ndjson"
-)
-_NEEDED = "send takes JSON or NDJSON in UTF-8, plain, gzip or zstd"
+_NEEDED = "send takes JSON, NDJSON or CSV in UTF-8, plain, gzip or zstd"
 
 _MAGIC = (
     ((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff"), "text in UTF-32", "iconv -f UTF-32 -t UTF-8 FILE > NEW"),
@@ -36,14 +32,14 @@ _MAGIC = (
 _HEADER = re.compile(rb"[^\[{,;\t]*(?P<mark>[,;\t])[^\[{]*\Z")
 
 
-def not_json(head: bytes) -> str:
-    """Return which format the beginning of a file shows, and a remedy; empty if it may be JSON."""
+def not_json(head: bytes, *, can_be_csv: bool = False) -> str:
+    """Return which format the beginning of a file shows, and a remedy; empty if it may be JSON, or CSV."""
     for magics, kind, remedy in _MAGIC:
         if head.startswith(magics):
             return _unsupported(kind, remedy)
     first, _, _ = head.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
-    if first[:1] not in (b"{", b"[", b'"') and _HEADER.match(first.strip()):
-        return _unsupported("CSV", _CSV_TO_NDJSON)
+    if not can_be_csv and first[:1] not in (b"{", b"[", b'"') and _HEADER.match(first.strip()):
+        return "this is CSV: send it with --from csv, and a --map for each column"
     return ""
 
 
@@ -105,9 +101,10 @@ class FilePosition(NamedTuple):
 
 
 class SendEntry(NamedTuple):
-    """The text of one event, without surrounding space.  `fault`: why it is not an event.
+    """The text of one event, without surrounding space.  `fault`: why it is not an event; `code`: its kind.
 
-    `item` is its number in the array, from 1; 0 without an array.
+    `item` is its number in the array, from 1; 0 without an array.  `at`, RFC 3339 in UTC, orders the items of
+    an export; empty for events, which are in the order of the file.
     """
 
     line: int
@@ -115,6 +112,8 @@ class SendEntry(NamedTuple):
     end: FilePosition
     fault: str = ""
     item: int = 0
+    code: str = "malformed_json"
+    at: str = ""
 
     @property
     def place(self) -> str:
@@ -136,11 +135,28 @@ class FileLayout(Enum):
     LINES = "one JSON object a line"
     ARRAY = "a JSON array"
     VALUES = "JSON objects over several lines"
+    CSV = "CSV with a header"
 
 
-def layout_of(head: bytes) -> FileLayout:
+class Splitter(Protocol):
+    """Splits a stream of bytes into entries."""
+
+    @property
+    def place(self) -> FilePosition:
+        """The position behind the last entry."""
+
+    def feed(self, block: bytes) -> Iterator[SendEntry]:
+        """Yield the entries that end in this block; BrokenFileError if they cannot be separated."""
+
+    def finish(self) -> Iterator[SendEntry]:
+        """Yield the last entry; `place` is the end of the file then.  BrokenFileError if it is incomplete."""
+
+
+def layout_of(head: bytes, *, can_be_csv: bool = False) -> FileLayout:
     """Return the layout of the file that begins with `head`."""
     start = head.lstrip(_LEAD)
+    if can_be_csv and start[:1] not in (b"{", b"["):
+        return FileLayout.CSV
     if start.startswith(b"["):
         return FileLayout.ARRAY
     first_line, newline, _ = start.partition(b"\n")
@@ -156,20 +172,22 @@ def _is_open(text: bytes) -> bool:
     return depth > 0
 
 
-def splitter(
-    layout: FileLayout, start: FilePosition, *, ended: bool = False
-) -> "LineSplitter | ValueSplitter":
+def splitter(layout: FileLayout, start: FilePosition, *, ended: bool = False) -> Splitter:
     """Return a splitter of this layout, from the beginning or from the end of an entry.
 
     `ended`: the file ended there when it was read before; it may have grown since.
     """
     if layout is FileLayout.LINES:
         return LineSplitter(start)
+    if layout is FileLayout.CSV:
+        return CsvSplitter(start)
     return ValueSplitter(start, in_array=layout is FileLayout.ARRAY, closed=ended)
 
 
 class LineSplitter:
     """NDJSON: one entry per line; blank lines are skipped; a bad line does not affect the next."""
+
+    _around = _SPACE
 
     def __init__(self, start: FilePosition) -> None:
         self.place, self._rest, self._too_long = start, b"", False
@@ -188,7 +206,7 @@ class LineSplitter:
         yield from self._entry(raw)
 
     def _entry(self, raw: bytes) -> Iterator[SendEntry]:
-        line, text = self.place.line, raw.strip(_SPACE)
+        line, text = self.place.line, raw.strip(self._around)
         if self.place.offset == 0:
             text = text.lstrip(_LEAD)
         self.place = self.place.after(raw)
@@ -197,6 +215,40 @@ class LineSplitter:
             yield SendEntry(line, b"", self.place, f"the line is {_TOO_LONG}")
         elif text:
             yield SendEntry(line, text, self.place)
+
+
+class CsvSplitter(LineSplitter):
+    """CSV: one entry per row, the header included; a row with line breaks in quotes has several lines."""
+
+    _around = b"\r\n"
+
+    def __init__(self, start: FilePosition) -> None:
+        super().__init__(start)
+        self._row, self._quoted = bytearray(), False
+
+    def feed(self, block: bytes) -> Iterator[SendEntry]:
+        """Yield the rows that end in this block; BrokenFileError if one is too long."""
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        for line in lines:
+            yield from self._line(line + b"\n")
+        if len(self._row) + len(self._rest) > MAX_ENTRY_BYTES:
+            raise BrokenFileError(
+                self.place.line, f"the row that begins here is {_TOO_LONG}; is a quote missing?"
+            )
+
+    def finish(self) -> Iterator[SendEntry]:
+        """Yield a last row without a newline; BrokenFileError if it is incomplete."""
+        rest, self._rest = self._rest, b""
+        yield from self._line(rest)
+        if self._quoted:
+            raise BrokenFileError(self.place.line, "the file ends inside quotes, in the row that begins here")
+
+    def _line(self, line: bytes) -> Iterator[SendEntry]:
+        self._row += line
+        self._quoted ^= line.count(b'"') % 2 == 1
+        if not self._quoted:
+            row, self._row = bytes(self._row), bytearray()
+            yield from self._entry(row)
 
 
 class ValueSplitter:

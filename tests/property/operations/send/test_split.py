@@ -1,7 +1,9 @@
 """Cutting a file into entries: the same entries, however the bytes arrive, from any place."""
 
+import csv
 import json
 from contextlib import suppress
+from io import StringIO
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +16,7 @@ from services.operations.send.core.split import (
     FilePosition,
     LineSplitter,
     SendEntry,
-    ValueSplitter,
+    Splitter,
     layout_of,
     splitter,
 )
@@ -34,7 +36,7 @@ gaps = st.text(" \n\t\r", max_size=3)
 def files(draw: st.DrawFn) -> tuple[bytes, FileLayout, list[Any], list[int]]:
     """A file, its layout, its events and the line of each, by an own count."""
     held = draw(events)
-    layout = draw(st.sampled_from(FileLayout))
+    layout = draw(st.sampled_from([FileLayout.LINES, FileLayout.ARRAY, FileLayout.VALUES]))
     if layout is FileLayout.LINES or (layout is FileLayout.VALUES and not held):
         return _lines(draw, held)
     text, numbers = (
@@ -59,7 +61,7 @@ def _lines(draw: st.DrawFn, held: list[Any]) -> tuple[bytes, FileLayout, list[An
     return (text if draw(st.booleans()) else text.rstrip("\r\n")).encode(), FileLayout.LINES, held, numbers
 
 
-def entries_of(blocks: list[bytes], split: LineSplitter | ValueSplitter) -> list[SendEntry]:
+def entries_of(blocks: list[bytes], split: Splitter) -> list[SendEntry]:
     """Return what a splitter makes of these blocks."""
     found = [entry for block in blocks for entry in split.feed(block)]
     return [*found, *split.finish()]
@@ -133,6 +135,31 @@ def test_any_bytes_are_lines(lines: list[bytes]) -> None:
         for number, line in enumerate(lines, 1)
         if line.strip(b" \t\r\xef\xbb\xbf" if number == 1 else b" \t\r")
     ]
+
+
+rows = st.lists(st.lists(st.text('ab",;\n\r é', max_size=6), min_size=2, max_size=3), max_size=6)
+
+
+@given(rows, st.lists(st.integers(0, 2000), max_size=8), st.integers(0, 5), st.sampled_from(["\n", "\r\n"]))
+def test_rows_of_csv_are_those_of_the_csv_module(
+    rows: list[list[str]], at: list[int], number: int, end: str
+) -> None:
+    """With quotes and line breaks in cells, whatever the blocks, and from the end of any row."""
+    file = StringIO(newline="")
+    csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(rows)
+    content = file.getvalue().encode()
+    split = splitter(FileLayout.CSV, FilePosition())
+
+    entries = entries_of(cut(content, at), split)
+
+    assert [next(csv.reader(StringIO(entry.text.decode(), newline=""))) for entry in entries] == rows
+    assert split.place == FilePosition().after(content)
+    for entry, row in zip(entries, rows, strict=True):
+        assert content.split(b"\n")[entry.line - 1].decode().startswith('"' + row[0].partition("\n")[0][:1])
+    if entries:
+        place = entries[number % len(entries)].end
+        rest = entries_of([content[place.offset :]], splitter(FileLayout.CSV, place))
+        assert rest == entries[number % len(entries) + 1 :]
 
 
 @given(files(), st.integers(1, 400))

@@ -39,6 +39,7 @@ from services.ingest.core.router import Endpoint, PathMatch, chosen, redacted, r
 from services.ingest.core.validation import decoded
 from services.ingest.dialects.dialect import (
     JSON_TYPE,
+    Dialect,
     DialectCall,
     EventsRoute,
     FixedRoute,
@@ -48,6 +49,7 @@ from services.ingest.dialects.dialect import (
     Reply,
     Route,
     SingleRoute,
+    Submission,
 )
 from services.ingest.event_builder import Origin
 from services.ingest.event_log import LogUnavailable, Overloaded, rejection_of
@@ -74,6 +76,9 @@ ANONYMOUS = Caller("", frozenset({Scope.WRITE}))
 """The caller of a route whose id is the secret."""
 
 NONCE_BYTES = 32
+
+TAKER = "afterword.dialect"
+"""Where a scope has the dialect that a body is of, if several have the path."""
 
 STOPPING = "this server is stopping, and Kafka has not answered yet; the event may still be written, once"
 
@@ -120,10 +125,11 @@ class Handler:
         # gets an answer, so the cancellation ends here.
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (every client gets an answer)
             rejection = self._rejection(error, scope)
-            problem = endpoint.dialect.problem if endpoint is not None else None
-            status, headers, body = problem_response(rejection, problem)
+            taker = _taker(endpoint, scope)
+            status, headers, body = problem_response(rejection, taker.problem if taker is not None else None)
             outcome = rejection.code
-        dialect = endpoint.dialect.name if endpoint is not None else "none"
+        taker = _taker(endpoint, scope)
+        dialect = "none" if taker is None else taker.name
         request_count(dialect, outcome).inc()
         request_seconds(dialect).observe(time.perf_counter() - started)
         if exchange is None:
@@ -144,32 +150,39 @@ class Handler:
         key = headers.get(b"idempotency-key")
         origin = Origin(caller, endpoint.dialect.name, None if key is None else idempotency_key(key))
         with self.bodies.reserve(caller.tenant) as reservation:
-            if isinstance(route, EventsRoute):
-                is_text = match.path_key is not None
-                return await self._events(
-                    route, origin, headers, receive, reservation, arrived, is_text=is_text
-                )
-            if isinstance(route, SingleRoute) and not endpoint.others:
+            if type(route) is SingleRoute and not endpoint.others:
                 body = b""
                 if route.has_body:
                     body_format(headers, lines=False, text=match.path_key is not None)
                     body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, reservation, arrived)
                 return await self._single(route, origin, request_id, body)
+            if isinstance(route, EventsRoute):
+                is_text = match.path_key is not None
+                return await self._events(
+                    route, origin, headers, receive, reservation, arrived, is_text=is_text
+                )
             media_type, body = "", b""
             if route.has_body:
                 accepted = route.media_types if isinstance(route, ItemsRoute) else (JSON_TYPE,)
                 media_type = media_type_of(headers, accepted, text=match.path_key is not None)
                 body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES, reservation, arrived)
             if endpoint.others:
-                endpoint = chosen(endpoint, decoded(body))
+                if isinstance(route, SingleRoute):
+                    submission = _valid_for_first(route, request_id, body)
+                    if submission is not None:
+                        return await self._take(route, origin, submission)
+                endpoint = chosen(endpoint, await _decoded(body))
+                scope[TAKER] = endpoint.dialect
                 origin = origin._replace(source=endpoint.dialect.name)
-            call = self._call(endpoint, scope, request_id, body, media_type)
+            call = self._call(endpoint, scope, headers, request_id, body, media_type)
             return await self._answer(endpoint.route, origin, call, reservation)
 
     async def _single(self, route: SingleRoute, origin: Origin, request_id: str, body: bytes) -> Reply:
         if len(body) > MAX_BODY_BYTES:
             raise too_large(MAX_BODY_BYTES)
-        submission = route.read(request_id, body)
+        return await self._take(route, origin, route.read(request_id, body))
+
+    async def _take(self, route: SingleRoute, origin: Origin, submission: Submission) -> Reply:
         self._spend(origin.caller, 1)
         return await self.single_events.take(route, origin, submission)
 
@@ -207,7 +220,13 @@ class Handler:
         return decision.reply
 
     def _call(
-        self, endpoint: Endpoint, scope: Any, request_id: str, body: bytes, media_type: str
+        self,
+        endpoint: Endpoint,
+        scope: Any,
+        headers: Headers,
+        request_id: str,
+        body: bytes,
+        media_type: str,
     ) -> DialectCall:
         return DialectCall(
             request_id,
@@ -217,6 +236,7 @@ class Handler:
             f"{self._public_url(scope)}/{endpoint.dialect.name}",
             datetime.fromtimestamp(self.clock(), UTC),
             os.urandom(NONCE_BYTES),
+            headers,
         )
 
     def _public_url(self, scope: Any) -> str:
@@ -301,6 +321,28 @@ class Handler:
         if wait:
             detail = f"tenant {caller.tenant} exceeds its rate limit or this key's; retry after {wait:.1f} s"
             raise Rejection(Code.RATE_LIMITED, detail, retry_after_seconds=int(wait) + 1)
+
+
+def _taker(endpoint: Endpoint | None, scope: Any) -> Dialect | None:
+    """Return the dialect whose request this is: on a shared path the first, until a body is another's."""
+    if endpoint is None:
+        return None
+    dialect: Dialect = scope.get(TAKER, endpoint.dialect) if endpoint.others else endpoint.dialect
+    return dialect
+
+
+def _valid_for_first(route: SingleRoute, request_id: str, body: bytes) -> Submission | None:
+    """Return the submission of a body if the first dialect of a shared path takes it as it is, else None."""
+    if len(body) > MAX_BODY_BYTES:
+        return None
+    try:
+        return route.read(request_id, body)
+    except Rejection:
+        return None
+
+
+async def _decoded(body: bytes) -> Any:
+    return decoded(body) if len(body) <= INLINE_BYTES else await asyncio.to_thread(decoded, body)
 
 
 async def _items(format_: BodyFormat, body: bytes) -> list[BatchItem]:

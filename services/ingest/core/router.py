@@ -50,6 +50,9 @@ class Router:
                     self._add(prefix + route.path, Endpoint(dialect, route))
             starts = (f"/{dialect.name}/", *dialect.territory)
             self._territories += [(start.encode(), dialect) for start in starts]
+        # An id is never empty: a path that ends where one would follow is also the path without it.
+        for start in self._exact.keys() & self._before_id.keys():
+            self._exact[start + b"/"] = {**self._exact[start], **self._before_id[start]}
 
     def _add(self, path: str, endpoint: Endpoint) -> None:
         before, has_id, after = path.partition(_ID_SEGMENT)

@@ -5,14 +5,27 @@ If two dialects have the same path, the first in the table gets it; under its ow
 package is pure.
 """
 
-from services.ingest.dialects import gptboost, langsmith, native, phoenix, requesty, tensorzero
+from services.ingest.dialects import (
+    gptboost,
+    helicone,
+    langsmith,
+    litellm,
+    native,
+    phoenix,
+    portkey,
+    requesty,
+    tensorzero,
+)
 from services.ingest.dialects.dialect import Dialect
 
 DIALECTS: tuple[Dialect, ...] = (
     requesty.DIALECT,
     gptboost.DIALECT,
     native.DIALECT,
+    helicone.DIALECT,
     langsmith.DIALECT,
+    litellm.DIALECT,
     phoenix.DIALECT,
+    portkey.DIALECT,
     tensorzero.DIALECT,
 )

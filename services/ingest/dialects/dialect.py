@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -81,6 +82,8 @@ class DialectCall(NamedTuple):
     """The time at which the request arrived, in UTC."""
     nonce: bytes
     """Random bytes of this call, enough for secrets."""
+    headers: Mapping[bytes, bytes] = MappingProxyType({})
+    """By name in lower case."""
 
 
 class Item(NamedTuple):

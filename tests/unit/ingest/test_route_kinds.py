@@ -13,7 +13,7 @@ from schemas.events import Op
 from services.ingest.app import IngestApp
 from services.ingest.core.errors import BodyFault, Code, Rejection, invalid
 from services.ingest.core.validation import decoded
-from services.ingest.dialects import DIALECTS
+from services.ingest.dialects import gptboost, requesty
 from services.ingest.dialects.dialect import (
     REQUEST_ID,
     Decision,
@@ -126,7 +126,9 @@ EVENT = PastEvent("default", "r", 7, "e", "s1", Op.MERGE, "scores", NOW, None, {
 
 def over(log: FakeLog, home: Path) -> IngestApp:
     """Return ingest with the dialect of this module as well."""
-    return ingest_over(log, home, stored_events=Stored(EVENT), dialects=(*DIALECTS, SCORES))
+    return ingest_over(
+        log, home, stored_events=Stored(EVENT), dialects=(requesty.DIALECT, gptboost.DIALECT, SCORES)
+    )
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ async def test_a_vote_is_judged_field_by_field(
     client: httpx.AsyncClient, log: FakeLog, vote: object, paths: list[str]
 ) -> None:
     """The two required fields, the three words, strings in tags."""
-    answer = await client.post("/v1/feedback/", json=vote)
+    answer = await client.post("/gptboost/v1/feedback/", json=vote)
 
     assert paths_of(answer) == paths
     assert not log.events

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.ingest.app import client_of, ingest_over
 from tests.support.ingest.fake_log import FakeLog
+from tests.support.ingest.logged_events import LoggedEvents
 
 
 @pytest.fixture
@@ -18,6 +19,6 @@ def log() -> FakeLog:
 
 @pytest.fixture
 async def client(log: FakeLog, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an ingest without keys."""
-    async with client_of(ingest_over(log, tmp_path)) as client:
+    """A client of an ingest without keys, whose events can be read as soon as they are written."""
+    async with client_of(ingest_over(log, tmp_path, stored_events=LoggedEvents(log))) as client:
         yield client

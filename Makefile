@@ -37,6 +37,7 @@ unit: .venv/dev ## run the tests that need no server
 test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and in a real browser
 	@scripts/browser.sh > /dev/null
 	@scripts/nginx.sh > /dev/null
+	@scripts/typescript.sh
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(WORKERS) $(ARGS)
 
 compose-test: .venv/dev ## run the compose files on a Docker engine, from no image, and tests/e2e on containers: 12 minutes

@@ -1,16 +1,10 @@
 """What a page in a browser sends across origins, with a key in the path: also while it closes."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from playwright.async_api import Browser
 
-from tests.integration.clients.conftest import Door
+from tests.integration.clients.conftest import Door, shop
 from tests.support.eventually import eventually
 from tests.support.http.browser import window
-
-PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<p>hi"
 
 SEND = """
 async ([url, many]) => {
@@ -29,22 +23,6 @@ CLOSE = """
   navigator.sendBeacon(`${url}/feedback/closing%2F0/`, JSON.stringify({data: {rating: 0}}));
 })
 """
-
-
-@asynccontextmanager
-async def shop() -> AsyncIterator[str]:
-    """Serve an empty page at an origin of its own."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(PAGE)
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
 
 
 async def test_beacons_and_fetches_of_a_page(browser: Browser, door: Door) -> None:

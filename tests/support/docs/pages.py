@@ -11,6 +11,8 @@ What a fenced block means is said by its language and by the words after it:
     sql server        a statement that only a ClickHouse server carries out; the engine here parses it
     python            a program; what it prints is the `output` block that follows, if any
     nginx             a part of nginx's configuration, which tests/integration/clients runs
+    js                a module, which tests/integration/clients runs in Node, with its `output`
+    html              a part of a page, which tests/integration/clients opens in a browser
     json NAME         a document of the schema NAME, such as feedback-event.v1
     json              any JSON document
     text, json ...output   what the example above it prints
@@ -36,6 +38,8 @@ ALLOWED_WORDS = {
     "sql": ("server",),
     "python": (),
     "nginx": (),
+    "js": (),
+    "html": (),
     "text": ("output",),
 }
 
@@ -155,7 +159,7 @@ def _needs_rows(block: Block) -> bool:
 
 
 def _with_output(found: Sequence[Example], output: Block) -> Example:
-    if not found or found[-1].output or found[-1].block.language not in ("sh", "python"):
+    if not found or found[-1].output or found[-1].block.language not in ("sh", "python", "js"):
         raise DocumentError(f"line {output.line}: an output without an example above it")
     return replace(found[-1], output=output)
 

@@ -10,7 +10,7 @@ from services.ingest.core.event import column_warnings
 from services.ingest.dialects.dialect import Item, ItemOutcome, Receipt, ReceiptStatus, Submission
 from services.ingest.event_builder import EventBuilder, Origin, SubmittedEvent
 from services.ingest.event_log import LogUnavailable
-from services.ingest.metrics import REJECTED
+from services.ingest.metrics import REJECTED, SKIPPED
 from services.runtime.fairness import FairQueue, TimeSlices
 
 
@@ -33,6 +33,8 @@ class ItemEvents:
         queued, and clients of these formats repeat whole requests, not items.
         """
         outcomes = [ItemOutcome(item.id, _not_published(item)) for item in items]
+        if skipped := sum(item.content is None for item in items):
+            SKIPPED.labels(origin.source).inc(skipped)
         slices = TimeSlices(self._queue, origin.caller.tenant)
         async with slices:
             pending = await self._submit(origin, items, outcomes, slices)

@@ -56,6 +56,11 @@ UNTAKEN = Counter(
     "Requests for paths that clients of a dialect use and ingest does not have, by dialect.",
     ["dialect"],
 )
+SKIPPED = Counter(
+    "ingest_skipped_items_total",
+    "Items of requests that hold nothing that is stored, such as spans that are no generation, by dialect.",
+    ["dialect"],
+)
 LOOKUPS = Counter(
     "ingest_lookups_total", "Lookups of votes and requests in ClickHouse, by outcome.", ["outcome"]
 )

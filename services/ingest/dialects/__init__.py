@@ -8,6 +8,7 @@ package is pure.
 from services.ingest.dialects import (
     gptboost,
     helicone,
+    langfuse,
     langsmith,
     litellm,
     native,
@@ -23,6 +24,7 @@ DIALECTS: tuple[Dialect, ...] = (
     gptboost.DIALECT,
     native.DIALECT,
     helicone.DIALECT,
+    langfuse.DIALECT,
     langsmith.DIALECT,
     litellm.DIALECT,
     phoenix.DIALECT,

@@ -208,9 +208,11 @@ class LookupRoute(Route):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedRoute(Route):
-    """Always gives the same answer, to every caller."""
+    """Always gives the same answer."""
 
     reply: Reply
+    needs_key: bool = False
+    """Only to callers with the scope `write`; otherwise to every caller."""
 
 
 @dataclass(frozen=True)

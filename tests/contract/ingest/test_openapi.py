@@ -56,7 +56,7 @@ async def test_every_path_is_answered_at_each_of_its_servers(
                     "{request_id}", "r"
                 )
                 answer = await client.request(method, url)
-                is_missing = answer.status_code == 404 and answer.json()["code"] != "unknown_item"
+                is_missing = answer.status_code == 404 and "unknown_item" not in answer.text
                 assert not is_missing, url
                 assert answer.status_code not in (405, 500), url
 
@@ -137,7 +137,7 @@ async def test_documented_examples_are_accepted(app: IngestApp, document: dict[s
         content = example if isinstance(example, str) else json.dumps(example)
         url = path.replace("{request_id}", "r")
         answer = await client_of(app).request(method, url, content=content, headers={"content-type": kind})
-        if answer.status_code != 404 or answer.json()["code"] != "unknown_item":
+        if answer.status_code != 404 or "unknown_item" not in answer.text:
             assert answer.status_code in (200, 202, 207), (path, example)
             assert answer.json().get("rejected", 0) == 0
         count += 1

@@ -49,5 +49,5 @@ def _exchange(recorded: dict[str, Any]) -> Exchange:
         request["headers"],
         request["body"],
         needed["status"],
-        needed["body"],
+        needed.get("body"),
     )

@@ -72,8 +72,8 @@ from services.runtime.http.request_cycle import exchange_of
 
 log = structlog.get_logger()
 
-ANONYMOUS = Caller("", frozenset({Scope.WRITE}))
-"""The caller of a route whose id is the secret."""
+ANONYMOUS = Caller("", frozenset({Scope.WRITE}), tenant_rate=20.0)
+"""The caller of a route whose id is the secret; all share one rate, since each call reads ClickHouse."""
 
 NONCE_BYTES = 32
 
@@ -107,16 +107,17 @@ class Handler:
         started = time.perf_counter()
         method, exchange = scope["method"], exchange_of(scope)
         endpoint = match.endpoints.get(method)
-        extra = cors(scope["headers"]) if match.path_key is not None else []
+        is_open = _is_open(match, endpoint)
+        extra = cors(scope["headers"]) if is_open else []
         try:
             if endpoint is None:
-                status, headers, body = other_method(method, match)
+                status, headers, body = other_method(method, match, is_open=is_open)
             else:
                 arrived = None if exchange is None else exchange.arrived()
                 reply = await self._reply(endpoint, match, scope, receive, arrived)
                 status, headers, body = reply.status, [CONTENT_TYPES[reply.content_type]], reply.body
             outcome = _OUTCOMES.get(status, "accepted")
-            if outcome == Code.UNKNOWN_REQUEST:  # answered in the dialect's format, but still a rejection
+            if isinstance(outcome, Code):  # answered in the dialect's format, but still a rejection
                 REJECTED.labels(outcome).inc()
         except ClientDisconnected:
             request_count(endpoint.dialect.name if endpoint is not None else "none", "left").inc()
@@ -166,8 +167,9 @@ class Handler:
             media_type, body = "", b""
             if route.has_body:
                 accepted = route.media_types if isinstance(route, ItemsRoute) else (JSON_TYPE,)
-                media_type = media_type_of(headers, accepted, text=match.path_key is not None)
-                body = await self.bodies.read(receive, headers, MAX_BATCH_BODY_BYTES, reservation, arrived)
+                media_type = media_type_of(headers, accepted, text=_is_open(match, endpoint))
+                limit = MAX_BODY_BYTES if isinstance(route, LookupRoute) else MAX_BATCH_BODY_BYTES
+                body = await self.bodies.read(receive, headers, limit, reservation, arrived)
             if endpoint.others:
                 if isinstance(route, SingleRoute):
                     submission = _valid_for_first(route, request_id, body)
@@ -214,7 +216,7 @@ class Handler:
         decision = route.decide(call, found)
         if decision.submissions:
             if route.is_public:
-                origin = origin._replace(caller=replace(origin.caller, tenant=found[0].tenant))
+                origin = origin._replace(caller=replace(origin.caller, tenant=decision.tenant))
             items = [Item("", submission) for submission in decision.submissions]
             for outcome in await self.item_events.publish(origin, items):
                 if isinstance(outcome.result, Rejection):
@@ -321,7 +323,10 @@ class Handler:
             key_rate=caller.key_rate,
         )
         if wait:
-            detail = f"tenant {caller.tenant} exceeds its rate limit or this key's; retry after {wait:.1f} s"
+            whose = f"tenant {caller.tenant} exceeds its rate limit or this key's"
+            if not caller.tenant:
+                whose = "calls without a key exceed their rate limit"
+            detail = f"{whose}; retry after {wait:.1f} s"
             raise Rejection(Code.RATE_LIMITED, detail, retry_after_seconds=int(wait) + 1)
 
 
@@ -347,6 +352,15 @@ async def _decoded(body: bytes) -> Any:
     return decoded(body) if len(body) <= INLINE_BYTES else await asyncio.to_thread(decoded, body)
 
 
+def _is_open(match: PathMatch, endpoint: Endpoint | None) -> bool:
+    """Return whether web pages of any origin may call: the path has a key, or its id is the secret."""
+    if match.path_key is not None:
+        return True
+    if endpoint is not None:
+        return isinstance(endpoint.route, LookupRoute) and endpoint.route.is_public
+    return any(_is_open(match, one) for one in match.endpoints.values())
+
+
 async def _items(format_: BodyFormat, body: bytes) -> list[BatchItem]:
     try:
         return items_of(format_, body)
@@ -361,4 +375,5 @@ _OUTCOMES = {
     207: "batch",
     208: "repeated",
     404: Code.UNKNOWN_REQUEST,
+    410: Code.EXPIRED,
 }

@@ -36,7 +36,7 @@ PREFLIGHT: RawHeaders = [
     (b"access-control-max-age", b"86400"),
     (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
 ]
-"""For routes under `/k/`: a web page may send feedback with a key that has no other scope."""
+"""For routes that need no key in a header, which a web page may call."""
 
 _ORIGIN = re.compile(rb"[!-~]{1,300}")
 
@@ -58,10 +58,13 @@ def cors(headers: RawHeaders) -> RawHeaders:
     ]
 
 
-def other_method(method: str, match: PathMatch) -> tuple[int, RawHeaders, bytes]:
-    """Return the answer to a CORS preflight; raise Rejection for any other method that the path lacks."""
+def other_method(method: str, match: PathMatch, *, is_open: bool) -> tuple[int, RawHeaders, bytes]:
+    """Return the answer to a CORS preflight; raise Rejection for any other method that the path lacks.
+
+    `is_open`: web pages of any origin may call the path.
+    """
     allowed = ", ".join(match.endpoints).encode()
-    if method == "OPTIONS" and match.path_key is not None:
+    if method == "OPTIONS" and is_open:
         return 204, [(b"access-control-allow-methods", allowed), *PREFLIGHT], b""
     raise Rejection(
         Code.METHOD_NOT_ALLOWED, f"this route accepts {allowed.decode()}", headers=((b"allow", allowed),)

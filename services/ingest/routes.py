@@ -12,7 +12,15 @@ from schemas.limits import MAX_REQUEST_ID_LENGTH
 from services.ingest import documentation as shown
 from services.ingest.core.errors import MEANINGS, Code
 from services.ingest.dialects import DIALECTS
-from services.ingest.dialects.dialect import JSON_TYPE, REQUEST_ID, Dialect, ItemsRoute, Route, RouteDoc
+from services.ingest.dialects.dialect import (
+    JSON_TYPE,
+    REQUEST_ID,
+    Dialect,
+    ItemsRoute,
+    LookupRoute,
+    Route,
+    RouteDoc,
+)
 from services.ingest.documentation import Accepted, BatchResult, Probe, Problem
 from services.runtime.http.core.problems import problem_answers
 
@@ -237,8 +245,9 @@ async def _without_id() -> None:
 def _add_described(app: FastAPI, root: str, dialect: Dialect, route: Route, doc: RouteDoc) -> None:
     """Add a route of another system's interface, as far as its examples describe it."""
     types = route.media_types if isinstance(route, ItemsRoute) else (JSON_TYPE,)
+    is_public = isinstance(route, LookupRoute) and route.is_public
     extra: dict[str, Any] = {
-        "security": [{name: []} for name in SECURITY],
+        "security": [] if is_public else [{name: []} for name in SECURITY],
         "servers": [
             {"url": root or "/"},
             {
@@ -253,15 +262,19 @@ def _add_described(app: FastAPI, root: str, dialect: Dialect, route: Route, doc:
             content[JSON_TYPE] = {"schema": {}, "example": doc.body}
         extra["requestBody"] = {"content": content}
     answer: dict[str, Any] = {"description": "Kafka has stored everything that is kept of it."}
+    error = _error(dialect)
     if doc.answer is not None:
         answer["content"] = {JSON_TYPE: {"example": doc.answer}}
+    if doc.answer_type != JSON_TYPE:
+        answer["content"] = {doc.answer_type: {"schema": {"type": "string"}}}
+        error["content"] |= answer["content"]
     app.router.add_api_route(
         f"/{dialect.name}{route.path}",
         _with_id if REQUEST_ID in route.path else _without_id,
         methods=[route.method],
         tags=[dialect.name],
         summary=doc.summary,
-        responses={200: answer, "default": _error(dialect)},
+        responses={200: answer, "default": error},
         openapi_extra=extra,
         route_class_override=DocumentedRoute,
         operation_id=f"{dialect.name} {route.method} {route.path}",

@@ -34,14 +34,18 @@ _EVENTS = (
 )
 _BY_REQUEST = "tenant = {tenant:String} AND request_id IN {request_ids:Array(String)}"
 _BY_ITEM = f"(tenant, request_id) IN ({_ITEM} AND tenant = {{tenant:String}})"
-_BY_SECRET = f"(tenant, request_id) IN ({_ITEM})"
+_BY_SECRET = f"(tenant, request_id) IN ({_ITEM}) AND (item_id = {{item_id:String}} OR op = 'erase')"
+"""No more than a secret opens: its own events, and whether the request was erased."""
 
 
 class StoredEvents(Protocol):
     """Reads the events of requests."""
 
     async def read(self, tenant: str | None, query: StoredQuery) -> list[PastEvent]:
-        """Return the events by request and version; `tenant` None: an item of any.  Raises Rejection."""
+        """Return the events by request and version; `tenant` None: an item of any.  Raises Rejection.
+
+        With `tenant` None, only the item's own events are read, and erases of its request.
+        """
         ...
 
 

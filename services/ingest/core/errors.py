@@ -20,6 +20,7 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     UNKNOWN_REQUEST = "unknown_request"
     UNKNOWN_ITEM = "unknown_item"
+    EXPIRED = "expired"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     REQUEST_TIMEOUT = "request_timeout"
@@ -39,6 +40,7 @@ MEANINGS: dict[Code, ProblemMeaning] = {
     Code.FORBIDDEN: problems.FORBIDDEN,
     Code.UNKNOWN_REQUEST: problems.UNKNOWN_REQUEST,
     Code.UNKNOWN_ITEM: ProblemMeaning(404, "The feedback is not known"),
+    Code.EXPIRED: ProblemMeaning(410, "The link for feedback has expired"),
     Code.NOT_FOUND: problems.NOT_FOUND,
     Code.METHOD_NOT_ALLOWED: problems.METHOD_NOT_ALLOWED,
     Code.REQUEST_TIMEOUT: ProblemMeaning(408, "The body did not arrive in time"),

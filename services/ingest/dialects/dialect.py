@@ -131,6 +131,8 @@ class Decision(NamedTuple):
 
     reply: Reply
     submissions: Sequence[Submission] = ()
+    tenant: str = ""
+    """Whose they are, for a route that is public; others publish for their caller."""
 
 
 Read = Callable[[str, bytes], Submission]
@@ -150,6 +152,8 @@ class RouteDoc(NamedTuple):
     """An example of a body that is JSON."""
     answer: Any = None
     """An example of the answer."""
+    answer_type: str = JSON_TYPE
+    """Of answers to people who follow a link; other errors are JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +203,10 @@ class LookupRoute(Route):
 
     query: Callable[[DialectCall], StoredQuery]
     decide: Callable[[DialectCall, Sequence[PastEvent]], Decision]
-    """Takes the events of the requests asked for, by version; raises Rejection."""
+    """Takes the events of the requests asked for, by version; raises Rejection.
+
+    Where the route is public, only those that have the item id, and erases of their requests.
+    """
     changes: bool = False
     """Needs the scope `write`; otherwise `read`."""
     is_public: bool = False

@@ -109,6 +109,7 @@ def test_every_code_has_its_meaning() -> None:
         "forbidden": 403,
         "unknown_request": 404,
         "unknown_item": 404,
+        "expired": 410,
         "not_found": 404,
         "method_not_allowed": 405,
         "request_timeout": 408,

@@ -23,6 +23,8 @@ class LoggedEvents:
         if query.item_id:
             named = {_request(event) for event in events if event.item_id == query.item_id}
             events = [event for event in events if _request(event) in named]
+            if tenant is None:
+                events = [one for one in events if query.item_id == one.item_id or one.op is Op.ERASE]
         else:
             events = [event for event in events if event.request_id in query.request_ids]
         return sorted(events, key=_request)

@@ -14,7 +14,7 @@ import orjson
 from services.ingest.core.errors import BodyFault, Rejection, invalid
 from services.ingest.core.validation import decoded
 from services.ingest.dialects.dialect import Submission, member, required, submission
-from services.ingest.dialects.langsmith import feedback
+from services.ingest.dialects.langsmith_feedback import feedback
 from services.operations.send.core.csv_rows import CsvHeader, header_of, inferred, mapped, mapping
 from services.operations.send.core.plan import SendLimits
 from services.operations.send.core.split import FileLayout, FilePosition, SendEntry, Splitter

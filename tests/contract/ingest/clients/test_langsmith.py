@@ -1,6 +1,9 @@
 """What LangSmith's clients send, as it was recorded, and what they read."""
 
+import re
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.dialects.langsmith import data_of, name_in
+from services.ingest.dialects.langsmith_feedback import data_of, name_in
 from services.runtime.http.keys import Scope
 from tests.support.ingest.app import client_of, decoded, ingest_over, new_key
 from tests.support.ingest.exchanges import Exchange, exchanges
@@ -278,6 +281,187 @@ async def test_keys_are_required(log: FakeLog, tmp_path: Path) -> None:
 
     assert (refused.status_code, taken.status_code) == (401, 200)
     assert refused.json()["code"] == "unauthenticated"
+
+
+async def new_token(client: httpx.AsyncClient, **fields: Any) -> dict[str, str]:
+    """Create a token for the run."""
+    body = {"run_id": RUN, "feedback_key": "score", **fields}
+    return dict((await client.post("/langsmith/feedback/tokens", json=body)).json())
+
+
+@pytest.mark.parametrize("call", ["create_presigned_feedback_token", "createPresignedFeedbackToken"])
+async def test_a_token_is_created(client: httpx.AsyncClient, log: FakeLog, call: str) -> None:
+    """What is stored of it cannot be used; a lifetime is three hours unless the client names it."""
+    exchange = next(one for one in RECORDED if one.call.startswith(call))
+    answer = (await exchange.play(client, "/langsmith")).json()
+
+    (event,) = decoded(log.events)
+    assert answer["url"] == f"http://127.0.0.1/langsmith/feedback/tokens/{UUID(answer['id'])}"
+    assert sha256(UUID(answer["id"]).bytes).hexdigest() == event["item_id"]
+    assert answer["id"] not in log.events[0].decode()
+    lifetime = datetime.fromisoformat(answer["expires_at"]) - datetime.fromisoformat(event["received_at"])
+    assert abs(lifetime - timedelta(hours=3)) < timedelta(minutes=1)
+    assert event["request_id"] == RUN
+    assert event["request"]["feedback_token"]["key"] == "user_score"
+
+
+async def test_tokens_are_created_together(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """An array is answered by an array."""
+    answers = (await call_of("PyPI", "create_presigned_feedback_tokens").play(client, "/langsmith")).json()
+
+    assert len({one["id"] for one in answers}) == len(log.events) == 2
+
+
+async def test_a_token_is_used_without_a_key(log: FakeLog, tmp_path: Path) -> None:
+    """By a client, for the tenant that created it; each use changes the same feedback."""
+    app = ingest_over(log, tmp_path, stored_events=LoggedEvents(log))
+    key = new_key(tmp_path, Scope.WRITE, tenant="acme")
+    async with client_of(app, key) as owner, client_of(app) as visitor:
+        token = await new_token(owner, id=FEEDBACK)
+        exchange = call_of("PyPI", "create_feedback_from_token")
+        used = await exchange.play(visitor, "/langsmith", path=f"/feedback/tokens/{token['id']}")
+        again = await visitor.post(token["url"], json={"score": 0})
+
+    assert (used.status_code, again.status_code) == (200, 200)
+    first, second = decoded(log.events)[1:]
+    assert (first["tenant"], first["request_id"], first["item_id"]) == ("acme", RUN, FEEDBACK)
+    assert first["data"] == {"score": 1, "comment": "hi", "score_metadata": {"a": 1}}
+    assert (second["item_id"], second["data"]) == (FEEDBACK, {"score": 0})
+    assert second["at"]
+
+
+@pytest.mark.parametrize(
+    ("query", "data"),
+    [
+        ("score=1", {"score": 1}),
+        ("score=0.5&comment=So%20so", {"score": 0.5, "comment": "So so"}),
+        ("score=True", {"score": True}),
+        ("value=good", {"score": "good"}),
+    ],
+)
+async def test_a_link_stores_feedback_and_shows_a_page(
+    client: httpx.AsyncClient, log: FakeLog, query: str, data: dict[str, Any]
+) -> None:
+    """Followed in a mail, it has everything in its query; the page loads nothing."""
+    token = await new_token(client)
+    page = await client.get(f"{token['url']}?{query}")
+
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Thank you" in page.text
+    assert not re.search(r"(src|href|url)\s*[=(]", page.text)
+    assert decoded(log.events)[1]["data"] == data
+
+
+@pytest.mark.parametrize("query", ["", "score=", "score=good", "other=1", "score=null"])
+async def test_a_link_without_a_score_stores_nothing(
+    client: httpx.AsyncClient, log: FakeLog, query: str
+) -> None:
+    """Programs that open bare links leave no feedback."""
+    token = await new_token(client)
+
+    assert (await client.get(f"{token['url']}?{query}")).status_code == 422
+    assert len(log.events) == 1
+
+
+async def test_an_expired_token_is_410_and_an_unknown_one_404(client: httpx.AsyncClient) -> None:
+    """Each with a page for links."""
+    expired = await new_token(client, expires_at="2026-01-01T00:00:00Z")
+    cases = [(expired["url"], 410, "expired"), (f"/langsmith/feedback/tokens/{FEEDBACK}", 404, "not valid")]
+    for url, status, text in cases:
+        link, call = await client.get(f"{url}?score=1"), await client.post(url, json={"score": 1})
+        assert (link.status_code, call.status_code) == (status, status)
+        assert text in link.text
+        assert text in call.json()["detail"]
+    metrics = (await client.get("/metrics")).text
+    assert 'ingest_rejected_total{reason="expired"}' in metrics
+
+
+async def test_what_is_no_token_reads_nothing(log: FakeLog, tmp_path: Path) -> None:
+    """ClickHouse is not asked for it."""
+    async with client_of(ingest_over(log, tmp_path)) as client:
+        assert (await client.post("/langsmith/feedback/tokens/x", json={"score": 1})).status_code == 404
+        url = f"/langsmith/feedback/tokens/{FEEDBACK}"
+        assert (await client.post(url, json={"comment": 1})).status_code == 422
+        assert (await client.post(url, json={"score": 1})).status_code == 503
+
+
+async def test_an_erase_ends_the_tokens_of_a_request(client: httpx.AsyncClient) -> None:
+    """A retract does not."""
+    token = await new_token(client)
+    for op, status in (("retract", 200), ("erase", 404)):
+        await client.post("/v1/events", json={"request_id": RUN, "op": op})
+        assert (await client.post(token["url"], json={"score": 1})).status_code == status
+
+
+async def test_the_event_of_a_token_cannot_be_claimed_by_another_tenant(log: FakeLog, tmp_path: Path) -> None:
+    """An event with the same item id is no token, whosever it is."""
+    app = ingest_over(log, tmp_path, stored_events=LoggedEvents(log))
+    keys = [new_key(tmp_path, Scope.WRITE, tenant=tenant) for tenant in ("beta", "alpha")]
+    async with client_of(app, keys[0]) as owner, client_of(app, keys[1]) as other:
+        token = await new_token(owner)
+        created, *_ = decoded(log.events)
+        event = {name: created[name] for name in ("request_id", "item_id", "request")}
+        assert (await other.post("/v1/events", json=event)).status_code == 202
+        assert (await other.post(token["url"], json={"score": 1})).status_code == 200
+
+    assert {event["tenant"] for event in decoded(log.events) if "data" in event} == {"beta"}
+
+
+async def test_a_page_may_use_a_token(client: httpx.AsyncClient) -> None:
+    """Of any origin, after a preflight or with text/plain."""
+    token = await new_token(client)
+    origin = {"origin": "https://shop.example"}
+    preflight = await client.options(token["url"], headers=origin)
+    sent = await client.post(
+        token["url"], content='{"score": 1}', headers={**origin, "content-type": "text/plain"}
+    )
+
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-methods"] == "GET, POST"
+    assert sent.status_code == 200
+    for answer in (preflight, sent):
+        assert answer.headers["access-control-allow-origin"] == origin["origin"]
+    refused = await client.options("/langsmith/feedback", headers=origin)
+    assert refused.status_code == 405
+
+
+async def test_calls_without_a_key_share_a_rate(client: httpx.AsyncClient) -> None:
+    """Guesses cannot make ClickHouse busy, nor spend the rate of a tenant."""
+    url = f"/langsmith/feedback/tokens/{FEEDBACK}"
+    for _ in range(10_000):  # until they are more than 20 a second, with a burst of 200
+        answer = await client.post(url, json={"score": 1})
+        if answer.status_code != 404:
+            break
+
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith("calls without a key exceed their rate limit")
+    assert (await created(client, score=1)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"run_id": None}, "run_id is missing"),
+        ({"feedback_key": ""}, 'data[""] is a key of 0 characters; 1 to 256 are allowed'),
+        ({"expires_at": "soon"}, "expires_at is no time from 1970 to 2099"),
+        *(
+            (
+                {"expires_in": span},
+                "expires_in must be days, hours and minutes, together no more than 3660 days",
+            )
+            for span in ({"days": -1}, {"days": 1e300}, {"days": "x"}, {"hours": 100_000})
+        ),
+    ],
+)
+async def test_a_token_that_could_not_be_used_is_422(
+    client: httpx.AsyncClient, log: FakeLog, fields: dict[str, Any], detail: str
+) -> None:
+    """Nothing is written."""
+    body = {"run_id": RUN, "feedback_key": "a", **fields}
+    answer = await client.post("/langsmith/feedback/tokens", json=body)
+
+    assert (answer.status_code, answer.json()["detail"]) == (422, detail)
+    assert log.events == []
 
 
 names = st.text(min_size=1, max_size=5) | st.sampled_from(

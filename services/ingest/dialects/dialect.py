@@ -324,6 +324,15 @@ TYPES: dict[type, str] = {dict: "an object", list: "a list", str: "a string", bo
 """The types of members, for error messages."""
 
 
+RESERVED = ("comment", "user_id")
+"""Keys of `data` with a meaning of their own."""
+
+
+def score_key(name: str) -> str:
+    """Return the key of a score; one that is named like a comment or a rater must not replace them."""
+    return f"{name}_score" if name in RESERVED else name
+
+
 def receipts(outcomes: Iterable[ItemOutcome]) -> list[Receipt | None]:
     """Return the receipts of items, or raise the first rejection: for answers without a verdict for each."""
     results = []

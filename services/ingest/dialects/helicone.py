@@ -28,6 +28,7 @@ from services.ingest.dialects.dialect import (
     number,
     receipts,
     required,
+    score_key,
     submission,
 )
 
@@ -51,7 +52,7 @@ def read_scores(request_id: str, body: bytes) -> Submission:
     scores = required(decoded(body), "scores", dict)
     if not scores:
         raise invalid(BodyFault("scores", "is empty"))
-    return submission(request_id, {name: number(scores, name, "scores") for name in scores})
+    return submission(request_id, {score_key(name): number(scores, name, "scores") for name in scores})
 
 
 def read_property(request_id: str, body: bytes) -> Submission:

@@ -26,6 +26,7 @@ from services.ingest.dialects.dialect import (
     member,
     receipts,
     required,
+    score_key,
     submission,
 )
 
@@ -66,7 +67,7 @@ def _result(name: str, value: Any, path: str, *, comment: str) -> dict[str, Any]
     if score is None and label is None and explanation is None:
         raise invalid(BodyFault(path, "needs a score, a label or an explanation"))
     if score is not None or label is not None:
-        data[name] = label if score is None else score
+        data[score_key(name)] = label if score is None else score
     if score is not None and label is not None:
         data[f"{name}_label"] = label
     if explanation is not None:

@@ -24,6 +24,7 @@ from services.ingest.dialects.dialect import (
     number,
     receipts,
     required,
+    score_key,
     submission,
 )
 
@@ -39,7 +40,7 @@ def read(value: Any) -> Submission | None:
     """Return the submission of a body, None for a dry run; raise Rejection."""
     name = required(value, "metric_name", str)
     target = _target(value, is_inference=name == DEMONSTRATION)
-    data = {name: _value(value, name)}
+    data = {name if name == COMMENT else score_key(name): _value(value, name)}
     tags = dict(member(value, "tags", dict) or {})
     rater = tags.pop(RATER, None)
     if tags:

@@ -14,6 +14,8 @@ from services.ingest.event_builder import EventBuilder, Origin
 from services.ingest.settings import IngestSettings
 from services.runtime.http.keys import LOCAL_CALLER
 from tests.support.counting import count
+from tests.support.ingest.app import ingest_over
+from tests.support.ingest.fake_log import FakeLog
 from tests.support.kafka.fake_producer import FakeProducer, publisher_over
 
 EVENTS = 500
@@ -65,6 +67,31 @@ async def test_a_single_event_is_judged_and_queued(tmp_path: Path) -> None:
     instructions, calls = count(work).each(EVENTS)
     assert instructions < 530
     assert calls < 42
+
+
+def test_a_vote_on_a_shared_path_costs_as_much_as_under_its_prefix(tmp_path: Path) -> None:
+    """It is decoded once: a valid body is the vote that it looks like."""
+    app = ingest_over(FakeLog(), tmp_path)
+    loop = asyncio.new_event_loop()
+
+    async def vote(path: bytes) -> None:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b'{"message_id":"m","rating":"positive"}'}
+
+        async def send(_message: Any) -> None:
+            return
+
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "raw_path": path, "headers": headers, "query_string": b""}
+        await app({**scope, "path": path.decode(), "client": ("127.0.0.1", 1)}, receive, send)
+
+    def calls(path: bytes) -> int:
+        return count(lambda: loop.run_until_complete(vote(path))).calls
+
+    try:
+        assert calls(b"/v1/feedback/") < calls(b"/gptboost/v1/feedback/") + 15
+    finally:
+        loop.close()
 
 
 async def test_produce_requests_for_a_thousand_events(tmp_path: Path) -> None:

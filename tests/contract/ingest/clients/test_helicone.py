@@ -24,8 +24,8 @@ SUCCESS = {"data": None, "error": None}
         (
             "POST",
             f"/v1/request/{REQUEST}/score",
-            {"scores": {"accuracy": 4, "grounded": True}},
-            {"data": {"accuracy": 4, "grounded": True}},
+            {"scores": {"accuracy": 4, "grounded": True, "comment": 1}},
+            {"data": {"accuracy": 4, "grounded": True, "comment_score": 1}},
         ),
         (
             "PUT",

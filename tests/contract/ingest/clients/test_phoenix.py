@@ -59,6 +59,10 @@ async def sent(client: httpx.AsyncClient, *annotations: dict[str, Any]) -> httpx
     ("annotation", "data"),
     [
         ({"result": {"score": 0.5}}, {"n": 0.5}),
+        (
+            {"name": "comment", "result": {"score": 1, "explanation": "Why"}},
+            {"comment_score": 1, "comment": "Why"},
+        ),
         ({"result": {"explanation": "Why"}}, {"comment": "Why"}),
         (
             {"result": {"label": "bad", "explanation": "Why"}, "annotator_kind": "LLM", "identifier": "v2"},

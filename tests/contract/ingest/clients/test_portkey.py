@@ -149,6 +149,27 @@ async def test_other_errors_have_the_same_form(log: FakeLog, tmp_path: Path) -> 
     assert all("retry-after" in answer.headers for answer in answers[1:])
 
 
+async def test_what_is_refused_on_a_shared_path_is_of_the_dialect_that_the_body_is_of(
+    client: httpx.AsyncClient,
+) -> None:
+    """It has that dialect's form, and is counted under its name."""
+    answer = await client.post("/v1/feedback", json={"trace_id": "", "value": 1})
+    metrics = (await client.get("/metrics")).text
+
+    assert "trace_id is empty" in answer.json()["error"]["message"]
+    assert 'ingest_requests_total{dialect="portkey",outcome="invalid_feedback"}' in metrics
+
+
+async def test_a_large_bulk_is_taken(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """Its items are in the order of the array, and so are their ids."""
+    feedback = [{"trace_id": f"t{number}", "value": 1} for number in range(3000)]
+    answer = await client.post("/v1/feedback", json=feedback)
+
+    events = decoded(log.events)
+    assert [event["request_id"] for event in events] == [one["trace_id"] for one in feedback]
+    assert answer.json()["feedback_ids"] == [event["item_id"] for event in events]
+
+
 async def test_another_tenant_cannot_change_feedback(log: FakeLog, tmp_path: Path) -> None:
     """Its ids are unknown there."""
     one, other = new_key(tmp_path, tenant="one"), new_key(tmp_path, tenant="other")

@@ -49,6 +49,10 @@ async def test_recorded_calls_become_feedback(client: httpx.AsyncClient, log: Fa
     [
         ({"metric_name": "rating", "value": 4.5}, {"rating": 4.5}),
         ({"metric_name": "ok", "value": False}, {"ok": False}),
+        (
+            {"metric_name": "user_id", "value": 1, "tags": {"user_id": "u"}},
+            {"user_id_score": 1, "user_id": "u"},
+        ),
         ({"metric_name": "demonstration", "value": "So."}, {"demonstration": "So."}),
         (
             {"metric_name": "demonstration", "value": [{"type": "text", "text": "So."}]},

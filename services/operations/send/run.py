@@ -12,7 +12,13 @@ from rich.console import Console
 from services.operations.destination import IS_IT_RUNNING
 from services.operations.exits import UnreachableError, UsageError
 from services.operations.http_client import OutageLimit, client_for
-from services.operations.send.core.imports import WHOLE_FILE, ExportFormat, ImportSplitter, item_reader
+from services.operations.send.core.imports import (
+    MAX_ITEM_BYTES,
+    WHOLE_FILE,
+    ExportFormat,
+    ImportSplitter,
+    item_reader,
+)
 from services.operations.send.core.plan import FileChunk, SendPlan, chunks, plan
 from services.operations.send.core.progress import SendLedger, SendProgress
 from services.operations.send.core.split import BrokenFileError, layout_of, not_json, splitter
@@ -108,13 +114,14 @@ def _pieces(
         raise UsageError(f"{source.name}: {wrong}")
     layout = layout_of(head, can_be_csv=can_be_csv)
     source.skip_to(progress.place)
-    split = splitter(layout, progress.place, ended=progress.finished)
     if format_:
         try:
-            split = ImportSplitter(split, item_reader(format_, layout, head))
+            read = item_reader(format_, layout, head)
         except ValueError as error:
             raise UsageError(f"{source.name}: {error}") from error
-        return _planned(source, chunks(source.blocks(), split, WHOLE_FILE))
+        split = splitter(layout, progress.place, ended=progress.finished, longest=MAX_ITEM_BYTES)
+        return _planned(source, chunks(source.blocks(), ImportSplitter(split, read), WHOLE_FILE))
+    split = splitter(layout, progress.place, ended=progress.finished)
     return _planned(source, chunks(source.blocks(), split, eager=source.size is None))
 
 

@@ -492,6 +492,25 @@ def test_an_export_is_sent_by_time_and_resumed(send: Sending) -> None:
     assert "20 accepted, 0 rejected; 20 events" in send(path, *call, "--map", "data.same=Same").out
 
 
+def test_an_export_sent_in_part_is_resumed(send: Sending) -> None:
+    """A second call sends the rest, each event once, in the order of the times."""
+    rows = "".join(f"r{n % 7},{n},2026-03-01T09:00:{n:02d}Z\n" for n in reversed(range(20)))
+    path = send.file(f"request_id,data.number,at\n{rows}".encode(), "votes.csv")
+    send.ingest.held_back = b'"number":19'
+
+    stopped = send(path, "--from", "csv", "--patience", "0")
+    before = len(send.ingest.log.events)
+    send.ingest.held_back = None
+    ended = send(path, "--from", "csv")
+
+    assert stopped.code == 75
+    assert 0 < before < 20
+    assert "20 accepted, 0 rejected" in ended.out
+    assert "resumed after an earlier call" in ended.out
+    assert numbers(send.ingest) == expected_numbers(20)
+    assert len({event.event_id for event in send.ingest.log.events}) == 20
+
+
 def test_faults_of_an_export_are_rejects(send: Sending, tmp_path: Path) -> None:
     """With line and reason, as the row is in the file; the rest is sent."""
     rejects = tmp_path / "rejects.ndjson"
@@ -503,6 +522,18 @@ def test_faults_of_an_export_are_rejects(send: Sending, tmp_path: Path) -> None:
     assert numbers(send.ingest) == {"r0": [0]}
     assert f"{path}:3: invalid_feedback: column data.number:number has 'many', which is not a" in ended.err
     assert json.loads(rejects.read_text())["event"] == "r1,many"
+
+
+def test_an_item_of_an_export_may_have_a_long_chat(send: Sending) -> None:
+    """Far longer than any event may be: the chat is omitted."""
+    item = {"data": {"rating": 1, "number": 0}, "meta": {"message_id": "m"}, "created_at": 1772355600}
+    content = json.dumps([{**item, "snapshot": {"chat": "x" * (9 << 20)}}, {**item, "meta": {}}])
+
+    ended = send(send.file(content.encode(), "feedbacks.json"), "--from", "openwebui")
+
+    assert "1 accepted, 1 rejected" in ended.out
+    assert ":1, item 2: invalid_feedback: meta.message_id is missing" in ended.err
+    assert [event.data["rating"] for event in send.ingest.log.rows()["m"].admitted] == [1]
 
 
 def test_a_mapping_that_does_not_fit_ends_the_call(send: Sending) -> None:

@@ -4,6 +4,7 @@ Exports have the newest item first, most of the time.  A row has the latest even
 a file are sent in the order of their times.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
@@ -14,6 +15,8 @@ import orjson
 from services.ingest.core.errors import BodyFault, Rejection, invalid
 from services.ingest.core.validation import decoded
 from services.ingest.dialects.dialect import Submission, member, required, submission
+from services.ingest.dialects.item_changes import RATER
+from services.ingest.dialects.langfuse import read_score
 from services.ingest.dialects.langsmith_feedback import feedback
 from services.operations.send.core.csv_rows import CsvHeader, header_of, inferred, mapped, mapping
 from services.operations.send.core.plan import SendLimits
@@ -23,9 +26,14 @@ WHOLE_FILE = SendLimits(chunk_entries=sys.maxsize, chunk_bytes=sys.maxsize)
 """One chunk, and thus one order by time."""
 
 
+MAX_ITEM_BYTES = 64 << 20
+"""A longer item ends the file.  An item of Open WebUI has the whole chat, with its images."""
+
+
 class ExportSystem(StrEnum):
     """Systems whose exports are read."""
 
+    LANGFUSE = "langfuse"
     LANGSMITH = "langsmith"
     OPENWEBUI = "openwebui"
     CSV = "csv"
@@ -86,6 +94,30 @@ def _object(row: Mapping[str, str], values: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
+def langfuse_score(value: Any) -> Submission:
+    """Return the submission of a score in Langfuse's export; raise Rejection.
+
+    Names are as in the API (`traceId`) or in the Python SDK (`trace_id`).  The author is the rater if the
+    metadata names none; the user of the trace is a fact of the request.
+    """
+    member(value, "id", str)
+    score = {_UNDERSCORED.sub(lambda found: found[1].upper(), name): item for name, item in value.items()}
+    if score.get("stringValue") and score.get("dataType") not in _NUMERIC:
+        score["value"] = score["stringValue"]
+    if isinstance(given := score.get("timestamp"), str):
+        score["timestamp"] = given.strip('"')  # CSV has times as JSON
+    found = read_score(score)
+    author = member(score, "authorUserId", str) or member(score, "authorUserName", str)
+    user = member(score, "userId", str) or member(member(score, "trace", dict) or {}, "userId", str)
+    data = {**({RATER: author} if author else {}), **(found.data or {})}
+    return found._replace(data=data, request={"user_id": user} if user else None)
+
+
+_UNDERSCORED = re.compile("_([a-z])")
+_NUMERIC = ("NUMERIC", "BOOLEAN")
+"""Types of scores whose value is a number; that of others is a text."""
+
+
 def openwebui_feedback(value: Any) -> Submission:
     """Return the submission of a rating in Open WebUI's export; raise Rejection.
 
@@ -113,10 +145,12 @@ def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _ITEMS: Mapping[ExportSystem, Callable[[Any], Submission]] = {
+    ExportSystem.LANGFUSE: langfuse_score,
     ExportSystem.LANGSMITH: feedback,
     ExportSystem.OPENWEBUI: openwebui_feedback,
 }
 _VALUES: Mapping[ExportSystem, tuple[str, ...]] = {
+    ExportSystem.LANGFUSE: ("value", "metadata"),
     ExportSystem.LANGSMITH: ("score", "value", "correction", "feedback_source", "extra"),
 }
 """Columns of each system's CSV that are not text."""

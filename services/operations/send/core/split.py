@@ -172,16 +172,19 @@ def _is_open(text: bytes) -> bool:
     return depth > 0
 
 
-def splitter(layout: FileLayout, start: FilePosition, *, ended: bool = False) -> Splitter:
+def splitter(
+    layout: FileLayout, start: FilePosition, *, ended: bool = False, longest: int = MAX_ENTRY_BYTES
+) -> Splitter:
     """Return a splitter of this layout, from the beginning or from the end of an entry.
 
-    `ended`: the file ended there when it was read before; it may have grown since.
+    `ended`: the file ended there when it was read before; it may have grown since.  `longest`: bytes of the
+    longest JSON value that is not a line.
     """
     if layout is FileLayout.LINES:
         return LineSplitter(start)
     if layout is FileLayout.CSV:
         return CsvSplitter(start)
-    return ValueSplitter(start, in_array=layout is FileLayout.ARRAY, closed=ended)
+    return ValueSplitter(start, in_array=layout is FileLayout.ARRAY, closed=ended, longest=longest)
 
 
 class LineSplitter:
@@ -258,7 +261,10 @@ class ValueSplitter:
     and brackets are balanced.  Behind an unbalanced one, entries cannot be separated.
     """
 
-    def __init__(self, start: FilePosition, *, in_array: bool, closed: bool = False) -> None:
+    def __init__(
+        self, start: FilePosition, *, in_array: bool, closed: bool = False, longest: int = MAX_ENTRY_BYTES
+    ) -> None:
+        self._longest = longest
         self.place, self._rest, self._scanned, self._depth = start, b"", 0, 0
         self._in_array, self._opened, self._closed = in_array, start.offset > 0, in_array and closed
 
@@ -314,8 +320,8 @@ class ValueSplitter:
     def _check_rest(self) -> None:
         if self._closed and self._rest.strip(_SPACE):
             raise self._broken("something follows the end of the array")
-        if len(self._rest) > MAX_ENTRY_BYTES:
-            raise self._broken(f"the value that begins here is {_TOO_LONG}")
+        if len(self._rest) > self._longest:
+            raise self._broken(f"the value that begins here is longer than {self._longest >> 20} MiB")
 
     def _entry(self, raw: bytes) -> Iterator[SendEntry]:
         line = self._line_of(raw)

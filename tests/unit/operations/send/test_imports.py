@@ -1,6 +1,8 @@
 """Exports of other systems become events: what each field is stored as, and what is wrong with a file."""
 
+import csv
 import json
+from io import StringIO
 from itertools import pairwise
 from typing import Any
 
@@ -73,6 +75,95 @@ def events(system: ExportSystem, content: str | bytes, *maps: str) -> list[Any]:
 def faults(system: ExportSystem, content: str | bytes, *maps: str) -> list[tuple[int, str, str]]:
     """Return line, code and text of the faults of a file."""
     return [(entry.line, entry.code, entry.fault) for entry in entries(system, content, *maps) if entry.fault]
+
+
+LANGFUSE: dict[str, Any] = {
+    "id": "score-1",
+    "traceId": "trace-1",
+    "sessionId": None,
+    "datasetRunId": None,
+    "timestamp": "2026-03-01T09:00:00.000Z",
+    "source": "API",
+    "name": "helpful",
+    "dataType": "NUMERIC",
+    "value": 0.5,
+    "stringValue": None,
+    "comment": "5",
+    "metadata": {"user_id": "u1", "page": "help"},
+    "observationId": "observation-1",
+    "traceName": "chat",
+    "userId": "u2",
+    "traceTags": ["a"],
+    "environment": "default",
+    "authorUserName": None,
+}
+LANGFUSE_EVENT = {
+    "request_id": "trace-1:observation-1",
+    "item_id": "score-1",
+    "at": "2026-03-01T09:00:00Z",
+    "data": {"helpful": 0.5, "comment": "5", "user_id": "u1", "helpful_metadata": {"page": "help"}},
+    "request": {"user_id": "u2"},
+}
+UNDERSCORED = {"traceId": "trace_id", "observationId": "observation_id", "userId": "user_id"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps([LANGFUSE]),
+        json.dumps(LANGFUSE) + "\n",
+        json.dumps({UNDERSCORED.get(name, name): value for name, value in LANGFUSE.items()}),
+        json.dumps({**LANGFUSE, "userId": None, "trace": {"userId": "u2", "tags": []}}),
+    ],
+)
+def test_langfuse_scores_are_stored_as_its_clients_send_them(content: str) -> None:
+    """From the UI, the API and the SDK."""
+    assert events(ExportSystem.LANGFUSE, content) == [LANGFUSE_EVENT]
+
+
+def test_langfuse_csv_is_the_same_score() -> None:
+    """Every cell is quoted, null is an empty cell, objects and times are JSON."""
+    file = StringIO(newline="")
+    texts = {
+        name: value if isinstance(value, str) else "" if value is None else json.dumps(value)
+        for name, value in LANGFUSE.items()
+    }
+    texts["timestamp"] = json.dumps(LANGFUSE["timestamp"])
+    csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([texts, texts.values()])
+
+    assert events(ExportSystem.LANGFUSE, file.getvalue()) == [LANGFUSE_EVENT]
+
+
+@pytest.mark.parametrize(
+    ("changes", "request_id", "data"),
+    [
+        ({"dataType": "BOOLEAN", "value": 1, "stringValue": "True"}, "trace-1", {"helpful": 1}),
+        ({"dataType": "CATEGORICAL", "value": 0, "stringValue": "bad"}, "trace-1", {"helpful": "bad"}),
+        ({"authorUserName": "reviewer"}, "trace-1", {"helpful": 0.5, "user_id": "reviewer"}),
+        ({"traceId": None, "sessionId": "session-1"}, "session:session-1", {"helpful": 0.5}),
+    ],
+)
+def test_langfuse_scores_have_a_value_of_their_type(
+    changes: dict[str, Any], request_id: str, data: dict[str, Any]
+) -> None:
+    """An annotation's author is the rater; a score of a session has the session's request."""
+    absent: dict[str, Any] = {"comment": None, "metadata": {}, "observationId": None, "userId": None}
+
+    (event,) = events(ExportSystem.LANGFUSE, json.dumps([{**LANGFUSE, **absent, **changes}]))
+
+    assert (event["request_id"], event["data"]) == (request_id, data)
+    assert "request" not in event
+
+
+def test_langfuse_faults_name_the_field() -> None:
+    """A page of the API's answer is no score."""
+    content = '{"data": [], "meta": {}}\n[]\n{"name": "a", "value": 1}\n'
+
+    assert faults(ExportSystem.LANGFUSE, content) == [
+        (1, "invalid_feedback", "name is missing"),
+        (2, "invalid_feedback", "the body must be an object, not a list"),
+        (3, "invalid_feedback", "traceId is missing, and so is sessionId: one of both is needed"),
+    ]
 
 
 LANGSMITH_EVENT = {

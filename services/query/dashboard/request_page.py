@@ -6,10 +6,10 @@ from fastapi import Query, Request, Response
 
 from services.query.api.params import request_id_of
 from services.query.core.problems import ParamFault, ProblemCode, QueryProblem, invalid
-from services.query.dashboard.core.request_details import conversation, entry, others
+from services.query.dashboard.core.request_details import conversation, entry, others, rated_keys
 from services.query.dashboard.render import page
 from services.query.dashboard.routing import PageReader, page_router
-from services.query.reads.history import event_page, point
+from services.query.reads.history import event_page, point, raters
 
 if TYPE_CHECKING:
     from services.query.service import QueryService
@@ -40,6 +40,7 @@ async def _shown(request: Request, tenant: str, request_id: str, before: str) ->
         service.store, tenant, request_id, limit=EVENTS, after=_version(before), newest_first=True
     )
     row = await point(service.store, tenant, request_id)
+    given = await raters(service.store, tenant, request_id)
     if row is None and not history.items:
         raise QueryProblem(
             ProblemCode.UNKNOWN_REQUEST,
@@ -52,6 +53,7 @@ async def _shown(request: Request, tenant: str, request_id: str, before: str) ->
         row=row,
         turns=conversation(row["request"]) if row else [],
         others={part: others(row, part) for part in ("data", "request")} if row else {},
+        rated=rated_keys(given["raters"], given["agreement"]),
         entries=[entry(event) for event in history.items],
         is_first=not before,
         older=history.next_version,

@@ -94,6 +94,48 @@ async def test_what_did_not_count_changed_nothing(stages: Stages, reader: httpx.
     assert [changed(event) for event in events] == [{"set": ["a"]}, {}, {}, {"set": ["c"]}, {}]
 
 
+async def test_a_request_shows_each_rater_and_how_far_they_agree(
+    stages: Stages, reader: httpx.AsyncClient
+) -> None:
+    """Newest first; of the whole history, with nulls and retracts obeyed."""
+    before = (await reader.get("/v1/feedback/r1")).status_code
+    await stages.store_event(0, data={"user_id": "cem", "rating": 1})
+    await stages.store_event(1, op="retract")
+    await stages.store_event(2, data={"user_id": "ann", "rating": 5, "comment": "Good"})
+    await stages.store_event(
+        3, data={"user_id": "bob", "rating": 2}, item_id="s-1", at="2026-11-21T08:00:00Z"
+    )
+    await stages.store_event(4, data={"user_id": "ann", "rating": 4, "comment": None})
+    await stages.store_row(4)
+
+    row = (await reader.get("/v1/feedback/r1")).json()
+
+    assert before == 404
+    shown = [(one["key"], one["rater"], one["value"], one["version"], one["at"]) for one in row["raters"]]
+    assert shown == [
+        ("rating", "ann", 4, str(stages.version(4)), None),
+        ("rating", "bob", 2, str(stages.version(3)), "2026-11-21T08:00:00.000000Z"),
+    ]
+    assert row["agreement"] == [
+        {"key": "rating", "raters": 2, "mean": 3, "min": 2, "max": 4, "disagreement": 0.5, "latest": 4}
+    ]
+    events = (await events_of(reader))["items"]
+    assert [(one["item_id"], one["at"]) for one in events[2:4]] == [
+        ("", None), ("s-1", "2026-11-21T08:00:00.000000Z"),
+    ]  # fmt: skip
+
+
+async def test_a_request_without_stored_events_has_no_raters(
+    stages: Stages, reader: httpx.AsyncClient
+) -> None:
+    """Their retention may be over while the row is there."""
+    await stages.store_row(0, data={"rating": 5})
+
+    row = (await reader.get("/v1/feedback/r1")).json()
+
+    assert (row["rating"], row["raters"], row["agreement"]) == (5, [], [])
+
+
 async def test_a_replay_takes_its_place_in_the_history(stages: Stages, reader: httpx.AsyncClient) -> None:
     """It counts where its event stood first."""
     await stages.store_event(0, data={"a": 1})

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -270,6 +271,35 @@ async def test_no_page_has_a_nul(tables: ClickHouseSettings, tmp_path: Path) -> 
             assert answer.status_code == 200, address
             assert b"\0" not in answer.content, address
             assert b"&#0;" not in answer.content
+
+
+async def test_a_request_with_several_raters_has_a_table_of_them(
+    tables: ClickHouseSettings, tmp_path: Path
+) -> None:
+    """With the latest value of each and how far they agree; a key of one rater is not in it."""
+    bodies: list[dict[str, Any]] = [
+        {"user_id": "ann", "rating": 1},
+        {"user_id": "<bob>", "rating": 4},
+        {"user_id": "ann", "rating": 2, "comment": "Alone"},
+    ]
+    for version, data in enumerate(bodies, 1):
+        event = {
+            "tenant": "default", "request_id": "rated", "version": version, "log_offset": version,
+            "event_id": f"019a9f6e-0000-7000-8000-{version:012x}", "op": "merge", "source": "native",
+            "received_at": "2026-11-22T08:00:00Z", "appended_at": "2026-11-22T08:00:00Z", "data": data,
+            "item_id": f"score<{version}>", "at": "2026-11-21T08:00:00Z",
+        }  # fmt: skip
+        await insert(tables, "feedback_events", [event])
+    await insert(tables, "feedback_state", [state_row("rated", data=bodies[-1], version=3)])
+    async with client_of(query_over(tables, tmp_path)) as client:
+        text = (await client.get("/requests/rated")).text
+
+    card = text[text.index('data-key="raters"') : text.index('data-key="request"')]
+    assert "2 raters, mean 3, disagreement 50.0%" in card
+    assert card.index("ann") < card.index("&lt;bob&gt;")
+    assert "Alone" not in card
+    assert "item id   score&lt;1&gt;" in text
+    assert ", given <time" in text
 
 
 @pytest.mark.parametrize("request_id", ["a/b", "ü 💥", "..", "<script>", "x" * 256])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.query.dashboard.core.request_details import conversation, entry, others
+from services.query.dashboard.core.request_details import conversation, entry, others, rated_keys
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,19 @@ def test_an_event_that_was_not_merged_still_shows_its_values() -> None:
     """So that nobody has to guess what was given up."""
     shown = entry(event(outcome="dead_lettered", data={"rating": 1}))
     assert [tuple(key) for key in shown.keys] == [("data", "rating", "", "1")]
+
+
+def test_only_keys_with_several_raters_are_shown_as_rated() -> None:
+    """By name, each with the values of its raters in the order in which they were read: newest first."""
+    raters: list[dict[str, Any]] = [
+        {"key": "rating", "rater": "bob", "value": 2},
+        {"key": "comment", "rater": "ann", "value": "Nearly."},
+        {"key": "rating", "rater": "ann", "value": 4},
+    ]
+    agreement: list[dict[str, Any]] = [{"key": "comment", "raters": 1}, {"key": "rating", "raters": 2}]
+
+    (rated,) = rated_keys(raters, agreement)
+
+    assert rated.agreement == {"key": "rating", "raters": 2}
+    assert [one["rater"] for one in rated.values] == ["bob", "ann"]
+    assert rated_keys([], []) == []

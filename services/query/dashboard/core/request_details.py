@@ -1,6 +1,6 @@
 """The page of a request: prompts and responses as a conversation, and its events as a timeline."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -70,6 +70,22 @@ def _text(value: Any) -> str:
 
 def _is_text(part: Any) -> bool:
     return isinstance(part, Mapping) and isinstance(part.get("text"), str)
+
+
+class RatedKey(NamedTuple):
+    """A key that several raters have a value of: how far they agree, and their values, newest first."""
+
+    agreement: Mapping[str, Any]
+    values: list[Mapping[str, Any]]
+
+
+def rated_keys(raters: Sequence[Mapping[str, Any]], agreement: Sequence[Mapping[str, Any]]) -> list[RatedKey]:
+    """Return the keys with more than one rater, by name."""
+    return [
+        RatedKey(one, [value for value in raters if value["key"] == one["key"]])
+        for one in agreement
+        if one["raters"] > 1
+    ]
 
 
 SOURCES = {"gptboost": "GPTBoost", "requesty": "Requesty", "native": "Afterword", "cli": "command line"}

@@ -154,7 +154,9 @@ def test_what_crashed_is_replayed_unread_once_it_is_named() -> None:
 def test_a_conflict_counts_as_an_event_of_its_own() -> None:
     """The same id each time, nothing of the Idempotency-Key, and every value as it was written."""
     letter = a_merger_letter(reason=Reason.IDEMPOTENCY_CONFLICT)
-    value = value_of(idempotent=True).replace(b'"op"', b'"data":{"big":18446744073709551615,"e":1.50},"op"')
+    value = value_of(idempotent=True, item_id="score-1", at="2026-11-21T08:00:00Z").replace(
+        b'"op"', b'"data":{"big":18446744073709551615,"e":1.50},"op"'
+    )
     found = decided(letter, DeadLetterContent(R1, value), as_new_events=True)
 
     assert isinstance(found, SendEvent)

@@ -32,6 +32,7 @@ from tests.support.operations.rebuild import (
     contents,
     delete_records,
     fill,
+    raters,
     raw,
     rebuild,
 )
@@ -175,7 +176,10 @@ async def test_tables_are_rebuilt_with_no_gap(settings: SinkSettings, variables:
     """What was done to rows is undone; history and marks stay; readers see no step back; nothing is lost."""
     topology = Topology(settings.kafka_topic_generation)
     async with filled(settings) as before:
+        rated = await raters(settings, MINE)
+        assert {row[3] for row in rated if row[2] == "rating"} >= {"", "ann"}
         await tamper(settings)
+        assert await raters(settings, MINE) != rated
         await delete_records(settings, topology.events, {0: 10})
         definitions = await made(settings)
         async with live(settings):
@@ -185,6 +189,7 @@ async def test_tables_are_rebuilt_with_no_gap(settings: SinkSettings, variables:
             out = await rebuild(variables, "--yes", expect=1)
         assert "left out" in out
         assert await contents(settings, MINE) == before
+        assert await raters(settings, MINE) == rated
         assert await made(settings) == definitions
         assert await leftovers(settings) == []
         await eventually(lambda: is_stored(settings))

@@ -21,6 +21,10 @@ from tests.support.merger.state_log import write
 from tests.support.operations.command import afterword
 from tests.support.sink.doubles import EVENT, LETTER
 
+SECOND_RATER: dict[str, Any] = {
+    "event_id": "01890a5d-ac96-774b-bcce-b302099a8058",
+    "data": {"rating": 2, "ü": None, "user_id": "ann"},
+}
 TABLES = ("feedback_events", "dead_letters", "feedback_state")
 
 
@@ -69,10 +73,12 @@ def a_letter(tenant: str, request_id: str) -> tuple[bytes, bytes, list[tuple[str
 
 
 async def fill(settings: SinkSettings, tenants: Sequence[str] = ("acme", "other"), count: int = 40) -> None:
-    """Write a log: states (some twice, some erased), events and dead letters of each tenant."""
+    """Write a log: states (some twice, some erased), events of two raters, dead letters of each tenant."""
     topology = Topology(settings.kafka_topic_generation)
     ids = [(tenant, f"r{number}") for tenant in tenants for number in range(count)]
-    await write(settings, topology.events, [an_event(*one) for one in ids for _ in range(2)])
+    await write(settings, topology.events, [an_event(*one) for one in ids])
+    second = {**SECOND_RATER, "item_id": "score-1", "at": "2026-11-22T07:59:58.250000Z"}
+    await write(settings, topology.events, [an_event(*one, **second) for one in ids])
     states = [a_state(*one) for one in ids] + [a_state(*one, data={"rating": 1}) for one in ids[::3]]
     gone: list[tuple[bytes, bytes | None]] = [(event_key(*one), None) for one in ids[::10]]
     await write(settings, topology.state, [*states, *gone], transactional=True)
@@ -104,6 +110,15 @@ async def content(settings: SinkSettings, table: str, where: str = "1") -> list[
 async def contents(settings: SinkSettings, where: str = "1") -> dict[str, list[tuple[Any, ...]]]:
     """Return what each table says."""
     return {table: await content(settings, table, where) for table in TABLES}
+
+
+async def raters(settings: SinkSettings, where: str) -> list[tuple[Any, ...]]:
+    """Return the latest values of the raters, and how far they agree."""
+    asked = (
+        "SELECT * FROM feedback_raters WHERE {0} ORDER BY ALL",
+        "SELECT * FROM feedback_agreement WHERE {0} ORDER BY ALL",
+    )
+    return [row for query in asked for row in await tables.rows(settings, query.format(where))]
 
 
 async def raw(settings: SinkSettings, table: str, where: str) -> list[tuple[Any, ...]]:

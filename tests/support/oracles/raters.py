@@ -1,4 +1,4 @@
-"""Who says what of a request, event by event: the oracle of the views about raters.
+"""Each rater's latest values of a request, event by event: the oracle of the views about raters.
 
 Written from the laws of the merge, not from the views: events that count are replayed in order of version
 into a dictionary, as if each rater had a row of their own.
@@ -24,7 +24,7 @@ class RaterEvent:
 
 @dataclass(frozen=True)
 class RaterValue:
-    """What a rater says of a key, and the version of the event that said it."""
+    """The value that a rater gave a key, and the version of the event that has it."""
 
     value: Any
     version: int
@@ -44,11 +44,11 @@ def counted(events: Iterable[RaterEvent]) -> list[RaterEvent]:
 
 
 def raters(events: Iterable[RaterEvent]) -> dict[tuple[str, str], RaterValue]:
-    """Return what each rater says, by (key, rater)."""
-    said: dict[tuple[str, str], RaterValue] = {}
+    """Return the latest value of each rater, by (key, rater)."""
+    given: dict[tuple[str, str], RaterValue] = {}
     for event in counted(events):
         if event.op != "merge":
-            said.clear()
+            given.clear()
             continue
         data = event.data or {}
         user = data.get("user_id")
@@ -56,10 +56,10 @@ def raters(events: Iterable[RaterEvent]) -> dict[tuple[str, str], RaterValue]:
         for key, value in data.items():
             if key == "user_id":
                 continue
-            said.pop((key, rater), None)
+            given.pop((key, rater), None)
             if value is not None:
-                said[key, rater] = RaterValue(value, event.version)
-    return said
+                given[key, rater] = RaterValue(value, event.version)
+    return given
 
 
 def number_of(value: Any) -> float | None:
@@ -79,9 +79,9 @@ class Agreement:
     latest: Any
 
 
-def agreement(said: dict[tuple[str, str], RaterValue], key: str) -> Agreement:
-    """Return how far the raters of a key agree; somebody says something of it."""
-    values = [one for (name, _), one in said.items() if name == key]
+def agreement(given: dict[tuple[str, str], RaterValue], key: str) -> Agreement:
+    """Return how far the raters of a key agree; at least one has a value."""
+    values = [one for (name, _), one in given.items() if name == key]
     numbers = [number for one in values if (number := number_of(one.value)) is not None]
     classes: list[list[Any]] = []
     for one in values:

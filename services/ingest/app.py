@@ -147,8 +147,9 @@ PROBE_METHODS = ("GET", "HEAD")
 
 DESCRIPTION = """Accepts feedback on LLM answers, and answers success only after Kafka has stored it.
 
-The dialects of Requesty and GPTBoost have their own paths, and each is also available under its own prefix;
-`/v1/events` is Afterword's own.  Every error is `application/problem+json` with a stable `code`.
+Every dialect is available under its own prefix, and most of their paths without it; `/v1/events` is
+Afterword's own.  An error is `application/problem+json` with a stable `code`, or in the form that clients of
+the dialect expect.
 `503 log_unavailable` means that the outcome is unknown unless the detail states otherwise: send the
 event again with the same `Idempotency-Key`.  `503 overloaded` means that the event was not queued.
 """

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.query.dashboard.core.request_details import conversation, entry, others, rated_keys
+from services.ingest.dialects import DIALECTS
+from services.query.dashboard.core.request_details import SOURCES, conversation, entry, others, rated_keys
 
 
 @pytest.mark.parametrize(
@@ -129,3 +130,8 @@ def test_only_keys_with_several_raters_are_shown_as_rated() -> None:
     assert rated.agreement == {"key": "rating", "raters": 2}
     assert [one["rater"] for one in rated.values] == ["bob", "ann"]
     assert rated_keys([], []) == []
+
+
+def test_every_dialect_has_a_name_on_pages() -> None:
+    """The event's source alone is a path prefix."""
+    assert [dialect.name for dialect in DIALECTS if dialect.name not in SOURCES] == []

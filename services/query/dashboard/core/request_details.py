@@ -88,7 +88,20 @@ def rated_keys(raters: Sequence[Mapping[str, Any]], agreement: Sequence[Mapping[
     ]
 
 
-SOURCES = {"gptboost": "GPTBoost", "requesty": "Requesty", "native": "Afterword", "cli": "command line"}
+SOURCES = {
+    "cli": "command line",
+    "gptboost": "GPTBoost",
+    "helicone": "Helicone",
+    "langfuse": "Langfuse",
+    "langsmith": "LangSmith",
+    "litellm": "LiteLLM",
+    "native": "Afterword",
+    "otel": "OpenTelemetry",
+    "phoenix": "Phoenix",
+    "portkey": "Portkey",
+    "requesty": "Requesty",
+    "tensorzero": "TensorZero",
+}
 """The names of dialects."""
 
 _FIRST = ("rating", "comment", "message", "tags")

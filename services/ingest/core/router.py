@@ -48,6 +48,8 @@ class Router:
             for route in dialect.routes:
                 for prefix in ("", f"/{dialect.name}") if route.is_bare else (f"/{dialect.name}",):
                     self._add(prefix + route.path, Endpoint(dialect, route))
+            for path in dialect.untaken:
+                self._exact[f"/{dialect.name}{path}".encode()] = {}
             starts = (f"/{dialect.name}/", *dialect.territory)
             self._territories += [(start.encode(), dialect) for start in starts]
         # An id is never empty: a path that ends where one would follow is also the path without it.
@@ -82,7 +84,7 @@ class Router:
     def _at(self, raw_path: bytes, path_key: bytes | None) -> PathMatch | None:
         endpoints = self._exact.get(raw_path)
         if endpoints is not None:
-            return PathMatch(endpoints, None, path_key)
+            return PathMatch(endpoints, None, path_key) if endpoints else None
         before, _, last = raw_path.rpartition(b"/")
         endpoints = self._before_id.get(before)
         if endpoints is not None:

@@ -232,6 +232,8 @@ class Dialect:
     """The answer to a request that is rejected; by default `application/problem+json`."""
     territory: tuple[str, ...] = ()
     """Starts of paths that clients of the dialect use without its prefix: requests for others are counted."""
+    untaken: tuple[str, ...] = ()
+    """Paths that a route with an id would match, and that count as paths without a route."""
 
 
 def checked_id(request_id: str, path: str = "request_id") -> str:

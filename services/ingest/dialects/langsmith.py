@@ -1,4 +1,4 @@
-"""LangSmith: its routes; what they read and answer is in `langsmith_feedback` and `langsmith_tokens`.
+"""LangSmith: its routes; what they read and answer is in its other modules.
 
 The Python client repeats a request that is answered 404 or 429 for a quarter of an hour, and blocks its
 caller meanwhile, so creating feedback is never answered with either.
@@ -32,6 +32,7 @@ from services.ingest.dialects.langsmith_feedback import (
     read_feedback,
     show,
 )
+from services.ingest.dialects.langsmith_runs import answer_runs, read_batch, read_single
 from services.ingest.dialects.langsmith_tokens import (
     HTML,
     answer_tokens,
@@ -67,6 +68,16 @@ def problem(rejection: Rejection) -> Reply:
 _RUN = "018f0000-0000-7000-8000-000000000001"
 _ID = "018f0000-0000-7000-8000-00000000000f"
 _EXAMPLE = {"id": _ID, "run_id": _RUN, "key": "user_score", "score": 1, "comment": "Great"}
+_RUN_EXAMPLE = {
+    "id": _RUN,
+    "trace_id": _RUN,
+    "run_type": "llm",
+    "start_time": "2026-12-01T04:05:59.580Z",
+    "end_time": 1796097959872,
+    "extra": {"metadata": {"ls_provider": "openai", "ls_model_name": "gpt-4o"}},
+    "inputs": {"messages": [{"role": "user", "content": "What is AES?"}]},
+    "outputs": {"id": "chatcmpl-1", "usage_metadata": {"input_tokens": 12, "output_tokens": 5}},
+}
 
 DIALECT = Dialect(
     SOURCE,
@@ -167,7 +178,34 @@ DIALECT = Dialect(
             changes=True,
             doc=RouteDoc("Delete feedback by its id.", answer={"message": "Feedback deleted"}),
         ),
+        ItemsRoute(
+            method="POST",
+            path="/runs/batch",
+            is_bare=False,
+            read_items=read_batch,
+            answer_items=answer_runs,
+            doc=RouteDoc(
+                "Send the runs of traces: facts of requests.", {"post": [_RUN_EXAMPLE], "patch": []}
+            ),
+        ),
+        ItemsRoute(
+            method="POST",
+            path="/runs",
+            is_bare=False,
+            read_items=read_single,
+            answer_items=answer_runs,
+            doc=RouteDoc("Send a run of a trace.", _RUN_EXAMPLE),
+        ),
+        ItemsRoute(
+            method="PATCH",
+            path=f"/runs/{REQUEST_ID}",
+            is_bare=False,
+            read_items=read_single,
+            answer_items=answer_runs,
+            doc=RouteDoc("Change a run of a trace.", {"end_time": "2026-12-01T04:05:59.872Z"}),
+        ),
     ),
     problem=problem,
     territory=("/runs", "/info"),
+    untaken=("/runs/multipart",),  # 404, after which the clients send JSON; 405 would lose their runs
 )

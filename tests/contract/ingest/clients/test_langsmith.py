@@ -1,5 +1,6 @@
 """What LangSmith's clients send, as it was recorded, and what they read."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -462,6 +463,114 @@ async def test_a_token_that_could_not_be_used_is_422(
 
     assert (answer.status_code, answer.json()["detail"]) == (422, detail)
     assert log.events == []
+
+
+async def facts_of(client: httpx.AsyncClient, log: FakeLog, run: dict[str, Any]) -> dict[str, Any]:
+    """Return the request id and the facts that a run becomes."""
+    before = len(log.events)
+    answer = await client.post("/langsmith/runs/batch", json={"post": [run]})
+    assert answer.status_code == 202, answer.text
+    return {name: fact for event in decoded(log.events[before:]) for name, fact in event["request"].items()}
+
+
+async def test_a_recorded_trace_becomes_facts(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """Of the completion that the outputs name; times are text and a number in one run."""
+    answer = await call_of("npm", "wrapOpenAI traced call, use_m").play(client, "/langsmith")
+
+    (event,) = decoded(log.events)
+    run = "01a22fc7-e69c-7000-8000-00f0dfea2714"
+    assert answer.status_code == 202
+    assert event["request_id"] == "chatcmpl-fake1"
+    assert event["request"] == {
+        "name": "ChatOpenAI",
+        "model": "gpt-4o-2024-08-06",
+        "provider": "openai",
+        "started_at": "2026-12-01T04:05:59.580001Z",
+        "latency_ms": pytest.approx(291.999),
+        "prompt_tokens": 12,
+        "completion_tokens": 5,
+        "prompt": [{"role": "user", "content": "What is AES?"}],
+        "response": "A cipher.",
+        "status": "success",
+        "trace_id": run,
+        "span_id": run,
+        "completion_id": "chatcmpl-fake1",
+    }
+
+
+async def test_a_run_of_langchain_becomes_facts(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """Its outputs are generations; a cost and a user count where the metadata have them."""
+    message = {
+        "usage_metadata": {"input_tokens": 3, "output_tokens": 4, "total_cost": 0.5},
+        "response_metadata": {"model_name": "m", "id": "chatcmpl-2"},
+    }
+    run = {
+        "id": RUN,
+        "run_type": "llm",
+        "end_time": 1,
+        "error": "Boom",
+        "extra": {"metadata": {"user_id": "u", "thread_id": "t"}},
+        "outputs": {"generations": [[{"text": "Yes", "message": {"kwargs": message}}]]},
+    }
+    facts = await facts_of(client, log, run)
+
+    expected = {"model": "m", "cost_usd": 0.5, "user_id": "u", "session_id": "t", "response": "Yes"}
+    expected |= {"prompt_tokens": 3, "completion_tokens": 4, "status": "error", "error": "Boom"}
+    assert facts == {**expected, "span_id": RUN, "completion_id": "chatcmpl-2"}
+
+
+async def test_a_model_run_is_stored_when_it_has_ended(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """A change has the outputs, and its start in the dotted order."""
+    start = {"id": RUN, "trace_id": FEEDBACK, "run_type": "llm", "start_time": "2026-12-01T04:00:00Z"}
+    assert (await client.post("/langsmith/runs", json=start)).status_code == 202
+    assert log.events == []
+    end = {
+        "trace_id": FEEDBACK,
+        "dotted_order": f"20261201T035900000000Z{FEEDBACK}.20261201T040000000000Z{RUN}",
+        "end_time": "2026-12-01T04:00:02+00:00",
+        "outputs": {"id": "chatcmpl-3", "choices": [], "usage_metadata": {"input_tokens": 1}},
+    }
+    assert (await client.patch(f"/langsmith/runs/{RUN}", json=end)).status_code == 202
+
+    (event,) = decoded(log.events)
+    assert event["request_id"] == "chatcmpl-3"
+    assert event["request"]["latency_ms"] == 2000
+    assert (event["request"]["trace_id"], event["request"]["span_id"]) == (FEEDBACK, RUN)
+
+
+async def test_a_root_is_stored_under_the_id_of_its_run(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """Where feedback on it is; runs between the root and a model are not stored, but counted."""
+    chain = {"run_type": "chain", "start_time": "2026-12-01T04:00:00Z", "inputs": {"question": "Q"}}
+    body = {
+        "post": [{**chain, "id": RUN, "trace_id": RUN}],
+        "patch": [{**chain, "id": FEEDBACK, "trace_id": RUN, "parent_run_id": RUN}],
+    }
+    assert (await client.post("/langsmith/runs/batch", json=body)).status_code == 202
+
+    (event,) = decoded(log.events)
+    assert (event["request_id"], event["request"]["prompt"]) == (RUN, {"question": "Q"})
+    assert "status" not in event["request"]
+    assert 'ingest_skipped_items_total{dialect="langsmith"}' in (await client.get("/metrics")).text
+
+
+async def test_what_is_too_deep_to_store_is_its_json_text(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """The other facts of the run are not lost."""
+    deep: Any = "x"
+    for _ in range(30):
+        deep = [deep]
+    facts = await facts_of(client, log, {"id": RUN, "inputs": {"a": deep}})
+
+    assert json.loads(facts["prompt"]) == {"a": deep}
+
+
+async def test_an_invalid_run_is_422_and_the_others_are_stored(
+    client: httpx.AsyncClient, log: FakeLog
+) -> None:
+    """The clients log the detail."""
+    answer = await client.post("/langsmith/runs/batch", json={"post": [{"id": 5}, {"id": RUN}, 7]})
+
+    assert (answer.status_code, answer.json()["detail"]) == (422, "id must be a string, not a number")
+    assert [event["request_id"] for event in decoded(log.events)] == [RUN]
 
 
 names = st.text(min_size=1, max_size=5) | st.sampled_from(

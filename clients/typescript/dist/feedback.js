@@ -37,7 +37,8 @@ export class Feedback {
         if (this.#isPage) {
             addEventListener("pagehide", () => this.#leave());
             document.addEventListener("visibilitychange", () => {
-                if (document.visibilityState === "hidden")
+                // A hidden page may live on: what is in flight may be sent again, and nothing may overtake it.
+                if (document.visibilityState === "hidden" && !this.#batch?.inFlight)
                     this.#leave();
             });
         }
@@ -94,7 +95,7 @@ export class Feedback {
         while (this.#queue.length > 0) {
             const events = take(this.#queue);
             const body = events.map((event) => `${event.line}\n`).join("");
-            this.#batch = { events, key: newKey(), body, inFlight: false, done: false };
+            this.#batch = { events, key: newKey(), body, inFlight: false, overtaken: false, done: false };
             await this.#deliver(this.#batch);
             this.#batch = undefined;
         }
@@ -105,8 +106,8 @@ export class Feedback {
             batch.inFlight = true;
             const answer = await this.#post(batch);
             batch.inFlight = false;
-            if ("outcomes" in answer) {
-                this.#settle(batch, answer.outcomes);
+            if ("outcomes" in answer || batch.overtaken) {
+                this.#settle(batch, "outcomes" in answer ? answer.outcomes : [{ status: "unconfirmed" }]);
                 return;
             }
             if (attempt === 0)
@@ -163,7 +164,9 @@ export class Feedback {
     /** Hands what waits to the browser, which sends it even if the page is gone. */
     #leave() {
         const batch = this.#batch;
-        if (batch && !batch.inFlight && !batch.done && this.#beacon(batch.events)) {
+        if (batch && !batch.inFlight && !batch.done) {
+            if (!this.#beacon(batch.events))
+                return;
             batch.done = true;
             this.#wake?.();
         }
@@ -173,6 +176,8 @@ export class Feedback {
                 this.#queue.unshift(...events);
                 return;
             }
+            if (batch?.inFlight)
+                batch.overtaken = true;
         }
     }
     #beacon(events) {

@@ -46,6 +46,8 @@ interface Batch {
   key: string;
   body: string;
   inFlight: boolean;
+  /** A beacon with later events was sent while it was in flight: a retry could replace their values. */
+  overtaken: boolean;
   done: boolean;
 }
 
@@ -82,7 +84,8 @@ export class Feedback {
     if (this.#isPage) {
       addEventListener("pagehide", () => this.#leave());
       document.addEventListener("visibilitychange", () => {
-        if (document.visibilityState === "hidden") this.#leave();
+        // A hidden page may live on: what is in flight may be sent again, and nothing may overtake it.
+        if (document.visibilityState === "hidden" && !this.#batch?.inFlight) this.#leave();
       });
     }
   }
@@ -141,7 +144,7 @@ export class Feedback {
     while (this.#queue.length > 0) {
       const events = take(this.#queue);
       const body = events.map((event) => `${event.line}\n`).join("");
-      this.#batch = { events, key: newKey(), body, inFlight: false, done: false };
+      this.#batch = { events, key: newKey(), body, inFlight: false, overtaken: false, done: false };
       await this.#deliver(this.#batch);
       this.#batch = undefined;
     }
@@ -153,8 +156,8 @@ export class Feedback {
       batch.inFlight = true;
       const answer = await this.#post(batch);
       batch.inFlight = false;
-      if ("outcomes" in answer) {
-        this.#settle(batch, answer.outcomes);
+      if ("outcomes" in answer || batch.overtaken) {
+        this.#settle(batch, "outcomes" in answer ? answer.outcomes : [{ status: "unconfirmed" }]);
         return;
       }
       if (attempt === 0) this.#log(`${batch.events.length} event(s) wait, and are sent again: ${answer.retry}`);
@@ -211,7 +214,8 @@ export class Feedback {
   /** Hands what waits to the browser, which sends it even if the page is gone. */
   #leave(): void {
     const batch = this.#batch;
-    if (batch && !batch.inFlight && !batch.done && this.#beacon(batch.events)) {
+    if (batch && !batch.inFlight && !batch.done) {
+      if (!this.#beacon(batch.events)) return;
       batch.done = true;
       this.#wake?.();
     }
@@ -221,6 +225,7 @@ export class Feedback {
         this.#queue.unshift(...events);
         return;
       }
+      if (batch?.inFlight) batch.overtaken = true;
     }
   }
 

@@ -61,7 +61,9 @@ def test_feedback_facts_and_retracts_become_the_row(ingest: FakeIngest) -> None:
 
 
 @pytest.mark.parametrize("fault", ["refuse", "limit", "drop", "lose", "part"])
-def test_faults_cost_no_event_and_no_order(ingest: FakeIngest, fault: str) -> None:
+def test_faults_cost_no_event_and_no_order(
+    ingest: FakeIngest, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A retry has the key and the bytes of the first attempt, so ingest recognises what it has."""
     ingest.next.extend([fault, fault])
     with Feedback(ingest.url) as feedback:
@@ -71,6 +73,7 @@ def test_faults_cost_no_event_and_no_order(ingest: FakeIngest, fault: str) -> No
 
     assert len(ingest.batches) > len({key for key, _ in ingest.batches})
     assert len(lines(ingest)) == 20
+    assert sum("are sent again" in text for text in messages(caplog)) == 1
     for place, row in rows_of(ingest).items():
         ratings = [event.data["rating"] for event in row.admitted]
         assert ratings == list(range(int(place[1]), 20, 4))
@@ -244,9 +247,9 @@ def test_a_redirect_is_not_followed(ingest: FakeIngest, caplog: pytest.LogCaptur
 
 
 def interpreters() -> Iterator[str]:
-    """Yield this Python and the oldest and newest supported ones, where they are installed and run."""
+    """Yield this Python and others, whose threads end differently, where they are installed and run."""
     yield sys.executable
-    for name in ("python3.9", "python3.13"):
+    for name in ("python3.9", "python3.12", "python3.13"):
         found = shutil.which(name)
         if found and not subprocess.run([found, "-c", ""], check=False, capture_output=True).returncode:
             yield found
@@ -257,7 +260,7 @@ each_interpreter = pytest.mark.parametrize("python", list(interpreters()), ids=l
 
 def run(python: str, program: str, url: str) -> str:
     """Run a program with a client of `url`; return what it logged."""
-    prelude = f"import atexit, os, sys\nfrom afterword_client import Feedback\nurl = {url!r}\n"
+    prelude = f"import atexit, os, sys, threading\nfrom afterword_client import Feedback\nurl = {url!r}\n"
     command = [python, "-W", "error", "-c", prelude + program]
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
     ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
@@ -267,15 +270,17 @@ def run(python: str, program: str, url: str) -> str:
 
 @each_interpreter
 def test_what_is_queued_is_delivered_at_exit(ingest: FakeIngest, python: str) -> None:
-    """Also what the app sends as its last act, when no thread can be started any more."""
+    """Also what the app sends as its last act, and where no thread can be started."""
     run(python, "feedback = Feedback(url)\nfor n in range(2000): feedback.send('a', rating=n)", ingest.url)
     run(python, "feedback = Feedback(url)\natexit.register(feedback.send, 'b', rating=1)", ingest.url)
+    run(
+        python,
+        "feedback = Feedback(url)\nthreading.stack_size(1 << 46)\nfeedback.send('c', rating=2)",
+        ingest.url,
+    )
 
-    assert {name: row.data for name, row in rows_of(ingest).items()} == {
-        "a": {"rating": 1999},
-        "b": {"rating": 1},
-    }
-    assert len(lines(ingest)) == 2001
+    assert {name: row.data["rating"] for name, row in rows_of(ingest).items()} == {"a": 1999, "b": 1, "c": 2}
+    assert len(lines(ingest)) == 2002
 
 
 @each_interpreter

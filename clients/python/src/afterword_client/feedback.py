@@ -92,7 +92,7 @@ class Feedback:
                 return self._queued == self._settled
             self._closed, self._deadline = True, time.monotonic() + timeout
             unstarted = self._thread is None
-        if unstarted:  # the interpreter starts no thread while it exits
+        if unstarted:  # the system has no thread for it, or Python 3.12 exits and starts none
             self._run()
         self.flush(timeout)
         with self._changed:

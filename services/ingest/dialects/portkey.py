@@ -50,13 +50,16 @@ def read_items(call: DialectCall) -> list[Item]:
 def _item(call: DialectCall, entry: Any, index: int, path: str) -> Item:
     trace = checked_id(required(entry, "trace_id", str, path), member_path(path, "trace_id"))
     required(entry, "value", object, path)
-    feedback_id = new_id(call.nonce, index)
+    feedback_id = new_id(call.headers.get(b"idempotency-key", call.nonce), trace, index)
     return Item(feedback_id, submission(trace, read(entry, path), item_id=feedback_id))
 
 
-def new_id(nonce: bytes, index: int) -> str:
-    """Return a UUIDv8 for the feedback at an index of a request."""
-    digits = sha256(nonce + index.to_bytes(4)).hexdigest()
+def new_id(seed: bytes, trace: str, index: int) -> str:
+    """Return a UUIDv8 for feedback on a trace, at an index of a body.
+
+    The seed is the Idempotency-Key of the request, so that a repeat gets the stored id, or else a nonce.
+    """
+    digits = sha256(b"%b\0%d\0%b" % (seed, index, trace.encode())).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-8{digits[17:20]}-{digits[20:32]}"
 
 

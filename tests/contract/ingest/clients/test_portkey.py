@@ -95,6 +95,20 @@ async def test_feedback_of_equal_calls_has_ids_of_its_own(client: httpx.AsyncCli
     assert len({*ids[0], *ids[1]}) == 4
 
 
+async def test_a_repeat_with_the_same_key_has_the_same_ids(client: httpx.AsyncClient, log: FakeLog) -> None:
+    """Those of the events that are stored."""
+    headers = {"idempotency-key": "k"}
+    answers = [
+        await client.post("/v1/feedback", json=[{"trace_id": trace, "value": 1}], headers=headers)
+        for trace in ("t", "t", "u")
+    ]
+    ids = [answer.json()["feedback_ids"] for answer in answers]
+
+    assert ids[0] == ids[1] != ids[2]
+    first, repeat, other = decoded(log.events)
+    assert first["event_id"] == repeat["event_id"] != other["event_id"]
+
+
 @pytest.mark.parametrize(
     ("body", "detail"),
     [

@@ -12,6 +12,10 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
 
+def _seconds(time: datetime) -> int:
+    return int(time.timestamp())
+
+
 def score(number: int, value: float, at: datetime) -> dict[str, Any]:
     """Return a score of one trace, as Langfuse exports it."""
     return {
@@ -58,7 +62,7 @@ FILES: dict[str, tuple[str, str, tuple[str, ...]]] = {
                     "data": {"rating": 1, "model_id": "model-a"},
                     "meta": {"message_id": "import-openwebui", "chat_id": "chat-1"},
                     "snapshot": {"chat": {}},
-                    "created_at": int(NOON.timestamp()),
+                    "created_at": _seconds(NOON),
                 }
             ]
         ),
@@ -82,7 +86,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 HISTORY = """
-    SELECT request_id, item_id, at FROM feedback_history
+    SELECT request_id, item_id, toUnixTimestamp(at) FROM feedback_history
     WHERE startsWith(request_id, 'import-') ORDER BY request_id, version
 """
 
@@ -103,10 +107,10 @@ async def test_exports_become_rows_with_their_history(whole_stack: WholeStack, t
 
     await shows(whole_stack.settings, "import-", ROWS)
     assert [tuple(row) for row in await ask(whole_stack.settings, HISTORY)] == [
-        ("import-csv", "vote-1", NOON),
-        ("import-csv", "vote-2", LATER),
-        ("import-langfuse", "score-1", NOON),
-        ("import-langfuse", "score-2", LATER),
-        ("import-langsmith", "018f0000-0000-7000-8000-00000000000f", NOON),
-        ("import-openwebui", "feedback-1", NOON),
+        ("import-csv", "vote-1", _seconds(NOON)),
+        ("import-csv", "vote-2", _seconds(LATER)),
+        ("import-langfuse", "score-1", _seconds(NOON)),
+        ("import-langfuse", "score-2", _seconds(LATER)),
+        ("import-langsmith", "018f0000-0000-7000-8000-00000000000f", _seconds(NOON)),
+        ("import-openwebui", "feedback-1", _seconds(NOON)),
     ]

@@ -1,5 +1,6 @@
 """What the views for analysts show."""
 
+import re
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -132,6 +133,30 @@ async def test_history_has_item_ids_and_times_as_clients_sent_them(
         ("score/é 1", datetime(2026, 11, 21, 23, 59, 59, 250001)),  # noqa: DTZ001 (the client returns UTC so)
         ("", None),
     ]
+
+
+@pytest.mark.parametrize("tenant", ["", " AND tenant = 'default'"])
+async def test_an_item_is_found_by_its_id_without_a_scan(
+    clickhouse_settings: ClickHouseSettings, tenant: str
+) -> None:
+    """Of twenty granules, the index leaves those with the item, and rarely another one.
+
+    Merges make it: inserts do without, for their speed.
+    """
+    await create_tables(clickhouse_settings)
+    stored = [
+        event(number, request_id=f"r{number:05}", item_id=f"score-{number}") for number in range(20_480)
+    ]
+    await insert(clickhouse_settings, "feedback_events", stored)
+    await run(clickhouse_settings, "OPTIMIZE TABLE feedback_events FINAL")
+    query = f"SELECT tenant, request_id FROM feedback_events WHERE item_id = 'score-777'{tenant}"
+
+    plan = "\n".join(line for (line,) in await rows(clickhouse_settings, f"EXPLAIN indexes = 1 {query}"))
+
+    left, granules = map(int, re.findall(r"Granules: (\d+)/(\d+)", plan[plan.index("item_ids") :])[0])
+    assert granules >= 20
+    assert 1 <= left <= 3
+    assert await rows(clickhouse_settings, query) == [("default", "r00777")]
 
 
 async def test_values_have_their_type_number_and_text(clickhouse_settings: ClickHouseSettings) -> None:

@@ -56,16 +56,17 @@ def answer_runs(_call: DialectCall, outcomes: Sequence[ItemOutcome]) -> Reply:
 def read_run(run: Any) -> Submission | None:
     """Return the facts of a run, None if it is neither a root nor an ended model's run; raise Rejection."""
     run_id = required(run, "id", str)
-    completion_id = None
+    completion_id, more = None, {}
     if _is_model_run(run):
-        if run.get("end_time") is None and run.get("outputs") is None:
+        if run.get("end_time") is None and not run.get("outputs"):
             return None
         completion_id = _first_text(
             run, ("outputs", "id"), (*_MESSAGE, "response_metadata", "id"), ("outputs", "llm_output", "id")
         )
+        more = _model_facts(run)
     elif not _is_root(run, run_id):
         return None
-    return submission(completion_id or run_id, request=_facts(run, run_id, completion_id))
+    return submission(completion_id or run_id, request=_facts(run, run_id, completion_id) | more)
 
 
 _MESSAGE = ("outputs", "generations", 0, 0, "message", "kwargs")
@@ -92,23 +93,12 @@ def _is_root(run: Mapping[str, Any], run_id: str) -> bool:
 def _facts(run: Mapping[str, Any], run_id: str, completion_id: str | None) -> dict[str, Any]:
     start, end = run.get("start_time") or _dotted_start(run), run.get("end_time")
     metadata = _at(run, *_METADATA)
-    usages = (
-        _at(run, *_METADATA, "usage_metadata"),
-        _at(run, *_MESSAGE, "usage_metadata"),
-        _at(run, "outputs", "llm_output", "token_usage"),
-        _at(run, "outputs", "usage"),
-        _at(run, "outputs", "usage_metadata"),
-    )
-    tokens = {name: count for usage in usages for name, count in token_facts(usage).items()}
-    cost = next((usage["total_cost"] for usage in usages if _at(usage, "total_cost") is not None), None)
     status = None if end is None else "error" if run.get("error") else "success"
-    facts = known(
+    return known(
         name=run.get("name"),
-        model=_first_text(run, *_MODELS),
         provider=_at(metadata, "ls_provider"),
         started_at=start,
         latency_ms=milliseconds(start, end),
-        cost_usd=cost,
         user_id=_at(metadata, "user_id"),
         session_id=_first_text(metadata, ("session_id",), ("thread_id",), ("conversation_id",)),
         prompt=_shallow(_first(run, ("inputs", "messages"), ("inputs",))),
@@ -119,7 +109,20 @@ def _facts(run: Mapping[str, Any], run_id: str, completion_id: str | None) -> di
         span_id=run_id,
         completion_id=completion_id,
     )
-    return facts | tokens
+
+
+def _model_facts(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what only a model's run has: other runs repeat the outputs of those in them."""
+    usages = (
+        _at(run, *_METADATA, "usage_metadata"),
+        _at(run, *_MESSAGE, "usage_metadata"),
+        _at(run, "outputs", "llm_output", "token_usage"),
+        _at(run, "outputs", "usage"),
+        _at(run, "outputs", "usage_metadata"),
+    )
+    tokens = {name: count for usage in usages for name, count in token_facts(usage).items()}
+    cost = next((usage["total_cost"] for usage in usages if _at(usage, "total_cost") is not None), None)
+    return known(model=_first_text(run, *_MODELS), cost_usd=cost) | tokens
 
 
 _MODELS = (

@@ -521,7 +521,13 @@ async def test_a_run_of_langchain_becomes_facts(client: httpx.AsyncClient, log: 
 
 async def test_a_model_run_is_stored_when_it_has_ended(client: httpx.AsyncClient, log: FakeLog) -> None:
     """A change has the outputs, and its start in the dotted order."""
-    start = {"id": RUN, "trace_id": FEEDBACK, "run_type": "llm", "start_time": "2026-12-01T04:00:00Z"}
+    start: dict[str, Any] = {
+        "id": RUN,
+        "trace_id": FEEDBACK,
+        "run_type": "llm",
+        "start_time": "2026-12-01T04:00:00Z",
+    }
+    start["outputs"] = {}
     assert (await client.post("/langsmith/runs", json=start)).status_code == 202
     assert log.events == []
     end = {
@@ -539,8 +545,13 @@ async def test_a_model_run_is_stored_when_it_has_ended(client: httpx.AsyncClient
 
 
 async def test_a_root_is_stored_under_the_id_of_its_run(client: httpx.AsyncClient, log: FakeLog) -> None:
-    """Where feedback on it is; runs between the root and a model are not stored, but counted."""
-    chain = {"run_type": "chain", "start_time": "2026-12-01T04:00:00Z", "inputs": {"question": "Q"}}
+    """Where feedback on it is, without what models' runs have; those in between are only counted."""
+    chain: dict[str, Any] = {
+        "run_type": "chain",
+        "start_time": "2026-12-01T04:00:00Z",
+        "inputs": {"question": "Q"},
+    }
+    chain["outputs"] = {"usage_metadata": {"input_tokens": 1}, "model": "m"}
     body = {
         "post": [{**chain, "id": RUN, "trace_id": RUN}],
         "patch": [{**chain, "id": FEEDBACK, "trace_id": RUN, "parent_run_id": RUN}],
@@ -549,7 +560,7 @@ async def test_a_root_is_stored_under_the_id_of_its_run(client: httpx.AsyncClien
 
     (event,) = decoded(log.events)
     assert (event["request_id"], event["request"]["prompt"]) == (RUN, {"question": "Q"})
-    assert "status" not in event["request"]
+    assert {"status", "model", "prompt_tokens"}.isdisjoint(event["request"])
     assert 'ingest_skipped_items_total{dialect="langsmith"}' in (await client.get("/metrics")).text
 
 

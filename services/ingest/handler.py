@@ -126,8 +126,7 @@ class Handler:
         # gets an answer, so the cancellation ends here.
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (every client gets an answer)
             rejection = self._rejection(error, scope)
-            taker = _taker(endpoint, scope)
-            status, headers, body = problem_response(rejection, taker.problem if taker is not None else None)
+            status, headers, body = problem_response(rejection, _problem(endpoint, scope))
             outcome = rejection.code
         taker = _taker(endpoint, scope)
         dialect = "none" if taker is None else taker.name
@@ -328,6 +327,15 @@ class Handler:
                 whose = "calls without a key exceed their rate limit"
             detail = f"{whose}; retry after {wait:.1f} s"
             raise Rejection(Code.RATE_LIMITED, detail, retry_after_seconds=int(wait) + 1)
+
+
+def _problem(endpoint: Endpoint | None, scope: Any) -> Callable[[Rejection], Reply] | None:
+    """Return what makes the answer to a rejected request, None for that of all routes."""
+    if endpoint is not None and (problem := endpoint.route.problem) is not None:
+        content_type = dict(scope["headers"]).get(b"content-type", b"")
+        return lambda rejection: problem(rejection, content_type)
+    taker = _taker(endpoint, scope)
+    return None if taker is None else taker.problem
 
 
 def _taker(endpoint: Endpoint | None, scope: Any) -> Dialect | None:

@@ -8,6 +8,7 @@ A body that they refuse goes through `parse` and `Faults`, which may be slow and
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -28,14 +29,34 @@ DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)]
 
 
-def _fields(levels: int) -> Any:
-    value: Any = None | bool | int | float | str
+def _fields(levels: int, number: Any = float) -> Any:
+    scalar = None | bool | int | number | str
+    value: Any = scalar
     for _ in range(levels - 1):
-        value = None | bool | int | float | str | list[value] | dict[Key, value]
+        value = scalar | list[value] | dict[Key, value]
     return Annotated[dict[Key, value], Meta(max_length=MAX_KEYS)]
 
 
 Fields: Any = _fields(TYPED_DEPTH)
+_FINITE = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+
+
+class FiniteFields(msgspec.Struct, gc=False):
+    """Decoded fields without infinities.  msgspec keeps what it knows of a type only for structs."""
+
+    fields: _fields(TYPED_DEPTH, _FINITE)  # type: ignore[valid-type]
+
+
+def are_valid(fields: Any) -> bool:
+    """Return whether decoded fields are certainly valid, but for integers and texts that no event can hold.
+
+    Encoding the event rejects those.  False for fields that only `Faults` can judge.
+    """
+    try:
+        msgspec.convert({"fields": fields}, FiniteFields)
+    except (msgspec.ValidationError, RecursionError):
+        return False
+    return True
 
 
 # Unknown fields are forbidden, because msgspec does not check the UTF-8 of a value that it skips.

@@ -1,9 +1,11 @@
-"""Reads the facts of a request from the response of a model provider."""
+"""Reads the facts of a request in the forms of model providers, gateways and tracers."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
+
+from schemas.instants import instant_of
 
 MAX_CONTENT_BYTES = 200 << 10
 """Of a prompt, and of a response: larger ones are left out, so that the other facts fit into an event."""
@@ -11,17 +13,40 @@ MAX_CONTENT_BYTES = 200 << 10
 
 def facts_of(prompt: Any, response: Any) -> dict[str, Any]:
     """Return what is known of model, tokens and id of the completion, with prompt and response."""
-    usage = _member(response, "usage")
     return known(
         {
             "model": _member(response, "model"),
             "completion_id": _member(response, "id"),
-            "prompt_tokens": _first(usage, "prompt_tokens", "input_tokens"),
-            "completion_tokens": _first(usage, "completion_tokens", "output_tokens"),
             "prompt": content(prompt),
             "response": content(text_of(response)),
         }
-    )
+    ) | token_facts(_member(response, "usage"))
+
+
+PROMPT_TOKENS = ("prompt_tokens", "input_tokens", "promptTokens", "input")
+COMPLETION_TOKENS = ("completion_tokens", "output_tokens", "completionTokens", "output")
+
+
+def token_facts(usage: Any) -> dict[str, Any]:
+    """Return the token counts of a usage object, in the forms of OpenAI, Anthropic and Langfuse."""
+    names = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": COMPLETION_TOKENS}
+    return known({fact: _first(usage, *forms) for fact, forms in names.items()})
+
+
+def total_cost(costs: Any, total: str = "total") -> int | float | None:
+    """Return the total of an object of costs in US dollars: the one that it names, else the sum."""
+    if not isinstance(costs, Mapping):
+        return None
+    numbers = {name: cost for name, cost in costs.items() if type(cost) in (int, float)}
+    return numbers.get(total, sum(numbers.values())) if numbers else None
+
+
+def milliseconds(start: Any, end: Any) -> float | None:
+    """Return the time between two times of any form, None if one cannot be read or they are swapped."""
+    started, ended = instant_of(start), instant_of(end)
+    if started is None or ended is None or ended < started:
+        return None
+    return (ended - started).total_seconds() * 1000
 
 
 def text_of(response: Any) -> Any:

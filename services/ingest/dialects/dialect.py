@@ -19,7 +19,7 @@ from schemas.identity import is_request_id
 from schemas.instants import FORMS, instant_of, rfc3339
 from schemas.limits import MAX_REQUEST_ID_LENGTH
 from services.ingest.core.errors import BodyFault, Code, Rejection, invalid
-from services.ingest.core.validation import Faults, json_type, member_path
+from services.ingest.core.validation import Faults, are_valid, json_type, member_path
 
 REQUEST_ID = "{request_id}"
 """The last segment of a route's path, where the path carries the id."""
@@ -170,6 +170,8 @@ class Route:
     looks_for: str = ""
     """The fields by which `fits` decides, for error messages."""
     doc: RouteDoc | None = None
+    problem: Callable[[Rejection, bytes], Reply] | None = None
+    """The answer to a request that is rejected, by its Content-Type; by default that of the dialect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +281,7 @@ def submission(
     """
     faults = Faults()
     for name, fields in (("data", data), ("request", request)):
-        if fields is not None:
+        if fields is not None and not are_valid(fields):
             faults.fields(name, fields)
     faults.raise_if_any()
     given = instant_of(at)

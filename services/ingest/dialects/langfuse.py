@@ -14,6 +14,7 @@ from schemas.identity import is_request_id
 from schemas.instants import rfc3339
 from services.ingest.core.errors import BodyFault, Code, Rejection, invalid
 from services.ingest.core.validation import decoded, json_type
+from services.ingest.dialects.completions import content, known, milliseconds, token_facts, total_cost
 from services.ingest.dialects.dialect import (
     REQUEST_ID,
     Decision,
@@ -34,8 +35,8 @@ from services.ingest.dialects.dialect import (
     required,
     submission,
 )
-from services.ingest.dialects.facts import known, milliseconds, token_facts, total_cost
 from services.ingest.dialects.item_changes import RATER, StoredItem, items_with_id
+from services.ingest.dialects.otel import traces_route
 
 COMMENT = "comment"
 METADATA = "_metadata"
@@ -164,12 +165,14 @@ NOT_KEPT = ("span-create", "span-update", "event-create", "sdk-log")
 def _trace(body: dict[str, Any]) -> Submission:
     trace = required(body, "id", str)
     facts = known(
-        started_at=body.get("timestamp"),
-        user_id=body.get("userId"),
-        session_id=body.get("sessionId"),
-        prompt=body.get("input"),
-        response=body.get("output"),
-        trace_id=trace,
+        {
+            "started_at": body.get("timestamp"),
+            "user_id": body.get("userId"),
+            "session_id": body.get("sessionId"),
+            "prompt": content(body.get("input")),
+            "response": content(body.get("output")),
+            "trace_id": trace,
+        }
     )
     return submission(trace, None, facts)
 
@@ -180,16 +183,18 @@ def _generation(body: dict[str, Any], starts: Mapping[str, Any]) -> Submission:
     latency = milliseconds(start, end)
     cost = total_cost(body.get("costDetails"))
     facts = known(
-        model=body.get("model"),
-        started_at=body.get("startTime"),
-        ended_at=end if latency is None else None,
-        latency_ms=latency,
-        cost_usd=_usage_cost(body.get("usage")) if cost is None else cost,
-        prompt=body.get("input"),
-        response=body.get("output"),
-        status="error" if body.get("level") == "ERROR" else None,
-        trace_id=trace,
-        span_id=generation,
+        {
+            "model": body.get("model"),
+            "started_at": body.get("startTime"),
+            "ended_at": end if latency is None else None,
+            "latency_ms": latency,
+            "cost_usd": _usage_cost(body.get("usage")) if cost is None else cost,
+            "prompt": content(body.get("input")),
+            "response": content(body.get("output")),
+            "status": "error" if body.get("level") == "ERROR" else None,
+            "trace_id": trace,
+            "span_id": generation,
+        }
     )
     tokens = token_facts(body.get("usage")) | token_facts(body.get("usageDetails"))
     return submission(_observation(trace, generation), None, facts | tokens)
@@ -322,6 +327,7 @@ DIALECT = Dialect(
         _lookup("DELETE", f"/api/public/scores/{REQUEST_ID}", "Delete a score", delete, {"message": "…"}),
         _lookup("GET", f"/api/public/scores/{REQUEST_ID}", "Read a score", show, SHOWN),
         _lookup("GET", f"/api/public/v2/scores/{REQUEST_ID}", "Read a score", show, SHOWN),
+        traces_route("/api/public/otel/v1/traces"),
         FixedRoute(
             method="GET",
             path="/api/public/projects",

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from services.ingest.core.validation import Faults, decoded
+from services.ingest.dialects.completions import known, milliseconds, token_facts
 from services.ingest.dialects.dialect import (
     DialectCall,
     Item,
@@ -24,7 +25,6 @@ from services.ingest.dialects.dialect import (
     required,
     submission,
 )
-from services.ingest.dialects.facts import known, milliseconds, token_facts
 
 MODEL_RUN = "llm"
 """The `run_type` of a language model's run."""
@@ -95,19 +95,21 @@ def _facts(run: Mapping[str, Any], run_id: str, completion_id: str | None) -> di
     metadata = _at(run, *_METADATA)
     status = None if end is None else "error" if run.get("error") else "success"
     return known(
-        name=run.get("name"),
-        provider=_at(metadata, "ls_provider"),
-        started_at=start,
-        latency_ms=milliseconds(start, end),
-        user_id=_at(metadata, "user_id"),
-        session_id=_first_text(metadata, ("session_id",), ("thread_id",), ("conversation_id",)),
-        prompt=_shallow(_first(run, ("inputs", "messages"), ("inputs",))),
-        response=_shallow(_first(run, *_RESPONSES)),
-        error=run.get("error"),
-        status=status,
-        trace_id=run.get("trace_id"),
-        span_id=run_id,
-        completion_id=completion_id,
+        {
+            "name": run.get("name"),
+            "provider": _at(metadata, "ls_provider"),
+            "started_at": start,
+            "latency_ms": milliseconds(start, end),
+            "user_id": _at(metadata, "user_id"),
+            "session_id": _first_text(metadata, ("session_id",), ("thread_id",), ("conversation_id",)),
+            "prompt": _shallow(_first(run, ("inputs", "messages"), ("inputs",))),
+            "response": _shallow(_first(run, *_RESPONSES)),
+            "error": run.get("error"),
+            "status": status,
+            "trace_id": run.get("trace_id"),
+            "span_id": run_id,
+            "completion_id": completion_id,
+        }
     )
 
 
@@ -122,7 +124,7 @@ def _model_facts(run: Mapping[str, Any]) -> dict[str, Any]:
     )
     tokens = {name: count for usage in usages for name, count in token_facts(usage).items()}
     cost = next((usage["total_cost"] for usage in usages if _at(usage, "total_cost") is not None), None)
-    return known(model=_first_text(run, *_MODELS), cost_usd=cost) | tokens
+    return known({"model": _first_text(run, *_MODELS), "cost_usd": cost}) | tokens
 
 
 _MODELS = (

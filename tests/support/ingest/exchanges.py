@@ -1,5 +1,7 @@
 """Recorded exchanges of real clients, one a line in `tests/contract/ingest/clients/vectors`."""
 
+import gzip
+from base64 import b64decode
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +20,7 @@ class Exchange(NamedTuple):
     method: str
     path: str
     headers: dict[str, str]
-    body: str
+    body: str | bytes
     needed_status: int
     needed_body: Any
 
@@ -47,7 +49,13 @@ def _exchange(recorded: dict[str, Any]) -> Exchange:
         request["method"],
         request["path"],
         request["headers"],
-        request["body"],
+        request["body"] if "body" in request else _binary(request),
         needed["status"],
         needed.get("body"),
     )
+
+
+def _binary(request: dict[str, Any]) -> bytes:
+    """Return a body as it was on the wire."""
+    body = b64decode(request["body_base64"])
+    return gzip.compress(body) if request["headers"].get("content-encoding") == "gzip" else body

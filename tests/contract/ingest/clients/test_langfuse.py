@@ -60,7 +60,7 @@ async def test_recorded_scores_become_feedback(client: httpx.AsyncClient, log: F
 
 async def test_a_recorded_batch_becomes_feedback_and_facts(client: httpx.AsyncClient, log: FakeLog) -> None:
     """The score and the trace have the trace's id, the generation its own behind it."""
-    (mixed,) = [exchange for exchange in SENT if "generation-create" in exchange.body]
+    (mixed,) = [exchange for exchange in SENT if "generation-create" in str(exchange.body)]
     await mixed.play(client)
 
     score, trace, generation = decoded(log.events)

@@ -157,6 +157,8 @@ class Handler:
                 if route.has_body:
                     body_format(headers, lines=False, text=match.path_key is not None)
                     body = await self.bodies.read(receive, headers, MAX_BODY_BYTES, reservation, arrived)
+                else:
+                    _refuse_foreign(route, headers)
                 return await self._single(route, origin, request_id, body)
             if isinstance(route, EventsRoute):
                 is_text = match.path_key is not None
@@ -358,6 +360,12 @@ def _valid_for_first(route: SingleRoute, request_id: str, body: bytes) -> Submis
 
 async def _decoded(body: bytes) -> Any:
     return decoded(body) if len(body) <= INLINE_BYTES else await asyncio.to_thread(decoded, body)
+
+
+def _refuse_foreign(route: SingleRoute, headers: Headers) -> None:
+    if headers.get(b"user-agent", b"").startswith(route.foreign_agents):
+        detail = "this call means something else here than to its client; see docs/clients.md"
+        raise Rejection(Code.METHOD_NOT_ALLOWED, detail)
 
 
 def _is_open(match: PathMatch, endpoint: Endpoint | None) -> bool:

@@ -182,6 +182,8 @@ class SingleRoute(Route):
     answer: Callable[[Receipt], Reply]
     repeats: Repeats | None = None
     """If given, an exact repeat of the stored feedback is answered as a repeat."""
+    foreign_agents: tuple[bytes, ...] = ()
+    """Starts of User-Agent of other systems' clients: without a body, only that shows what they mean."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,12 @@ DIALECT = Dialect(
     (
         SingleRoute(method="POST", path=f"/feedback/{REQUEST_ID}", read=read, answer=acknowledge),
         SingleRoute(
-            method="DELETE", path=f"/feedback/{REQUEST_ID}", read=retract, answer=acknowledge, has_body=False
+            method="DELETE",
+            path=f"/feedback/{REQUEST_ID}",
+            read=retract,
+            answer=acknowledge,
+            has_body=False,
+            foreign_agents=(b"langsmith-",),
         ),
     ),
 )

@@ -107,6 +107,18 @@ async def test_recorded_calls_change_and_delete_feedback(
     }
 
 
+@pytest.mark.parametrize(("language", "call"), [("PyPI", "delete_feedback"), ("npm", "deleteFeedback")])
+async def test_a_client_without_the_prefix_retracts_no_request(
+    client: httpx.AsyncClient, log: FakeLog, language: str, call: str
+) -> None:
+    """On the bare path the call is Requesty's, with the id of a request; other clients are answered."""
+    refused = await call_of(language, call).play(client)
+    taken = await client.delete(f"/feedback/{RUN}")
+
+    assert (refused.status_code, taken.status_code) == (405, 202)
+    assert [event["request_id"] for event in decoded(log.events)] == [RUN]
+
+
 async def test_feedback_is_read_as_it_was_given(client: httpx.AsyncClient) -> None:
     """With every field that the clients require."""
     source = {"type": "model", "metadata": {"a": 1}, "user_id": "u"}

@@ -112,7 +112,7 @@ def assemble(
 ) -> IngestService:
     """Return ingest over a log that the caller starts and stops."""
     guard = Guard(keys)
-    builder = EventBuilder(log)
+    builder = EventBuilder(log, store_texts=settings.ingest_store_texts)
     erase_log = EraseLog(settings)
     queue = FairQueue()
     single_events = SingleEvents(

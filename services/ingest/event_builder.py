@@ -15,6 +15,17 @@ from services.ingest.event_log import NO_OFFSET, EventLog, EventRange
 from services.ingest.metrics import event_count
 from services.runtime.http.keys import Caller, Scope
 
+TEXTS = ("prompt", "response", "messages")
+"""Facts that are texts of people and models."""
+
+
+def without_texts(submission: Submission) -> Submission:
+    """Return a submission without the texts among its facts."""
+    facts = submission.request
+    if not facts or not any(name in facts for name in TEXTS):
+        return submission
+    return submission._replace(request={name: fact for name, fact in facts.items() if name not in TEXTS})
+
 
 class Origin(NamedTuple):
     """The caller of a request, the name of its dialect, and its Idempotency-Key."""
@@ -44,8 +55,12 @@ class SubmittedRun(NamedTuple):
 class EventBuilder:
     """Builds events and queues them in the log."""
 
-    def __init__(self, log: EventLog, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, log: EventLog, clock: Callable[[], int] = time.time_ns, *, store_texts: bool = True
+    ) -> None:
+        """`store_texts` counts for tenants that have no setting of their own."""
         self.log = log
+        self._store_texts = store_texts
         self._clock = clock
         self._stamp = Stamp(os.urandom(9))
 
@@ -57,6 +72,8 @@ class EventBuilder:
         caller = origin.caller
         if submission.op is Op.ERASE and not caller.may(Scope.ADMIN):
             raise Rejection(Code.FORBIDDEN, "op erase needs a key with the scope `admin`")
+        if not self._stores_texts(caller):
+            submission = without_texts(submission)
         event_id, received_at = self._stamp(self._clock())
         if origin.idempotency_key is not None:
             event_id = idempotent_id(caller.tenant, submission.request_id, origin.idempotency_key, index)
@@ -76,6 +93,8 @@ class EventBuilder:
     ) -> SubmittedRun:
         """Queue events with op merge, all of them or none; raise as `submit` does."""
         tenant, source, key = origin.caller.tenant, origin.source, origin.idempotency_key
+        if not self._stores_texts(origin.caller):
+            submissions = [without_texts(submission) for submission in submissions]
         now, stamp = self._clock(), self._stamp
         event_ids, records = [], []
         for submission, index in zip(submissions, indexes, strict=True):
@@ -86,6 +105,9 @@ class EventBuilder:
             event_ids.append(event_id)
             records.append((event_key(tenant, submission.request_id), value))
         return SubmittedRun(event_ids, self.log.publish_all(records), self.log.generation)
+
+    def _stores_texts(self, caller: Caller) -> bool:
+        return self._store_texts if caller.store_texts is None else caller.store_texts
 
     async def first_version(self, origin: Origin, run: SubmittedRun, offsets: EventRange) -> int | None:
         """Wait for Kafka; return the version of the first event of a range, as `version` does.

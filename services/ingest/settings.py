@@ -99,6 +99,11 @@ class IngestSettings(KafkaSettings, ClickHouseSettings, LogSettings, HomeSetting
         default=False,
         description="Reject feedback with 404 if it is certain that no facts of its request have arrived.",
     )
+    ingest_store_texts: bool = Field(
+        default=True,
+        description="Store the texts among the facts of requests: `prompt`, `response` and `messages`. "
+        "`store_texts` of a tenant in the key file overrides it.",
+    )
     ingest_max_connections: int = Field(
         default=2000,
         ge=1,

@@ -79,6 +79,8 @@ class Caller:
     """Events per second that the key may send; None: no limit of its own."""
     tenant_rate: float | None = None
     """Events per second that the tenant may send; None: the service's setting."""
+    store_texts: bool | None = None
+    """Whether prompts and responses of the tenant's requests are stored; None: the service's setting."""
 
     def may(self, scope: Scope) -> bool:
         """Return whether the caller has a scope; `admin` has all of them."""
@@ -143,7 +145,7 @@ class KeyRing:
 def _caller(key: KeyRecord, tenants: Mapping[str, TenantRecord]) -> Caller:
     tenant = tenants.get(key.tenant, TenantRecord())
     rates = key.events_per_second, tenant.events_per_second
-    return Caller(key.tenant, frozenset(key.scopes), key.known_requests, key.id, *rates)
+    return Caller(key.tenant, frozenset(key.scopes), key.known_requests, key.id, *rates, tenant.store_texts)
 
 
 NO_KEYS = "there are no keys yet: run `afterword keys create`"

@@ -46,6 +46,8 @@ class TenantRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     events_per_second: Rate | None = None
     """Events per second of all keys of the tenant together; None: the service's setting."""
+    store_texts: bool | None = None
+    """Whether prompts and responses of requests are stored; None: the service's setting."""
 
 
 class Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

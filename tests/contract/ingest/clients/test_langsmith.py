@@ -407,7 +407,7 @@ async def test_an_erase_ends_the_tokens_of_a_request(client: httpx.AsyncClient) 
 
 
 async def test_the_event_of_a_token_cannot_be_claimed_by_another_tenant(log: FakeLog, tmp_path: Path) -> None:
-    """An event with the same item id is no token, whosever it is."""
+    """An event with the same item id is no token, in any tenant."""
     app = ingest_over(log, tmp_path, stored_events=LoggedEvents(log))
     keys = [new_key(tmp_path, Scope.WRITE, tenant=tenant) for tenant in ("beta", "alpha")]
     async with client_of(app, keys[0]) as owner, client_of(app, keys[1]) as other:

@@ -17,7 +17,7 @@ define install
 @$(PIP) install --quiet --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: help up status unit test compose-test chaos fuzz planted bench lint format screenshots generate requirements clean audit
+.PHONY: help up status unit test compose-test clients chaos fuzz planted bench lint format screenshots generate requirements clean audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,12 +38,17 @@ test: .venv/dev ## run every test, on a real Kafka, a real ClickHouse engine and
 	@scripts/browser.sh > /dev/null
 	@scripts/nginx.sh > /dev/null
 	@scripts/typescript.sh
+	@scripts/clients.sh > /dev/null
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest $(WORKERS) $(ARGS)
 
 compose-test: .venv/dev ## run the compose files on a Docker engine, from no image, and tests/e2e on containers: 12 minutes
 	@scripts/browser.sh > /dev/null
 	@COMPOSE_TEST=1 $(BIN)/pytest tests/e2e/containers $(ARGS)
 	@AFTERWORD_TEST_STACK=docker $(BIN)/pytest tests/e2e --ignore tests/e2e/containers $(ARGS)
+
+clients: .venv/dev ## run the clients of other systems, as their users install them, against the whole stack
+	@AFTERWORD_REQUIRE_CLIENTS=1 scripts/clients.sh > /dev/null
+	@AFTERWORD_REQUIRE_CLIENTS=1 $(BIN)/pytest tests/e2e/clients $(ARGS)
 
 chaos: .venv/dev ## inject faults into whole stacks for an hour and judge the results; SEED=, FAULTS=, ONLY=kill,freeze
 	@$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \

@@ -1,4 +1,4 @@
-"""Pin every dependency with its hashes: for images and their build, the local stack, tests, and uv itself.
+"""Pin every dependency with its hashes: images and their build, the local stack, tests, clients, and uv.
 
 The files record neither hosts nor paths, so they install from whichever index pip is set up for.
 """
@@ -49,10 +49,14 @@ def compile_file(name: str, extras: list[str], groups: list[str], given: list[st
     subprocess.run(command, cwd=ROOT, check=True, input="\n".join(given or ()).encode())
 
 
-BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["build"]
+GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
 compile_file("uv", [], [], ["uv"])
 for name, (extras, groups) in FILES.items():
     compile_file(name, extras, groups)
     print(f"requirements/{name}.txt")
 # What builds the image is what builds elsewhere.
-compile_file("build", [], [], [*BUILD, "-c requirements/dev.txt"])
+compile_file("build", [], [], [*GROUPS["build"], "-c requirements/dev.txt"])
+# Other systems' clients share no package with Afterword.
+for name in (group for group in GROUPS if group.startswith("clients")):
+    compile_file(name, [], [], GROUPS[name])
+    print(f"requirements/{name}.txt")

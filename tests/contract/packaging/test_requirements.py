@@ -54,7 +54,19 @@ def test_the_image_s_build_tools_are_no_part_of_it() -> None:
     assert services.keys().isdisjoint({"pip", "setuptools", *(one.name for one in wanted)})
 
 
-@pytest.mark.parametrize("name", [*FILES, "uv", "build"])
+CLIENTS = [name for name in PROJECT["dependency-groups"] if name.startswith("clients")]
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_clients_of_other_systems_are_pinned(name: str) -> None:
+    """Each file is an environment of its own, without Afterword's packages."""
+    pins = _pinned(name)
+    wanted = [Requirement(line) for line in PROJECT["dependency-groups"][name]]
+
+    assert [str(one) for one in wanted if not one.specifier.contains(pins.get(one.name, "0"))] == []
+
+
+@pytest.mark.parametrize("name", [*FILES, *CLIENTS, "uv", "build"])
 def test_pins_record_hashes_and_no_place(name: str) -> None:
     """The files install from whichever index pip is set up for, and only what was pinned."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text()

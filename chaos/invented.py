@@ -1,4 +1,4 @@
-"""What the writers send: votes, comments, judges, facts, in every dialect.  Pure: a Random in, requests out.
+"""What the writers send: votes, comments, judges, facts, in three dialects.  Pure: a Random in, requests out.
 
 A few request ids are hot: all writers write to them all the time.  The others are cold: some events each,
 facts before or after the feedback.  Every merge carries a mark of its own, so that no two events are alike.

@@ -11,6 +11,7 @@ TIERS = (*QUICK, "integration", "e2e", "chaos")
 _LONGEST = (
     "e2e/docs/test_pages.py",
     "integration/resize/test_resize.py",
+    "integration/recover/test_recover.py",
     "integration/sink/test_faults.py",
     "integration/merger/test_service.py",
     "integration/ingest/test_outage.py",
@@ -21,15 +22,17 @@ _LONGEST = (
     "e2e/pipeline/test_kills.py",
     "integration/sink/test_flow.py",
     "integration/dlq/test_replay.py",
-    "integration/erasure/test_rule.py",
+    "integration/erasure/test_statements.py",
     "integration/verify/test_verify.py",
 )
 """What takes minutes: begun last, it would keep one worker busy while the others have nothing left to do."""
 
 _WITH_THE_STACK = (
+    "e2e/clients/",
     "e2e/dashboard/",
     "e2e/pipeline/test_accepted.py",
-    "e2e/pipeline/test_judged.py",
+    "e2e/pipeline/test_imports.py",
+    "e2e/pipeline/test_judged_answers.py",
     "e2e/query/",
     "e2e/seeds/",
 )

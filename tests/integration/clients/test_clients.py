@@ -80,7 +80,8 @@ async def test_curl_stops_where_it_is_refused(door: Door) -> None:
     told = await output(
         *(program("curl"), "--silent", "--max-time", "60", "--write-out", "%{http_code} %{size_upload}"),
         *("--header", f"x-api-key: {door.key}", "--header", "Content-Type: application/json"),
-        *("--header", "Expect: 100-continue", "--data-binary", "@-", "--output", "/dev/null"),
+        *("--header", "Expect: 100-continue", "--expect100-timeout", "60", "--data-binary", "@-"),
+        *("--output", "/dev/null"),
         f"{door.url}/feedback/large",
         stdin=b'{"data": "%b"}' % (b"x" * (2 << 20)),
     )

@@ -34,7 +34,7 @@ async def measure(size: Size, stack: Stack, say: Say) -> list[Figure]:
     records = [*states(count)]
     await fill(settings, Topology(settings.kafka_topic_generation).state.name, records, PARTITIONS)
     say(f"{count:,} rows of {sum(len(value) for _, value in records) // count} bytes")
-    lines = [state_line(FakeRecord(value, offset=at), 0) for at, (_, value) in enumerate(records)]
+    lines = [state_line(FakeRecord(value, key=key, offset=at), 0) for at, (key, value) in enumerate(records)]
     step = settings.sink_batch_rows
     bodies = [lines[at : at + step] for at in range(0, count, step)]
     table = Table(settings, warehouse.child.pid)

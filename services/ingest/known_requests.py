@@ -125,9 +125,8 @@ class ClickHouseLookups:
         return [orjson.loads(line) for line in answer.splitlines()]
 
     async def _first(self, query: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
-        answer = await self._query(lambda client: client.raw_query(query, parameters, fmt="JSONEachRow"))
-        line = answer.partition(b"\n")[0]
-        return orjson.loads(line) if line else None
+        rows = await self.rows(query, parameters)
+        return rows[0] if rows else None
 
     async def _query(self, send: Callable[[AsyncClient], Awaitable[bytes]]) -> bytes:
         client = self._ready_client()

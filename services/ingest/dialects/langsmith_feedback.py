@@ -18,6 +18,7 @@ from schemas.instants import instant_of
 from services.ingest.core.errors import BodyFault, Code, Rejection, invalid
 from services.ingest.core.validation import decoded
 from services.ingest.dialects.dialect import (
+    RESERVED,
     Decision,
     DialectCall,
     Item,
@@ -29,6 +30,7 @@ from services.ingest.dialects.dialect import (
     member,
     receipts,
     required,
+    score_key,
     submission,
 )
 from services.ingest.dialects.item_changes import RATER, StoredItem, items_with_id, stored_items
@@ -37,10 +39,8 @@ SOURCE = "langsmith"
 """Of events that clients of LangSmith sent."""
 
 COMMENT = "comment"
-RESERVED = (COMMENT, RATER)
-"""Keys with a meaning of their own: a score of this name is stored as `<name>_score`."""
 
-SCORE, VALUE, CORRECTION, METADATA = "_score", "_value", "_correction", "_metadata"
+VALUE, CORRECTION, METADATA = "_value", "_correction", "_metadata"
 """Ends of the keys that belong to a name."""
 
 OWN_FIELDS = (
@@ -110,12 +110,8 @@ def data_of(
 
 
 def _scored(name: str, score: Any, value: Any) -> dict[str, Any]:
-    key = _key(name)
+    key = score_key(name)
     return {key: value, name + VALUE: None} if score is None else {key: score, name + VALUE: value}
-
-
-def _key(name: str) -> str:
-    return name + SCORE if name in RESERVED else name
 
 
 def name_in(data: Mapping[str, Any]) -> str:
@@ -165,7 +161,7 @@ def _shown_item(item: StoredItem) -> dict[str, Any]:
 
 def _parts(name: str, data: Mapping[str, Any]) -> tuple[Any, Any]:
     """Return the score and the value of a name."""
-    first = data.get(_key(name))
+    first = data.get(score_key(name))
     second = data.get(name + VALUE)
     return (first, second) if isinstance(first, int | float) else (None, first)
 
